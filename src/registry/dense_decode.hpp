@@ -1,0 +1,26 @@
+// The table of dense-decoding kernels, in order of preference: the only place that names them all.
+#pragma once
+
+#include <span>
+
+#include "base/status.hpp"
+#include "plan/dense_decode_plan.hpp"
+#include "problem/dense_decode.hpp"
+
+namespace seesaw::registry {
+
+// One kernel behind plain function pointers. `name` is its path under src/kernels.
+struct DenseDecodeKernel {
+  const char* name;
+  Support (*supports)(const DenseDecodeProblem&);
+  DenseDecodePlan (*plan)(const DenseDecodeProblem&);  // only for a supported problem
+  // Builds the schedule for validated lengths; on a GPU by one launch on `stream`.
+  Status (*schedule)(const DenseDecodePlan&, const TensorView& seq_lens, void* schedule,
+                     void* stream);
+  Status (*run)(const DenseDecodePlan&, const DenseDecodeArguments&);  // arguments are validated
+};
+
+// Fastest first, the reference last.
+std::span<const DenseDecodeKernel> dense_decode_kernels();
+
+}  // namespace seesaw::registry
