@@ -32,6 +32,7 @@
 #define SEESAW_VERSION_MAJOR 0
 #define SEESAW_VERSION_MINOR 1
 #define SEESAW_VERSION_PATCH 0
+#define SEESAW_VERSION_STRING "0.1.0"
 
 #ifdef __cplusplus
 extern "C" {

@@ -1,0 +1,247 @@
+// The C ABI of dense decoding: validate, select, plan, schedule, launch.
+#include <algorithm>
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "api/error.hpp"
+#include "api/structs.hpp"
+#include "base/message.hpp"
+#include "plan/dense_decode_plan.hpp"
+#include "problem/validate.hpp"
+#include "registry/dense_decode.hpp"
+
+struct seesaw_dense_decode_plan {
+  const seesaw::registry::DenseDecodeKernel* kernel;
+  seesaw::DenseDecodePlan plan;
+};
+
+namespace seesaw::api {
+namespace {
+
+constexpr const char* kWhere = "dense_decode";
+constexpr uint64_t kBufferAlignment = 256;
+
+Status bad(std::string_view arrived, std::string_view allowed, std::string_view remedy) {
+  return invalid_argument(four_part_message(kWhere, arrived, allowed, remedy));
+}
+
+Status require(const void* pointer, const char* name) {
+  if (pointer != nullptr) {
+    return {};
+  }
+  return bad(fmt::format("{} = NULL", name), "a valid pointer", "Pass its address.");
+}
+
+// The kernel insisted on, or the first that can; the reasons of all if none can.
+Status select(const DenseDecodeProblem& problem, const registry::DenseDecodeKernel** selected) {
+  std::string names;
+  std::string reasons;
+  for (const registry::DenseDecodeKernel& kernel : registry::dense_decode_kernels()) {
+    names += fmt::format("{}{}", names.empty() ? "" : ", ", kernel.name);
+    if (!problem.kernel.empty() && problem.kernel != kernel.name) {
+      continue;
+    }
+    const Support support = kernel.supports(problem);
+    if (support.supported) {
+      *selected = &kernel;
+      return {};
+    }
+    reasons += fmt::format("{}{}: {}", reasons.empty() ? "" : "; ", kernel.name, support.reason);
+  }
+  if (reasons.empty()) {
+    return bad(fmt::format("kernel = \"{}\"", problem.kernel), names,
+               "Name one of these, or none to let the library choose.");
+  }
+  return not_supported(
+      four_part_message(kWhere,
+                        problem.kernel.empty() ? "a problem that no kernel of this build runs here"
+                                               : "a problem that the kernel insisted on cannot run",
+                        fmt::format("what the kernels support ({})", reasons),
+                        "Change the problem accordingly, or choose another device or kernel."));
+}
+
+Status check_buffer(const char* name, const void* data, uint64_t given_bytes,
+                    uint64_t needed_bytes) {
+  if (needed_bytes == 0) {
+    return {};
+  }
+  SEESAW_RETURN_IF_ERROR(require(data, name));
+  if (given_bytes < needed_bytes) {
+    return bad(fmt::format("{}_bytes = {}", name, given_bytes),
+               fmt::format("at least {}", needed_bytes),
+               "Ask seesaw_dense_decode_plan_get_info for the size.");
+  }
+  if (reinterpret_cast<uintptr_t>(data) % kBufferAlignment != 0) {
+    return bad(fmt::format("{} at address {}", name, data),
+               fmt::format("multiples of {} bytes", kBufferAlignment), "Allocate it aligned.");
+  }
+  return {};
+}
+
+bool on_host(const DenseDecodePlan& plan) { return plan.problem.device.type == DeviceType::kCpu; }
+
+Status supports(const seesaw_dense_decode_problem* problem, seesaw_kernel_support* rows,
+                uint64_t capacity, uint64_t* count) {
+  SEESAW_RETURN_IF_ERROR(require(count, "count"));
+  if (capacity > 0) {
+    SEESAW_RETURN_IF_ERROR(require(rows, "rows"));
+  }
+  DenseDecodeProblem asked;
+  SEESAW_RETURN_IF_ERROR(read_problem(problem, &asked));
+  const auto kernels = registry::dense_decode_kernels();
+  for (uint64_t i = 0; i < std::min<uint64_t>(capacity, kernels.size()); ++i) {
+    const Support support = kernels[i].supports(asked);
+    rows[i].kernel = kernels[i].name;
+    rows[i].supported = support.supported ? 1 : 0;
+    std::snprintf(rows[i].reason, sizeof(rows[i].reason), "%s", support.reason.c_str());
+  }
+  *count = kernels.size();
+  return {};
+}
+
+Status plan_create(const seesaw_dense_decode_problem* problem, seesaw_dense_decode_plan** plan) {
+  SEESAW_RETURN_IF_ERROR(require(plan, "plan"));
+  *plan = nullptr;
+  auto made = std::make_unique<seesaw_dense_decode_plan>();
+  DenseDecodeProblem asked;
+  SEESAW_RETURN_IF_ERROR(read_problem(problem, &asked));
+  SEESAW_RETURN_IF_ERROR(select(asked, &made->kernel));
+  made->plan = made->kernel->plan(asked);
+  *plan = made.release();
+  return {};
+}
+
+Status plan_get_info(const seesaw_dense_decode_plan* plan, seesaw_dense_decode_plan_info* info) {
+  SEESAW_RETURN_IF_ERROR(require(plan, "plan"));
+  seesaw_dense_decode_plan_info filled = {};
+  filled.kernel = plan->kernel->name;
+  filled.workspace_bytes = plan->plan.workspace_bytes;
+  filled.schedule_bytes = plan::schedule_bytes(plan->plan.split);
+  filled.num_workers = plan->plan.split.num_workers;
+  filled.tile_tokens = plan->plan.split.tile_tokens;
+  filled.tile_rows = plan->plan.tile_rows;
+  filled.fixed_split_tiles = plan->plan.split.fixed_split_tiles;
+  return write_plan_info(filled, info);
+}
+
+Status schedule(const seesaw_dense_decode_plan* plan, const seesaw_tensor* seq_lens, void* buffer,
+                uint64_t buffer_bytes, void* stream) {
+  SEESAW_RETURN_IF_ERROR(require(plan, "plan"));
+  SEESAW_RETURN_IF_ERROR(require(seq_lens, "seq_lens"));
+  const DenseDecodePlan& planned = plan->plan;
+  TensorView lengths;
+  SEESAW_RETURN_IF_ERROR(read_tensor("seq_lens", *seq_lens, &lengths));
+  SEESAW_RETURN_IF_ERROR(validate_seq_lens(planned.problem, lengths));
+  SEESAW_RETURN_IF_ERROR(
+      check_buffer("schedule", buffer, buffer_bytes, plan::schedule_bytes(planned.split)));
+  if (on_host(planned)) {
+    SEESAW_RETURN_IF_ERROR(check_host_lengths(planned.problem, lengths));
+  }
+  return plan->kernel->schedule(planned, lengths, buffer, stream);
+}
+
+Status schedule_pieces(const seesaw_dense_decode_plan* plan, const void* buffer,
+                       uint64_t buffer_bytes, seesaw_piece* pieces, uint64_t capacity,
+                       uint64_t* count) {
+  SEESAW_RETURN_IF_ERROR(require(plan, "plan"));
+  SEESAW_RETURN_IF_ERROR(require(count, "count"));
+  const plan::SplitConfig& split = plan->plan.split;
+  SEESAW_RETURN_IF_ERROR(
+      check_buffer("schedule", buffer, buffer_bytes, plan::schedule_bytes(split)));
+  if (capacity > 0) {
+    SEESAW_RETURN_IF_ERROR(require(pieces, "pieces"));
+  }
+  SEESAW_RETURN_IF_ERROR(plan::check_schedule_header(split, buffer));
+  const plan::ScheduleView view = plan::schedule_view(const_cast<void*>(buffer), split);
+  for (int32_t worker = 0; worker < split.num_workers; ++worker) {
+    for (int32_t i = view.worker_piece_begin[worker]; i < view.worker_piece_begin[worker + 1];
+         ++i) {
+      if (static_cast<uint64_t>(i) < capacity) {
+        const plan::Piece& piece = view.pieces[i];
+        pieces[i] = {worker, piece.sequence, piece.tile_begin, piece.tile_end, piece.partial};
+      }
+    }
+  }
+  *count = static_cast<uint64_t>(view.header->num_pieces);
+  return {};
+}
+
+Status run(const seesaw_dense_decode_plan* plan, const seesaw_dense_decode_args* args) {
+  SEESAW_RETURN_IF_ERROR(require(plan, "plan"));
+  const DenseDecodePlan& planned = plan->plan;
+  DenseDecodeArguments arguments;
+  CallBuffers buffers;
+  SEESAW_RETURN_IF_ERROR(read_arguments(args, &arguments, &buffers));
+  SEESAW_RETURN_IF_ERROR(validate_arguments(planned.problem, arguments));
+  SEESAW_RETURN_IF_ERROR(check_buffer("schedule", arguments.schedule, buffers.schedule_bytes,
+                                      plan::schedule_bytes(planned.split)));
+  SEESAW_RETURN_IF_ERROR(check_buffer("workspace", arguments.workspace, buffers.workspace_bytes,
+                                      planned.workspace_bytes));
+  if (on_host(planned)) {
+    SEESAW_RETURN_IF_ERROR(check_host_lengths(planned.problem, arguments.seq_lens));
+    SEESAW_RETURN_IF_ERROR(check_host_block_table(planned.problem, arguments));
+    SEESAW_RETURN_IF_ERROR(plan::check_schedule(
+        planned.split, static_cast<const int32_t*>(arguments.seq_lens.data),
+        arguments.seq_lens.stride[0], static_cast<int32_t>(arguments.batch), arguments.schedule));
+  }
+  if (arguments.batch == 0) {
+    return {};
+  }
+  return plan->kernel->run(planned, arguments);
+}
+
+}  // namespace
+}  // namespace seesaw::api
+
+using seesaw::api::at_boundary;
+
+extern "C" {
+
+const char* seesaw_version(void) { return SEESAW_VERSION_STRING; }
+
+seesaw_status seesaw_dense_decode_supports(const seesaw_dense_decode_problem* problem,
+                                           seesaw_kernel_support* rows, uint64_t capacity,
+                                           uint64_t* count) {
+  return at_boundary("dense_decode_supports",
+                     [&] { return seesaw::api::supports(problem, rows, capacity, count); });
+}
+
+seesaw_status seesaw_dense_decode_plan_create(const seesaw_dense_decode_problem* problem,
+                                              seesaw_dense_decode_plan** plan) {
+  return at_boundary("dense_decode_plan_create",
+                     [&] { return seesaw::api::plan_create(problem, plan); });
+}
+
+void seesaw_dense_decode_plan_destroy(seesaw_dense_decode_plan* plan) { delete plan; }
+
+seesaw_status seesaw_dense_decode_plan_get_info(const seesaw_dense_decode_plan* plan,
+                                                seesaw_dense_decode_plan_info* info) {
+  return at_boundary("dense_decode_plan_get_info",
+                     [&] { return seesaw::api::plan_get_info(plan, info); });
+}
+
+seesaw_status seesaw_dense_decode_schedule(const seesaw_dense_decode_plan* plan,
+                                           const seesaw_tensor* seq_lens, void* schedule,
+                                           uint64_t schedule_bytes, void* stream) {
+  return at_boundary("dense_decode_schedule", [&] {
+    return seesaw::api::schedule(plan, seq_lens, schedule, schedule_bytes, stream);
+  });
+}
+
+seesaw_status seesaw_dense_decode_schedule_pieces(const seesaw_dense_decode_plan* plan,
+                                                  const void* schedule, uint64_t schedule_bytes,
+                                                  seesaw_piece* pieces, uint64_t capacity,
+                                                  uint64_t* count) {
+  return at_boundary("dense_decode_schedule_pieces", [&] {
+    return seesaw::api::schedule_pieces(plan, schedule, schedule_bytes, pieces, capacity, count);
+  });
+}
+
+seesaw_status seesaw_dense_decode_run(const seesaw_dense_decode_plan* plan,
+                                      const seesaw_dense_decode_args* args) {
+  return at_boundary("dense_decode_run", [&] { return seesaw::api::run(plan, args); });
+}
+
+}  // extern "C"

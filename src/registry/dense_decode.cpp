@@ -1,0 +1,36 @@
+#include "registry/dense_decode.hpp"
+
+#include <array>
+
+#include "kernels/cpu/dense_decode.hpp"
+#include "kernels/reference/dense_decode.hpp"
+
+namespace seesaw::registry {
+namespace {
+
+// Kernels on host memory share the planner's host half. Lengths are validated.
+Status schedule_on_host(const DenseDecodePlan& plan, const TensorView& seq_lens, void* schedule,
+                        void* /*stream*/) {
+  plan::build_schedule(plan.split, static_cast<const int32_t*>(seq_lens.data), seq_lens.stride[0],
+                       static_cast<int32_t>(seq_lens.shape[0]), schedule);
+  return {};
+}
+
+constexpr std::array kKernels = {
+    DenseDecodeKernel{.name = "cpu.dense_decode",
+                      .supports = cpu::supports_dense_decode,
+                      .plan = cpu::plan_dense_decode,
+                      .schedule = schedule_on_host,
+                      .run = cpu::run_dense_decode},
+    DenseDecodeKernel{.name = "reference.dense_decode",
+                      .supports = reference::supports_dense_decode,
+                      .plan = reference::plan_dense_decode,
+                      .schedule = schedule_on_host,
+                      .run = reference::run_dense_decode},
+};
+
+}  // namespace
+
+std::span<const DenseDecodeKernel> dense_decode_kernels() { return kKernels; }
+
+}  // namespace seesaw::registry
