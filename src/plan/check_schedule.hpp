@@ -1,0 +1,17 @@
+// Whether a host schedule is the one for these lengths: refuses buffers never filled, of another
+// plan, of other lengths, or damaged, so that no kernel follows a piece out of its arrays.
+#pragma once
+
+#include <cstdint>
+
+#include "base/status.hpp"
+#include "plan/split_kv.hpp"
+
+namespace seesaw::plan {
+
+// Builds the schedule again, comparing instead of writing: same cost as building it, allocates
+// nothing if all is well. Lengths must be validated, `buffer` hold schedule_bytes(config).
+Status check_schedule(const SplitConfig& config, const int32_t* seq_lens, int64_t seq_len_stride,
+                      int32_t batch, const void* buffer);
+
+}  // namespace seesaw::plan
