@@ -1,0 +1,61 @@
+# The front door. `make run` and `make test` install what is missing (as root, on Debian), configure,
+# build and go. CMake does the work; its presets (cmake --list-presets) are for everything else.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help run test build unit asan fuzz lint tidy format bench clean bootstrap-%
+
+NVCC := $(firstword $(shell command -v nvcc) $(wildcard /usr/local/cuda/bin/nvcc))
+PRESET ?= $(if $(NVCC),cuda,cpu)
+FUZZ_SECONDS ?= 60
+
+help: ## this list
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+bootstrap-%:
+	@scripts/bootstrap.sh $*
+	@$(if $(NVCC),,echo "seesaw: no nvcc on this machine: CPU kernels only")
+
+run: bootstrap-run ## build, make a case, run it, compare it with the reference
+	cmake --preset $(PRESET) -DSEESAW_BUILD_TESTS=OFF -DSEESAW_BUILD_BENCH=OFF --log-level=WARNING
+	cmake --build --preset $(PRESET)
+	scripts/demo.sh build/$(PRESET)
+
+test: bootstrap-test lint unit fuzz asan ## everything that CI runs
+
+unit: bootstrap-test ## release build, with its tests
+	cmake --preset $(PRESET) -DSEESAW_BUILD_TESTS=ON -DSEESAW_BUILD_BENCH=ON --log-level=WARNING
+	cmake --build --preset $(PRESET)
+	$(if $(filter cuda,$(PRESET)),scripts/check_ptxas.sh build/$(PRESET)/ptxas)
+	ctest --preset $(PRESET)
+
+asan: bootstrap-test ## the tests under AddressSanitizer and UndefinedBehaviorSanitizer
+	cmake --preset asan --log-level=WARNING
+	cmake --build --preset asan
+	ctest --preset asan
+
+fuzz: bootstrap-test ## libFuzzer for FUZZ_SECONDS (60) on every fuzz target
+	cmake --preset fuzz --log-level=WARNING
+	cmake --build --preset fuzz --target seesaw_fuzz
+	scripts/fuzz.sh build/fuzz $(FUZZ_SECONDS)
+
+lint: bootstrap-test ## layout of the code, include arrows, and the checks' own tests
+	scripts/check_format.sh
+	scripts/check_arrows.sh --self-test
+	scripts/check_arrows.sh
+	scripts/check_ptxas.sh --self-test
+
+tidy: bootstrap-lint ## clang-tidy on src and tools: minutes
+	cmake --preset cpu -DSEESAW_BUILD_TESTS=OFF -DSEESAW_BUILD_BENCH=OFF --log-level=WARNING
+	scripts/check_tidy.sh build/cpu
+
+format: bootstrap-test ## lay the code out with clang-format
+	scripts/check_format.sh --fix
+
+bench: bootstrap-test ## the micro-benchmarks, and `seesaw bench`
+	cmake --preset $(PRESET) -DSEESAW_BUILD_BENCH=ON --log-level=WARNING
+	cmake --build --preset $(PRESET)
+	scripts/bench.sh build/$(PRESET)
+
+clean: ## remove the build folder
+	rm -rf build
