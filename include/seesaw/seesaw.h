@@ -179,6 +179,22 @@ SEESAW_API const char* seesaw_last_error(void);
 /* Name of a status: "SEESAW_INVALID_ARGUMENT". */
 SEESAW_API const char* seesaw_status_name(seesaw_status status);
 
+/* One device, or why there is none of its type. */
+typedef struct seesaw_device_info {
+  seesaw_device device;
+  int32_t usable;        /* 1: kernels can run on it */
+  int32_t num_units;     /* cores the process may use, or streaming multiprocessors */
+  uint64_t memory_bytes; /* of the whole device */
+  char name[128];
+  char features[128]; /* "avx2 avx512f avx512bf16", "compute capability 9.0" */
+  char reason[232];   /* why not usable; empty if it is */
+} seesaw_device_info;
+
+/* Lists the CPU, then the GPUs, or one unusable entry that says why there are none. Writes
+ * min(capacity, *count) rows and sets *count. */
+SEESAW_API seesaw_status seesaw_list_devices(seesaw_device_info* rows, uint64_t capacity,
+                                             uint64_t* count);
+
 /* Asks every kernel of this build, in order of preference. Writes min(capacity, *count) rows and
  * sets *count to the number of kernels. rows may be NULL if capacity is 0. problem->kernel is
  * ignored. Fails only if the problem itself is malformed. */

@@ -154,6 +154,15 @@ struct KernelSupport {
   std::string reason;  // why not
 };
 
+// The CPU, then the GPUs, or an unusable entry that says why there are none.
+inline std::vector<seesaw_device_info> devices() {
+  uint64_t count = 0;
+  check(seesaw_list_devices(nullptr, 0, &count));
+  std::vector<seesaw_device_info> rows(count);
+  check(seesaw_list_devices(rows.data(), rows.size(), &count));
+  return rows;
+}
+
 // Every kernel of this build in order of preference. Throws if the problem is malformed.
 inline std::vector<KernelSupport> supports(const DenseDecodeDescriptor& descriptor) {
   const seesaw_dense_decode_problem problem = descriptor.to_c();

@@ -8,6 +8,7 @@
 #include "api/error.hpp"
 #include "api/structs.hpp"
 #include "base/message.hpp"
+#include "plan/check_schedule.hpp"
 #include "plan/dense_decode_plan.hpp"
 #include "problem/validate.hpp"
 #include "registry/dense_decode.hpp"
@@ -155,9 +156,11 @@ Status schedule_pieces(const seesaw_dense_decode_plan* plan, const void* buffer,
   }
   SEESAW_RETURN_IF_ERROR(plan::check_schedule_header(split, buffer));
   const plan::ScheduleView view = plan::schedule_view(const_cast<void*>(buffer), split);
+  const int32_t num_pieces = view.header->num_pieces;
   for (int32_t worker = 0; worker < split.num_workers; ++worker) {
-    for (int32_t i = view.worker_piece_begin[worker]; i < view.worker_piece_begin[worker + 1];
-         ++i) {
+    const int32_t begin = std::max(view.worker_piece_begin[worker], 0);
+    const int32_t end = std::min(view.worker_piece_begin[worker + 1], num_pieces);
+    for (int32_t i = begin; i < end; ++i) {
       if (static_cast<uint64_t>(i) < capacity) {
         const plan::Piece& piece = view.pieces[i];
         pieces[i] = {worker, piece.sequence, piece.tile_begin, piece.tile_end, piece.partial};

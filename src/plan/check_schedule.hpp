@@ -9,6 +9,10 @@
 
 namespace seesaw::plan {
 
+// Whether the buffer holds a schedule of this plan, for whatever lengths: enough to list it, given
+// that the caller got it from seesaw_dense_decode_schedule.
+Status check_schedule_header(const SplitConfig& config, const void* buffer);
+
 // Builds the schedule again, comparing instead of writing: same cost as building it, allocates
 // nothing if all is well. Lengths must be validated, `buffer` hold schedule_bytes(config).
 Status check_schedule(const SplitConfig& config, const int32_t* seq_lens, int64_t seq_len_stride,

@@ -100,32 +100,6 @@ Status stale(int32_t sequence, int64_t tiles) {
       sequence, tiles));
 }
 
-Status check_header(const SplitConfig& config, int32_t batch, const ScheduleHeader& header) {
-  if (header.magic != kScheduleMagic) {
-    return invalid_argument(fmt::format(
-        "dense_decode: schedule begins with {:#010x}, supported: a buffer filled by "
-        "seesaw_dense_decode_schedule ({:#010x}). Call it before seesaw_dense_decode_run.",
-        header.magic, kScheduleMagic));
-  }
-  if (header.num_workers != config.num_workers || header.tile_tokens != config.tile_tokens ||
-      header.fixed_split_tiles != config.fixed_split_tiles ||
-      header.max_batch != config.max_batch) {
-    return invalid_argument(fmt::format(
-        "dense_decode: schedule is of another plan (batch {}, {} workers, tiles of {} tokens, "
-        "fixed splits of {} tiles), supported: this plan's (batch {}, {}, {}, {}). Fill it with "
-        "the plan that runs it.",
-        header.max_batch, header.num_workers, header.tile_tokens, header.fixed_split_tiles,
-        config.max_batch, config.num_workers, config.tile_tokens, config.fixed_split_tiles));
-  }
-  if (header.batch != batch) {
-    return invalid_argument(
-        fmt::format("dense_decode: schedule holds {} sequences, supported: the {} of this call. "
-                    "Call seesaw_dense_decode_schedule with this call's seq_lens.",
-                    header.batch, batch));
-  }
-  return {};
-}
-
 }  // namespace
 
 void build_schedule(const SplitConfig& config, const int32_t* seq_lens, int64_t seq_len_stride,
@@ -152,11 +126,45 @@ void build_schedule(const SplitConfig& config, const int32_t* seq_lens, int64_t 
   *view.header = header_for(config, batch, num_pieces);
 }
 
+Status check_schedule_header(const SplitConfig& config, const void* buffer) {
+  const ScheduleHeader& header = *static_cast<const ScheduleHeader*>(buffer);
+  if (header.magic != kScheduleMagic) {
+    return invalid_argument(fmt::format(
+        "dense_decode: schedule begins with {:#010x}, supported: a buffer filled by "
+        "seesaw_dense_decode_schedule ({:#010x}). Call it before seesaw_dense_decode_run.",
+        header.magic, kScheduleMagic));
+  }
+  if (header.num_workers != config.num_workers || header.tile_tokens != config.tile_tokens ||
+      header.fixed_split_tiles != config.fixed_split_tiles ||
+      header.max_batch != config.max_batch) {
+    return invalid_argument(fmt::format(
+        "dense_decode: schedule is of another plan (batch {}, {} workers, tiles of {} tokens, "
+        "fixed splits of {} tiles), supported: this plan's (batch {}, {}, {}, {}). Fill it with "
+        "the plan that runs it.",
+        header.max_batch, header.num_workers, header.tile_tokens, header.fixed_split_tiles,
+        config.max_batch, config.num_workers, config.tile_tokens, config.fixed_split_tiles));
+  }
+  if (header.batch < 0 || header.batch > config.max_batch || header.num_pieces < 0 ||
+      header.num_pieces > max_pieces(config)) {
+    return invalid_argument(fmt::format(
+        "dense_decode: schedule holds {} sequences in {} pieces, supported: up to {} in {}. Its "
+        "memory was overwritten: fill it again.",
+        header.batch, header.num_pieces, config.max_batch, max_pieces(config)));
+  }
+  return {};
+}
+
 Status check_schedule(const SplitConfig& config, const int32_t* seq_lens, int64_t seq_len_stride,
                       int32_t batch, const void* buffer) {
   // Read only; the view's pointers are mutable because the builder shares it.
   const ScheduleView view = schedule_view(const_cast<void*>(buffer), config);
-  SEESAW_RETURN_IF_ERROR(check_header(config, batch, *view.header));
+  SEESAW_RETURN_IF_ERROR(check_schedule_header(config, buffer));
+  if (view.header->batch != batch) {
+    return invalid_argument(
+        fmt::format("dense_decode: schedule holds {} sequences, supported: the {} of this call. "
+                    "Call seesaw_dense_decode_schedule with this call's seq_lens.",
+                    view.header->batch, batch));
+  }
   const Batch lengths{config, seq_lens, seq_len_stride, batch};
   int32_t next_worker = 0;
   int32_t wrong_sequence = view.sequence_piece_begin[0] == 0 ? -1 : 0;

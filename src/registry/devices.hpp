@@ -1,0 +1,25 @@
+// The devices that kernels of this build could run on.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "problem/tensor.hpp"
+
+namespace seesaw::registry {
+
+struct DeviceDescription {
+  Device device;
+  bool usable = false;
+  int32_t num_units = 0;  // cores, or streaming multiprocessors
+  uint64_t memory_bytes = 0;
+  std::string name;
+  std::string features;
+  std::string reason;  // why not usable
+};
+
+// The CPU, then the GPUs, or one unusable entry that says why there are none.
+std::vector<DeviceDescription> list_devices();
+
+}  // namespace seesaw::registry
