@@ -73,6 +73,7 @@ cudaError_t read_properties(int32_t index, DeviceProperties* result) {
   std::snprintf(result->name, sizeof(result->name), "%s", all.name);
   result->index = index;
   result->l2_bytes = l2_bytes;
+  result->memory_bytes = all.totalGlobalMem;
   return cudaSuccess;
 }
 
@@ -88,6 +89,9 @@ DeviceAnswer device_of(int32_t index) {
     return {&all.properties[slot], {}};
   }
   const std::lock_guard<std::mutex> lock(all.filling);
+  if (all.known[slot].load(std::memory_order_relaxed)) {
+    return {&all.properties[slot], {}};
+  }
   std::string why_not;
   const int count = device_count(&why_not);
   if (count == 0) {

@@ -24,6 +24,7 @@ struct DeviceProperties {
   int32_t num_sms = 0;
   int32_t max_shared_bytes = 0;  // dynamic shared memory that one thread block may opt in to
   int64_t l2_bytes = 0;
+  uint64_t memory_bytes = 0;
 };
 
 struct DeviceAnswer {
