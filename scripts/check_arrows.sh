@@ -6,7 +6,8 @@
 set -euo pipefail
 
 # room: rooms that it may include. "public" is include/seesaw. kernels/sm* share through
-# kernels/cuda; bench may reach a kernel's microkernel, to time it alone.
+# kernels/cuda; bench may reach a kernel's microkernel, to time it alone; `seesaw bench` measures the
+# machine's ceilings with bench/cpu/ceilings.
 arrows='
 public:           public
 base:             base
@@ -17,7 +18,7 @@ kernels/sm*:      kernels/cuda plan problem base
 kernels/*:        plan problem base
 registry:         registry kernels/* plan problem base
 api:              api public registry plan problem base
-tools:            tools public
+tools:            tools public bench
 bindings:         bindings public
 ladder:           ladder public base
 bench:            bench public kernels/* plan problem base
@@ -55,6 +56,8 @@ room_of_include() {
     *)
       if [[ -e $(dirname "$file")/$written || -e $(root_of_room "$from")/$written ]]; then
         echo own
+      elif [[ -e bench/$written ]]; then
+        echo bench
       else
         echo unknown
       fi
