@@ -103,9 +103,9 @@ static void run(const seesaw_dense_decode_plan* plan) {
   args.workspace = aligned_block(info.workspace_bytes, &workspace_base);
   args.workspace_bytes = info.workspace_bytes;
 
-  require_ok(seesaw_dense_decode_schedule(plan, &args.seq_lens, args.schedule, args.schedule_bytes,
-                                          NULL),
-             "schedule");
+  require_ok(
+      seesaw_dense_decode_schedule(plan, &args.seq_lens, args.schedule, args.schedule_bytes, NULL),
+      "schedule");
   require_ok(seesaw_dense_decode_run(plan, &args), "run");
   printf("%s: out = %g, lse = %g\n", info.kernel, (double)out[0], (double)lse[0]);
   free(schedule_base);
