@@ -110,6 +110,7 @@ Status plan_create(const seesaw_dense_decode_problem* problem, seesaw_dense_deco
   SEESAW_RETURN_IF_ERROR(read_problem(problem, &asked));
   SEESAW_RETURN_IF_ERROR(select(asked, &made->kernel));
   made->plan = made->kernel->plan(asked);
+  SEESAW_RETURN_IF_ERROR(plan::check_config(made->plan.split));
   *plan = made.release();
   return {};
 }

@@ -9,6 +9,9 @@
 
 namespace seesaw::plan {
 
+// Whether every schedule of this plan can number its pieces in 32 bits.
+Status check_config(const SplitConfig& config);
+
 // Whether the buffer holds a schedule of this plan, for whatever lengths: enough to list it, given
 // that the caller got it from seesaw_dense_decode_schedule.
 Status check_schedule_header(const SplitConfig& config, const void* buffer);

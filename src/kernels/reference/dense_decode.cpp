@@ -3,6 +3,7 @@
 #include "kernels/reference/dense_decode.hpp"
 
 #include <algorithm>
+#include <climits>
 #include <cmath>
 #include <limits>
 
@@ -217,7 +218,8 @@ Support supports_dense_decode(const DenseDecodeProblem& problem) {
 }
 
 DenseDecodePlan plan_dense_decode(const DenseDecodeProblem& problem) {
-  const int64_t max_tiles = ceil_div(problem.max_tokens(), kTileTokens);
+  const int64_t max_tokens = std::min<int64_t>(problem.max_tokens(), INT32_MAX);  // of an int32
+  const int64_t max_tiles = ceil_div(max_tokens, kTileTokens);
   DenseDecodePlan plan;
   plan.problem = problem;
   plan.split.max_batch = static_cast<int32_t>(problem.batch);
