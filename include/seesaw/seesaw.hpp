@@ -104,7 +104,7 @@ struct DenseDecodeDescriptor {
   int64_t kv_head_stride = 0;
   uint32_t flags = 0;
   int32_t num_threads = 0;
-  std::string kernel;  // empty: the first that can
+  std::string kernel = {};  // empty: the first that can
 
   // Valid as long as this object is.
   seesaw_dense_decode_problem to_c() const {
