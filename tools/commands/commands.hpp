@@ -1,0 +1,19 @@
+// Every command registers itself on the parser and runs when it is the one that was typed. A
+// command reports failure by throwing; see error.hpp.
+#pragma once
+
+namespace CLI {
+class App;
+}
+
+namespace seesaw::tools {
+
+void register_info(CLI::App& app);
+void register_run(CLI::App& app);
+void register_make_case(CLI::App& app);
+void register_check(CLI::App& app);
+void register_explain(CLI::App& app);
+void register_plan(CLI::App& app);
+void register_bench(CLI::App& app);
+
+}  // namespace seesaw::tools

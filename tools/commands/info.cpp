@@ -1,0 +1,101 @@
+// seesaw info: what this machine and this build can do.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "commands/commands.hpp"
+#include "machine.hpp"
+#include "options.hpp"
+#include "output.hpp"
+#include "seesaw/seesaw.hpp"
+#include "table.hpp"
+
+namespace seesaw::tools {
+namespace {
+
+struct DeviceAnswers {
+  const char* device;
+  std::vector<KernelSupport> kernels;
+};
+
+// What every kernel says to the canonical problem: one token of each sequence, 128 heads, bf16.
+DeviceAnswers ask(const char* name, const seesaw_device& device) {
+  DenseDecodeDescriptor problem;
+  problem.device = device;
+  problem.max_pages_per_sequence = 64;
+  return {name, supports(problem)};
+}
+
+void print_text(const Machine& machine, const std::vector<DeviceAnswers>& answers) {
+  std::string features;
+  for (const std::string& feature : machine.cpu_features) {
+    features.append(features.empty() ? "" : " ").append(feature);
+  }
+  std::string caches;
+  for (const CacheLevel& cache : machine.caches) {
+    caches.append(caches.empty() ? "" : ", ").append(cache.name).append(" ");
+    caches.append(bytes_text(static_cast<double>(cache.size_bytes)));
+  }
+  fmt::print("seesaw {} (commit {}, {})\n", seesaw_version(), build_commit(), machine.compiler);
+  fmt::print("cpu      {}, {} usable, caches: {}\n", machine.cpu_model, machine.logical_cpus,
+             caches.empty() ? "unknown" : caches);
+  fmt::print("features {}\n", features.empty() ? "none that a kernel asks for" : features);
+  fmt::print("memory   {}\n", bytes_text(static_cast<double>(machine.memory_bytes)));
+  fmt::print("system   {}\n\n", machine.os);
+  fmt::print(
+      "dense_decode, bf16, 128 heads, s_q 1, pages of 64; the first kernel that can is used:\n");
+  Table table({"device", "kernel", "here", "why not"});
+  for (const DeviceAnswers& answer : answers) {
+    for (const KernelSupport& kernel : answer.kernels) {
+      table.add({answer.device, kernel.kernel, kernel.supported ? "yes" : "no", kernel.reason});
+    }
+  }
+  fmt::print("{}", table.text());
+}
+
+nlohmann::ordered_json to_json(const Machine& machine, const std::vector<DeviceAnswers>& answers) {
+  nlohmann::ordered_json json;
+  json["version"] = seesaw_version();
+  json["commit"] = build_commit();
+  json["compiler"] = machine.compiler;
+  json["cpu"] = {{"model", machine.cpu_model},
+                 {"usable", machine.logical_cpus},
+                 {"features", machine.cpu_features}};
+  for (const CacheLevel& cache : machine.caches) {
+    json["cpu"]["cache_bytes"][cache.name] = cache.size_bytes;
+  }
+  json["memory_bytes"] = machine.memory_bytes;
+  json["os"] = machine.os;
+  for (const DeviceAnswers& answer : answers) {
+    for (const KernelSupport& kernel : answer.kernels) {
+      json["kernels"][answer.device].push_back(
+          {{"kernel", kernel.kernel}, {"supported", kernel.supported}, {"reason", kernel.reason}});
+    }
+  }
+  return json;
+}
+
+void info(const JsonOption& json) {
+  const Machine machine = describe_machine();
+  const std::vector<DeviceAnswers> answers = {ask("cpu", kCpu), ask("cuda:0", {SEESAW_CUDA, 0})};
+  if (json.wanted()) {
+    emit_json(to_json(machine, answers), json.target);
+  } else {
+    print_text(machine, answers);
+  }
+}
+
+}  // namespace
+
+void register_info(CLI::App& app) {
+  auto json = std::make_shared<JsonOption>();
+  CLI::App* command = app.add_subcommand(
+      "info", "Version, CPU, memory, and every kernel of this build with why it can or cannot run");
+  add_json_option(*command, json.get());
+  command->footer("Examples:\n  seesaw info\n  seesaw info --json | grep supported");
+  command->callback([json] { info(*json); });
+}
+
+}  // namespace seesaw::tools

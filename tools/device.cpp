@@ -1,0 +1,74 @@
+#include "device.hpp"
+
+#include <charconv>
+#include <chrono>
+#include <cstring>
+#include <new>
+
+#include "error.hpp"
+
+namespace seesaw::tools {
+namespace {
+
+constexpr std::align_val_t kAlignment{256};
+
+class CpuDevice : public Device {
+ public:
+  seesaw_device id() const override { return {SEESAW_CPU, 0}; }
+  std::string name() const override { return "cpu"; }
+  bool is_host() const override { return true; }
+  void* stream() const override { return nullptr; }
+  void* allocate(size_t size_bytes) override { return ::operator new(size_bytes, kAlignment); }
+  void release(void* memory) noexcept override { ::operator delete(memory, kAlignment); }
+  void copy_in(void* to, const void* from_host, size_t size_bytes) override {
+    std::memcpy(to, from_host, size_bytes);
+  }
+  void copy_out(void* to_host, const void* from, size_t size_bytes) override {
+    std::memcpy(to_host, from, size_bytes);
+  }
+  void synchronise() override {}
+  double time_us(const std::function<void()>& work) override {
+    const auto start = std::chrono::steady_clock::now();
+    work();
+    const auto stop = std::chrono::steady_clock::now();
+    return std::chrono::duration<double, std::micro>(stop - start).count();
+  }
+};
+
+}  // namespace
+
+seesaw_device parse_device(const std::string& text) {
+  if (text == "cpu") {
+    return {SEESAW_CPU, 0};
+  }
+  const std::string prefix = "cuda";
+  if (text == prefix) {
+    return {SEESAW_CUDA, 0};
+  }
+  int index = -1;
+  if (text.rfind(prefix + ":", 0) == 0) {
+    const char* begin = text.c_str() + prefix.size() + 1;
+    const char* end = text.c_str() + text.size();
+    const auto [stop, error] = std::from_chars(begin, end, index);
+    if (error == std::errc() && stop == end && index >= 0) {
+      return {SEESAW_CUDA, index};
+    }
+  }
+  throw bad_input(
+      {"--device", printable(text), "allowed: cpu, cuda, cuda:N", "Choose one of them."});
+}
+
+std::string device_text(const seesaw_device& device) {
+  return device.type == SEESAW_CPU ? "cpu" : "cuda:" + std::to_string(device.index);
+}
+
+std::unique_ptr<Device> open_device(const seesaw_device& device) {
+  if (device.type == SEESAW_CPU) {
+    return std::make_unique<CpuDevice>();
+  }
+  throw bad_input({"--device", device_text(device),
+                   "this build of the command can move tensors to: cpu",
+                   "Build it with CUDA, or leave --device out."});
+}
+
+}  // namespace seesaw::tools
