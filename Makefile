@@ -36,7 +36,7 @@ asan: bootstrap-test ## the tests under AddressSanitizer and UndefinedBehaviorSa
 
 fuzz: bootstrap-test ## libFuzzer for FUZZ_SECONDS (60) on every fuzz target
 	cmake --preset fuzz --log-level=WARNING
-	cmake --build --preset fuzz --target seesaw_fuzz
+	cmake --build --preset fuzz --target tests/fuzz/all
 	scripts/fuzz.sh build/fuzz $(FUZZ_SECONDS)
 
 lint: bootstrap-test ## layout of the code, include arrows, and the checks' own tests
