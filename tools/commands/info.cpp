@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "commands/commands.hpp"
+#include "device.hpp"
 #include "machine.hpp"
 #include "options.hpp"
 #include "output.hpp"
@@ -44,6 +45,14 @@ void print_text(const Machine& machine, const std::vector<DeviceAnswers>& answer
   fmt::print("features {}\n", features.empty() ? "none that a kernel asks for" : features);
   fmt::print("memory   {}\n", bytes_text(static_cast<double>(machine.memory_bytes)));
   fmt::print("system   {}\n\n", machine.os);
+  Table devices({"device", "name", "units", "memory", "usable", "features, or why not"});
+  for (const seesaw_device_info& device : seesaw::devices()) {
+    devices.add({device_text(device.device), device.name, std::to_string(device.num_units),
+                 bytes_text(static_cast<double>(device.memory_bytes)),
+                 device.usable != 0 ? "yes" : "no",
+                 device.usable != 0 ? device.features : device.reason});
+  }
+  fmt::print("{}\n", devices.text());
   fmt::print(
       "dense_decode, bf16, 128 heads, s_q 1, pages of 64; the first kernel that can is used:\n");
   Table table({"device", "kernel", "here", "why not"});
@@ -68,6 +77,15 @@ nlohmann::ordered_json to_json(const Machine& machine, const std::vector<DeviceA
   }
   json["memory_bytes"] = machine.memory_bytes;
   json["os"] = machine.os;
+  for (const seesaw_device_info& device : seesaw::devices()) {
+    json["devices"].push_back({{"device", device_text(device.device)},
+                               {"name", device.name},
+                               {"units", device.num_units},
+                               {"memory_bytes", device.memory_bytes},
+                               {"usable", device.usable != 0},
+                               {"features", device.features},
+                               {"reason", device.reason}});
+  }
   for (const DeviceAnswers& answer : answers) {
     for (const KernelSupport& kernel : answer.kernels) {
       json["kernels"][answer.device].push_back(
