@@ -1,0 +1,356 @@
+// The microkernel of AVX-512's bfloat16 dot products (vdpbf16ps: 16 sums of pairs an instruction).
+// Intrinsics in a target region: this file compiles without -march, and runs where the CPU has it.
+#include "kernels/cpu/exp2.hpp"
+#include "kernels/cpu/microkernel.hpp"
+#include "kernels/cpu/tile_loops.hpp"
+
+#if defined(__x86_64__)
+
+// GCC 12's intrinsics pass an undefined vector where a mask keeps none of it, and warn about it
+// (gcc.gnu.org PR 105593, fixed in 13).
+#if defined(__GNUC__) && !defined(__clang__) && __GNUC__ < 13
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
+#pragma GCC push_options
+#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")
+#include <immintrin.h>
+
+namespace seesaw::cpu {
+namespace {
+
+constexpr int kLanes = 16;
+constexpr int kBlockWords = kDepthBlock / 2;  // pairs of a depth block
+
+inline __m512bh as_bf16(__m512i words) { return reinterpret_cast<__m512bh>(words); }
+inline __m512i from_bf16(__m512bh pairs) { return reinterpret_cast<__m512i>(pairs); }
+
+// 16 rows of 16 words become 16 columns: four rounds of interleaving, each doubling what lies
+// together (32, 64, 128, 256 bits).
+inline void transpose_16x16(__m512i (&r)[16]) {
+  __m512i t[16];
+#pragma GCC unroll 8
+  for (int i = 0; i < 8; ++i) {
+    t[2 * i] = _mm512_unpacklo_epi32(r[2 * i], r[2 * i + 1]);
+    t[2 * i + 1] = _mm512_unpackhi_epi32(r[2 * i], r[2 * i + 1]);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    r[4 * i] = _mm512_unpacklo_epi64(t[4 * i], t[4 * i + 2]);
+    r[4 * i + 1] = _mm512_unpackhi_epi64(t[4 * i], t[4 * i + 2]);
+    r[4 * i + 2] = _mm512_unpacklo_epi64(t[4 * i + 1], t[4 * i + 3]);
+    r[4 * i + 3] = _mm512_unpackhi_epi64(t[4 * i + 1], t[4 * i + 3]);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    t[i] = _mm512_shuffle_i32x4(r[i], r[4 + i], 0x88);
+    t[4 + i] = _mm512_shuffle_i32x4(r[i], r[4 + i], 0xDD);
+    t[8 + i] = _mm512_shuffle_i32x4(r[8 + i], r[12 + i], 0x88);
+    t[12 + i] = _mm512_shuffle_i32x4(r[8 + i], r[12 + i], 0xDD);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    r[i] = _mm512_shuffle_i32x4(t[i], t[8 + i], 0x88);
+    r[8 + i] = _mm512_shuffle_i32x4(t[i], t[8 + i], 0xDD);
+    r[4 + i] = _mm512_shuffle_i32x4(t[4 + i], t[12 + i], 0x88);
+    r[12 + i] = _mm512_shuffle_i32x4(t[4 + i], t[12 + i], 0xDD);
+  }
+}
+
+// Elements [begin, begin + 32) of a row of `count`, zero past its end; reads nothing there.
+inline __m512i load_elements(const uint16_t* row, int64_t begin, int64_t count) {
+  const int64_t left = count - begin;
+  if (left >= 32) {
+    return _mm512_loadu_si512(row + begin);
+  }
+  const __mmask32 mask = left > 0 ? static_cast<__mmask32>((uint64_t{1} << left) - 1) : 0;
+  return _mm512_maskz_loadu_epi16(mask, row + begin);
+}
+
+void pack_query(const PackedLayout& layout, const void* const* rows, DType, uint32_t* query) {
+  const int64_t words = layout.depth_blocks * kBlockWords;
+  for (int64_t word = 0; word < words; word += kLanes) {
+    __m512i block[16];
+    for (int lane = 0; lane < kLanes; ++lane) {
+      const auto* row = static_cast<const uint16_t*>(rows[lane]);
+      block[lane] =
+          row == nullptr ? _mm512_setzero_si512() : load_elements(row, 2 * word, layout.d_qk);
+    }
+    transpose_16x16(block);
+    for (int i = 0; i < 16; ++i) {
+      _mm512_store_si512(query + (word + i) * kLanes, block[i]);
+    }
+  }
+}
+
+void pack_keys(const PackedLayout& layout, const TokenRun& run, DType, int64_t begin,
+               uint32_t* keys) {
+  const auto* source = static_cast<const char*>(run.first);
+  uint32_t* target = keys + begin * kBlockWords;
+  for (int64_t i = 0; i < run.count; ++i) {
+    const auto* row = reinterpret_cast<const uint16_t*>(source + i * run.stride_bytes);
+    for (int64_t block = 0; block < layout.depth_blocks; ++block) {
+      uint32_t* words = target + block * layout.key_block_stride + i * kBlockWords;
+      const int64_t element = block * kDepthBlock;
+      _mm512_store_si512(words, load_elements(row, element, layout.d_qk));
+      _mm512_store_si512(words + 16, load_elements(row, element + 32, layout.d_qk));
+    }
+  }
+}
+
+// A pair of tokens' rows becomes one row of pairs: a0 b0 a1 b1 ...
+void pack_values(const PackedLayout& layout, const PackedTokens& tokens) {
+  alignas(64) uint16_t low_index[32];
+  alignas(64) uint16_t high_index[32];
+  for (uint16_t i = 0; i < 32; ++i) {
+    low_index[i] = static_cast<uint16_t>(i / 2 + (i % 2) * 32);
+    high_index[i] = static_cast<uint16_t>(low_index[i] + 16);
+  }
+  const __m512i low = _mm512_load_si512(low_index);
+  const __m512i high = _mm512_load_si512(high_index);
+  const int64_t padded = round_up(tokens.count, kTokenPadding);
+  for (int64_t block = 0; block < layout.depth_blocks; ++block) {
+    uint32_t* keys = tokens.keys + block * layout.key_block_stride;
+    for (int64_t word = tokens.count * kBlockWords; word < padded * kBlockWords; word += kLanes) {
+      _mm512_store_si512(keys + word, _mm512_setzero_si512());
+    }
+  }
+  const int64_t column_blocks = ceil_div(layout.d_v, kColumnBlock);
+  const int64_t pairs = ceil_div<int64_t>(tokens.count, 2);
+  for (int64_t block = 0; block < column_blocks; ++block) {
+    const uint32_t* keys = tokens.keys + block * layout.key_block_stride;
+    uint32_t* values = tokens.values + block * layout.value_block_stride;
+    for (int64_t pair = 0; pair < pairs; ++pair) {
+      for (int64_t half = 0; half < 2; ++half) {
+        const __m512i even = _mm512_load_si512(keys + half * 16);
+        const __m512i odd = _mm512_load_si512(keys + kBlockWords + half * 16);
+        _mm512_store_si512(values + half * 32, _mm512_permutex2var_epi16(even, low, odd));
+        _mm512_store_si512(values + half * 32 + 16, _mm512_permutex2var_epi16(even, high, odd));
+      }
+      keys += 2 * kBlockWords;
+      values += kColumnBlock;
+    }
+  }
+}
+
+struct Kernel {
+  static constexpr int kMaxScoreVectors = 4;
+  static constexpr int kMaxOutputVectors = 4;
+  static constexpr int kOutputRows = 4;
+  static constexpr int64_t lanes() { return kLanes; }
+
+  // 16 accumulators (24 for three vectors): two dot products a cycle with a latency of six need 12.
+  template <int kVectors>
+  static constexpr int tokens_for() {
+    return kVectors == 1 ? 16 : kVectors == 4 ? 4 : 8;
+  }
+
+  template <int kTokens, int kVectors>
+  static void score_tile(const PackedLayout& layout, const ScoreTile& tile) {
+    __m512 sum[kTokens][kVectors];
+#pragma GCC unroll 16
+    for (int t = 0; t < kTokens; ++t) {
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) {
+        sum[t][v] = tile.accumulators == Accumulators::kStart
+                        ? _mm512_setzero_ps()
+                        : _mm512_load_ps(tile.scores + v * layout.score_vector_stride + t * kLanes);
+      }
+    }
+    const uint32_t* query = tile.query;
+    const uint32_t* keys = tile.keys;
+    for (int64_t block = 0; block < tile.depth_blocks; ++block) {
+      for (int64_t step = 0; step < kBlockWords; ++step) {
+        __m512bh q[kVectors];
+#pragma GCC unroll 4
+        for (int v = 0; v < kVectors; ++v) {
+          q[v] = as_bf16(_mm512_load_si512(query + v * layout.query_vector_stride + step * kLanes));
+        }
+#pragma GCC unroll 16
+        for (int t = 0; t < kTokens; ++t) {
+          const __m512bh k =
+              as_bf16(_mm512_set1_epi32(static_cast<int>(keys[t * kBlockWords + step])));
+#pragma GCC unroll 4
+          for (int v = 0; v < kVectors; ++v) {
+            sum[t][v] = _mm512_dpbf16_ps(sum[t][v], q[v], k);
+          }
+        }
+      }
+      query += kBlockWords * kLanes;
+      keys += layout.key_block_stride;
+    }
+#pragma GCC unroll 16
+    for (int t = 0; t < kTokens; ++t) {
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) {
+        _mm512_store_ps(tile.scores + v * layout.score_vector_stride + t * kLanes, sum[t][v]);
+      }
+    }
+  }
+
+  template <int kRows, int kVectors>
+  static void output_tile(const PackedLayout& layout, const OutputTile& tile) {
+    __m512 sum[kRows][kVectors];
+#pragma GCC unroll 4
+    for (int r = 0; r < kRows; ++r) {
+      const __m512 rescale = _mm512_set1_ps(tile.rescale[r]);
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) {
+        const float* output = tile.output + r * layout.output_stride + v * kLanes;
+        sum[r][v] = tile.accumulators == Accumulators::kStart
+                        ? _mm512_setzero_ps()
+                        : _mm512_mul_ps(rescale, _mm512_load_ps(output));
+      }
+    }
+    const uint32_t* weights = tile.weights;
+    const uint32_t* values = tile.values;
+    for (int64_t step = 0; step < tile.steps; ++step) {
+      __m512bh value[kVectors];
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) {
+        value[v] = as_bf16(_mm512_load_si512(values + v * kLanes));
+      }
+#pragma GCC unroll 4
+      for (int r = 0; r < kRows; ++r) {
+        const __m512bh weight = as_bf16(_mm512_set1_epi32(static_cast<int>(weights[r])));
+#pragma GCC unroll 4
+        for (int v = 0; v < kVectors; ++v) {
+          sum[r][v] = _mm512_dpbf16_ps(sum[r][v], weight, value[v]);
+        }
+      }
+      weights += kLanes;
+      values += kColumnBlock;
+    }
+#pragma GCC unroll 4
+    for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) {
+        _mm512_store_ps(tile.output + r * layout.output_stride + v * kLanes, sum[r][v]);
+      }
+    }
+  }
+};
+
+// 2^x for x <= 0 (or NaN, which stays). 2^x = 2^n 2^f, |f| <= 1/2; the polynomial's relative error
+// is below 1e-8 (README.md), it is exactly 1 at 0, and 2^-inf is 0.
+inline __m512 exp2_of(__m512 x) {
+  // The second operand is returned if either is NaN; below 2^-150 everything rounds to zero.
+  x = _mm512_max_ps(_mm512_set1_ps(-160.0F), x);
+  const __m512 n = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+  const __m512 f = _mm512_sub_ps(x, n);
+  __m512 p = _mm512_set1_ps(kExp2Coefficients[0]);
+#pragma GCC unroll 8
+  for (int i = 1; i < kExp2Terms; ++i) {
+    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(kExp2Coefficients[i]));
+  }
+  return _mm512_scalef_ps(p, n);
+}
+
+// Scores of one token, those that a row does not attend as -inf.
+inline __m512 scores_of(const SoftmaxTask& task, __m512i visible, int64_t token) {
+  const __m512 scaled =
+      _mm512_mul_ps(_mm512_load_ps(task.scores + token * kLanes), _mm512_set1_ps(task.scale_log2));
+  const __mmask16 attended =
+      _mm512_cmpgt_epi32_mask(visible, _mm512_set1_epi32(static_cast<int>(token)));
+  return _mm512_mask_blend_ps(attended, _mm512_set1_ps(-__builtin_inff()), scaled);
+}
+
+// Tokens are independent: four running maxima hide the latency of one.
+inline __m512 maximum_of(const SoftmaxTask& task, __m512i visible, __m512 running) {
+  __m512 maximum[4] = {running, running, running, running};
+  const int64_t whole = task.tokens / 4 * 4;
+  for (int64_t token = 0; token < whole; token += 4) {
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) {
+      maximum[i] = _mm512_max_ps(maximum[i], scores_of(task, visible, token + i));
+    }
+  }
+  for (int64_t token = whole; token < task.tokens; ++token) {
+    maximum[0] = _mm512_max_ps(maximum[0], scores_of(task, visible, token));
+  }
+  return _mm512_max_ps(_mm512_max_ps(maximum[0], maximum[1]),
+                       _mm512_max_ps(maximum[2], maximum[3]));
+}
+
+// Two tokens' weights, rounded, as a vector of pairs: interleaved like packed values.
+inline __m512i pair_of(__m512 even, __m512 odd) {
+  const __m512i both = from_bf16(_mm512_cvtne2ps_pbh(odd, even));  // even in the low half
+  const __m512i low = _mm512_cvtepu16_epi32(_mm512_castsi512_si256(both));
+  const __m512i high = _mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(both, 1));
+  return _mm512_or_si512(low, _mm512_slli_epi32(high, 16));
+}
+
+void softmax(const SoftmaxTask& task) {
+  const __m512i visible =
+      task.visible == nullptr ? _mm512_set1_epi32(INT32_MAX) : _mm512_loadu_si512(task.visible);
+  const __m512 old_maximum = _mm512_load_ps(task.maximum);
+  const __m512 maximum = maximum_of(task, visible, old_maximum);
+  // A row that attended nothing yet has maximum -inf; measured against 0 its weights are 0, not
+  // NaN.
+  const __mmask16 empty =
+      _mm512_cmp_ps_mask(maximum, _mm512_set1_ps(-__builtin_inff()), _CMP_EQ_OQ);
+  const __m512 origin = _mm512_mask_blend_ps(empty, maximum, _mm512_setzero_ps());
+  __m512 sum_even = _mm512_setzero_ps();
+  __m512 sum_odd = _mm512_setzero_ps();
+  const int64_t pairs = task.tokens / 2;
+  for (int64_t pair = 0; pair < pairs; ++pair) {
+    const __m512 even = exp2_of(_mm512_sub_ps(scores_of(task, visible, 2 * pair), origin));
+    const __m512 odd = exp2_of(_mm512_sub_ps(scores_of(task, visible, 2 * pair + 1), origin));
+    sum_even = _mm512_add_ps(sum_even, even);
+    sum_odd = _mm512_add_ps(sum_odd, odd);
+    _mm512_store_si512(task.weights + pair * kLanes, pair_of(even, odd));
+  }
+  if (task.tokens % 2 != 0) {
+    const __m512 even = exp2_of(_mm512_sub_ps(scores_of(task, visible, 2 * pairs), origin));
+    sum_even = _mm512_add_ps(sum_even, even);
+    _mm512_store_si512(task.weights + pairs * kLanes, pair_of(even, _mm512_setzero_ps()));
+  }
+  const __m512 rescale = exp2_of(_mm512_sub_ps(old_maximum, origin));
+  _mm512_store_ps(task.rescale, rescale);
+  _mm512_store_ps(task.maximum, maximum);
+  _mm512_store_ps(task.sum, _mm512_fmadd_ps(_mm512_load_ps(task.sum), rescale,
+                                            _mm512_add_ps(sum_even, sum_odd)));
+}
+
+void scores(const PackedLayout& layout, const ScoreTask& task) {
+  for_score_tiles<Kernel>(layout, task);
+}
+
+void accumulate(const PackedLayout& layout, const AccumulateTask& task) {
+  for_output_tiles<Kernel>(layout, task, ceil_div<int64_t>(task.tokens, 2));
+}
+
+}  // namespace
+}  // namespace seesaw::cpu
+#pragma GCC pop_options
+
+namespace seesaw::cpu {
+
+const Microkernel* bf16_dot_microkernel() {
+  static const Microkernel kernel = [] {
+    // Rows of floats are handled alike for every way of multiplying.
+    Microkernel merged = float_microkernel(Target::kAvx512);
+    merged.name = "avx512bf16 (bf16 dot products)";
+    merged.lanes = kLanes;
+    merged.elements_per_word = 2;
+    merged.values_are_keys = false;
+    merged.pack_query = pack_query;
+    merged.pack_keys = pack_keys;
+    merged.pack_values = pack_values;
+    merged.scores = scores;
+    merged.softmax = softmax;
+    merged.accumulate = accumulate;
+    return merged;
+  }();
+  return &kernel;
+}
+
+}  // namespace seesaw::cpu
+
+#else
+
+namespace seesaw::cpu {
+const Microkernel* bf16_dot_microkernel() { return nullptr; }
+}  // namespace seesaw::cpu
+
+#endif
