@@ -1,0 +1,83 @@
+// The double-precision truth for GPU tests, computed on the GPU so that a grid of thousands of
+// cases is affordable: three plain kernels (scores, softmax, weighted values) in double, with no
+// code in common with the kernels under test. It is itself checked against the CPU's reference
+// kernel (reference_test.cpp).
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <cstdint>
+
+namespace seesaw::gpu_test {
+
+enum class Element : int32_t { kBFloat16, kFloat16 };
+
+// Everything the reference needs to know of one call. Pointers are device memory, strides elements.
+struct ReferenceCall {
+  Element element = Element::kBFloat16;
+  int64_t batch = 0;
+  int64_t s_q = 1;
+  int64_t h_q = 1;
+  int64_t h_kv = 1;
+  int64_t d_qk = 576;
+  int64_t d_v = 512;
+  int64_t page_size = 64;
+  int64_t max_len = 0;  // of seq_lens; columns of `scores`
+  bool causal = false;
+  bool lse_base2 = false;
+  bool empty_lse_positive = false;
+  double scale = 1.0;
+  const void* q = nullptr;  // [b, s_q, h_q, d_qk]
+  int64_t q_stride[3] = {};
+  const void* kv = nullptr;  // [num_pages, page_size, h_kv, d_qk]
+  int64_t kv_stride[3] = {};
+  const int32_t* block_table = nullptr;  // [b, pages]
+  int64_t block_table_stride = 0;
+  const int32_t* seq_lens = nullptr;
+  double* scores = nullptr;  // scratch, [b, h_q * s_q, max_len]
+  double* out = nullptr;     // [b, s_q, h_q, d_v]
+  double* lse = nullptr;     // [b, h_q, s_q]
+};
+
+// Bytes of `scores`.
+int64_t reference_scratch_bytes(const ReferenceCall& call);
+
+// Computes out and lse on `stream`.
+cudaError_t launch_reference(const ReferenceCall& call, cudaStream_t stream);
+
+// What an output differs from the truth by; see check_against() for the bounds.
+struct Difference {
+  unsigned long long out_failures =
+      0;  // elements outside |x - r| <= 8e-4 + 2/128 |r|, NaN included
+  unsigned long long lse_failures = 0;           // entries outside |x - r| <= 1e-6 + 8/65536 |r|
+  unsigned long long first_out_failure = ~0ULL;  // least flat index in [b, s_q, h_q, d_v]
+  unsigned long long first_lse_failure = ~0ULL;  // least flat index in [b, h_q, s_q]
+  double max_out_error = 0.0;                    // largest |x - r|
+  double max_lse_error = 0.0;
+  double sum_product = 0.0;  // of x r, and of x^2 + r^2: 1 - 2 a / b is the cosine distance
+  double sum_squares = 0.0;
+};
+
+// Compares the kernel's outputs with the truth in `call`; *difference is device memory, zeroed by
+// this call.
+cudaError_t launch_compare(const ReferenceCall& call, const void* out, const int64_t (&stride)[3],
+                           const float* lse, const int64_t (&lse_stride)[3], Difference* difference,
+                           cudaStream_t stream);
+
+// Deterministic values in place of data: N(0, sigma) clamped to +-limit, a function of the seed and
+// the element's place.
+struct Values {
+  uint64_t seed = 0;
+  float sigma = 0.1F;
+  float limit = 1.0F;
+};
+
+// Fills `count` elements.
+cudaError_t launch_fill(void* data, Element element, int64_t count, Values values,
+                        cudaStream_t stream);
+
+// Writes the live slots of every sequence's pages, and only those: whatever the pool held before
+// (NaN, in the tests) stays in dead slots and in pages that no table entry names.
+cudaError_t launch_fill_cache(const ReferenceCall& call, Values values, cudaStream_t stream);
+
+}  // namespace seesaw::gpu_test
