@@ -1,0 +1,158 @@
+// The end of a piece: a finished sequence is normalised and written out, a part of one goes to the
+// workspace as it is.
+#pragma once
+
+#include "kernels/sm90/dense_decode/consumer.cuh"
+
+namespace seesaw::sm90 {
+
+// A piece's final row statistics, for the thread's two rows.
+struct RowTotals {
+  float sum0, sum1;
+};
+
+// Joins the two warpgroups' sums (both are in the final frame).
+template <typename Config>
+__device__ __forceinline__ RowTotals join_sums(const ConsumerState& state,
+                                               SharedStorage<Config>& storage,
+                                               const ConsumerThread& thread, Side side,
+                                               int parity) {
+  const float sum0 = cuda::quad_sum(state.sum0);
+  const float sum1 = cuda::quad_sum(state.sum1);
+  const int row = thread.row();
+  const int own = static_cast<int>(side);
+  if (thread.lane % 4 == 0) {
+    storage.sum[parity][own][row] = sum0;
+    storage.sum[parity][own][row + 8] = sum1;
+  }
+  ptx::barrier_sync(kSumsReady, kConsumerThreads);
+  return {sum0 + storage.sum[parity][1 - own][row], sum1 + storage.sum[parity][1 - own][row + 8]};
+}
+
+// Four lanes hold, for four groups of eight columns each, one pair of elements of every group.
+// Afterwards lane q holds all of group q: 16 contiguous bytes.
+__device__ __forceinline__ void transpose_quad(uint32_t (&v)[4], int lane) {
+#pragma unroll
+  for (int bit = 1; bit <= 2; bit *= 2) {
+    const bool upper = lane & bit;
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      if (i & bit) continue;
+      const uint32_t send = upper ? v[i] : v[i | bit];
+      const uint32_t got = __shfl_xor_sync(~0u, send, bit);
+      if (upper) {
+        v[i] = got;
+      } else {
+        v[i | bit] = got;
+      }
+    }
+  }
+}
+
+// out = O / sum for the rows of the thread, one half of the columns.
+template <typename Config>
+__device__ __forceinline__ void write_out(const DenseDecodeParams& params, const BlockWork& work,
+                                          int32_t sequence, const ConsumerState& state,
+                                          const RowTotals& totals, const ConsumerThread& thread,
+                                          Side side) {
+  using Element = typename Config::Element;
+  const int quad_lane = thread.lane % 4;
+#pragma unroll
+  for (int r = 0; r < 2; ++r) {
+    const float sum = r == 0 ? totals.sum0 : totals.sum1;
+    const float inverse = sum == 0.0F ? 0.0F : 1.0F / sum;
+    const int32_t row = ptx::opaque(work.row_tile * kTileRows + thread.row() + 8 * r);
+    const int32_t token = row / params.group;
+    const int32_t head = work.kv_head * params.group + row - token * params.group;
+    uint16_t* out = static_cast<uint16_t*>(params.out) + sequence * params.out_stride_batch +
+                    token * params.out_stride_token + head * params.out_stride_head +
+                    static_cast<int>(side) * kHalfColumns;
+    const bool valid = row < params.rows;
+#pragma unroll
+    for (int block = 0; block < 8; ++block) {  // 32 columns: four groups of eight
+      uint32_t v[4];
+#pragma unroll
+      for (int n = 0; n < 4; ++n) {
+        const int i = 16 * block + 4 * n + 2 * r;
+        v[n] = ptx::pack<Element>(state.o[i] * inverse, state.o[i + 1] * inverse);
+      }
+      transpose_quad(v, thread.lane);
+      uint16_t* to = out + block * 32 + quad_lane * 8;
+      if (valid && params.out_aligned) {
+        *reinterpret_cast<uint4*>(to) = make_uint4(v[0], v[1], v[2], v[3]);
+      } else if (valid) {
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+          to[2 * i] = static_cast<uint16_t>(v[i]);
+          to[2 * i + 1] = static_cast<uint16_t>(v[i] >> 16);
+        }
+      }
+    }
+  }
+}
+
+// LSE of the thread's two rows; warpgroup left writes it, one lane of each four.
+template <typename Config>
+__device__ __forceinline__ void write_lse(const DenseDecodeParams& params, const BlockWork& work,
+                                          int32_t sequence, const SharedStorage<Config>& storage,
+                                          const RowTotals& totals, const ConsumerThread& thread) {
+  if (params.lse == nullptr || thread.lane % 4 != 0) return;
+#pragma unroll
+  for (int r = 0; r < 2; ++r) {
+    const float sum = r == 0 ? totals.sum0 : totals.sum1;
+    const int32_t row = ptx::opaque(work.row_tile * kTileRows + thread.row() + 8 * r);
+    if (row >= params.rows) continue;
+    const int32_t token = row / params.group;
+    const int32_t head = work.kv_head * params.group + row - token * params.group;
+    const float lse = (storage.frame[thread.row() + 8 * r] + log2f(sum)) * params.lse_factor;
+    params.lse[sequence * params.lse_stride_batch + head * params.lse_stride_head +
+               token * params.lse_stride_token] = sum == 0.0F ? params.empty_lse : lse;
+  }
+}
+
+// A split's part, in the order of the accumulator: see kernels/cuda/partials.hpp.
+template <typename Config>
+__device__ __forceinline__ void write_partial(const DenseDecodeParams& params,
+                                              const BlockWork& work, int32_t slot,
+                                              const ConsumerState& state,
+                                              const SharedStorage<Config>& storage,
+                                              const RowTotals& totals,
+                                              const ConsumerThread& thread, Side side) {
+  const int quad_lane = thread.lane % 4;
+#pragma unroll
+  for (int r = 0; r < 2; ++r) {
+    const int32_t row = ptx::opaque(work.row_tile * kTileRows + thread.row() + 8 * r);
+    if (row >= params.rows) continue;
+    const int64_t index = params.partials.row_index(slot, work.kv_head, row);
+    float4* out = reinterpret_cast<float4*>(params.partial_out + index * cuda::kPartialColumns) +
+                  static_cast<int>(side) * (cuda::kPartialUnitsPerRow / 2) + quad_lane;
+#pragma unroll
+    for (int pair = 0; pair < 16; ++pair) {
+      const int i = 8 * pair + 2 * r;
+      out[4 * pair] = make_float4(state.o[i], state.o[i + 1], state.o[i + 4], state.o[i + 5]);
+    }
+    if (side == Side::kLeft && quad_lane == 0) {
+      params.partial_stat[index] = {storage.frame[thread.row() + 8 * r],
+                                    r == 0 ? totals.sum0 : totals.sum1};
+    }
+  }
+}
+
+template <typename Config>
+__device__ __forceinline__ void finish_piece(const DenseDecodeParams& params,
+                                             const BlockWork& work, const PieceInfo& piece,
+                                             const ConsumerState& state,
+                                             SharedStorage<Config>& storage,
+                                             const ConsumerThread& thread, Side side, int parity) {
+  const RowTotals totals = join_sums<Config>(state, storage, thread, side, parity);
+  if (piece.partial < 0) {
+    write_out<Config>(params, work, piece.sequence, state, totals, thread, side);
+    if (side == Side::kLeft) {
+      write_lse<Config>(params, work, piece.sequence, storage, totals, thread);
+    }
+  } else {
+    write_partial<Config>(params, work, piece.partial, state, storage, totals, thread, side);
+  }
+}
+
+}  // namespace seesaw::sm90

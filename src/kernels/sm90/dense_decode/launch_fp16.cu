@@ -1,0 +1,11 @@
+#include "kernels/sm90/dense_decode/variant.cuh"
+#include "kernels/sm90/dense_decode/variants.hpp"
+
+namespace seesaw::sm90 {
+
+cudaError_t launch_fp16(const DenseDecodeParams& params, int d_qk, uint32_t blocks,
+                        cudaStream_t stream) {
+  return launch_element<__half>(params, d_qk, blocks, stream);
+}
+
+}  // namespace seesaw::sm90

@@ -1,0 +1,269 @@
+// The seesaw: two warpgroups, two KV tiles in flight, each scoring one tile and owning one half of
+// the output. Step numbers are those of README.md.
+#pragma once
+
+#include "kernels/sm90/dense_decode/epilogue.cuh"
+
+namespace seesaw::sm90 {
+
+// A consumer warpgroup's view of the kernel.
+template <typename Config>
+struct Consumer {
+  const DenseDecodeParams& params;
+  const SharedAddresses<Config>& shared;
+  SharedStorage<Config>& storage;
+  BlockWork work;
+  ConsumerThread thread;
+
+  static constexpr int kBuffer1 = Config::kQkBoxes * kBoxStep;  // from tile 0's boxes to tile 1's
+
+  __device__ __forceinline__ Descriptors descriptors(int buffer) const {
+    return {ptx::opaque(ptx::descriptor_k_major(shared.q())),
+            ptx::opaque(ptx::descriptor_k_major(shared.kv(buffer)))};
+  }
+  // The half of V of buffer 0 that `side` multiplies; kBuffer1 further is buffer 1's.
+  __device__ __forceinline__ uint32_t values(Side side) const {
+    const uint32_t first = shared.kv(0) + static_cast<int>(side) * kHalfBoxes * sizeof(Box);
+    return ptx::opaque(ptx::descriptor_mn_major(first, sizeof(Box)));
+  }
+
+  // Where a warpgroup is in the worker's stream of tiles.
+  struct Loop {
+    int32_t num_tiles = 0;    // of the piece
+    int32_t masked_tile = 0;  // from this tile on, some row does not see every token
+    uint32_t use = 0;         // how often the warpgroup's own KV buffer has been consumed
+  };
+
+  __device__ __forceinline__ void start_piece(ConsumerState& state, Loop& loop, int k) const {
+#pragma unroll
+    for (int i = 0; i < 128; ++i) state.o[i] = 0.0F;
+    state.sum0 = 0.0F;
+    state.sum1 = 0.0F;
+    ptx::mbarrier_wait(shared.q_full(), k & 1);
+    loop.num_tiles = storage.piece[k & 1].num_tiles;
+    loop.masked_tile = storage.piece[k & 1].masked_tile;
+  }
+
+  // Masks the scores of a tile that some row does not see whole, and cleans its values.
+  __device__ __forceinline__ void mask_tile(ConsumerState& state, int k, int32_t tile,
+                                            NamedBarrier barrier) const {
+    const PieceInfo& piece = storage.piece[k & 1];
+    const int32_t token_begin = piece.token_begin + tile * kTileTokens;
+    const PieceMask mask = piece_mask(params, work.row_tile, thread.row(), piece.seq_len);
+    cuda::mask_scores(state.s, thread.lane, mask.visible0 - token_begin,
+                      mask.visible1 - token_begin);
+    scrub_values<Config>(shared.kv(tile & 1), token_begin, mask, barrier);
+  }
+
+  // Moves the frame of the thread's rows if the tile's maxima ask for it, publishes the frame and
+  // the factor that takes older results into it.
+  struct FrameMove {
+    float frame0, frame1;
+    float factor0, factor1;
+  };
+  __device__ __forceinline__ FrameMove move_frame(const ConsumerState& state, int tile) const {
+    const float max0 = cuda::row_max(state.s, 0) * params.scale_log2;
+    const float max1 = cuda::row_max(state.s, 1) * params.scale_log2;
+    const int row = thread.row();
+    const float old0 = storage.frame[row];
+    const float old1 = storage.frame[row + 8];
+    FrameMove move;
+    move.frame0 = cuda::next_frame(old0, max0);
+    move.frame1 = cuda::next_frame(old1, max1);
+    move.factor0 = ptx::exp2_approx(old0 - move.frame0);
+    move.factor1 = ptx::exp2_approx(old1 - move.frame1);
+    __syncwarp();  // the row's four lanes have read the old frame
+    if (thread.lane % 4 == 0) {
+      storage.frame[row] = move.frame0;
+      storage.frame[row + 8] = move.frame1;
+      storage.scale[tile][row] = move.factor0;
+      storage.scale[tile][row + 8] = move.factor1;
+    }
+    return move;
+  }
+
+  // Whether any row of the warp moves: then, and only then, O is touched.
+  static __device__ __forceinline__ bool any_moved(float factor0, float factor1) {
+    return __any_sync(~0u, factor0 != 1.0F || factor1 != 1.0F);
+  }
+
+  __device__ __forceinline__ void probabilities(ConsumerState& state, const FrameMove& move,
+                                                float factor0, float factor1) const {
+    using Element = typename Config::Element;
+    state.sum0 = state.sum0 * factor0 + cuda::row_probabilities<Element>(
+                                            state.s, state.p, 0, params.scale_log2, move.frame0);
+    state.sum1 = state.sum1 * factor1 + cuda::row_probabilities<Element>(
+                                            state.s, state.p, 1, params.scale_log2, move.frame1);
+  }
+
+  // ---- warpgroup left: scores even tiles, owns columns 0-255 of the output
+
+  // S = Q K0^T, box after box as they land; after four boxes the group before them (the last
+  // values) has completed as well, and `between` may release what it read.
+  template <typename Between>
+  __device__ __forceinline__ void score_left(ConsumerState& state, uint32_t use,
+                                             Between between) const {
+    const Descriptors at = descriptors(0);
+#pragma unroll
+    for (int box = 0; box < Config::kQkBoxes; ++box) {
+      ptx::mbarrier_wait(shared.kv_full(0, box), use & 1);
+      issue_scores<Config>(state, at, box, box == 0);
+      if (box == kHalfBoxes - 1) {
+        ptx::wgmma_wait<kHalfBoxes>();
+        between();
+      }
+    }
+    ptx::wgmma_wait<0>();
+    ptx::pin(state.s);
+    ptx::pin(state.o);
+  }
+
+  __device__ void run_left() const {
+    ConsumerState state;
+    Loop loop;
+#pragma unroll 1
+    for (int k = 0; k < work.piece_end - work.piece_begin; ++k) {
+      if (thread.lane % 4 == 0) {
+        storage.frame[thread.row()] = cuda::kEmptyFrame;
+        storage.frame[thread.row() + 8] = cuda::kEmptyFrame;
+      }
+      __syncwarp();
+      start_piece(state, loop, k);
+      if (loop.num_tiles > 0) {
+        keep_rotary_box<Config>(state, shared, thread);
+        score_left(state, loop.use++, [] {});  // [1] of the first pair
+      }
+      if (loop.num_tiles <= 2) release(shared.q_empty(), thread);
+#pragma unroll 1
+      for (int32_t tile = 0; tile < loop.num_tiles; tile += 2) {
+        left_pair(state, loop, k, tile);
+      }
+      release(shared.q_rotary_empty(), thread);
+      finish_piece<Config>(params, work, storage.piece[k & 1], state, storage, thread, Side::kLeft,
+                           k & 1);
+    }
+  }
+
+  __device__ __forceinline__ void left_pair(ConsumerState& state, Loop& loop, int k,
+                                            int32_t tile) const {
+    const bool second = tile + 1 < loop.num_tiles;
+    const uint32_t v = values(Side::kLeft);
+    if (tile >= loop.masked_tile) mask_tile(state, k, tile, kLeftScrub);
+    const FrameMove move = move_frame(state, 0);
+    if (any_moved(move.factor0, move.factor1)) {
+      cuda::scale_rows(state.o, move.factor0, move.factor1);
+    }
+    probabilities(state, move, move.factor0, move.factor1);
+    ptx::barrier_arrive(kFrame0Ready, kConsumerThreads);
+    issue_local_values<Config>(state, v);
+    ptx::wgmma_wait<0>();
+    ptx::pin(state.o);
+    release(shared.kv_empty(0, 0), thread);
+    ptx::barrier_sync(kFrame1Ready, kConsumerThreads);
+    float later0 = 1.0F, later1 = 1.0F;
+    if (second) {
+      later0 = storage.scale[1][thread.row()];
+      later1 = storage.scale[1][thread.row() + 8];
+    }
+    const bool moved = any_moved(later0, later1);
+    if (moved) cuda::repack<typename Config::Element>(state.s, state.p, later0, later1);
+    store_p(shared.p(0), thread, state.p);
+    ptx::fence_async_proxy();
+    ptx::barrier_arrive(kP0Stored, kConsumerThreads);
+    if (second) {
+      ptx::barrier_sync(kP1Stored, kConsumerThreads);
+      if (moved) {
+        cuda::scale_rows(state.o, later0, later1);
+        state.sum0 *= later0;
+        state.sum1 *= later1;
+      }
+      issue_remote_values<Config>(state, ptx::descriptor_k_major(shared.p(1)), v + kBuffer1);
+    }
+    if (tile + 2 < loop.num_tiles) {
+      score_left(state, loop.use++, [&] { release(shared.kv_empty(1, 0), thread); });
+      if (tile + 4 >= loop.num_tiles) release(shared.q_empty(), thread);
+    } else {
+      ptx::wgmma_wait<0>();
+      ptx::pin(state.o);
+      if (second) release(shared.kv_empty(1, 0), thread);
+    }
+  }
+
+  // ---- warpgroup right: scores odd tiles, owns columns 256-511 of the output
+
+  // S = Q K1^T, from the box that is released first on.
+  __device__ __forceinline__ void score_right(ConsumerState& state, uint32_t use) const {
+    const Descriptors at = descriptors(1);
+#pragma unroll
+    for (int i = 0; i < Config::kQkBoxes; ++i) {
+      const int box = (i + kHalfBoxes) % Config::kQkBoxes;
+      ptx::mbarrier_wait(shared.kv_full(1, box), use & 1);
+      issue_scores<Config>(state, at, box, i == 0);
+    }
+    ptx::wgmma_wait<0>();
+    ptx::pin(state.s);
+  }
+
+  __device__ void run_right() const {
+    ConsumerState state;
+    Loop loop;
+#pragma unroll 1
+    for (int k = 0; k < work.piece_end - work.piece_begin; ++k) {
+      start_piece(state, loop, k);
+      if (loop.num_tiles > 1) {
+        keep_rotary_box<Config>(state, shared, thread);
+        score_right(state, loop.use++);
+      }
+      if (loop.num_tiles <= 3) release(shared.q_empty(), thread);
+#pragma unroll 1
+      for (int32_t tile = 0; tile < loop.num_tiles; tile += 2) {
+        right_pair(state, loop, k, tile);
+      }
+      finish_piece<Config>(params, work, storage.piece[k & 1], state, storage, thread, Side::kRight,
+                           k & 1);
+    }
+  }
+
+  __device__ __forceinline__ void right_pair(ConsumerState& state, Loop& loop, int k,
+                                             int32_t tile) const {
+    const bool second = tile + 1 < loop.num_tiles;
+    const uint32_t v = values(Side::kRight);
+    if (second && tile + 1 >= loop.masked_tile) mask_tile(state, k, tile + 1, kRightScrub);
+    ptx::barrier_sync(kFrame0Ready, kConsumerThreads);
+    float factor0 = storage.scale[0][thread.row()];
+    float factor1 = storage.scale[0][thread.row() + 8];
+    FrameMove move{};
+    if (second) {
+      move = move_frame(state, 1);
+      factor0 *= move.factor0;
+      factor1 *= move.factor1;
+      probabilities(state, move, factor0, factor1);
+    } else {
+      state.sum0 *= factor0;
+      state.sum1 *= factor1;
+    }
+    if (any_moved(factor0, factor1)) cuda::scale_rows(state.o, factor0, factor1);
+    ptx::barrier_arrive(kFrame1Ready, kConsumerThreads);
+    if (second) {
+      store_p(shared.p(1), thread, state.p);
+      issue_local_values<Config>(state, v + kBuffer1);
+      ptx::fence_async_proxy();
+    }
+    ptx::barrier_sync(kP0Stored, kConsumerThreads);
+    issue_remote_values<Config>(state, ptx::descriptor_k_major(shared.p(0)), v);
+    if (second) {
+      ptx::barrier_arrive(kP1Stored, kConsumerThreads);
+      ptx::wgmma_wait<1>();
+      release(shared.kv_empty(1, 1), thread);
+    }
+    ptx::wgmma_wait<0>();
+    ptx::pin(state.o);
+    release(shared.kv_empty(0, 1), thread);
+    if (tile + 3 < loop.num_tiles) {
+      score_right(state, loop.use++);
+      if (tile + 5 >= loop.num_tiles) release(shared.q_empty(), thread);
+    }
+  }
+};
+
+}  // namespace seesaw::sm90

@@ -1,0 +1,16 @@
+// The compiled variants, one translation unit an element type.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include "kernels/sm90/dense_decode/config.hpp"
+
+namespace seesaw::sm90 {
+
+// Launches the variant for d_qk on the current device; `blocks` thread blocks.
+cudaError_t launch_bf16(const DenseDecodeParams& params, int d_qk, uint32_t blocks,
+                        cudaStream_t stream);
+cudaError_t launch_fp16(const DenseDecodeParams& params, int d_qk, uint32_t blocks,
+                        cudaStream_t stream);
+
+}  // namespace seesaw::sm90
