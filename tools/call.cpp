@@ -1,13 +1,12 @@
 #include "call.hpp"
 
-#include <cstring>
-
 #include "numbers.hpp"
 
 namespace seesaw::tools {
 namespace {
 
-// Results start as NaN, so that an element that was not written shows.
+// Results and workspace start as NaN, so that an element read before it was written, or not written
+// at all, shows.
 DeviceBuffer poisoned(Device& device, size_t size_bytes) {
   DeviceBuffer buffer(device, size_bytes);
   const std::vector<std::byte> nan(size_bytes, std::byte{0xFF});
@@ -32,7 +31,7 @@ Call::Call(Device& device, const DenseDecodeDescriptor& d, const DenseDecode& pl
       out_(poisoned(device, product({d.batch, d.s_q, d.h_q, d.d_v}) * size_of(d.q_dtype))),
       lse_(poisoned(device, product({d.batch, d.h_q, d.s_q}) * sizeof(float))),
       schedule_(device, plan.schedule_bytes()),
-      workspace_(device, plan.workspace_bytes()) {
+      workspace_(poisoned(device, plan.workspace_bytes())) {
   const size_t q_bytes = product({d.batch, d.s_q, d.h_q, d.d_qk}) * size_of(d.q_dtype);
   const size_t cache_bytes =
       product({host.num_pages, d.page_size, d.h_kv, d.d_qk}) * size_of(d.kv_dtype);

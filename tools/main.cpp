@@ -89,7 +89,7 @@ int main(int argc, char** argv) {
   seesaw::tools::register_info(app);
   seesaw::tools::register_make_case(app);
   seesaw::tools::register_run(app);
-  //  seesaw::tools::register_check(app);
+  seesaw::tools::register_check(app);
   //  seesaw::tools::register_explain(app);
   //  seesaw::tools::register_plan(app);
   //  seesaw::tools::register_bench(app);

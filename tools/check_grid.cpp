@@ -1,0 +1,171 @@
+#include "check_grid.hpp"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <utility>
+
+#include "numbers.hpp"
+#include "random.hpp"
+
+namespace seesaw::tools {
+namespace {
+
+constexpr std::array<int64_t, 14> kHeads = {1, 3, 7, 8, 9, 16, 32, 63, 64, 65, 96, 126, 127, 128};
+constexpr std::array<int64_t, 9> kLengths = {0, 1, 20, 63, 64, 65, 140, 1000, 4096};
+constexpr std::array<int64_t, 9> kPageSizes = {1, 2, 3, 16, 61, 64, 128, 480, 1000};
+constexpr std::array<std::pair<int64_t, int64_t>, 5> kColumns = {
+    {{576, 512}, {512, 512}, {320, 256}, {64, 64}, {40, 24}}};
+constexpr std::array kDTypes = {SEESAW_BFLOAT16, SEESAW_FLOAT16, SEESAW_FLOAT32};
+
+CheckCase base_case(uint64_t seed) {
+  CheckCase base;
+  base.shape.h_q = 16;
+  base.shape.spare_pages = 3;
+  base.shape.seed = seed;
+  base.lengths = {1, 300};
+  return base;
+}
+
+// One axis at a time: what fails here names its cause.
+void add_axes(const CheckCase& base, std::vector<CheckCase>* grid) {
+  for (const int64_t heads : kHeads) {
+    CheckCase item = base;
+    item.shape.h_q = heads;
+    grid->push_back(item);
+  }
+  for (const int64_t length : kLengths) {
+    CheckCase item = base;
+    item.lengths = {length, length};
+    grid->push_back(item);
+  }
+  for (const int64_t page_size : kPageSizes) {
+    CheckCase item = base;
+    item.shape.page_size = page_size;
+    grid->push_back(item);
+  }
+  for (int64_t s_q = 2; s_q <= 5; ++s_q) {
+    CheckCase item = base;
+    item.shape.s_q = s_q;
+    item.flags = SEESAW_CAUSAL;
+    item.lengths = {0, 2 * s_q};  // shorter than s_q too: rows with nothing to attend
+    grid->push_back(item);
+    item.lengths = {100, 200};
+    grid->push_back(item);
+  }
+  for (const uint32_t flag : {uint32_t{SEESAW_LSE_BASE2}, uint32_t{SEESAW_BATCH_INVARIANT},
+                              uint32_t{SEESAW_LSE_EMPTY_IS_POSITIVE_INFINITY}}) {
+    CheckCase item = base;
+    item.flags = flag;
+    item.lengths = {0, 1500};
+    grid->push_back(item);
+  }
+  for (const int64_t h_kv : {2, 3}) {
+    CheckCase item = base;
+    item.shape.h_kv = h_kv;
+    item.shape.h_q = 4 * h_kv;
+    grid->push_back(item);
+  }
+}
+
+void add_formats(const CheckCase& base, std::vector<CheckCase>* grid) {
+  for (const seesaw_dtype q : kDTypes) {
+    for (const seesaw_dtype kv : kDTypes) {
+      CheckCase item = base;
+      item.shape.q_dtype = q;
+      item.shape.kv_dtype = kv;
+      grid->push_back(item);
+    }
+  }
+  for (const auto& [d_qk, d_v] : kColumns) {
+    CheckCase item = base;
+    item.shape.d_qk = d_qk;
+    item.shape.d_v = d_v;
+    grid->push_back(item);
+  }
+}
+
+// What only shows at length: one sequence over every worker, many heads, many sequences.
+void add_large(const CheckCase& base, GridSize size, std::vector<CheckCase>* grid) {
+  CheckCase item = base;
+  item.batch = 1;
+  item.shape.h_q = size == GridSize::kFull ? 128 : 16;
+  item.lengths = {8192, 8192};
+  grid->push_back(item);
+  item.batch = 64;
+  item.lengths = {0, 500};
+  grid->push_back(item);
+  if (size == GridSize::kFull) {
+    item = base;
+    item.batch = 70000;  // beyond 2^16
+    item.shape.h_q = 1;
+    item.shape.d_qk = 64;
+    item.shape.d_v = 64;
+    item.lengths = {0, 3};
+    grid->push_back(item);
+    item = base;
+    item.batch = 1;
+    item.shape.h_q = 8;
+    item.lengths = {100000, 100000};
+    grid->push_back(item);
+  }
+}
+
+template <typename List>
+auto pick(const List& list, Random* random) {
+  return list[static_cast<size_t>(random->between(0, static_cast<int64_t>(list.size()) - 1))];
+}
+
+CheckCase random_case(const CheckCase& base, Random* random) {
+  CheckCase item = base;
+  item.batch = random->between(1, 6);
+  item.shape.s_q = random->between(1, 4);
+  item.shape.h_kv = random->between(0, 9) == 0 ? 2 : 1;
+  item.shape.h_q = pick(kHeads, random) * item.shape.h_kv;
+  item.shape.page_size = pick(kPageSizes, random);
+  item.shape.q_dtype = pick(kDTypes, random);
+  item.shape.kv_dtype = item.shape.q_dtype;
+  item.shape.seed = random->bits() >> 16;
+  const int64_t longest = pick(kLengths, random);
+  item.lengths = {random->between(0, 1) == 0 ? 0 : longest, longest};
+  item.flags = random->between(0, 1) == 0 ? 0u : uint32_t{SEESAW_CAUSAL};
+  item.flags |= random->between(0, 3) == 0 ? uint32_t{SEESAW_BATCH_INVARIANT} : 0u;
+  if (item.shape.h_q * item.shape.s_q > 256) {  // the reference is slow
+    item.lengths.max = std::min<int64_t>(item.lengths.max, 1000);
+    item.lengths.min = std::min(item.lengths.min, item.lengths.max);
+  }
+  return item;
+}
+
+}  // namespace
+
+std::string CheckCase::name() const {
+  std::string text = fmt::format("b{} sq{} hq{} hkv{} d{}/{} len{}", batch, shape.s_q, shape.h_q,
+                                 shape.h_kv, shape.d_qk, shape.d_v, lengths.min);
+  text += lengths.min == lengths.max ? "" : fmt::format("-{}", lengths.max);
+  text += fmt::format(" page{} {}", shape.page_size, short_name(shape.q_dtype));
+  text += shape.q_dtype == shape.kv_dtype ? "" : fmt::format("/{}", short_name(shape.kv_dtype));
+  text += (flags & SEESAW_CAUSAL) != 0 ? " causal" : "";
+  text += (flags & SEESAW_BATCH_INVARIANT) != 0 ? " batch-invariant" : "";
+  text += (flags & SEESAW_LSE_BASE2) != 0 ? " lse2" : "";
+  text += (flags & SEESAW_LSE_EMPTY_IS_POSITIVE_INFINITY) != 0 ? " empty+inf" : "";
+  return text;
+}
+
+std::vector<CheckCase> check_grid(GridSize size, uint64_t seed) {
+  std::vector<CheckCase> grid;
+  const CheckCase base = base_case(seed);
+  add_axes(base, &grid);
+  add_formats(base, &grid);
+  if (size != GridSize::kQuick) {
+    add_large(base, size, &grid);
+  }
+  const int combinations = size == GridSize::kQuick ? 10 : size == GridSize::kNormal ? 100 : 1000;
+  Random random(seed);
+  for (int i = 0; i < combinations; ++i) {
+    grid.push_back(random_case(base, &random));
+  }
+  return grid;
+}
+
+}  // namespace seesaw::tools

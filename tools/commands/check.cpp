@@ -1,0 +1,292 @@
+// seesaw check: a grid of shapes against the reference kernel.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <cmath>
+#include <map>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "call.hpp"
+#include "check_grid.hpp"
+#include "commands/commands.hpp"
+#include "error.hpp"
+#include "errors.hpp"
+#include "numbers.hpp"
+#include "options.hpp"
+#include "output.hpp"
+#include "progress.hpp"
+#include "table.hpp"
+
+namespace seesaw::tools {
+namespace {
+
+constexpr const char* kReference = "reference.dense_decode";
+
+struct CheckOptions {
+  std::string device = "cpu";
+  std::string kernel;
+  std::string filter;
+  int32_t threads = 0;
+  uint64_t seed = 0;
+  bool quick = false;
+  bool full = false;
+  bool progress = false;
+  JsonOption json;
+};
+
+// A case's tensors in memory, and the arguments that all its runs share.
+struct Materialised {
+  explicit Materialised(const CheckCase& item)
+      : source(item.shape, make_lengths(item.lengths, item.batch, item.shape.seed)),
+        q(source.q_bytes()),
+        cache(source.cache_bytes()),
+        descriptor(source.descriptor()) {
+    source.fill_q(q.data());
+    source.fill_cache(cache.data());
+    descriptor.flags = item.flags | SEESAW_CHECK_DATA;
+  }
+
+  HostTensors tensors(const void* query) const {
+    const double scale = 1 / std::sqrt(static_cast<double>(source.shape().d_qk));
+    return {query,
+            cache.data(),
+            source.num_pages(),
+            source.block_table().data(),
+            source.seq_lens().data(),
+            static_cast<float>(scale)};
+  }
+
+  SyntheticCase source;
+  AlignedBuffer q;
+  AlignedBuffer cache;
+  DenseDecodeDescriptor descriptor;
+};
+
+std::vector<float> widened(const void* values, seesaw_dtype dtype, size_t count) {
+  std::vector<float> result(count);
+  for (size_t i = 0; i < count; ++i) {
+    result[i] = load_element(values, dtype, i);
+  }
+  return result;
+}
+
+// The same numbers with the query widened to float32, so that the reference's output is not rounded
+// to 16 bits.
+Results run_reference(const Materialised& item) {
+  DenseDecodeDescriptor problem = item.descriptor;
+  const size_t count = item.source.q_bytes() / size_of(problem.q_dtype);
+  const std::vector<float> q = widened(item.q.data(), problem.q_dtype, count);
+  problem.device = kCpu;
+  problem.q_dtype = SEESAW_FLOAT32;
+  problem.kernel = kReference;
+  const DenseDecode plan(problem);
+  const std::unique_ptr<Device> cpu = open_device(kCpu);
+  Call call(*cpu, problem, plan, item.tensors(q.data()));
+  call.schedule();
+  call.run();
+  const std::vector<std::byte> out = call.out();
+  return {widened(out.data(), SEESAW_FLOAT32, out.size() / sizeof(float)), call.lse()};
+}
+
+// Runs twice on the same schedule: the same bits are part of the contract.
+ErrorStatistics run_kernel(const Materialised& item, const DenseDecodeDescriptor& problem,
+                           Device& device, const Results& reference) {
+  const DenseDecode plan(problem);
+  Call call(device, problem, plan, item.tensors(item.q.data()));
+  call.schedule();
+  call.run();
+  const std::vector<std::byte> out = call.out();
+  ErrorStatistics statistics = compare(
+      {widened(out.data(), problem.q_dtype, out.size() / size_of(problem.q_dtype)), call.lse()},
+      reference);
+  call.run();
+  if (call.out() != out) {
+    statistics.worst = "a second run gave other bits";
+    statistics.repeats = false;
+  }
+  return statistics;
+}
+
+struct Row {
+  int64_t cases = 0;
+  int64_t failed = 0;
+  ErrorStatistics errors;
+};
+
+struct Report {
+  std::map<std::pair<std::string, std::string>, Row> rows;    // by kernel and dtypes
+  std::vector<std::pair<std::string, std::string>> failures;  // case and what is wrong
+  std::map<std::string, int64_t> refused;                     // reason of a kernel -> cases
+  int64_t cases = 0;
+};
+
+void check_case(const CheckCase& item, const CheckOptions& options, Device& device,
+                Report* report) {
+  const Materialised material(item);
+  DenseDecodeDescriptor problem = material.descriptor;
+  problem.device = device.id();
+  problem.num_threads = options.threads;
+  std::vector<std::string> kernels;
+  for (const KernelSupport& answer : supports(problem)) {
+    const bool wanted =
+        options.kernel.empty() ? answer.kernel != kReference : answer.kernel == options.kernel;
+    if (wanted && answer.supported) {
+      kernels.push_back(answer.kernel);
+    } else if (wanted) {
+      ++report->refused[answer.kernel + ": " + answer.reason];
+    }
+  }
+  if (kernels.empty()) {
+    return;
+  }
+  const Results reference = run_reference(material);
+  for (const std::string& kernel : kernels) {
+    problem.kernel = kernel;
+    const ErrorStatistics errors = run_kernel(material, problem, device, reference);
+    std::string format = short_name(problem.q_dtype);
+    format +=
+        problem.q_dtype == problem.kv_dtype ? "" : fmt::format("/{}", short_name(problem.kv_dtype));
+    Row& row = report->rows[{kernel, format}];
+    ++row.cases;
+    row.errors.merge(errors);
+    if (!errors.ok()) {
+      ++row.failed;
+      report->failures.emplace_back(kernel + " " + item.name(), errors.worst);
+    }
+  }
+  ++report->cases;
+}
+
+void print_text(const Report& report) {
+  Table table({"kernel", "q/kv", "cases", "failed", "|err| p50", "p99", "p99.9", "max",
+               "of bound p50", "p99", "p99.9", "max", "lse max", "cosine"});
+  for (const auto& [key, row] : report.rows) {
+    const Distribution& error = row.errors.out_error;
+    const Distribution& ratio = row.errors.out_of_bound;
+    table.add({key.first, key.second, std::to_string(row.cases), std::to_string(row.failed),
+               fmt::format("{:.1e}", error.percentile(0.5)),
+               fmt::format("{:.1e}", error.percentile(0.99)),
+               fmt::format("{:.1e}", error.percentile(0.999)), fmt::format("{:.1e}", error.max()),
+               fmt::format("{:.3f}", ratio.percentile(0.5)),
+               fmt::format("{:.3f}", ratio.percentile(0.99)),
+               fmt::format("{:.3f}", ratio.percentile(0.999)), fmt::format("{:.3f}", ratio.max()),
+               fmt::format("{:.3f}", row.errors.lse_of_bound.max()),
+               fmt::format("{:.1e}", row.errors.cosine)});
+  }
+  fmt::print("{}", table.text());
+  fmt::print(
+      "|err| = |out - reference|; of bound = |err| / ({:g} + {:g} |reference|), above 1 fails; lse "
+      "likewise\nwith {:g} + {:g} |reference|; cosine distance at most {:g}; a second run must "
+      "give "
+      "the same bits.\n",
+      kOutBound.absolute, kOutBound.relative, kLseBound.absolute, kLseBound.relative, kCosineBound);
+  for (const auto& [reason, cases] : report.refused) {
+    fmt::print("not run: {} cases, {}\n", cases, reason);
+  }
+  for (const auto& [name, what] : report.failures) {
+    fmt::print("FAILED {}: {}\n", name, what);
+  }
+}
+
+nlohmann::ordered_json distribution_json(const Distribution& distribution) {
+  return {{"p50", distribution.percentile(0.5)},
+          {"p99", distribution.percentile(0.99)},
+          {"p999", distribution.percentile(0.999)},
+          {"max", distribution.max()}};
+}
+
+nlohmann::ordered_json to_json(const Report& report, const std::string& device) {
+  nlohmann::ordered_json json = {{"device", device}, {"cases", report.cases}};
+  json["results"] = nlohmann::ordered_json::array();
+  for (const auto& [key, row] : report.rows) {
+    json["results"].push_back({{"kernel", key.first},
+                               {"dtypes", key.second},
+                               {"cases", row.cases},
+                               {"failed", row.failed},
+                               {"elements", row.errors.out_error.count()},
+                               {"out_error", distribution_json(row.errors.out_error)},
+                               {"out_of_bound", distribution_json(row.errors.out_of_bound)},
+                               {"lse_of_bound", distribution_json(row.errors.lse_of_bound)},
+                               {"cosine", row.errors.cosine}});
+  }
+  json["failures"] = nlohmann::ordered_json::array();
+  for (const auto& [name, what] : report.failures) {
+    json["failures"].push_back({{"case", name}, {"what", what}});
+  }
+  json["refused"] = report.refused;
+  return json;
+}
+
+// Without another kernel than the reference, a check proves nothing unless asked for by name.
+void require_rows(const Report& report, size_t selected) {
+  if (!report.rows.empty()) {
+    return;
+  }
+  std::string reasons = fmt::format("{} of the grid's cases selected", selected);
+  for (const auto& [reason, cases] : report.refused) {
+    reasons += fmt::format("; {}", reason);
+  }
+  throw bad_input({"check", "no case was run (" + reasons + ")",
+                   "needed: at least one kernel and one case",
+                   "See `seesaw info` for kernels, and leave --filter out."});
+}
+
+void check(const CheckOptions& options) {
+  const GridSize size = options.quick  ? GridSize::kQuick
+                        : options.full ? GridSize::kFull
+                                       : GridSize::kNormal;
+  std::vector<CheckCase> grid = check_grid(size, options.seed);
+  std::erase_if(grid, [&](const CheckCase& item) {
+    return item.name().find(options.filter) == std::string::npos;
+  });
+  const std::unique_ptr<Device> device = open_device(parse_device(options.device));
+  Report report;
+  {
+    Progress progress("check", static_cast<int64_t>(grid.size()), options.progress);
+    for (size_t i = 0; i < grid.size(); ++i) {
+      progress.update(static_cast<int64_t>(i), grid[i].name());
+      check_case(grid[i], options, *device, &report);
+    }
+  }
+  require_rows(report, grid.size());
+  if (options.json.wanted()) {
+    emit_json(to_json(report, options.device), options.json.target);
+  } else {
+    print_text(report);
+  }
+  if (!report.failures.empty()) {
+    throw Failure(ExitCode::kCheckFailed, fmt::format("check: {} of {} runs out of bound",
+                                                      report.failures.size(), report.cases));
+  }
+}
+
+}  // namespace
+
+void register_check(CLI::App& app) {
+  auto options = std::make_shared<CheckOptions>();
+  CLI::App* command = app.add_subcommand(
+      "check",
+      "Run a grid of shapes on every kernel here and compare with the reference, in double "
+      "precision; exit code 1 if an error is out of bound");
+  auto* quick = command->add_flag("--quick", options->quick, "the axes only, seconds");
+  command->add_flag("--full", options->full, "everything, many minutes")->excludes(quick);
+  command->add_option("--device", options->device, "cpu, cuda or cuda:N")->capture_default_str();
+  command->add_option("--kernel", options->kernel, "only this kernel (see `seesaw info`)");
+  command->add_option("--filter", options->filter,
+                      "only cases whose name holds this text, e.g. \"hq128\" or \"causal\"");
+  command->add_option("--seed", options->seed, "of the values and of the random combinations")
+      ->capture_default_str();
+  command->add_option("--threads", options->threads, "CPU threads, 0 = all")->capture_default_str();
+  command->add_flag("--progress", options->progress, "report progress even without a terminal");
+  add_json_option(*command, &options->json);
+  command->footer(
+      "Unused cache slots and outputs are filled with NaN first, unused block-table entries with "
+      "-1.\n\nExamples:\n"
+      "  seesaw check --quick\n"
+      "  seesaw check --kernel cpu.dense_decode --filter \"bf16 causal\"\n"
+      "  seesaw check --full --seed 7 --json=errors.json");
+  command->callback([options] { check(*options); });
+}
+
+}  // namespace seesaw::tools
