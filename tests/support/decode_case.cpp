@@ -18,7 +18,6 @@
 namespace seesaw::testing {
 namespace {
 
-constexpr int kPoisonByte = 0xFF;  // all ones: NaN in every float type
 constexpr int64_t kUnownedPages = 3;
 
 size_t size_of_dtype(seesaw_dtype dtype) { return dtype == SEESAW_FLOAT32 ? 4 : 2; }
@@ -74,9 +73,9 @@ std::string describe(const DecodeSpec& spec) {
 }
 
 struct DecodeCase::Pool {
-  Pool(size_t bytes, bool reserve) : size(bytes), reserved(reserve) {
+  Pool(size_t bytes, bool reserve, unsigned char poison) : size(bytes), reserved(reserve) {
     if (!reserve) {
-      heap.assign(bytes, kPoisonByte);
+      heap.assign(bytes, poison);
       data = heap.data();
       return;
     }
@@ -116,6 +115,9 @@ void DecodeCase::build_block_table() {
   }
   const int64_t most = pages.empty() ? 0 : *std::max_element(pages.begin(), pages.end());
   max_pages_ = std::max<int64_t>(most + spec_.spare_pages, 1);
+  if (spec_.table_pages > 0) {
+    max_pages_ = std::max(most, spec_.table_pages);
+  }
   num_pages_ = std::accumulate(pages.begin(), pages.end(), int64_t{0}) + kUnownedPages;
 
   std::vector<int32_t> order(static_cast<size_t>(num_pages_));
@@ -135,7 +137,7 @@ void DecodeCase::build_block_table() {
 void DecodeCase::fill_query() {
   const int64_t rows = spec_.batch() * spec_.s_q * spec_.h_q;
   const int64_t elements = rows == 0 ? 0 : rows * (spec_.d_qk + spec_.gaps.q) - spec_.gaps.q;
-  query_.assign(static_cast<size_t>(elements) * size_of_dtype(spec_.q_dtype), kPoisonByte);
+  query_.assign(static_cast<size_t>(elements) * size_of_dtype(spec_.q_dtype), spec_.poison);
   for (int64_t i = 0; i < spec_.batch(); ++i) {
     const uint64_t id = mix(spec_.seed * 2, spec_.first_id + static_cast<uint64_t>(i));
     for (int64_t r = 0; r < spec_.s_q * spec_.h_q; ++r) {
@@ -152,12 +154,12 @@ void DecodeCase::fill_cache() {
   const int64_t elements = (num_pages_ - 1) * page_stride_ + (spec_.page_size - 1) * token_stride_ +
                            spec_.h_kv * spec_.d_qk;
   pool_ = std::make_shared<Pool>(static_cast<size_t>(elements) * size_of_dtype(spec_.kv_dtype),
-                                 spec_.sparse_pool);
+                                 spec_.sparse_pool, spec_.poison);
   if (spec_.sparse_pool) {  // only what pages cover: the rest has no memory behind it
     const int64_t page_elements = (spec_.page_size - 1) * token_stride_ + spec_.h_kv * spec_.d_qk;
     const size_t size = size_of_dtype(spec_.kv_dtype);
     for (int64_t page = 0; page < num_pages_; ++page) {
-      std::memset(pool_->data + static_cast<size_t>(page * page_stride_) * size, kPoisonByte,
+      std::memset(pool_->data + static_cast<size_t>(page * page_stride_) * size, spec_.poison,
                   static_cast<size_t>(page_elements) * size);
     }
   }

@@ -22,7 +22,7 @@ struct Gaps {
 };
 
 struct DecodeSpec {
-  std::vector<int32_t> seq_lens;
+  std::vector<int32_t> seq_lens = {};
   int64_t s_q = 1;
   int64_t h_q = 16;
   int64_t h_kv = 1;
@@ -39,8 +39,10 @@ struct DecodeSpec {
   uint64_t seed = 1;             // of the values
   uint64_t page_seed = 1;        // of the order of pages
   uint64_t first_id = 0;         // sequence i has the values of number first_id + i
-  Gaps gaps;
-  bool sparse_pool = false;  // reserve address space without memory behind it, for huge kv_page
+  Gaps gaps = {};
+  unsigned char poison = 0xFF;  // of every unused byte: all ones is NaN in every float type
+  int64_t table_pages = 0;      // columns of the block table; 0 = as many as needed, and spare ones
+  bool sparse_pool = false;     // reserve address space without memory behind it, for huge kv_page
 
   int64_t batch() const { return static_cast<int64_t>(seq_lens.size()); }
   int64_t length(int64_t sequence) const {  // as the contract counts it

@@ -19,8 +19,8 @@ struct DecodeResults {
 };
 
 struct RunOptions {
-  std::string kernel;   // empty: the library's choice
-  int32_t threads = 0;  // 0: the library's choice
+  std::string kernel = {};  // empty: the library's choice
+  int32_t threads = 0;      // 0: the library's choice
   bool want_lse = true;
 };
 
@@ -36,7 +36,7 @@ struct ErrorSummary {
   double max_out = 0.0;  // |out - ref|
   double p99_out = 0.0;  // 99 % of all are below
   double mean_out = 0.0;
-  double cosine_distance = 0.0;  // 1 - 2 sum(xy) / sum(x^2 + y^2), over all of out
+  double cosine_distance = 0.0;  // 1 - 2 sum(xy) / sum(x^2 + y^2), over out if it is large
   double max_lse = 0.0;
   int64_t bad_out = 0;  // elements outside the contract's bound, or NaN and inf misplaced
   int64_t bad_lse = 0;
