@@ -4,6 +4,9 @@
 
 #include "kernels/cpu/dense_decode.hpp"
 #include "kernels/reference/dense_decode.hpp"
+#ifdef SEESAW_WITH_CUDA
+#include "kernels/sm90/dense_decode.hpp"
+#endif
 
 namespace seesaw::registry {
 namespace {
@@ -17,6 +20,18 @@ Status schedule_on_host(const DenseDecodePlan& plan, const TensorView& seq_lens,
 }
 
 constexpr std::array kKernels = {
+#ifdef SEESAW_WITH_CUDA
+    DenseDecodeKernel{.name = "sm90.dense_decode.bf16",
+                      .supports = sm90::supports_dense_decode_bf16,
+                      .plan = sm90::plan_dense_decode,
+                      .schedule = sm90::schedule_dense_decode,
+                      .run = sm90::run_dense_decode},
+    DenseDecodeKernel{.name = "sm90.dense_decode.fp16",
+                      .supports = sm90::supports_dense_decode_fp16,
+                      .plan = sm90::plan_dense_decode,
+                      .schedule = sm90::schedule_dense_decode,
+                      .run = sm90::run_dense_decode},
+#endif
     DenseDecodeKernel{.name = "cpu.dense_decode",
                       .supports = cpu::supports_dense_decode,
                       .plan = cpu::plan_dense_decode,

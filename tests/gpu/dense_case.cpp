@@ -25,7 +25,7 @@ constexpr seesaw_device kGpu{SEESAW_CUDA, 0};
 std::string DenseCase::name() const {
   std::string text;
   const auto add = [&](const char* key, int64_t value) {
-    text += (text.empty() ? "" : " ") + std::string(key) + "=" + std::to_string(value);
+    text.append(text.empty() ? "" : " ").append(key).append("=").append(std::to_string(value));
   };
   add("b", b);
   add("s_q", s_q);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <climits>
+#include <cstdint>
 #include <string>
 
 #include "kernels/cuda/check_data.hpp"
@@ -51,8 +52,20 @@ void* check_scratch(const DenseDecodePlan& plan, const DenseDecodeArguments& arg
   return static_cast<char*>(arguments.workspace) + dense_decode_partials(plan).size_bytes();
 }
 
+// TMA reads the cache, and only whole 16 bytes; dtype and strides were settled when planning.
+Status check_alignment(const DenseDecodeArguments& arguments) {
+  const auto address = reinterpret_cast<uintptr_t>(arguments.kv_cache.data);
+  if (address % 16 == 0) {
+    return {};
+  }
+  return invalid_argument(
+      "dense_decode: kv_cache at an address of " + std::to_string(address % 16) +
+      " modulo 16, allowed: multiples of 16 bytes. Start the cache on an aligned address.");
+}
+
 Status run_on_current_device(const DenseDecodePlan& plan, const DenseDecodeArguments& arguments,
                              int32_t num_sms) {
+  SEESAW_RETURN_IF_ERROR(check_alignment(arguments));
   if (plan.problem.check_data) {
     SEESAW_RETURN_IF_ERROR(cuda::check_call(plan, arguments, check_scratch(plan, arguments),
                                             static_cast<cudaStream_t>(arguments.stream)));
