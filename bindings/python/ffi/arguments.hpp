@@ -1,0 +1,49 @@
+// Reads the arguments of a call from Python: arrays by DLPack, numbers, the fields of a problem.
+#pragma once
+
+#include <tvm/ffi/tvm_ffi.h>
+
+#include <cstdint>
+#include <span>
+#include <string>
+
+#include "plan_cache.hpp"
+
+namespace seesaw::python {
+
+namespace ffi = tvm::ffi;
+
+// Bytes of the caller's, as an array of uint8.
+struct Buffer {
+  void* data = nullptr;
+  uint64_t size_bytes = 0;
+};
+
+// Arguments in order. Each reader throws TypeError, in the library's four parts, if the next
+// argument is something else.
+class ArgumentReader {
+ public:
+  ArgumentReader(const TVMFFIAny* args, int32_t count);
+
+  int64_t integer(const char* name);
+  double number(const char* name);
+  std::string text(const char* name);
+  // uint16 arrays are taken for bfloat16: NumPy has no bfloat16 that DLPack would carry, and the
+  // Python side lets no other uint16 pass.
+  seesaw_tensor tensor(const char* name);
+  seesaw_tensor optional_tensor(const char* name);  // data == NULL for None
+  // Also accepts [num_pages, page_size, d_qk], as one KV head.
+  seesaw_tensor kv_cache();
+  // The 256-byte aligned part of an array of bytes; empty for None.
+  Buffer buffer(const char* name);
+  ProblemFields problem();
+
+ private:
+  const ffi::AnyView& next();
+  bool next_is_none() const;
+
+  std::span<const ffi::AnyView> args_;
+  size_t position_ = 0;
+};
+
+}  // namespace seesaw::python

@@ -1,0 +1,248 @@
+// The functions that Python calls. Each exported symbol is a tvm-ffi packed function that reads
+// plain arguments (arrays, numbers, one string) and returns nothing, an int or one JSON string: no
+// object whose layout belongs to a version of tvm-ffi crosses this boundary.
+#include <omp.h>
+#include <tvm/ffi/extra/c_env_api.h>
+#include <tvm/ffi/tvm_ffi.h>
+
+#include <algorithm>
+#include <exception>
+#include <string_view>
+#include <vector>
+
+#include "arguments.hpp"
+#include "json.hpp"
+#include "plan_cache.hpp"
+
+namespace seesaw::python {
+namespace {
+
+// The stream of a call: the caller's, or with kCurrentStream the one that tvm-ffi took over from
+// the array library.
+constexpr int64_t kCurrentStream = -1;
+
+void* stream_of(int64_t given, const seesaw_device& device) {
+  if (device.type != SEESAW_CUDA) {
+    return nullptr;
+  }
+  return given == kCurrentStream ? TVMFFIEnvGetStream(kDLCUDA, device.index)
+                                 : reinterpret_cast<void*>(given);
+}
+
+// The library has one status for bad arguments; Python tells wrong types from wrong values.
+bool is_about_a_type(std::string_view message) {
+  return message.find("dtype") != std::string_view::npos;
+}
+
+[[noreturn]] void rethrow_for_python(const Error& error) {
+  const std::string_view message = error.what();
+  switch (error.status()) {
+    case SEESAW_INVALID_ARGUMENT:
+      if (is_about_a_type(message)) {
+        TVM_FFI_THROW(TypeError) << message;
+      }
+      TVM_FFI_THROW(ValueError) << message;
+    case SEESAW_NOT_SUPPORTED:
+      TVM_FFI_THROW(NotImplementedError) << message;
+    default:
+      TVM_FFI_THROW(RuntimeError) << message;
+  }
+  __builtin_unreachable();
+}
+
+int return_json(const JsonWriter& json, TVMFFIAny* result) {
+  const TVMFFIByteArray bytes{json.text().data(), json.text().size()};
+  return TVMFFIStringFromByteArray(&bytes, result);
+}
+
+// run(q, kv_cache, block_table, seq_lens, out, lse, schedule, workspace, scale, stream, flags of
+// this call, problem...): attention, after making the schedule if the call says so.
+constexpr int64_t kMakeSchedule = 1;
+
+int run(ArgumentReader& reader) {
+  DenseDecodeTensors call;
+  call.q = reader.tensor("q");
+  call.kv_cache = reader.kv_cache();
+  call.block_table = reader.tensor("block_table");
+  call.seq_lens = reader.tensor("seq_lens");
+  call.out = reader.tensor("out");
+  call.lse = reader.optional_tensor("lse");
+  const Buffer schedule = reader.buffer("schedule");
+  const Buffer workspace = reader.buffer("workspace");
+  call.schedule = schedule.data;
+  call.schedule_bytes = schedule.size_bytes;
+  call.workspace = workspace.data;
+  call.workspace_bytes = workspace.size_bytes;
+  call.scale = static_cast<float>(reader.number("scale"));
+  const int64_t stream = reader.integer("stream");
+  const int64_t call_flags = reader.integer("flags of the call");
+  const auto plan = plan_of(reader.problem());
+  call.stream = stream_of(stream, call.q.device);
+  if ((call_flags & kMakeSchedule) != 0) {
+    plan->schedule(call.seq_lens, call.schedule, call.schedule_bytes, call.stream);
+  }
+  plan->run(call);
+  return 0;
+}
+
+// make_schedule(seq_lens, schedule, stream, problem...)
+int make_schedule(ArgumentReader& reader) {
+  const seesaw_tensor seq_lens = reader.tensor("seq_lens");
+  const Buffer schedule = reader.buffer("schedule");
+  const int64_t stream = reader.integer("stream");
+  plan_of(reader.problem())
+      ->schedule(seq_lens, schedule.data, schedule.size_bytes, stream_of(stream, seq_lens.device));
+  return 0;
+}
+
+// plan_info(problem...) -> JSON
+int plan_info(ArgumentReader& reader, TVMFFIAny* result) {
+  const auto plan = plan_of(reader.problem());
+  const seesaw_dense_decode_plan_info& info = plan->info();
+  JsonWriter json;
+  json.begin_object();
+  json.key("kernel").value(std::string_view(info.kernel));
+  json.key("workspace_bytes").value(info.workspace_bytes);
+  json.key("schedule_bytes").value(info.schedule_bytes);
+  json.key("num_workers").value(int64_t{info.num_workers});
+  json.key("tile_tokens").value(int64_t{info.tile_tokens});
+  json.key("tile_rows").value(int64_t{info.tile_rows});
+  json.key("fixed_split_tiles").value(int64_t{info.fixed_split_tiles});
+  json.end_object();
+  return return_json(json, result);
+}
+
+// kernel_support(problem...) -> JSON
+int kernel_support(ArgumentReader& reader, TVMFFIAny* result) {
+  JsonWriter json;
+  json.begin_array();
+  for (const KernelSupport& answer : seesaw::supports(descriptor_of(reader.problem()))) {
+    json.begin_object();
+    json.key("kernel").value(answer.kernel);
+    json.key("supported").boolean(answer.supported);
+    json.key("reason").value(answer.reason);
+    json.end_object();
+  }
+  json.end_array();
+  return return_json(json, result);
+}
+
+// schedule_pieces(schedule in host memory, problem...) -> JSON
+int schedule_pieces(ArgumentReader& reader, TVMFFIAny* result) {
+  const Buffer schedule = reader.buffer("schedule");
+  const auto plan = plan_of(reader.problem());
+  JsonWriter json;
+  json.begin_array();
+  for (const seesaw_piece& piece : plan->pieces(schedule.data, schedule.size_bytes)) {
+    json.begin_array();
+    for (const int32_t number :
+         {piece.worker, piece.sequence, piece.tile_begin, piece.tile_end, piece.partial}) {
+      json.value(int64_t{number});
+    }
+    json.end_array();
+  }
+  json.end_array();
+  return return_json(json, result);
+}
+
+// info() -> JSON
+int info(TVMFFIAny* result) {
+  JsonWriter json;
+  json.begin_object();
+  json.key("max_threads").value(int64_t{omp_get_max_threads()});
+  json.key("version").value(std::string_view(seesaw_version()));
+  json.key("devices").begin_array();
+  for (const seesaw_device_info& device : devices()) {
+    json.begin_object();
+    json.key("device").value(
+        device.device.type == SEESAW_CPU ? "cpu" : "cuda:" + std::to_string(device.device.index));
+    json.key("usable").boolean(device.usable != 0);
+    json.key("name").value(std::string_view(device.name));
+    json.key("num_units").value(int64_t{device.num_units});
+    json.key("memory_bytes").value(device.memory_bytes);
+    json.key("features").value(std::string_view(device.features));
+    json.key("reason").value(std::string_view(device.reason));
+    json.end_object();
+  }
+  json.end_array();
+  json.key("kernels").begin_array();
+  for (const KernelSupport& answer : seesaw::supports(DenseDecodeDescriptor{})) {
+    json.value(answer.kernel);
+  }
+  json.end_array();
+  json.end_object();
+  return return_json(json, result);
+}
+
+// Runs a function's body; what it throws becomes a Python exception.
+template <typename Body>
+int guarded(Body body) {
+  TVM_FFI_SAFE_CALL_BEGIN();
+  try {
+    return body();
+  } catch (const Error& error) {
+    rethrow_for_python(error);
+  }
+  TVM_FFI_SAFE_CALL_END();
+}
+
+}  // namespace
+}  // namespace seesaw::python
+
+// The signature of a tvm-ffi function; load_module finds it by the prefix.
+#define SEESAW_EXPORT extern "C" TVM_FFI_DLL_EXPORT
+
+using seesaw::python::ArgumentReader;
+using seesaw::python::guarded;
+
+SEESAW_EXPORT int __tvm_ffi_run(void*, const TVMFFIAny* args, int32_t count, TVMFFIAny*) {
+  return guarded([&] {
+    ArgumentReader reader(args, count);
+    return seesaw::python::run(reader);
+  });
+}
+
+SEESAW_EXPORT int __tvm_ffi_make_schedule(void*, const TVMFFIAny* args, int32_t count, TVMFFIAny*) {
+  return guarded([&] {
+    ArgumentReader reader(args, count);
+    return seesaw::python::make_schedule(reader);
+  });
+}
+
+SEESAW_EXPORT int __tvm_ffi_plan_info(void*, const TVMFFIAny* args, int32_t count,
+                                      TVMFFIAny* result) {
+  return guarded([&] {
+    ArgumentReader reader(args, count);
+    return seesaw::python::plan_info(reader, result);
+  });
+}
+
+SEESAW_EXPORT int __tvm_ffi_kernel_support(void*, const TVMFFIAny* args, int32_t count,
+                                           TVMFFIAny* result) {
+  return guarded([&] {
+    ArgumentReader reader(args, count);
+    return seesaw::python::kernel_support(reader, result);
+  });
+}
+
+SEESAW_EXPORT int __tvm_ffi_schedule_pieces(void*, const TVMFFIAny* args, int32_t count,
+                                            TVMFFIAny* result) {
+  return guarded([&] {
+    ArgumentReader reader(args, count);
+    return seesaw::python::schedule_pieces(reader, result);
+  });
+}
+
+SEESAW_EXPORT int __tvm_ffi_kernel_index(void*, const TVMFFIAny* args, int32_t count,
+                                         TVMFFIAny* result) {
+  return guarded([&] {
+    ArgumentReader reader(args, count);
+    result->type_index = kTVMFFIInt;
+    result->v_int64 = seesaw::python::kernel_index(reader.text("kernel"));
+    return 0;
+  });
+}
+
+SEESAW_EXPORT int __tvm_ffi_info(void*, const TVMFFIAny*, int32_t, TVMFFIAny* result) {
+  return guarded([&] { return seesaw::python::info(result); });
+}

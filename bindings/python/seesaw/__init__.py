@@ -1,0 +1,44 @@
+"""Multi-head Latent Attention on CPUs and GPUs.
+
+Works on NumPy, PyTorch, CuPy and JAX arrays. Importing this package loads none of them, nor the
+native library; both wait for the first call.
+
+    out, lse = seesaw.dense_decode(q, kv_cache, block_table, seq_lens, scale=192**-0.5)
+
+See docs/python.md, and docs/contract.md for what every kernel promises.
+"""
+
+from seesaw._decode import dense_decode
+from seesaw._library import __version__
+from seesaw._problem import Problem
+from seesaw._queries import (
+    Device,
+    Explanation,
+    Info,
+    KernelSupport,
+    Piece,
+    explain,
+    info,
+    pieces,
+    supports,
+    workspace_size,
+)
+from seesaw._schedule import Schedule, make_schedule
+
+__all__ = [
+    "Device",
+    "Explanation",
+    "Info",
+    "KernelSupport",
+    "Piece",
+    "Problem",
+    "Schedule",
+    "__version__",
+    "dense_decode",
+    "explain",
+    "info",
+    "make_schedule",
+    "pieces",
+    "supports",
+    "workspace_size",
+]

@@ -1,0 +1,241 @@
+"""What the package has to know of each array library: dtypes, strides, allocation, streams.
+
+One small class a library, found by the array's type; a library is imported only once an array of
+its own has been seen.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Dict, Protocol, Sequence, Tuple
+
+from seesaw._library import CURRENT_STREAM
+
+Array = Any
+"""An array of NumPy, PyTorch, CuPy or JAX."""
+
+CPU = 1
+CUDA = 2
+"""seesaw_device_type."""
+
+DTYPE_CODES: Dict[str, int] = {"float32": 1, "bfloat16": 2, "float16": 3, "int32": 4}
+"""seesaw_dtype."""
+
+
+class ArrayLibrary(Protocol):
+    name: str
+
+    def dtype_name(self, array: Array) -> str: ...
+    def device(self, array: Array) -> Tuple[int, int]: ...
+    def strides(self, array: Array) -> Sequence[int]:
+        """Of all dimensions, in elements."""
+
+    def empty(self, shape: Tuple[int, ...], dtype: str, like: Array) -> Array:
+        """Uninitialised, on the device of `like`; `dtype` "like" takes that of `like`."""
+
+    def view(self, array: Array) -> Any:
+        """What tvm-ffi takes for this array, without a copy."""
+
+    def stream(self, array: Array) -> int:
+        """The current stream of the array's device, or CURRENT_STREAM if tvm-ffi asks itself."""
+
+
+class NumPy:
+    name = "numpy"
+
+    def __init__(self) -> None:
+        import numpy
+
+        self._numpy = numpy
+
+    def dtype_name(self, array: Array) -> str:
+        return array.dtype.name
+
+    def device(self, array: Array) -> Tuple[int, int]:
+        return (CPU, 0)
+
+    def strides(self, array: Array) -> Sequence[int]:
+        itemsize = array.itemsize
+        return [stride // itemsize for stride in array.strides]
+
+    def empty(self, shape: Tuple[int, ...], dtype: str, like: Array) -> Array:
+        return self._numpy.empty(shape, like.dtype if dtype == "like" else dtype)
+
+    def view(self, array: Array) -> Any:
+        dtype = array.dtype
+        if dtype.kind in "fi" and array.flags.writeable:
+            return array
+        if dtype.name == "bfloat16":
+            # DLPack knows bfloat16 but NumPy does not: its bits travel as uint16.
+            array = array.view(self._numpy.uint16)
+        elif dtype == self._numpy.uint16:
+            raise TypeError(
+                "dense_decode: an array has dtype uint16, allowed: float32, bfloat16, float16, "
+                "int32. If it holds the bits of bfloat16, view it as ml_dtypes.bfloat16."
+            )
+        return array if array.flags.writeable else self._writeable(array)
+
+    def _writeable(self, array: Array) -> Array:
+        # DLPack before 1.0 cannot say "read only", so NumPy refuses; inputs are only read.
+        interface = dict(array.__array_interface__)
+        interface["data"] = (interface["data"][0], False)
+        return self._numpy.asarray(_Borrowed(interface, array))
+
+    def stream(self, array: Array) -> int:
+        return 0
+
+
+class _Borrowed:
+    """Memory of another array under an interface of its own."""
+
+    def __init__(self, interface: Dict[str, Any], owner: Array) -> None:
+        self.__array_interface__ = interface
+        self.owner = owner
+
+
+class Torch:
+    name = "torch"
+
+    def __init__(self) -> None:
+        import torch
+
+        self._names = {
+            torch.float32: "float32",
+            torch.bfloat16: "bfloat16",
+            torch.float16: "float16",
+            torch.int32: "int32",
+        }
+        self._dtypes = {name: dtype for dtype, name in self._names.items()}
+        self._dtypes["uint8"] = torch.uint8
+
+    def dtype_name(self, array: Array) -> str:
+        return self._names.get(array.dtype) or str(array.dtype).replace("torch.", "")
+
+    def device(self, array: Array) -> Tuple[int, int]:
+        device = array.device
+        if device.type == "cpu":
+            return (CPU, 0)
+        if device.type == "cuda":
+            return (CUDA, device.index)
+        raise TypeError(
+            f"dense_decode: an array is on {device}, allowed: cpu, cuda. Copy it there."
+        )
+
+    def strides(self, array: Array) -> Sequence[int]:
+        return array.stride()
+
+    def empty(self, shape: Tuple[int, ...], dtype: str, like: Array) -> Array:
+        if dtype == "like":
+            return like.new_empty(shape)
+        return like.new_empty(shape, dtype=self._dtypes[dtype])
+
+    def view(self, array: Array) -> Any:
+        return array.detach() if array.requires_grad else array
+
+    def stream(self, array: Array) -> int:
+        return CURRENT_STREAM
+
+
+class CuPy:
+    name = "cupy"
+
+    def __init__(self) -> None:
+        import cupy
+        import tvm_ffi
+
+        self._cupy = cupy
+        self._from_dlpack = tvm_ffi.from_dlpack
+
+    def dtype_name(self, array: Array) -> str:
+        return array.dtype.name
+
+    def device(self, array: Array) -> Tuple[int, int]:
+        return (CUDA, array.device.id)
+
+    def strides(self, array: Array) -> Sequence[int]:
+        itemsize = array.itemsize
+        return [stride // itemsize for stride in array.strides]
+
+    def empty(self, shape: Tuple[int, ...], dtype: str, like: Array) -> Array:
+        with like.device:
+            return self._cupy.empty(shape, like.dtype if dtype == "like" else dtype)
+
+    def view(self, array: Array) -> Any:
+        # Without stream=-1, the default stream would wait for the current one: not capturable.
+        return self._from_dlpack(array.__dlpack__(stream=-1))
+
+    def stream(self, array: Array) -> int:
+        with array.device:
+            return self._cupy.cuda.get_current_stream().ptr
+
+
+class Jax:
+    """JAX arrays cannot be written: `seesaw.jax` returns new ones. Here they are described only."""
+
+    name = "jax"
+
+    def dtype_name(self, array: Array) -> str:
+        return array.dtype.name
+
+    def device(self, array: Array) -> Tuple[int, int]:
+        device = next(iter(array.devices()))
+        if device.platform == "cpu":
+            return (CPU, 0)
+        if device.platform in ("gpu", "cuda"):
+            return (CUDA, device.local_hardware_id)
+        raise TypeError(
+            f"dense_decode: an array is on {device.platform}, allowed: cpu, gpu. Copy it there."
+        )
+
+    def strides(self, array: Array) -> Sequence[int]:
+        strides = [1]
+        for extent in reversed(array.shape[1:]):
+            strides.insert(0, strides[0] * extent)
+        return strides
+
+    def empty(self, shape: Tuple[int, ...], dtype: str, like: Array) -> Array:
+        raise TypeError(
+            "dense_decode: a buffer to be written as a JAX array, allowed: NumPy, PyTorch, CuPy. "
+            "JAX arrays are immutable: use seesaw.jax.dense_decode, which schedules by itself."
+        )
+
+    def view(self, array: Array) -> Any:
+        return array
+
+    def stream(self, array: Array) -> int:
+        return CURRENT_STREAM
+
+
+_BY_MODULE = {"numpy": NumPy, "torch": Torch, "cupy": CuPy, "jax": Jax, "jaxlib": Jax}
+_by_type: Dict[type, ArrayLibrary] = {}
+_by_class: Dict[type, ArrayLibrary] = {}
+
+
+def library_of(array: Array, name: str) -> ArrayLibrary:
+    """The library of an array. `name`: what the message calls it."""
+    known = _by_type.get(type(array))
+    return known if known is not None else _find_library(array, name)
+
+
+def _find_library(array: Array, name: str) -> ArrayLibrary:
+    if hasattr(array, "shape") and hasattr(array, "dtype"):
+        for base in type(array).__mro__:
+            adapter = _BY_MODULE.get(base.__module__.partition(".")[0])
+            if adapter is not None:
+                # setdefault: threads that race here agree on one adapter.
+                found = _by_class.setdefault(adapter, adapter())
+                return _by_type.setdefault(type(array), found)
+    raise TypeError(
+        f"dense_decode: {name} of type {type(array).__name__}, allowed: arrays of NumPy, "
+        "PyTorch, CuPy, JAX. Convert it to one of these."
+    )
+
+
+def dtype_code(dtype: str, name: str) -> int:
+    """seesaw_dtype of a dtype's name. `name`: what the message calls the array."""
+    code = DTYPE_CODES.get(dtype)
+    if code is None:
+        raise TypeError(
+            f"dense_decode: {name} has dtype {dtype}, allowed: float32, bfloat16, float16. "
+            "Convert it to one of these."
+        )
+    return code

@@ -1,0 +1,165 @@
+"""Dense decoding."""
+
+from __future__ import annotations
+
+from typing import Any, Optional, Tuple
+
+from seesaw._arrays import Array, library_of
+from seesaw._library import MAKE_SCHEDULE, library
+from seesaw._problem import (
+    FIELD_D_QK,
+    FIELD_D_V,
+    FIELD_H_Q,
+    FIELD_S_Q,
+    LseBase,
+    Problem,
+    fields_of,
+    make_options,
+)
+from seesaw._schedule import Schedule, buffer_sizes
+
+
+def dense_decode(
+    q: Array,
+    kv_cache: Array,
+    block_table: Array,
+    seq_lens: Array,
+    *,
+    schedule: Optional[Schedule] = None,
+    out: Optional[Array] = None,
+    lse: Optional[Array] = None,
+    workspace: Optional[Array] = None,
+    scale: Optional[float] = None,
+    d_v: Optional[int] = None,
+    causal: Optional[bool] = None,
+    lse_base: Optional[LseBase] = None,
+    empty_lse: Optional[str] = None,
+    batch_invariant: Optional[bool] = None,
+    check_data: Optional[bool] = None,
+    num_threads: Optional[int] = None,
+    kernel: Optional[str] = None,
+) -> Tuple[Array, Array]:
+    """Dense MLA decoding over a paged cache of latents.
+
+        out[b, i, h, :] = softmax(scale * q[b, i, h, :] K^T) V over the keys that token i sees
+        lse[b, h, i]    = log(sum(exp(scale * q K^T)))
+
+    with V the first `d_v` columns of K. A row with nothing to attend gives out = 0 and an infinite
+    lse. Same inputs, same bits. On a GPU: asynchronous on the current stream of the array library,
+    no synchronisation, capturable in a CUDA graph. Thread-safe. (DeepSeek-V2, arXiv:2405.04434,
+    section 2.1.2, in its absorbed form.)
+
+    Args:
+        q: [b, s_q, h_q, d_qk] float32, bfloat16 or float16.
+        kv_cache: [num_pages, page_size, h_kv, d_qk] of any such dtype, any strides but the last; or
+            [num_pages, page_size, d_qk].
+        block_table: [b, max_pages_per_sequence] int32: page ids.
+        seq_lens: [b] int32: tokens in the cache, the s_q new ones included.
+        schedule: Of `make_schedule` for the same lengths. None: made by this call. If given, its
+            problem decides everything below `d_v`, which may be left out.
+        out: [b, s_q, h_q, d_v] as q, every element is written. None: allocated.
+        lse: [b, h_q, s_q] float32. None: allocated.
+        workspace: uint8 of `workspace_size(problem)`. None: allocated from the array library for
+            this call.
+        scale: Of the scores. None: d_qk ** -0.5, as in FlashMLA; DeepSeek's is 192 ** -0.5, of
+            the head before absorption.
+        d_v: Columns of out; None: 512.
+        causal, lse_base, empty_lse, batch_invariant, check_data, num_threads, kernel: As the
+            attributes of `Problem`, with its defaults.
+
+    Returns:
+        (out, lse).
+
+    Raises:
+        ValueError, TypeError: An argument is malformed.
+        NotImplementedError: No kernel of this build runs the problem here.
+    """
+    options = (causal, lse_base, empty_lse, batch_invariant, check_data, num_threads, kernel)
+    arrays = library_of(q, "q")
+    if arrays.name == "jax":
+        return _decode_with_jax(
+            q, kv_cache, block_table, seq_lens, (schedule, out, lse, workspace), scale, d_v, options
+        )
+    if schedule is None:
+        fields = fields_of(
+            q, kv_cache, block_table, 512 if d_v is None else d_v, make_options(*options)
+        )
+        schedule_elements, workspace_elements = buffer_sizes(fields)
+        schedule_buffer = arrays.empty((schedule_elements,), "uint8", q)
+        call_flags = MAKE_SCHEDULE
+    else:
+        if options != _NO_OPTIONS or d_v is not None:
+            _check_agreement(schedule.problem, d_v, options)
+        fields = schedule.fields
+        workspace_elements = schedule.workspace_elements
+        schedule_buffer = schedule.buffer
+        call_flags = 0
+    b = q.shape[0] if q.shape else 0
+    if workspace is None and workspace_elements:
+        workspace = arrays.empty((workspace_elements,), "uint8", q)
+    if out is None:
+        shape = (b, fields[FIELD_S_Q], fields[FIELD_H_Q], fields[FIELD_D_V])
+        out = arrays.empty(shape, "like", q)
+    if lse is None:
+        lse = arrays.empty((b, fields[FIELD_H_Q], fields[FIELD_S_Q]), "float32", q)
+    view = arrays.view
+    library.run(
+        view(q),
+        view(kv_cache),
+        view(block_table),
+        view(seq_lens),
+        view(out),
+        view(lse),
+        view(schedule_buffer),
+        None if workspace is None else view(workspace),
+        fields[FIELD_D_QK] ** -0.5 if scale is None else scale,
+        arrays.stream(q),
+        call_flags,
+        *fields,
+    )
+    return out, lse
+
+
+_OPTION_NAMES = (
+    "causal",
+    "lse_base",
+    "empty_lse",
+    "batch_invariant",
+    "check_data",
+    "num_threads",
+    "kernel",
+)
+_NO_OPTIONS = (None,) * len(_OPTION_NAMES)
+
+
+def _check_agreement(problem: Problem, d_v: Optional[int], options: Tuple[Any, ...]) -> None:
+    for name, given in zip(("d_v", *_OPTION_NAMES), (d_v, *options)):
+        planned = getattr(problem, name)
+        if given is not None and given != planned:
+            raise ValueError(
+                f"dense_decode: {name} = {given!r}, allowed: {planned!r}, as in the schedule. "
+                "Leave it out, or make another schedule."
+            )
+
+
+def _decode_with_jax(
+    q: Array,
+    kv_cache: Array,
+    block_table: Array,
+    seq_lens: Array,
+    buffers: Tuple[Any, ...],
+    scale: Optional[float],
+    d_v: Optional[int],
+    options: Tuple[Any, ...],
+) -> Tuple[Array, Array]:
+    if any(buffer is not None for buffer in buffers):
+        raise TypeError(
+            "dense_decode: schedule, out, lse or workspace given with JAX arrays, allowed: none "
+            "of them, as JAX arrays are immutable. Leave them out."
+        )
+    from seesaw import jax as seesaw_jax
+
+    given = {name: value for name, value in zip(_OPTION_NAMES, options) if value is not None}
+    return seesaw_jax.dense_decode(
+        q, kv_cache, block_table, seq_lens, scale=scale, d_v=512 if d_v is None else d_v, **given
+    )

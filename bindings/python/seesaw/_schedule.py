@@ -1,0 +1,78 @@
+"""Schedules, and the sizes of the buffers of a call."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any, Dict, Tuple
+
+from seesaw._arrays import Array, library_of
+from seesaw._library import library
+from seesaw._problem import Fields, Problem
+
+_ROOM_TO_ALIGN = 255
+"""Schedules and workspaces start at multiples of 256 bytes, arrays anywhere: so an array has that
+much more, and its aligned part is used."""
+
+
+@lru_cache(maxsize=256)
+def plan_info(fields: Fields) -> Dict[str, Any]:
+    """What the plan of a problem decided. Raises NotImplementedError if no kernel can run it."""
+    return library.query("plan_info", *fields)
+
+
+@lru_cache(maxsize=256)
+def buffer_sizes(fields: Fields) -> Tuple[int, int]:
+    """Elements of a schedule's and of a workspace's uint8 array; 0: none is needed."""
+    info = plan_info(fields)
+    workspace = info["workspace_bytes"]
+    return (info["schedule_bytes"] + _ROOM_TO_ALIGN, workspace and workspace + _ROOM_TO_ALIGN)
+
+
+class Schedule:
+    """Which worker does which tiles, for the lengths of one decoding step.
+
+    Made by `make_schedule`; every layer of the step may use it, from several threads and streams.
+    The buffer stays where it is: `update` refills it for the next step, also inside a CUDA graph.
+    """
+
+    __slots__ = ("buffer", "fields", "problem", "workspace_elements")
+
+    def __init__(self, problem: Problem, buffer: Array) -> None:
+        self.problem = problem
+        self.fields = problem.to_fields()
+        self.buffer = buffer
+        self.workspace_elements = buffer_sizes(self.fields)[1]
+
+    def update(self, seq_lens: Array) -> Schedule:
+        """Fills the schedule for other lengths, on the current stream. Returns itself.
+
+        seq_lens: [b] int32 on the problem's device, b up to the problem's batch.
+        """
+        arrays = library_of(seq_lens, "seq_lens")
+        library.make_schedule(
+            arrays.view(seq_lens), arrays.view(self.buffer), arrays.stream(seq_lens), *self.fields
+        )
+        return self
+
+    def __repr__(self) -> str:
+        return f"Schedule({self.problem!r}, {plan_info(self.fields)['kernel']})"
+
+
+def make_schedule(problem: Problem, seq_lens: Array) -> Schedule:
+    """The schedule of a problem for these lengths.
+
+    On a GPU: one small launch on the current stream, no synchronisation, capturable in a graph.
+    Deterministic.
+
+    Args:
+        problem: Made from shapes alone, or by `Problem.of(q, kv_cache, block_table)`.
+        seq_lens: [b] int32: tokens in the cache, the s_q new ones included; a negative length
+            counts as 0. b may be less than the problem's batch.
+
+    Raises:
+        ValueError, TypeError: The problem or the lengths are malformed.
+        NotImplementedError: No kernel of this build runs the problem here.
+    """
+    arrays = library_of(seq_lens, "seq_lens")
+    elements, _ = buffer_sizes(problem.to_fields())
+    return Schedule(problem, arrays.empty((elements,), "uint8", seq_lens)).update(seq_lens)
