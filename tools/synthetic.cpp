@@ -79,6 +79,15 @@ int64_t pages_of(int32_t length, int64_t page_size) {
   return length > 0 ? (length + page_size - 1) / page_size : 0;
 }
 
+// Columns of the block table: at least one, as a tensor needs.
+int64_t max_pages(const std::vector<int32_t>& seq_lens, int64_t page_size) {
+  int64_t most = 1;
+  for (const int32_t length : seq_lens) {
+    most = std::max(most, pages_of(length, page_size));
+  }
+  return most;
+}
+
 }  // namespace
 
 std::vector<int32_t> make_lengths(const LengthRule& rule, int64_t batch, uint64_t seed) {
@@ -101,11 +110,12 @@ std::vector<int32_t> make_lengths(const LengthRule& rule, int64_t batch, uint64_
 }
 
 SyntheticCase::SyntheticCase(const SyntheticShape& shape, std::vector<int32_t> seq_lens)
-    : shape_(shape), seq_lens_(std::move(seq_lens)) {
+    : shape_(shape),
+      seq_lens_(std::move(seq_lens)),
+      max_pages_(max_pages(seq_lens_, shape.page_size)) {
   int64_t used = 0;
   for (const int32_t length : seq_lens_) {
     used += pages_of(length, shape.page_size);
-    max_pages_ = std::max(max_pages_, pages_of(length, shape.page_size));
   }
   // At least one page: a tensor needs one, even if every sequence is empty.
   const int64_t pages = std::max<int64_t>(1, used + shape.spare_pages);
@@ -176,18 +186,19 @@ void SyntheticCase::fill_cache(void* values) const {
   }
 }
 
-DenseDecodeDescriptor SyntheticCase::descriptor() const {
+DenseDecodeDescriptor describe_problem(const SyntheticShape& shape,
+                                       const std::vector<int32_t>& seq_lens) {
   DenseDecodeDescriptor descriptor;
-  descriptor.batch = batch();
-  descriptor.s_q = shape_.s_q;
-  descriptor.h_q = shape_.h_q;
-  descriptor.h_kv = shape_.h_kv;
-  descriptor.d_qk = shape_.d_qk;
-  descriptor.d_v = shape_.d_v;
-  descriptor.page_size = shape_.page_size;
-  descriptor.max_pages_per_sequence = max_pages_;
-  descriptor.q_dtype = shape_.q_dtype;
-  descriptor.kv_dtype = shape_.kv_dtype;
+  descriptor.batch = static_cast<int64_t>(seq_lens.size());
+  descriptor.s_q = shape.s_q;
+  descriptor.h_q = shape.h_q;
+  descriptor.h_kv = shape.h_kv;
+  descriptor.d_qk = shape.d_qk;
+  descriptor.d_v = shape.d_v;
+  descriptor.page_size = shape.page_size;
+  descriptor.max_pages_per_sequence = max_pages(seq_lens, shape.page_size);
+  descriptor.q_dtype = shape.q_dtype;
+  descriptor.kv_dtype = shape.kv_dtype;
   return descriptor;
 }
 

@@ -32,6 +32,10 @@ struct SyntheticShape {
   uint64_t seed = 0;
 };
 
+// The problem of these lengths; device, flags, threads and kernel are left at defaults.
+DenseDecodeDescriptor describe_problem(const SyntheticShape& shape,
+                                       const std::vector<int32_t>& seq_lens);
+
 class SyntheticCase {
  public:
   SyntheticCase(const SyntheticShape& shape, std::vector<int32_t> seq_lens);
@@ -52,8 +56,7 @@ class SyntheticCase {
   void fill_q(void* values) const;
   void fill_cache(void* values) const;
 
-  // The problem that these tensors are; device, flags, threads and kernel are left at defaults.
-  DenseDecodeDescriptor descriptor() const;
+  DenseDecodeDescriptor descriptor() const { return describe_problem(shape_, seq_lens_); }
 
  private:
   // Which tokens a page holds: those of `sequence` from page_index * page_size on.
