@@ -77,7 +77,8 @@ Status check_shape(const Expected& expected, const TensorView& tensor) {
       "Reshape the tensor, or plan for its shape.");
 }
 
-// Strides that address memory inside 63 bits, the innermost 1. Only dimensions larger than 1 count.
+// Strides that address memory inside 63 bits, the innermost 1 (of vectors: any). Only dimensions
+// larger than 1 count.
 Status check_strides(const Expected& expected, const TensorView& tensor) {
   int64_t last_byte = size_of(tensor.dtype);
   for (int32_t i = 0; i < tensor.rank; ++i) {
@@ -86,10 +87,10 @@ Status check_strides(const Expected& expected, const TensorView& tensor) {
     if (extent <= 1) {
       continue;
     }
-    const bool innermost = i + 1 == tensor.rank;
-    if (innermost ? stride != 1 && tensor.rank > 1 : stride < 0) {
+    const bool must_be_packed = i + 1 == tensor.rank && tensor.rank > 1;
+    if (must_be_packed ? stride != 1 : stride < 0) {
       return bad(fmt::format("{} has stride {} in dimension {}", expected.name, stride, i),
-                 innermost ? "1 in the innermost dimension" : "0 or more",
+                 must_be_packed ? "1 in the innermost dimension" : "0 or more",
                  "Make a contiguous copy of the tensor.");
     }
     int64_t bytes = 0;
