@@ -99,7 +99,7 @@ void pack_keys(const PackedLayout& layout, const TokenRun& run, DType, int64_t b
 }
 
 // A pair of tokens' rows becomes one row of pairs: a0 b0 a1 b1 ...
-void pack_values(const PackedLayout& layout, const PackedTokens& tokens) {
+void pack_values(const PackedLayout& layout, const PackedTokens& tokens, int64_t begin) {
   alignas(64) uint16_t low_index[32];
   alignas(64) uint16_t high_index[32];
   for (uint16_t i = 0; i < 32; ++i) {
@@ -116,11 +116,11 @@ void pack_values(const PackedLayout& layout, const PackedTokens& tokens) {
     }
   }
   const int64_t column_blocks = ceil_div(layout.d_v, kColumnBlock);
-  const int64_t pairs = ceil_div<int64_t>(tokens.count, 2);
+  const int64_t pairs_end = ceil_div<int64_t>(tokens.count, 2);
   for (int64_t block = 0; block < column_blocks; ++block) {
-    const uint32_t* keys = tokens.keys + block * layout.key_block_stride;
-    uint32_t* values = tokens.values + block * layout.value_block_stride;
-    for (int64_t pair = 0; pair < pairs; ++pair) {
+    const uint32_t* keys = tokens.keys + block * layout.key_block_stride + begin * kBlockWords;
+    uint32_t* values = tokens.values + block * layout.value_block_stride + begin / 2 * kColumnBlock;
+    for (int64_t pair = begin / 2; pair < pairs_end; ++pair) {
       for (int64_t half = 0; half < 2; ++half) {
         const __m512i even = _mm512_load_si512(keys + half * 16);
         const __m512i odd = _mm512_load_si512(keys + kBlockWords + half * 16);

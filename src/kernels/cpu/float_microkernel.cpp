@@ -121,7 +121,7 @@ void pack_query(const PackedLayout& layout, const void* const* rows, DType dtype
 }
 
 // The keys serve as values: only the padding is left to do.
-void pack_values(const PackedLayout& layout, const PackedTokens& tokens) {
+void pack_values(const PackedLayout& layout, const PackedTokens& tokens, int64_t /*begin*/) {
   const int64_t padded = round_up(tokens.count, kTokenPadding);
   for (int64_t block = 0; block < layout.depth_blocks; ++block) {
     uint32_t* keys = tokens.keys + block * layout.key_block_stride;

@@ -44,7 +44,7 @@ struct TokenRun {
   int64_t count;
 };
 
-// The packed keys and values of a chunk of one sequence.
+// The packed keys and values of a chunk of one sequence, or of a part of it.
 struct PackedTokens {
   uint32_t* keys;    // [depth block][token][depth_block_words]
   uint32_t* values;  // [column block][token / elements_per_word][kColumnBlock]; may be the keys
@@ -95,8 +95,9 @@ struct Microkernel {
   void (*pack_query)(const PackedLayout&, const void* const* rows, DType, uint32_t* query);
   // Puts a run at token `begin` of the packed keys.
   void (*pack_keys)(const PackedLayout&, const TokenRun&, DType, int64_t begin, uint32_t* keys);
-  // Zero-fills the padding after the last token, then makes the values from the keys.
-  void (*pack_values)(const PackedLayout&, const PackedTokens&);
+  // For tokens [begin, tokens.count): zero-fills up to a multiple of kTokenPadding, of which
+  // `begin` is one, then makes the values from the keys.
+  void (*pack_values)(const PackedLayout&, const PackedTokens& tokens, int64_t begin);
   void (*scores)(const PackedLayout&, const ScoreTask&);
   void (*softmax)(const SoftmaxTask&);
   void (*accumulate)(const PackedLayout&, const AccumulateTask&);

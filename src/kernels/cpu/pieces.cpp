@@ -105,17 +105,22 @@ class PieceWorker {
     const int64_t element_bytes = size_of(cache.dtype);
     const auto* base = static_cast<const char*>(cache.data) +
                        group.kv_head * problem_.kv_head_stride * element_bytes;
-    for (int64_t token = chunk.begin; token < chunk.end;) {
-      const int64_t slot = token % problem_.page_size;
-      const int64_t offset = pages[token / problem_.page_size] * problem_.kv_page_stride +
-                             slot * problem_.kv_token_stride;
-      const TokenRun run{base + offset * element_bytes, problem_.kv_token_stride * element_bytes,
-                         std::min(problem_.page_size - slot, chunk.end - token)};
-      kernel_.pack_keys(packed_, run, cache.dtype, token - chunk.begin, scratch_.keys);
-      token += run.count;
+    // Values are made from a few tokens' keys while these are in the first cache.
+    PackedTokens tokens{scratch_.keys, scratch_.values, 0};
+    for (int64_t part = chunk.begin; part < chunk.end; part += kTokenPadding) {
+      const int64_t part_end = std::min(part + kTokenPadding, chunk.end);
+      for (int64_t token = part; token < part_end;) {
+        const int64_t slot = token % problem_.page_size;
+        const int64_t offset = pages[token / problem_.page_size] * problem_.kv_page_stride +
+                               slot * problem_.kv_token_stride;
+        const TokenRun run{base + offset * element_bytes, problem_.kv_token_stride * element_bytes,
+                           std::min(problem_.page_size - slot, part_end - token)};
+        kernel_.pack_keys(packed_, run, cache.dtype, token - chunk.begin, tokens.keys);
+        token += run.count;
+      }
+      tokens.count = part_end - chunk.begin;
+      kernel_.pack_values(packed_, tokens, part - chunk.begin);
     }
-    const PackedTokens tokens{scratch_.keys, scratch_.values, chunk.end - chunk.begin};
-    kernel_.pack_values(packed_, tokens);
     return tokens;
   }
 
