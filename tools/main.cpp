@@ -90,8 +90,8 @@ int main(int argc, char** argv) {
   seesaw::tools::register_make_case(app);
   seesaw::tools::register_run(app);
   seesaw::tools::register_check(app);
-  //  seesaw::tools::register_explain(app);
+  seesaw::tools::register_explain(app);
   seesaw::tools::register_plan(app);
-  //  seesaw::tools::register_bench(app);
+  seesaw::tools::register_bench(app);
   return flush_output(parse_and_run(app, argc, argv));
 }

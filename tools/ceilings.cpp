@@ -1,0 +1,38 @@
+#include "ceilings.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include "cpu/ceilings.hpp"
+
+namespace seesaw::tools {
+
+CpuRoofs measure_cpu_roofs(int threads) {
+  const bench::CpuCeilings measured = bench::measure_cpu_ceilings(threads);
+  CpuRoofs roofs;
+  roofs.threads = threads;
+  roofs.bf16_dot_gflops_1 = measured.bf16_dot_gflops_1;
+  roofs.bf16_dot_gflops_all = measured.bf16_dot_gflops_all;
+  roofs.float_fma_gflops_1 = measured.float_fma_gflops_1;
+  roofs.float_fma_gflops_all = measured.float_fma_gflops_all;
+  roofs.read_gbps_all = measured.read_gbps_all;
+  return roofs;
+}
+
+nlohmann::ordered_json to_json(const CpuRoofs& roofs) {
+  return {{"cpu_threads", roofs.threads},
+          {"cpu_bf16_dot_gflops_1", roofs.bf16_dot_gflops_1},
+          {"cpu_bf16_dot_gflops", roofs.bf16_dot_gflops_all},
+          {"cpu_float_fma_gflops_1", roofs.float_fma_gflops_1},
+          {"cpu_float_fma_gflops", roofs.float_fma_gflops_all},
+          {"cpu_read_gbps", roofs.read_gbps_all}};
+}
+
+Ceilings ceilings_for(const CpuRoofs& roofs, const DenseDecodeDescriptor& problem) {
+  const bool bf16 = problem.q_dtype == SEESAW_BFLOAT16 && problem.kv_dtype == SEESAW_BFLOAT16;
+  if (bf16 && roofs.bf16_dot_gflops_all > 0) {
+    return {roofs.bf16_dot_gflops_all, roofs.read_gbps_all, "bf16 dot product"};
+  }
+  return {roofs.float_fma_gflops_all, roofs.read_gbps_all, "float multiply-add"};
+}
+
+}  // namespace seesaw::tools
