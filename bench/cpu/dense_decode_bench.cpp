@@ -179,7 +179,9 @@ struct Step {
     softmax();
   }
 
-  cpu::PackedTokens tokens() const { return {scratch.keys, scratch.values, geometry.chunk_tokens}; }
+  cpu::PackedTokens tokens() const {
+    return {scratch.keys, scratch.values, scratch.in_place, geometry.chunk_tokens};
+  }
   cpu::ScoreTask score_task() const { return {scratch.query, tokens(), vectors, scratch.scores}; }
   void pack_query() {
     for (int64_t v = 0; v < vectors; ++v) {
@@ -193,12 +195,16 @@ struct Step {
     }
   }
   void pack_tokens() {
-    cpu::PackedTokens packed{scratch.keys, scratch.values, 0};
-    for (int64_t begin = 0; begin < geometry.chunk_tokens; begin += cpu::kTokenPadding) {
+    cpu::PackedTokens packed{scratch.keys, scratch.values, scratch.in_place, 0};
+    for (int64_t begin = 0; begin < geometry.chunk_tokens; begin += cpu::kTileKeys) {
       const auto* first = static_cast<const BFloat16*>(rows.get()) + begin * kDqk;
-      kernel.pack_keys(geometry.packed, {first, kDqk * 2, cpu::kTokenPadding}, DType::kBFloat16,
-                       begin, packed.keys);
-      packed.count = begin + cpu::kTokenPadding;
+      const cpu::TokenRun run{first, kDqk * 2, cpu::kTileKeys};
+      const bool in_place = kernel.reads_in_place(geometry.packed, run);
+      scratch.in_place[begin / cpu::kTileKeys] = in_place ? first : nullptr;
+      if (!in_place) {
+        kernel.pack_keys(geometry.packed, run, DType::kBFloat16, begin, packed.keys);
+      }
+      packed.count = begin + cpu::kTileKeys;
       kernel.pack_values(geometry.packed, packed, begin);
     }
   }
@@ -212,9 +218,15 @@ struct Step {
     }
   }
   void accumulate() {
-    kernel.accumulate(geometry.packed,
-                      {scratch.weights, scratch.values, geometry.chunk_tokens, 0, problem.h_q,
-                       scratch.rescale, scratch.output, cpu::Accumulators::kContinue});
+    kernel.accumulate(geometry.packed, {scratch.weights,
+                                        scratch.values,
+                                        geometry.chunk_tokens,
+                                        0,
+                                        problem.h_q,
+                                        scratch.rescale,
+                                        scratch.output,
+                                        cpu::Accumulators::kContinue,
+                                        {}});
   }
 };
 

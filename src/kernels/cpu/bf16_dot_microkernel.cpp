@@ -98,37 +98,71 @@ void pack_keys(const PackedLayout& layout, const TokenRun& run, DType, int64_t b
   }
 }
 
-// A pair of tokens' rows becomes one row of pairs: a0 b0 a1 b1 ...
-void pack_values(const PackedLayout& layout, const PackedTokens& tokens, int64_t begin) {
-  alignas(64) uint16_t low_index[32];
-  alignas(64) uint16_t high_index[32];
-  for (uint16_t i = 0; i < 32; ++i) {
-    low_index[i] = static_cast<uint16_t>(i / 2 + (i % 2) * 32);
-    high_index[i] = static_cast<uint16_t>(low_index[i] + 16);
-  }
-  const __m512i low = _mm512_load_si512(low_index);
-  const __m512i high = _mm512_load_si512(high_index);
-  const int64_t padded = round_up(tokens.count, kTokenPadding);
+// Rows of the models that use latent attention: 576 bfloat16, without a gap between tokens.
+constexpr int kInPlaceTokenWords = 288;
+
+bool reads_in_place(const PackedLayout& layout, const TokenRun& run) {
+  constexpr int64_t kRowBytes = kInPlaceTokenWords * int64_t{sizeof(uint32_t)};
+  return run.count >= kTileKeys && run.stride_bytes == kRowBytes &&
+         layout.d_qk == 2 * kInPlaceTokenWords &&
+         reinterpret_cast<uintptr_t>(run.first) % sizeof(uint32_t) == 0;
+}
+
+void clear_padding(const PackedLayout& layout, const PackedTokens& tokens) {
+  const int64_t padded = round_up(tokens.count, kTileKeys);
   for (int64_t block = 0; block < layout.depth_blocks; ++block) {
     uint32_t* keys = tokens.keys + block * layout.key_block_stride;
     for (int64_t word = tokens.count * kBlockWords; word < padded * kBlockWords; word += kLanes) {
       _mm512_store_si512(keys + word, _mm512_setzero_si512());
     }
   }
+}
+
+// A pair of tokens' rows becomes one row of pairs: a0 b0 a1 b1 ...
+struct Interleave {
+  __m512i low, high;
+
+  Interleave() {
+    alignas(64) uint16_t index[32];
+    for (uint16_t i = 0; i < 32; ++i) {
+      index[i] = static_cast<uint16_t>(i / 2 + (i % 2) * 32);
+    }
+    low = _mm512_load_si512(index);
+    high = _mm512_add_epi16(low, _mm512_set1_epi16(16));
+  }
+
+  void operator()(const uint32_t* even_row, const uint32_t* odd_row, uint32_t* pairs) const {
+    const __m512i even = _mm512_loadu_si512(even_row);
+    const __m512i odd = _mm512_loadu_si512(odd_row);
+    _mm512_store_si512(pairs, _mm512_permutex2var_epi16(even, low, odd));
+    _mm512_store_si512(pairs + 16, _mm512_permutex2var_epi16(even, high, odd));
+  }
+};
+
+void pack_values(const PackedLayout& layout, const PackedTokens& tokens, int64_t begin) {
+  const Interleave interleave;
   const int64_t column_blocks = ceil_div(layout.d_v, kColumnBlock);
-  const int64_t pairs_end = ceil_div<int64_t>(tokens.count, 2);
-  for (int64_t block = 0; block < column_blocks; ++block) {
-    const uint32_t* keys = tokens.keys + block * layout.key_block_stride + begin * kBlockWords;
-    uint32_t* values = tokens.values + block * layout.value_block_stride + begin / 2 * kColumnBlock;
-    for (int64_t pair = begin / 2; pair < pairs_end; ++pair) {
-      for (int64_t half = 0; half < 2; ++half) {
-        const __m512i even = _mm512_load_si512(keys + half * 16);
-        const __m512i odd = _mm512_load_si512(keys + kBlockWords + half * 16);
-        _mm512_store_si512(values + half * 32, _mm512_permutex2var_epi16(even, low, odd));
-        _mm512_store_si512(values + half * 32 + 16, _mm512_permutex2var_epi16(even, high, odd));
+  for (int64_t tile = begin; tile < tokens.count; tile += kTileKeys) {
+    const auto* rows = static_cast<const uint32_t*>(tokens.in_place[tile / kTileKeys]);
+    const bool packed = rows == nullptr;
+    const int64_t token_words = packed ? kBlockWords : kInPlaceTokenWords;
+    const int64_t block_stride = packed ? layout.key_block_stride : kBlockWords;
+    if (packed) {
+      rows = tokens.keys + tile * kBlockWords;
+      if (tokens.count - tile < kTileKeys) {
+        clear_padding(layout, tokens);
       }
-      keys += 2 * kBlockWords;
-      values += kColumnBlock;
+    }
+    const int64_t pairs = ceil_div(std::min(kTileKeys, tokens.count - tile), int64_t{2});
+    for (int64_t pair = 0; pair < pairs; ++pair) {
+      const uint32_t* even = rows + 2 * pair * token_words;
+      uint32_t* values = tokens.values + (tile / 2 + pair) * kColumnBlock;
+      for (int64_t block = 0; block < column_blocks; ++block) {
+        interleave(even, even + token_words, values);
+        interleave(even + 16, even + token_words + 16, values + 32);
+        even += block_stride;
+        values += layout.value_block_stride;
+      }
     }
   }
 }
@@ -137,6 +171,8 @@ struct Kernel {
   static constexpr int kMaxScoreVectors = 4;
   static constexpr int kMaxOutputVectors = 4;
   static constexpr int kOutputRows = 4;
+  static constexpr int kDepthBlockWords = kBlockWords;
+  static constexpr int kInPlaceTokenWords = seesaw::cpu::kInPlaceTokenWords;
   static constexpr int64_t lanes() { return kLanes; }
 
   // 16 accumulators (24 for three vectors): two dot products a cycle with a latency of six need 12.
@@ -145,7 +181,7 @@ struct Kernel {
     return kVectors == 1 ? 16 : kVectors == 4 ? 4 : 8;
   }
 
-  template <int kTokens, int kVectors>
+  template <int kTokens, int kVectors, int kTokenWords>
   static void score_tile(const PackedLayout& layout, const ScoreTile& tile) {
     __m512 sum[kTokens][kVectors];
 #pragma GCC unroll 16
@@ -169,7 +205,7 @@ struct Kernel {
 #pragma GCC unroll 16
         for (int t = 0; t < kTokens; ++t) {
           const __m512bh k =
-              as_bf16(_mm512_set1_epi32(static_cast<int>(keys[t * kBlockWords + step])));
+              as_bf16(_mm512_set1_epi32(static_cast<int>(keys[t * kTokenWords + step])));
 #pragma GCC unroll 4
           for (int v = 0; v < kVectors; ++v) {
             sum[t][v] = _mm512_dpbf16_ps(sum[t][v], q[v], k);
@@ -177,7 +213,7 @@ struct Kernel {
         }
       }
       query += kBlockWords * kLanes;
-      keys += layout.key_block_stride;
+      keys += tile.key_block_stride;
     }
 #pragma GCC unroll 16
     for (int t = 0; t < kTokens; ++t) {
@@ -204,7 +240,11 @@ struct Kernel {
     }
     const uint32_t* weights = tile.weights;
     const uint32_t* values = tile.values;
+    const char* prefetch = tile.prefetch;
     for (int64_t step = 0; step < tile.steps; ++step) {
+      _mm_prefetch(prefetch, _MM_HINT_T1);
+      _mm_prefetch(prefetch + tile.prefetch_step, _MM_HINT_T1);
+      prefetch += 2 * tile.prefetch_step;
       __m512bh value[kVectors];
 #pragma GCC unroll 4
       for (int v = 0; v < kVectors; ++v) {
@@ -336,6 +376,7 @@ const Microkernel* bf16_dot_microkernel() {
     merged.values_are_keys = false;
     merged.pack_query = pack_query;
     merged.pack_keys = pack_keys;
+    merged.reads_in_place = reads_in_place;
     merged.pack_values = pack_values;
     merged.scores = scores;
     merged.softmax = softmax;

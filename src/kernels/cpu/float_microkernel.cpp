@@ -120,9 +120,11 @@ void pack_query(const PackedLayout& layout, const void* const* rows, DType dtype
   }
 }
 
+bool reads_in_place(const PackedLayout&, const TokenRun&) { return false; }
+
 // The keys serve as values: only the padding is left to do.
 void pack_values(const PackedLayout& layout, const PackedTokens& tokens, int64_t /*begin*/) {
-  const int64_t padded = round_up(tokens.count, kTokenPadding);
+  const int64_t padded = round_up(tokens.count, kTileKeys);
   for (int64_t block = 0; block < layout.depth_blocks; ++block) {
     uint32_t* keys = tokens.keys + block * layout.key_block_stride;
     std::fill(keys + tokens.count * kDepthBlock, keys + padded * kDepthBlock, 0u);
@@ -133,6 +135,8 @@ struct Kernel {
   static constexpr int kMaxScoreVectors = kFewRegisters ? 2 : 4;
   static constexpr int kMaxOutputVectors = kFewRegisters ? 2 : 4;
   static constexpr int kOutputRows = 4;
+  static constexpr int kDepthBlockWords = kDepthBlock;
+  static constexpr int kInPlaceTokenWords = 0;
   static constexpr int64_t lanes() { return kLanes; }
 
   // 8 accumulators of 16 registers, 16 (or 24) of 32: two multiply-adds a cycle, latency four.
@@ -142,7 +146,7 @@ struct Kernel {
     return kVectors == 3 ? 8 : kAccumulators / kVectors;
   }
 
-  template <int kTokens, int kVectors>
+  template <int kTokens, int kVectors, int kTokenWords>
   static void score_tile(const PackedLayout& layout, const ScoreTile& tile) {
     const Floats d;
     Vector sum[kTokens][kVectors];
@@ -166,7 +170,7 @@ struct Kernel {
         }
         HWY_UNROLL(16)
         for (int t = 0; t < kTokens; ++t) {
-          const Vector k = hn::Set(d, keys[t * kDepthBlock + step]);
+          const Vector k = hn::Set(d, keys[t * kTokenWords + step]);
           HWY_UNROLL(4)
           for (int v = 0; v < kVectors; ++v) {
             sum[t][v] = hn::MulAdd(q[v], k, sum[t][v]);
@@ -174,7 +178,7 @@ struct Kernel {
         }
       }
       query += kDepthBlock * kLanes;
-      keys += layout.key_block_stride;
+      keys += tile.key_block_stride;
     }
     HWY_UNROLL(16)
     for (int t = 0; t < kTokens; ++t) {
@@ -365,6 +369,7 @@ const Microkernel& microkernel() {
       .values_are_keys = true,
       .pack_query = pack_query,
       .pack_keys = pack_keys,
+      .reads_in_place = reads_in_place,
       .pack_values = pack_values,
       .scores = scores,
       .softmax = softmax,

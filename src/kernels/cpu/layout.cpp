@@ -50,6 +50,8 @@ Scratch carve_scratch(const Geometry& geometry, const Microkernel& kernel, Carve
   scratch.sum = carver.take<float>(geometry.group_rows);
   scratch.rescale = carver.take<float>(kRowBlock);
   scratch.visible = carver.take<int32_t>(kRowBlock);
+  scratch.in_place = carver.take<const void*>(geometry.chunk_tokens / kTileKeys);
+  scratch.next_rows = carver.take<const void*>(geometry.chunk_tokens / kTileKeys);
   return scratch;
 }
 

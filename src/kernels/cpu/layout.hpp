@@ -20,16 +20,18 @@ struct Geometry {
 
 // What one worker holds; each a pointer into its share of the workspace.
 struct Scratch {
-  uint32_t* query;    // [row vector][d_qk / elements_per_word][lane]
-  uint32_t* keys;     // [depth block][token][words]
-  uint32_t* values;   // [column block][token / elements_per_word][kColumnBlock], or the keys
-  float* scores;      // [row vector][token][lane], of one row block
-  uint32_t* weights;  // [row vector][token / elements_per_word][lane], of one row block
-  float* output;      // [row][output_stride]
-  float* maximum;     // [row] base-2 exponent
-  float* sum;         // [row]
-  float* rescale;     // [row of a row block]
-  int32_t* visible;   // [row of a row block]
+  uint32_t* query;         // [row vector][d_qk / elements_per_word][lane]
+  uint32_t* keys;          // [depth block][token][words]
+  uint32_t* values;        // [column block][token / elements_per_word][kColumnBlock], or the keys
+  float* scores;           // [row vector][token][lane], of one row block
+  uint32_t* weights;       // [row vector][token / elements_per_word][lane], of one row block
+  float* output;           // [row][output_stride]
+  float* maximum;          // [row] base-2 exponent
+  float* sum;              // [row]
+  float* rescale;          // [row of a row block]
+  int32_t* visible;        // [row of a row block]
+  const void** in_place;   // [token / kTileKeys] of this chunk, see PackedTokens
+  const void** next_rows;  // [token / kTileKeys] of the next chunk, see NextRows
 };
 
 // One slot of partial results: output not yet divided by sum.

@@ -16,7 +16,7 @@ namespace seesaw::cpu {
 inline constexpr int64_t kDepthBlock = 64;    // elements of a depth block of packed keys
 inline constexpr int64_t kColumnBlock = 64;   // columns of a block of packed values
 inline constexpr int64_t kMaxLanes = 16;      // floats of the widest vector
-inline constexpr int64_t kTokenPadding = 16;  // packed tokens are zero-filled to a multiple of it
+inline constexpr int64_t kTileKeys = 16;      // packed tokens are zero-filled to a multiple of it
 inline constexpr int64_t kRowBlock = 128;     // rows whose scores are alive at once
 inline constexpr int64_t kWordsPerLine = 16;  // of a 64-byte cache line
 
@@ -25,11 +25,10 @@ inline constexpr int64_t kWordsPerLine = 16;  // of a 64-byte cache line
 struct PackedLayout {
   int64_t d_qk;
   int64_t d_v;
-  int64_t depth_blocks;   // ceil(d_qk / kDepthBlock)
-  int64_t value_vectors;  // vectors that cover d_v columns
-  int64_t
-      depth_block_words;     // words of a token in one depth block: kDepthBlock / elements_per_word
-  int64_t key_block_stride;  // between depth blocks of keys
+  int64_t depth_blocks;          // ceil(d_qk / kDepthBlock)
+  int64_t depth_block_words;     // kDepthBlock / elements_per_word
+  int64_t value_vectors;         // vectors that cover d_v columns
+  int64_t key_block_stride;      // between depth blocks of keys
   int64_t value_block_stride;    // between column blocks of values
   int64_t query_vector_stride;   // between row vectors of the query
   int64_t score_vector_stride;   // between row vectors of scores, floats
@@ -44,11 +43,22 @@ struct TokenRun {
   int64_t count;
 };
 
-// The packed keys and values of a chunk of one sequence, or of a part of it.
+// The keys and values of a chunk of one sequence, or of a part of it.
 struct PackedTokens {
   uint32_t* keys;    // [depth block][token][depth_block_words]
   uint32_t* values;  // [column block][token / elements_per_word][kColumnBlock]; may be the keys
-  int64_t count;     // tokens, before padding
+  // [token / kTileKeys] the cache's row of a tile's first token, where the tile's rows are
+  // multiplied where they lie (Microkernel::reads_in_place), or nullptr where they are packed.
+  const void* const* in_place;
+  int64_t count;  // tokens, before padding
+};
+
+// The next chunk's rows, to be fetched while this one is multiplied. Only a hint: rows between two
+// entries are taken to follow each other as they do in a page.
+struct NextRows {
+  const void* const* rows;  // [count / kTileKeys] first row of every tile
+  int64_t count;            // tokens; 0: nothing to fetch
+  int64_t stride_bytes;
 };
 
 // Scores of all tokens of a chunk for `row_vectors` vectors of query rows.
@@ -83,6 +93,7 @@ struct AccumulateTask {
   const float* rescale;       // [row]
   float* output;              // [row][output_stride]
   Accumulators accumulators;  // kStart: what `output` holds is ignored
+  NextRows next;
 };
 
 struct Microkernel {
@@ -95,7 +106,9 @@ struct Microkernel {
   void (*pack_query)(const PackedLayout&, const void* const* rows, DType, uint32_t* query);
   // Puts a run at token `begin` of the packed keys.
   void (*pack_keys)(const PackedLayout&, const TokenRun&, DType, int64_t begin, uint32_t* keys);
-  // For tokens [begin, tokens.count): zero-fills up to a multiple of kTokenPadding, of which
+  // Whether a tile's rows, one after another, can stand in for packed keys.
+  bool (*reads_in_place)(const PackedLayout&, const TokenRun&);
+  // For tokens [begin, tokens.count): zero-fills up to a multiple of kTileKeys, of which
   // `begin` is one, then makes the values from the keys.
   void (*pack_values)(const PackedLayout&, const PackedTokens& tokens, int64_t begin);
   void (*scores)(const PackedLayout&, const ScoreTask&);

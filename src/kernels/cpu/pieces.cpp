@@ -60,9 +60,11 @@ class PieceWorker {
       const Chunk chunk{token, std::min(token + call_.geometry.chunk_tokens, end),
                         token == begin ? Accumulators::kStart : Accumulators::kContinue};
       const PackedTokens tokens = pack(group, chunk);  // [2]
+      const NextRows next =
+          next_rows(group, chunk.end, std::min(chunk.end + call_.geometry.chunk_tokens, end));
       // Last rows first: later query tokens see more, and attend_masked narrows the values.
       for (int64_t row = (group.count - 1) / kRowBlock * kRowBlock; row >= 0; row -= kRowBlock) {
-        attend(group, row, chunk, tokens);
+        attend(group, row, chunk, tokens, row == 0 ? next : NextRows{});
       }
     }
     finish(piece, group);  // [6]
@@ -97,31 +99,48 @@ class PieceWorker {
     std::fill_n(scratch_.sum, padded, 0.0F);
   }
 
-  // [2] gathers a chunk through the block table, page by page, once for all rows.
-  PackedTokens pack(const RowGroup& group, const Chunk& chunk) {
+  // Up to `count` tokens from `token` on that lie in one page.
+  TokenRun run_at(const RowGroup& group, int64_t token, int64_t count) const {
     const TensorView& cache = call_.arguments.kv_cache;
     const TensorView& table = call_.arguments.block_table;
     const auto* pages = static_cast<const int32_t*>(table.data) + group.sequence * table.stride[0];
+    const int64_t slot = token % problem_.page_size;
+    const int64_t offset = pages[token / problem_.page_size] * problem_.kv_page_stride +
+                           slot * problem_.kv_token_stride +
+                           group.kv_head * problem_.kv_head_stride;
     const int64_t element_bytes = size_of(cache.dtype);
-    const auto* base = static_cast<const char*>(cache.data) +
-                       group.kv_head * problem_.kv_head_stride * element_bytes;
-    // Values are made from a few tokens' keys while these are in the first cache.
-    PackedTokens tokens{scratch_.keys, scratch_.values, 0};
-    for (int64_t part = chunk.begin; part < chunk.end; part += kTokenPadding) {
-      const int64_t part_end = std::min(part + kTokenPadding, chunk.end);
-      for (int64_t token = part; token < part_end;) {
-        const int64_t slot = token % problem_.page_size;
-        const int64_t offset = pages[token / problem_.page_size] * problem_.kv_page_stride +
-                               slot * problem_.kv_token_stride;
-        const TokenRun run{base + offset * element_bytes, problem_.kv_token_stride * element_bytes,
-                           std::min(problem_.page_size - slot, part_end - token)};
-        kernel_.pack_keys(packed_, run, cache.dtype, token - chunk.begin, tokens.keys);
+    return {static_cast<const char*>(cache.data) + offset * element_bytes,
+            problem_.kv_token_stride * element_bytes, std::min(problem_.page_size - slot, count)};
+  }
+
+  // [2] gathers a chunk through the block table, once for all rows. A few tokens at a time, so that
+  // values are made from keys that are in the first cache.
+  PackedTokens pack(const RowGroup& group, const Chunk& chunk) {
+    PackedTokens tokens{scratch_.keys, scratch_.values, scratch_.in_place, 0};
+    for (int64_t tile = chunk.begin; tile < chunk.end; tile += kTileKeys) {
+      const int64_t tile_end = std::min(tile + kTileKeys, chunk.end);
+      const int64_t index = (tile - chunk.begin) / kTileKeys;
+      const TokenRun first = run_at(group, tile, tile_end - tile);
+      const bool in_place = kernel_.reads_in_place(packed_, first);
+      scratch_.in_place[index] = in_place ? first.first : nullptr;
+      for (int64_t token = tile; !in_place && token < tile_end;) {
+        const TokenRun run = run_at(group, token, tile_end - token);
+        kernel_.pack_keys(packed_, run, problem_.kv_dtype, token - chunk.begin, tokens.keys);
         token += run.count;
       }
-      tokens.count = part_end - chunk.begin;
-      kernel_.pack_values(packed_, tokens, part - chunk.begin);
+      tokens.count = tile_end - chunk.begin;
+      kernel_.pack_values(packed_, tokens, tile - chunk.begin);
     }
     return tokens;
+  }
+
+  // The rows of tokens [begin, end), to be fetched ahead.
+  NextRows next_rows(const RowGroup& group, int64_t begin, int64_t end) {
+    for (int64_t token = begin; token < end; token += kTileKeys) {
+      scratch_.next_rows[(token - begin) / kTileKeys] = run_at(group, token, 1).first;
+    }
+    return {scratch_.next_rows, std::max<int64_t>(end - begin, 0),
+            problem_.kv_token_stride * size_of(problem_.kv_dtype)};
   }
 
   int64_t visible_to(const RowGroup& group, int64_t row) const {
@@ -131,7 +150,8 @@ class PieceWorker {
   }
 
   // [3][4][5] one block of rows, from `row` of the group on, attends a chunk.
-  void attend(const RowGroup& group, int64_t row, const Chunk& chunk, const PackedTokens& tokens) {
+  void attend(const RowGroup& group, int64_t row, const Chunk& chunk, const PackedTokens& tokens,
+              const NextRows& next) {
     const int64_t count = std::min(kRowBlock, group.count - row);
     const int64_t vectors = ceil_div(count, kernel_.lanes);
     const int64_t first_vector = row / kernel_.lanes;
@@ -160,7 +180,8 @@ class PieceWorker {
                         count,
                         scratch_.rescale,
                         group.output + row * packed_.output_stride,
-                        chunk.accumulators};
+                        chunk.accumulators,
+                        next};
     if (masked) {
       accumulate_masked(group, row, tokens, task);
     } else {

@@ -14,7 +14,8 @@ namespace seesaw::cpu {
 struct ScoreTile {
   const uint32_t* query;
   const uint32_t* keys;  // of the tile's first token and first depth block
-  float* scores;         // of the tile's first token
+  int64_t key_block_stride;
+  float* scores;  // of the tile's first token
   int64_t depth_blocks;
   Accumulators accumulators;
 };
@@ -27,6 +28,8 @@ struct OutputTile {
   const float* rescale;
   float* output;
   Accumulators accumulators;
+  const char* prefetch;   // what to fetch meanwhile, advancing by prefetch_step bytes
+  int64_t prefetch_step;  // twice for every step
 };
 
 // The query's panel of a pass over the tokens stays in the first cache together with the keys that
@@ -49,11 +52,23 @@ void score_panel(const PackedLayout& layout, const ScoreTask& task, int64_t firs
     tile.query = query + block * layout.depth_block_words * lanes;
     tile.depth_blocks = std::min(pass_blocks, layout.depth_blocks - block);
     tile.accumulators = block == 0 ? Accumulators::kStart : Accumulators::kContinue;
-    const uint32_t* keys = task.tokens.keys + block * layout.key_block_stride;
     for (int64_t token = 0; token < task.tokens.count; token += kTokens) {
-      tile.keys = keys + token * layout.depth_block_words;
       tile.scores = scores + token * lanes;
-      Kernel::template score_tile<kTokens, kVectors>(layout, tile);
+      if constexpr (Kernel::kInPlaceTokenWords > 0) {
+        const void* in_place = task.tokens.in_place[token / kTileKeys];
+        if (in_place != nullptr) {
+          tile.keys = static_cast<const uint32_t*>(in_place) +
+                      token % kTileKeys * Kernel::kInPlaceTokenWords +
+                      block * layout.depth_block_words;
+          tile.key_block_stride = layout.depth_block_words;
+          Kernel::template score_tile<kTokens, kVectors, Kernel::kInPlaceTokenWords>(layout, tile);
+          continue;
+        }
+      }
+      tile.keys =
+          task.tokens.keys + block * layout.key_block_stride + token * layout.depth_block_words;
+      tile.key_block_stride = layout.key_block_stride;
+      Kernel::template score_tile<kTokens, kVectors, Kernel::kDepthBlockWords>(layout, tile);
     }
   }
 }
@@ -80,10 +95,34 @@ void for_score_tiles(const PackedLayout& layout, const ScoreTask& task) {
   }
 }
 
+// The next chunk's rows in equal shares, one for every tile of a call.
+class PrefetchShares {
+ public:
+  PrefetchShares(const NextRows& next, int64_t tiles) : next_(next), tiles_(tiles) {}
+
+  void assign_next(OutputTile& tile) {
+    const int64_t begin = next_.count * index_ / tiles_;
+    const int64_t end = next_.count * (index_ + 1) / tiles_;
+    ++index_;
+    if (begin == end || tile.steps == 0) {
+      tile.prefetch_step = 0;
+      return;
+    }
+    tile.prefetch = static_cast<const char*>(next_.rows[begin / kTileKeys]) +
+                    begin % kTileKeys * next_.stride_bytes;
+    tile.prefetch_step = ceil_div((end - begin) * next_.stride_bytes, 2 * tile.steps);
+  }
+
+ private:
+  const NextRows& next_;
+  int64_t tiles_;
+  int64_t index_ = 0;
+};
+
 // Rows of a tile lie in one row vector, so that their weights are neighbours.
 template <typename Kernel, int kVectors>
 void output_columns(const PackedLayout& layout, const AccumulateTask& task, OutputTile tile,
-                    int64_t column) {
+                    int64_t column, PrefetchShares& shares) {
   const int64_t lanes = Kernel::lanes();
   int64_t row = task.row_begin;
   while (row < task.row_end) {
@@ -92,6 +131,7 @@ void output_columns(const PackedLayout& layout, const AccumulateTask& task, Outp
     tile.weights = task.weights + row / lanes * layout.weight_vector_stride + lane;
     tile.rescale = task.rescale + row;
     tile.output = task.output + row * layout.output_stride + column;
+    shares.assign_next(tile);
     switch (rows) {
       case 1:
         Kernel::template output_tile<1, kVectors>(layout, tile);
@@ -118,6 +158,10 @@ void for_output_tiles(const PackedLayout& layout, const AccumulateTask& task, in
   OutputTile tile{};
   tile.steps = steps;
   tile.accumulators = task.accumulators;
+  tile.prefetch = reinterpret_cast<const char*>(task.weights);  // harmless where nothing is due
+  PrefetchShares shares(task.next,
+                        ceil_div<int64_t>(layout.value_vectors, kMax) *
+                            ceil_div<int64_t>(task.row_end - task.row_begin, Kernel::kOutputRows));
   for (int64_t vector = 0; vector < layout.value_vectors;) {
     const int64_t column = vector * lanes;
     tile.values =
@@ -125,10 +169,10 @@ void for_output_tiles(const PackedLayout& layout, const AccumulateTask& task, in
     // A tile does not cross a column block: kMax vectors divide it.
     const int64_t vectors = std::min<int64_t>(kMax, layout.value_vectors - vector);
     if (vectors == kMax) {
-      output_columns<Kernel, kMax>(layout, task, tile, column);
+      output_columns<Kernel, kMax>(layout, task, tile, column, shares);
       vector += kMax;
     } else {
-      output_columns<Kernel, 1>(layout, task, tile, column);
+      output_columns<Kernel, 1>(layout, task, tile, column, shares);
       ++vector;
     }
   }
