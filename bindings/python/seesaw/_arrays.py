@@ -38,6 +38,11 @@ class ArrayLibrary(Protocol):
     def stream(self, array: Array) -> int:
         """The current stream of the array's device, or CURRENT_STREAM if tvm-ffi asks itself."""
 
+    def traces_calls(self) -> bool:
+        """Whether a call cannot be made now, but recorded: by `traced_dense_decode`."""
+
+    def traced_dense_decode(self, *arguments: Any) -> Tuple[Array, Array]: ...
+
 
 class NumPy:
     name = "numpy"
@@ -83,6 +88,9 @@ class NumPy:
     def stream(self, array: Array) -> int:
         return 0
 
+    def traces_calls(self) -> bool:
+        return False
+
 
 class _Borrowed:
     """Memory of another array under an interface of its own."""
@@ -106,6 +114,7 @@ class Torch:
         }
         self._dtypes = {name: dtype for dtype, name in self._names.items()}
         self._dtypes["uint8"] = torch.uint8
+        self.traces_calls = torch.compiler.is_compiling
 
     def dtype_name(self, array: Array) -> str:
         return self._names.get(array.dtype) or str(array.dtype).replace("torch.", "")
@@ -133,6 +142,11 @@ class Torch:
 
     def stream(self, array: Array) -> int:
         return CURRENT_STREAM
+
+    def traced_dense_decode(self, *arguments: Any) -> Tuple[Array, Array]:
+        from seesaw import torch as operators
+
+        return operators.record(*arguments)
 
 
 class CuPy:
@@ -166,6 +180,9 @@ class CuPy:
     def stream(self, array: Array) -> int:
         with array.device:
             return self._cupy.cuda.get_current_stream().ptr
+
+    def traces_calls(self) -> bool:
+        return False
 
 
 class Jax:
@@ -203,6 +220,14 @@ class Jax:
 
     def stream(self, array: Array) -> int:
         return CURRENT_STREAM
+
+    def traces_calls(self) -> bool:
+        return True
+
+    def traced_dense_decode(self, *arguments: Any) -> Tuple[Array, Array]:
+        from seesaw import jax as entry
+
+        return entry.record(*arguments)
 
 
 _BY_MODULE = {"numpy": NumPy, "torch": Torch, "cupy": CuPy, "jax": Jax, "jaxlib": Jax}

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any, Optional, Tuple
 
-from seesaw._arrays import Array, library_of
+from seesaw._arrays import Array, ArrayLibrary, library_of
 from seesaw._library import MAKE_SCHEDULE, library
 from seesaw._problem import (
     FIELD_D_QK,
     FIELD_D_V,
     FIELD_H_Q,
     FIELD_S_Q,
+    Fields,
     LseBase,
     Problem,
     fields_of,
@@ -76,32 +77,52 @@ def dense_decode(
     """
     options = (causal, lse_base, empty_lse, batch_invariant, check_data, num_threads, kernel)
     arrays = library_of(q, "q")
-    if arrays.name == "jax":
-        return _decode_with_jax(
+    if arrays.traces_calls():
+        return arrays.traced_dense_decode(
             q, kv_cache, block_table, seq_lens, (schedule, out, lse, workspace), scale, d_v, options
         )
     if schedule is None:
         fields = fields_of(
             q, kv_cache, block_table, 512 if d_v is None else d_v, make_options(*options)
         )
-        schedule_elements, workspace_elements = buffer_sizes(fields)
-        schedule_buffer = arrays.empty((schedule_elements,), "uint8", q)
-        call_flags = MAKE_SCHEDULE
     else:
-        if options != _NO_OPTIONS or d_v is not None:
-            _check_agreement(schedule.problem, d_v, options)
+        check_agreement(schedule.problem, d_v, options)
         fields = schedule.fields
-        workspace_elements = schedule.workspace_elements
-        schedule_buffer = schedule.buffer
-        call_flags = 0
     b = q.shape[0] if q.shape else 0
-    if workspace is None and workspace_elements:
-        workspace = arrays.empty((workspace_elements,), "uint8", q)
     if out is None:
         shape = (b, fields[FIELD_S_Q], fields[FIELD_H_Q], fields[FIELD_D_V])
         out = arrays.empty(shape, "like", q)
     if lse is None:
         lse = arrays.empty((b, fields[FIELD_H_Q], fields[FIELD_S_Q]), "float32", q)
+    run_into(
+        arrays,
+        fields,
+        (q, kv_cache, block_table, seq_lens, out, lse),
+        None if schedule is None else schedule.buffer,
+        workspace,
+        scale,
+    )
+    return out, lse
+
+
+def run_into(
+    arrays: ArrayLibrary,
+    fields: Fields,
+    tensors: Tuple[Array, ...],
+    schedule: Optional[Array],
+    workspace: Optional[Array],
+    scale: Optional[float],
+) -> None:
+    """Runs on tensors (q, kv_cache, block_table, seq_lens, out, lse), with a schedule and a
+    workspace of this call's own where none is given."""
+    q, kv_cache, block_table, seq_lens, out, lse = tensors
+    call_flags = 0
+    schedule_elements, workspace_elements = buffer_sizes(fields)
+    if schedule is None:
+        schedule = arrays.empty((schedule_elements,), "uint8", q)
+        call_flags = MAKE_SCHEDULE
+    if workspace is None and workspace_elements:
+        workspace = arrays.empty((workspace_elements,), "uint8", q)
     view = arrays.view
     library.run(
         view(q),
@@ -110,17 +131,16 @@ def dense_decode(
         view(seq_lens),
         view(out),
         view(lse),
-        view(schedule_buffer),
+        view(schedule),
         None if workspace is None else view(workspace),
         fields[FIELD_D_QK] ** -0.5 if scale is None else scale,
         arrays.stream(q),
         call_flags,
         *fields,
     )
-    return out, lse
 
 
-_OPTION_NAMES = (
+OPTION_NAMES = (
     "causal",
     "lse_base",
     "empty_lse",
@@ -129,37 +149,17 @@ _OPTION_NAMES = (
     "num_threads",
     "kernel",
 )
-_NO_OPTIONS = (None,) * len(_OPTION_NAMES)
+_NO_OPTIONS = (None,) * len(OPTION_NAMES)
 
 
-def _check_agreement(problem: Problem, d_v: Optional[int], options: Tuple[Any, ...]) -> None:
-    for name, given in zip(("d_v", *_OPTION_NAMES), (d_v, *options)):
+def check_agreement(problem: Problem, d_v: Optional[int], options: Tuple[Any, ...]) -> None:
+    """Refuses options given with a schedule that was made for others. None: not given."""
+    if d_v is None and options == _NO_OPTIONS:
+        return
+    for name, given in zip(("d_v", *OPTION_NAMES), (d_v, *options)):
         planned = getattr(problem, name)
         if given is not None and given != planned:
             raise ValueError(
                 f"dense_decode: {name} = {given!r}, allowed: {planned!r}, as in the schedule. "
                 "Leave it out, or make another schedule."
             )
-
-
-def _decode_with_jax(
-    q: Array,
-    kv_cache: Array,
-    block_table: Array,
-    seq_lens: Array,
-    buffers: Tuple[Any, ...],
-    scale: Optional[float],
-    d_v: Optional[int],
-    options: Tuple[Any, ...],
-) -> Tuple[Array, Array]:
-    if any(buffer is not None for buffer in buffers):
-        raise TypeError(
-            "dense_decode: schedule, out, lse or workspace given with JAX arrays, allowed: none "
-            "of them, as JAX arrays are immutable. Leave them out."
-        )
-    from seesaw import jax as seesaw_jax
-
-    given = {name: value for name, value in zip(_OPTION_NAMES, options) if value is not None}
-    return seesaw_jax.dense_decode(
-        q, kv_cache, block_table, seq_lens, scale=scale, d_v=512 if d_v is None else d_v, **given
-    )

@@ -35,13 +35,12 @@ class Schedule:
     The buffer stays where it is: `update` refills it for the next step, also inside a CUDA graph.
     """
 
-    __slots__ = ("buffer", "fields", "problem", "workspace_elements")
+    __slots__ = ("buffer", "fields", "problem")
 
     def __init__(self, problem: Problem, buffer: Array) -> None:
         self.problem = problem
         self.fields = problem.to_fields()
         self.buffer = buffer
-        self.workspace_elements = buffer_sizes(self.fields)[1]
 
     def update(self, seq_lens: Array) -> Schedule:
         """Fills the schedule for other lengths, on the current stream. Returns itself.
