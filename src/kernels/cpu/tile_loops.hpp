@@ -95,7 +95,7 @@ void for_score_tiles(const PackedLayout& layout, const ScoreTask& task) {
   }
 }
 
-// The next chunk's rows in equal shares, one for every tile of a call.
+// The next chunk's rows in equal shares, one for each of the first `tiles` tiles of a call.
 class PrefetchShares {
  public:
   PrefetchShares(const NextRows& next, int64_t tiles) : next_(next), tiles_(tiles) {}
@@ -104,7 +104,7 @@ class PrefetchShares {
     const int64_t begin = next_.count * index_ / tiles_;
     const int64_t end = next_.count * (index_ + 1) / tiles_;
     ++index_;
-    if (begin == end || tile.steps == 0) {
+    if (begin == end || index_ > tiles_ || tile.steps == 0) {
       tile.prefetch_step = 0;
       return;
     }
