@@ -154,11 +154,12 @@ void DenseRun::fill_inputs() {
   r.seq_lens = lens_.as<int32_t>();
   kv_.poison(static_cast<size_t>(num_pages_ * c.page_size * token_stride_ * kElementBytes),
              stream_.get());
-  must(launch_fill_cache(r, {.seed = c.seed * 7 + 3, .sigma = c.kv_sigma, .limit = 8.0F},
+  must(launch_fill_cache(r, {.seed = c.seed * 7 + 3, .sigma = c.kv_sigma, .limit = 1.0F},
                          stream_.get()),
        "filling the cache");
   must(launch_fill(q_.as<void>(), c.element, r.batch * c.s_q * row_stride_q_,
-                   {.seed = c.seed * 5 + 1, .sigma = c.q_sigma, .limit = 8.0F}, stream_.get()),
+                   {.seed = c.seed * 5 + 1, .sigma = c.q_sigma, .limit = 8.0F * c.q_sigma},
+                   stream_.get()),
        "filling q");
 }
 

@@ -163,18 +163,18 @@ TEST(Shapes, LatentWithoutRotaryColumns) {
   sweep.finish();
 }
 
-// Scores of tens to hundreds: the running maximum grows often and by much.
+// Scores spread by up to 40: the running maximum grows often and by much, and few keys matter.
 TEST(Shapes, PeakedScores) {
   Sweep sweep;
   for (const Element element : {Element::kBFloat16, Element::kFloat16}) {
-    for (const float sigma : {0.3F, 1.0F, 2.0F}) {
+    for (const float sigma : {10.0F, 100.0F, 400.0F}) {
       for (const int64_t s_k : {100, 1000, 5000}) {
         DenseCase c;
         c.b = 4;
         c.s_k = s_k;
         c.h_q = 128;
-        c.q_sigma = 2.0F;
-        c.kv_sigma = sigma;
+        c.q_sigma =
+            sigma;  // scores spread by sigma / 10; values stay as small as the bound assumes
         c.element = element;
         c.seed = static_cast<uint64_t>(s_k);
         sweep.run(c);
