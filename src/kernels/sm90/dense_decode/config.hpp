@@ -10,11 +10,11 @@
 
 namespace seesaw::sm90 {
 
-inline constexpr int kTileTokens = 64;   // KV tokens of a tile: N of the score product
-inline constexpr int kTileRows = 64;     // query rows of a tile: M of wgmma
-inline constexpr int kBoxColumns = 64;   // 128 bytes: one row of a 128-byte-swizzled box
-inline constexpr int kValueBoxes = 8;    // d_v = 512
-inline constexpr int kHalfBoxes = 4;     // the half of V that one consumer warpgroup multiplies
+inline constexpr int kTileTokens = 64;  // KV tokens of a tile: N of the score product
+inline constexpr int kTileRows = 64;    // query rows of a tile: M of wgmma
+inline constexpr int kBoxColumns = 64;  // 128 bytes: one row of a 128-byte-swizzled box
+inline constexpr int kValueBoxes = 8;   // d_v = 512
+inline constexpr int kHalfBoxes = 4;    // the half of V that one consumer warpgroup multiplies
 inline constexpr int kHalfColumns = 256;
 
 inline constexpr int kWarpgroupThreads = 128;
@@ -42,7 +42,12 @@ struct DenseDecodeConfig {
 
 // One launch. Strides are elements. Pointers are device memory.
 struct DenseDecodeParams {
-  CUtensorMap kv_map;  // [page][kv_head][token of the page][column], box 1 x 1 x 64 x 64
+  // The cache as [page][kv_head][box][token of the page][64 columns]: tiles of 64 tokens, the left
+  // half of the values (4 boxes) and the right half with the rotary box (4 or 5).
+  CUtensorMap kv_left_map, kv_right_map;
+  // Q as [sequence][box][token][head][64 columns]: a tile's 64 rows, 4 boxes or 1. Only if
+  // q_by_tma.
+  CUtensorMap q_half_map, q_rotary_map;
 
   const void* q;  // [b, s_q, h_q, d_qk]
   int64_t q_stride_batch, q_stride_token, q_stride_head;
@@ -61,16 +66,17 @@ struct DenseDecodeParams {
   cuda::PartialStat* partial_stat;
   cuda::PartialLayout partials;
 
-  float scale_log2;     // |scale| * log2 e, > 0
-  bool negate_q;        // scale < 0: Q is negated instead, so that the largest score is the maximum
-  bool q_aligned;       // every row of q starts on 16 bytes
-  bool out_aligned;     // every row of out starts on 16 bytes
+  float scale_log2;  // |scale| * log2 e, > 0
+  bool negate_q;     // scale < 0: Q is negated instead, so that the largest score is the maximum
+  bool q_by_tma;     // a tile's rows are a box of heads and tokens; else copied row by row
+  bool q_aligned;    // every row of q starts on 16 bytes
+  bool out_aligned;  // every row of out starts on 16 bytes
   bool causal;
-  float lse_factor;     // ln 2, or 1 for base 2
-  float empty_lse;      // of a row with nothing to attend
+  float lse_factor;  // ln 2, or 1 for base 2
+  float empty_lse;   // of a row with nothing to attend
   int32_t s_q;
-  int32_t group;        // query heads of a KV head
-  int32_t rows;         // s_q * group
+  int32_t group;  // query heads of a KV head
+  int32_t rows;   // s_q * group
   int32_t row_tiles;
   int32_t h_kv;
   int32_t tiles_per_page;

@@ -23,6 +23,9 @@ struct ConsumerThread {
   int warp;  // of the warpgroup
   int lane;
   __device__ int row() const { return warp * 16 + lane / 4; }  // and row() + 8
+  // The same place, for code that runs once a piece: its addresses are computed there instead of
+  // being kept in registers, which the main loop has none to spare of.
+  __device__ ConsumerThread apart() const { return {ptx::opaque(warp), ptx::opaque(lane)}; }
 };
 
 // Address of this lane's row for ldmatrix/stmatrix.x4 of the 16 x 16 A fragment of k step `step`.
@@ -61,20 +64,24 @@ struct Descriptors {
 };
 inline constexpr uint32_t kBoxStep = sizeof(Box) >> 4;  // from a box to the next, in descriptors
 
-// Issues S (+)= Q K^T over one 64-column box. One commit group.
-template <typename Config>
-__device__ __forceinline__ void issue_scores(ConsumerState& state, const Descriptors& at, int box,
+// Issues S (+)= Q K^T over the boxes [box_begin, box_end), the first overwriting S if `first`. One
+// commit group.
+template <typename Config, int kBoxBegin, int kBoxEnd>
+__device__ __forceinline__ void issue_scores(ConsumerState& state, const Descriptors& at,
                                              bool first) {
   using Mma = ptx::Wgmma<typename Config::Element, 64>;
   ptx::wgmma_fence();
 #pragma unroll
-  for (int step = 0; step < 4; ++step) {
-    const uint32_t kv = at.kv + box * kBoxStep + step * ptx::kStepKMajor;
-    const bool accumulate = !(first && step == 0);
-    if (Config::kHasRotaryBox && box == kValueBoxes) {
-      Mma::rs(state.s, state.q_rotary + 4 * step, kv, accumulate);
-    } else {
-      Mma::ss(state.s, at.q + box * kBoxStep + step * ptx::kStepKMajor, kv, accumulate);
+  for (int box = kBoxBegin; box < kBoxEnd; ++box) {
+#pragma unroll
+    for (int step = 0; step < 4; ++step) {
+      const uint32_t kv = at.kv + box * kBoxStep + step * ptx::kStepKMajor;
+      const bool accumulate = !(first && box == kBoxBegin && step == 0);
+      if (Config::kHasRotaryBox && box == kValueBoxes) {
+        Mma::rs(state.s, state.q_rotary + 4 * step, kv, accumulate);
+      } else {
+        Mma::ss(state.s, at.q + box * kBoxStep + step * ptx::kStepKMajor, kv, accumulate);
+      }
     }
   }
   ptx::wgmma_commit();
@@ -155,7 +162,7 @@ __device__ __forceinline__ void scrub_values(uint32_t tile, int32_t token_begin,
                                              const PieceMask& mask, NamedBarrier barrier) {
   ptx::barrier_sync(barrier, kWarpgroupThreads);  // every warp's scores of the tile are done
   constexpr int kChunks = kBoxColumns * 2 / 16;
-  const int thread = static_cast<int>(threadIdx.x) % kWarpgroupThreads;
+  const int thread = static_cast<int>(ptx::opaque(threadIdx.x)) % kWarpgroupThreads;
   const int chunk = thread % (kValueBoxes * kChunks);
   const uint32_t column = tile + (chunk / kChunks) * sizeof(Box) + (chunk % kChunks) * 16;
   const int first = max(mask.least - token_begin, 0) + thread / (kValueBoxes * kChunks);

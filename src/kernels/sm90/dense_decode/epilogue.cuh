@@ -61,7 +61,7 @@ __device__ __forceinline__ void write_out(const DenseDecodeParams& params, const
   for (int r = 0; r < 2; ++r) {
     const float sum = r == 0 ? totals.sum0 : totals.sum1;
     const float inverse = sum == 0.0F ? 0.0F : 1.0F / sum;
-    const int32_t row = ptx::opaque(work.row_tile * kTileRows + thread.row() + 8 * r);
+    const int32_t row = work.row_tile * kTileRows + thread.row() + 8 * r;
     const int32_t token = row / params.group;
     const int32_t head = work.kv_head * params.group + row - token * params.group;
     uint16_t* out = static_cast<uint16_t*>(params.out) + sequence * params.out_stride_batch +
@@ -100,7 +100,7 @@ __device__ __forceinline__ void write_lse(const DenseDecodeParams& params, const
 #pragma unroll
   for (int r = 0; r < 2; ++r) {
     const float sum = r == 0 ? totals.sum0 : totals.sum1;
-    const int32_t row = ptx::opaque(work.row_tile * kTileRows + thread.row() + 8 * r);
+    const int32_t row = work.row_tile * kTileRows + thread.row() + 8 * r;
     if (row >= params.rows) continue;
     const int32_t token = row / params.group;
     const int32_t head = work.kv_head * params.group + row - token * params.group;
@@ -116,12 +116,12 @@ __device__ __forceinline__ void write_partial(const DenseDecodeParams& params,
                                               const BlockWork& work, int32_t slot,
                                               const ConsumerState& state,
                                               const SharedStorage<Config>& storage,
-                                              const RowTotals& totals,
-                                              const ConsumerThread& thread, Side side) {
+                                              const RowTotals& totals, const ConsumerThread& thread,
+                                              Side side) {
   const int quad_lane = thread.lane % 4;
 #pragma unroll
   for (int r = 0; r < 2; ++r) {
-    const int32_t row = ptx::opaque(work.row_tile * kTileRows + thread.row() + 8 * r);
+    const int32_t row = work.row_tile * kTileRows + thread.row() + 8 * r;
     if (row >= params.rows) continue;
     const int64_t index = params.partials.row_index(slot, work.kv_head, row);
     float4* out = reinterpret_cast<float4*>(params.partial_out + index * cuda::kPartialColumns) +
@@ -139,9 +139,8 @@ __device__ __forceinline__ void write_partial(const DenseDecodeParams& params,
 }
 
 template <typename Config>
-__device__ __forceinline__ void finish_piece(const DenseDecodeParams& params,
-                                             const BlockWork& work, const PieceInfo& piece,
-                                             const ConsumerState& state,
+__device__ __forceinline__ void finish_piece(const DenseDecodeParams& params, const BlockWork& work,
+                                             const PieceInfo& piece, const ConsumerState& state,
                                              SharedStorage<Config>& storage,
                                              const ConsumerThread& thread, Side side, int parity) {
   const RowTotals totals = join_sums<Config>(state, storage, thread, side, parity);

@@ -15,23 +15,33 @@ __global__ void __launch_bounds__(kThreads, 1)
   const int warp = __shfl_sync(~0u, static_cast<int>(threadIdx.x) / 32, 0);
   const int lane = static_cast<int>(threadIdx.x) % 32;
 
-  if (threadIdx.x == 0) {
-    init_barriers(shared);
-    ptx::prefetch_tensor_map(&params.kv_map);
+  const int warpgroup = warp / 4;
+  const bool kv_loader = warp == 2 * 4;
+  if (kv_loader && lane == 0) {
+    init_barriers(shared, params.q_by_tma);
+    ptx::prefetch_tensor_map(&params.kv_left_map);
+    ptx::prefetch_tensor_map(&params.kv_right_map);
   }
   ptx::wait_for_previous_grid();
   const BlockWork work = block_work(params);
-  __syncthreads();
+  // The KV loader starts at once; everybody else needs to know that the barriers are there.
+  if (kv_loader) {
+    __syncwarp();
+    ptx::barrier_arrive(kBarriersReady, kThreads);
+  } else {
+    ptx::barrier_sync(kBarriersReady, kThreads);
+  }
   ptx::release_next_grid();
 
-  const int warpgroup = warp / 4;
   const ConsumerThread thread{warp % 4, lane};
   if (warpgroup == 2) {
     ptx::lower_registers<kProducerRegisters>();
-    if (warp % 4 != 0) {
-      QueryLoader<Config>{params, shared, storage, work}.run();
-    } else if (lane == 0) {
-      KvLoader<Config>{params, shared, work.kv_head}.run(work);
+    if (kv_loader) {
+      if (lane == 0) KvLoader<Config>{params, shared, work.kv_head}.run(work);
+    } else if (!params.q_by_tma) {
+      QueryRowLoader<Config>{params, shared, storage, work}.run();
+    } else if (warp == 2 * 4 + 1 && lane == 0) {
+      QueryBoxLoader<Config>{params, shared, storage, work}.run();
     }
   } else if (warpgroup == 0) {
     ptx::raise_registers<kConsumerRegisters>();

@@ -1,4 +1,5 @@
-// Host side of sm90.dense_decode: from a plan and the tensors of one call to the kernel's parameters.
+// Host side of sm90.dense_decode: from a plan and the tensors of one call to the kernel's
+// parameters.
 #include "kernels/sm90/dense_decode/launch.hpp"
 
 #include <algorithm>
@@ -39,40 +40,94 @@ bool rows_aligned(const TensorView& tensor) {
   return aligned;
 }
 
-// The cache as TMA sees it: [page][kv_head][token of the page][column].
-Status encode_kv_map(const DenseDecodeProblem& problem, const TensorView& kv, CUtensorMap* map) {
+// One tensor map of 16-bit elements, rank 5, innermost dimension and its stride (1) first.
+struct BoxMap {
+  const char* what;
+  DType dtype;
+  void* data;
+  cuuint64_t shape[5];
+  int64_t stride[4];  // elements, of dimensions 1-4
+  cuuint32_t box[5];
+};
+
+Status encode(const BoxMap& wanted, CUtensorMap* map) {
   const cuda::Driver* driver = cuda::driver();
   if (driver == nullptr || driver->tensor_map_encode_tiled == nullptr) {
     return device_error(std::string(kWhere) +
                         ": the driver has no cuTensorMapEncodeTiled, needed: a driver for CUDA 12 "
                         "or later. Update the driver.");
   }
-  const auto unsigned_of = [](int64_t value) { return static_cast<cuuint64_t>(value); };
-  const int64_t element = size_of(problem.kv_dtype);
-  // A dimension of size 1 is never stepped along; any valid stride will do.
-  const int64_t head_stride = problem.h_kv == 1 ? problem.d_qk : kv.stride[2];
-  const cuuint64_t shape[4] = {unsigned_of(problem.d_qk), unsigned_of(problem.page_size),
-                               unsigned_of(problem.h_kv),
-                               unsigned_of(std::max<int64_t>(kv.shape[0], 1))};
-  const cuuint64_t stride_bytes[3] = {unsigned_of(kv.stride[1] * element),
-                                      unsigned_of(head_stride * element),
-                                      unsigned_of(kv.stride[0] * element)};
-  const cuuint32_t box[4] = {kBoxColumns, kTileTokens, 1, 1};
-  const cuuint32_t element_stride[4] = {1, 1, 1, 1};
-  const CUtensorMapDataType type = problem.kv_dtype == DType::kBFloat16
+  cuuint64_t stride_bytes[4];
+  for (int i = 0; i < 4; ++i) {
+    stride_bytes[i] = static_cast<cuuint64_t>(wanted.stride[i] * size_of(wanted.dtype));
+  }
+  const cuuint32_t element_stride[5] = {1, 1, 1, 1, 1};
+  const CUtensorMapDataType type = wanted.dtype == DType::kBFloat16
                                        ? CU_TENSOR_MAP_DATA_TYPE_BFLOAT16
                                        : CU_TENSOR_MAP_DATA_TYPE_FLOAT16;
   const CUresult result = driver->tensor_map_encode_tiled(
-      map, type, 4, kv.data, shape, stride_bytes, box, element_stride,
+      map, type, 5, wanted.data, wanted.shape, stride_bytes, wanted.box, element_stride,
       CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
       CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
   if (result != CUDA_SUCCESS) {
     return device_error(std::string(kWhere) + ": cuTensorMapEncodeTiled returned " +
-                        text(static_cast<int64_t>(result)) +
-                        " for the cache, expected 0. Check the cache's address and strides: "
-                        "multiples of 16 bytes, strides below 2^40 bytes.");
+                        text(static_cast<int64_t>(result)) + " for " + wanted.what +
+                        ", expected 0. Check its address and strides: multiples of 16 bytes, "
+                        "strides below 2^40 bytes.");
   }
   return {};
+}
+
+cuuint64_t extent(int64_t value) { return static_cast<cuuint64_t>(std::max<int64_t>(value, 1)); }
+
+// A dimension of size 1 is never stepped along: any valid stride will do.
+int64_t stride_or(int64_t size, int64_t stride, int64_t otherwise) {
+  return size == 1 ? otherwise : stride;
+}
+
+Status encode_kv(const DenseDecodeProblem& problem, const TensorView& kv,
+                 DenseDecodeParams* params) {
+  const cuuint64_t boxes = static_cast<cuuint64_t>(problem.d_qk / kBoxColumns);
+  BoxMap map{
+      .what = "kv_cache",
+      .dtype = problem.kv_dtype,
+      .data = kv.data,
+      .shape = {kBoxColumns, extent(problem.page_size), boxes, extent(problem.h_kv),
+                extent(kv.shape[0])},
+      .stride = {kv.stride[1], kBoxColumns, stride_or(problem.h_kv, kv.stride[2], problem.d_qk),
+                 stride_or(kv.shape[0], kv.stride[0], problem.d_qk)},
+      .box = {kBoxColumns, kTileTokens, kHalfBoxes, 1, 1}};
+  SEESAW_RETURN_IF_ERROR(encode(map, &params->kv_left_map));
+  map.box[2] = static_cast<cuuint32_t>(boxes) - kHalfBoxes;
+  return encode(map, &params->kv_right_map);
+}
+
+// Whether a tile's 64 packed rows are a box of heads and tokens, where TMA can fetch them.
+bool queries_are_boxes(const DenseDecodeProblem& problem, const TensorView& q, float scale) {
+  const int64_t group = problem.group();
+  bool boxes =
+      scale >= 0.0F && aligned_16(q.data) && (group % kTileRows == 0 || kTileRows % group == 0);
+  for (size_t i = 0; i < 3; ++i) {
+    boxes = boxes && (q.shape[i] == 1 || tma_stride_ok(q.stride[i]));
+  }
+  return boxes;
+}
+
+Status encode_q(const DenseDecodeProblem& problem, const TensorView& q, DenseDecodeParams* params) {
+  const int64_t heads = std::min<int64_t>(problem.group(), kTileRows);
+  BoxMap map{.what = "q",
+             .dtype = problem.q_dtype,
+             .data = q.data,
+             .shape = {kBoxColumns, extent(q.shape[2]), extent(q.shape[1]),
+                       static_cast<cuuint64_t>(problem.d_qk / kBoxColumns), extent(q.shape[0])},
+             .stride = {stride_or(q.shape[2], q.stride[2], problem.d_qk),
+                        stride_or(q.shape[1], q.stride[1], problem.d_qk), kBoxColumns,
+                        stride_or(q.shape[0], q.stride[0], problem.d_qk)},
+             .box = {kBoxColumns, static_cast<cuuint32_t>(heads),
+                     static_cast<cuuint32_t>(kTileRows / heads), kHalfBoxes, 1}};
+  SEESAW_RETURN_IF_ERROR(encode(map, &params->q_half_map));
+  map.box[3] = 1;
+  return encode(map, &params->q_rotary_map);
 }
 
 void set_tensors(const DenseDecodeArguments& arguments, DenseDecodeParams* params) {
@@ -166,7 +221,11 @@ Status launch_dense_decode(const DenseDecodePlan& plan, const DenseDecodeArgumen
                             "Align it to 16.");
   }
   DenseDecodeParams params{};
-  SEESAW_RETURN_IF_ERROR(encode_kv_map(problem, arguments.kv_cache, &params.kv_map));
+  SEESAW_RETURN_IF_ERROR(encode_kv(problem, arguments.kv_cache, &params));
+  params.q_by_tma = queries_are_boxes(problem, arguments.q, arguments.scale);
+  if (params.q_by_tma) {
+    SEESAW_RETURN_IF_ERROR(encode_q(problem, arguments.q, &params));
+  }
   set_tensors(arguments, &params);
   set_problem(problem, arguments.scale, &params);
   set_schedule(plan, arguments, &params);
@@ -177,10 +236,10 @@ Status launch_dense_decode(const DenseDecodePlan& plan, const DenseDecodeArgumen
                          " thread blocks, supported: below 2^31. Use fewer workers.");
   }
   const auto launch = problem.q_dtype == DType::kBFloat16 ? launch_bf16 : launch_fp16;
-  return cuda::status_of(launch(params, static_cast<int>(problem.d_qk),
-                                static_cast<uint32_t>(blocks),
-                                static_cast<cudaStream_t>(arguments.stream)),
-                         kWhere, "launching the attention kernel");
+  return cuda::status_of(
+      launch(params, static_cast<int>(problem.d_qk), static_cast<uint32_t>(blocks),
+             static_cast<cudaStream_t>(arguments.stream)),
+      kWhere, "launching the attention kernel");
 }
 
 }  // namespace seesaw::sm90

@@ -69,25 +69,24 @@ struct KvLoader {
   };
 
   __device__ __forceinline__ Place find(const int32_t* table, int32_t tile) const {
-    const uint32_t entry = static_cast<uint32_t>(tile) / static_cast<uint32_t>(params.tiles_per_page);
+    const uint32_t entry =
+        static_cast<uint32_t>(tile) / static_cast<uint32_t>(params.tiles_per_page);
     return {__ldg(table + entry),
             static_cast<int32_t>(tile - entry * params.tiles_per_page) * kTileTokens};
   }
 
-  // Boxes of one half of a tile, once the previous tile's have been released. `use`: how often the
-  // buffer has been filled before.
+  // One half of a tile, once the previous tile's has been released. `use`: how often the buffer has
+  // been filled before.
   __device__ __forceinline__ void load_half(const Place& place, int buffer, int half,
                                             uint32_t use) const {
     ptx::mbarrier_wait(shared.kv_empty(buffer, half), (use & 1) ^ 1);
-    const int begin = half == 0 ? 0 : kHalfBoxes;
-    const int end = half == 0 ? kHalfBoxes : Config::kQkBoxes;
-#pragma unroll 1
-    for (int box = begin; box < end; ++box) {
-      const uint32_t full = shared.kv_full(buffer, box);
-      ptx::mbarrier_arrive_expect(full, sizeof(Box));
-      ptx::copy_box(shared.kv(buffer) + box * sizeof(Box), &params.kv_map, full, box * kBoxColumns,
-                    place.token, kv_head, place.page);
-    }
+    const int first = half * kHalfBoxes;
+    const int boxes = half == 0 ? kHalfBoxes : Config::kQkBoxes - kHalfBoxes;
+    const uint32_t full = shared.kv_full(buffer, half);
+    ptx::mbarrier_arrive_expect(full, boxes * static_cast<int>(sizeof(Box)));
+    ptx::copy_box<ptx::kEvictFirst>(shared.kv(buffer) + first * sizeof(Box),
+                                    half == 0 ? &params.kv_left_map : &params.kv_right_map, full,
+                                    {0, place.token, first, kv_head, place.page});
   }
 
   __device__ __forceinline__ void run(const BlockWork& work) const {
@@ -123,17 +122,52 @@ struct KvLoader {
   }
 };
 
-// Brings the tile's query rows of each piece. Rows are (query token, head of the group) pairs; rows
-// past the last are filled with zeros and read from nowhere. kQueryLoaderWarps warps run this.
+// Brings the tile's query rows of each piece by TMA, where a tile is a box: the group is a multiple
+// of 64, or divides it. Tokens past s_q are filled with zeros. One thread runs this.
 template <typename Config>
-struct QueryLoader {
+struct QueryBoxLoader {
   const DenseDecodeParams& params;
   const SharedAddresses<Config>& shared;
   SharedStorage<Config>& storage;
   BlockWork work;
 
-  static constexpr int kChunks = kBoxColumns * 2 / 16;      // of 16 bytes in a row of a box
-  static constexpr int kRowsPerStep = 32 / kChunks;          // rows that a warp copies at once
+  __device__ __forceinline__ void run() const {
+    const int32_t row = work.row_tile * kTileRows;
+    const int32_t token = row / params.group;
+    const int32_t head = work.kv_head * params.group + row - token * params.group;
+#pragma unroll 1
+    for (int32_t index = work.piece_begin; index < work.piece_end; ++index) {
+      const uint32_t parity = (index - work.piece_begin) & 1;
+      const PieceInfo piece = read_piece(params, work.row_tile, index);
+      ptx::mbarrier_wait(shared.q_empty(0), parity ^ 1);
+      storage.piece[parity] = piece;
+      ptx::mbarrier_arrive_expect(shared.q_full(0), kValueBoxes * sizeof(Box));
+      for (int box = 0; box < kValueBoxes; box += kHalfBoxes) {
+        ptx::copy_box<ptx::kEvictNormal>(shared.q() + box * sizeof(Box), &params.q_half_map,
+                                         shared.q_full(0), {0, head, token, box, piece.sequence});
+      }
+      if constexpr (Config::kHasRotaryBox) {
+        ptx::mbarrier_wait(shared.q_empty(1), parity ^ 1);
+        ptx::mbarrier_arrive_expect(shared.q_full(1), sizeof(Box));
+        ptx::copy_box<ptx::kEvictNormal>(shared.q() + kValueBoxes * sizeof(Box),
+                                         &params.q_rotary_map, shared.q_full(1),
+                                         {0, head, token, kValueBoxes, piece.sequence});
+      }
+    }
+  }
+};
+
+// The same for any group, strides and alignment, and with the sign flipped for a negative scale:
+// kQueryLoaderWarps warps copy row by row. Rows past the last are filled with zeros.
+template <typename Config>
+struct QueryRowLoader {
+  const DenseDecodeParams& params;
+  const SharedAddresses<Config>& shared;
+  SharedStorage<Config>& storage;
+  BlockWork work;
+
+  static constexpr int kChunks = kBoxColumns * 2 / 16;  // of 16 bytes in a row of a box
+  static constexpr int kRowsPerStep = 32 / kChunks;     // rows that a warp copies at once
   static constexpr int kChunkElements = 16 / sizeof(uint16_t);
 
   // Read anew where they are used: this role has few registers.
@@ -185,11 +219,11 @@ struct QueryLoader {
   }
 
   // For a negative scale: flips the sign of what this thread has copied.
-  __device__ __forceinline__ void negate() const {
+  __device__ __forceinline__ void negate(int box_begin, int box_end) const {
 #pragma unroll 1
     for (int32_t row = first_row(); row < kTileRows; row += kRowStep) {
 #pragma unroll 1
-      for (int box = 0; box < Config::kQkBoxes; ++box) {
+      for (int box = box_begin; box < box_end; ++box) {
         uint4 v = ptx::load_shared_16(destination(row, box));
         v.x ^= 0x80008000u;
         v.y ^= 0x80008000u;
@@ -200,25 +234,26 @@ struct QueryLoader {
     }
   }
 
-  // The next piece's row, once the consumers have read the last one's. Parities: the k-th piece waits
-  // for the (k - 1)-th release.
   __device__ __forceinline__ void run() const {
+    constexpr int kParts = Config::kHasRotaryBox ? 2 : 1;
 #pragma unroll 1
     for (int32_t index = work.piece_begin; index < work.piece_end; ++index) {
       const uint32_t parity = (index - work.piece_begin) & 1;
-      const PieceInfo piece = read_piece(params, work.row_tile, index);
-      ptx::mbarrier_wait(shared.q_empty(), parity ^ 1);
-      if (loader() == 0 && lane() == 0) storage.piece[parity] = piece;
-      if (piece.num_tiles > 0) copy(piece.sequence, 0, kValueBoxes);
-      if constexpr (Config::kHasRotaryBox) {  // released later than the others
-        ptx::mbarrier_wait(shared.q_rotary_empty(), parity ^ 1);
-        if (piece.num_tiles > 0) copy(piece.sequence, kValueBoxes, Config::kQkBoxes);
+#pragma unroll 1
+      for (int part = 0; part < kParts; ++part) {
+        ptx::mbarrier_wait(shared.q_empty(part), parity ^ 1);
+        if (part == 0 && loader() == 0 && lane() == 0) {
+          storage.piece[parity] = read_piece(params, work.row_tile, index);
+        }
+        const int box_begin = part * kValueBoxes;
+        const int box_end = part == 0 ? kValueBoxes : Config::kQkBoxes;
+        copy(__ldg(&params.pieces[index].sequence), box_begin, box_end);
+        ptx::copy_async_wait_all();
+        if (params.negate_q) negate(box_begin, box_end);
+        ptx::fence_async_proxy();
+        __syncwarp();
+        if (lane() == 0) ptx::mbarrier_arrive(shared.q_full(part));
       }
-      ptx::copy_async_wait_all();
-      if (params.negate_q) negate();
-      ptx::fence_async_proxy();
-      __syncwarp();
-      if (lane() == 0) ptx::mbarrier_arrive(shared.q_full());
     }
   }
 };

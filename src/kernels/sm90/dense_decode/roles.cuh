@@ -34,24 +34,36 @@ struct Consumer {
     uint32_t use = 0;         // how often the warpgroup's own KV buffer has been consumed
   };
 
-  __device__ __forceinline__ void start_piece(ConsumerState& state, Loop& loop, int k) const {
+  // Waits until piece k's queries are there, and reads what the piece is.
+  __device__ __forceinline__ void open_piece(Loop& loop, int k) const {
+    ptx::mbarrier_wait(shared.q_full(0), k & 1);
+    loop.num_tiles = storage.piece[k & 1].num_tiles;
+    loop.masked_tile = storage.piece[k & 1].masked_tile;
+  }
+
+  static __device__ __forceinline__ void clear(ConsumerState& state) {
 #pragma unroll
     for (int i = 0; i < 128; ++i) state.o[i] = 0.0F;
     state.sum0 = 0.0F;
     state.sum1 = 0.0F;
-    ptx::mbarrier_wait(shared.q_full(), k & 1);
-    loop.num_tiles = storage.piece[k & 1].num_tiles;
-    loop.masked_tile = storage.piece[k & 1].masked_tile;
+  }
+
+  // The queries' rotary box of piece k into registers.
+  __device__ __forceinline__ void take_rotary_box(ConsumerState& state, int k) const {
+    if constexpr (Config::kHasRotaryBox) {
+      ptx::mbarrier_wait(shared.q_full(1), k & 1);
+      keep_rotary_box<Config>(state, shared, thread);
+    }
   }
 
   // Masks the scores of a tile that some row does not see whole, and cleans its values.
   __device__ __forceinline__ void mask_tile(ConsumerState& state, int k, int32_t tile,
                                             NamedBarrier barrier) const {
     const PieceInfo& piece = storage.piece[k & 1];
+    const ConsumerThread here = thread.apart();
     const int32_t token_begin = piece.token_begin + tile * kTileTokens;
-    const PieceMask mask = piece_mask(params, work.row_tile, thread.row(), piece.seq_len);
-    cuda::mask_scores(state.s, thread.lane, mask.visible0 - token_begin,
-                      mask.visible1 - token_begin);
+    const PieceMask mask = piece_mask(params, work.row_tile, here.row(), piece.seq_len);
+    cuda::mask_scores(state.s, here.lane, mask.visible0 - token_begin, mask.visible1 - token_begin);
     scrub_values<Config>(shared.kv(tile & 1), token_begin, mask, barrier);
   }
 
@@ -98,50 +110,60 @@ struct Consumer {
 
   // ---- warpgroup left: scores even tiles, owns columns 0-255 of the output
 
-  // S = Q K0^T, box after box as they land; after four boxes the group before them (the last
-  // values) has completed as well, and `between` may release what it read.
-  template <typename Between>
-  __device__ __forceinline__ void score_left(ConsumerState& state, uint32_t use,
-                                             Between between) const {
-    const Descriptors at = descriptors(0);
-#pragma unroll
-    for (int box = 0; box < Config::kQkBoxes; ++box) {
-      ptx::mbarrier_wait(shared.kv_full(0, box), use & 1);
-      issue_scores<Config>(state, at, box, box == 0);
-      if (box == kHalfBoxes - 1) {
-        ptx::wgmma_wait<kHalfBoxes>();
-        between();
-      }
-    }
+  // S = Q K0^T in two halves, each as soon as its boxes have landed. One commit group each.
+  __device__ __forceinline__ void score_left_first(ConsumerState& state, const Loop& loop) const {
+    if (loop.num_tiles > 0) ptx::mbarrier_wait(shared.kv_full(0, 0), loop.use & 1);
+    issue_scores<Config, 0, kHalfBoxes>(state, descriptors(0), true);
+  }
+  __device__ __forceinline__ void score_left_rest(ConsumerState& state, Loop& loop) const {
+    ptx::mbarrier_wait(shared.kv_full(0, 1), loop.use & 1);
+    issue_scores<Config, kHalfBoxes, Config::kQkBoxes>(state, descriptors(0), false);
     ptx::wgmma_wait<0>();
     ptx::pin(state.s);
-    ptx::pin(state.o);
+    ++loop.use;
   }
 
   __device__ void run_left() const {
+    const int num_pieces = work.piece_end - work.piece_begin;
+    if (num_pieces == 0) return;
     ConsumerState state;
     Loop loop;
+    open_piece(loop, 0);
+    if (loop.num_tiles > 0) {
+      take_rotary_box(state, 0);
+      score_left_first(state, loop);
+      score_left_rest(state, loop);
+    }
 #pragma unroll 1
-    for (int k = 0; k < work.piece_end - work.piece_begin; ++k) {
+    for (int k = 0;; ++k) {
       if (thread.lane % 4 == 0) {
         storage.frame[thread.row()] = cuda::kEmptyFrame;
         storage.frame[thread.row() + 8] = cuda::kEmptyFrame;
       }
       __syncwarp();
-      start_piece(state, loop, k);
-      if (loop.num_tiles > 0) {
-        keep_rotary_box<Config>(state, shared, thread);
-        score_left(state, loop.use++, [] {});  // [1] of the first pair
-      }
-      if (loop.num_tiles <= 2) release(shared.q_empty(), thread);
+      clear(state);
+      if (loop.num_tiles <= 2) release(shared.q_empty(0), thread);
 #pragma unroll 1
-      for (int32_t tile = 0; tile < loop.num_tiles; tile += 2) {
-        left_pair(state, loop, k, tile);
+      for (int32_t tile = 0; tile < loop.num_tiles; tile += 2) left_pair(state, loop, k, tile);
+      // The next piece's first scores run while this piece is written out. They are issued in any
+      // case, as ptxas would serialise every product if they were under way on some paths only;
+      // without a next tile they read whatever is there, and nobody reads them.
+      loop.num_tiles = 0;
+      if (k + 1 < num_pieces) open_piece(loop, k + 1);
+      release(shared.q_empty(1), thread);
+      score_left_first(state, loop);
+      finish_piece<Config>(params, work, storage.piece[k & 1], state, storage, thread.apart(),
+                           Side::kLeft, k & 1);
+      if (k + 1 == num_pieces) break;
+      if (loop.num_tiles > 0) {
+        take_rotary_box(state, k + 1);
+        score_left_rest(state, loop);
+      } else {
+        ptx::wgmma_wait<0>();
+        ptx::pin(state.s);
       }
-      release(shared.q_rotary_empty(), thread);
-      finish_piece<Config>(params, work, storage.piece[k & 1], state, storage, thread, Side::kLeft,
-                           k & 1);
     }
+    ptx::wgmma_wait<0>();
   }
 
   __device__ __forceinline__ void left_pair(ConsumerState& state, Loop& loop, int k,
@@ -180,8 +202,12 @@ struct Consumer {
       issue_remote_values<Config>(state, ptx::descriptor_k_major(shared.p(1)), v + kBuffer1);
     }
     if (tile + 2 < loop.num_tiles) {
-      score_left(state, loop.use++, [&] { release(shared.kv_empty(1, 0), thread); });
-      if (tile + 4 >= loop.num_tiles) release(shared.q_empty(), thread);
+      score_left_first(state, loop);
+      ptx::wgmma_wait<1>();  // the products with tile 1 are done
+      release(shared.kv_empty(1, 0), thread);
+      score_left_rest(state, loop);
+      ptx::pin(state.o);
+      if (tile + 4 >= loop.num_tiles) release(shared.q_empty(0), thread);
     } else {
       ptx::wgmma_wait<0>();
       ptx::pin(state.o);
@@ -191,37 +217,54 @@ struct Consumer {
 
   // ---- warpgroup right: scores odd tiles, owns columns 256-511 of the output
 
-  // S = Q K1^T, from the box that is released first on.
-  __device__ __forceinline__ void score_right(ConsumerState& state, uint32_t use) const {
-    const Descriptors at = descriptors(1);
-#pragma unroll
-    for (int i = 0; i < Config::kQkBoxes; ++i) {
-      const int box = (i + kHalfBoxes) % Config::kQkBoxes;
-      ptx::mbarrier_wait(shared.kv_full(1, box), use & 1);
-      issue_scores<Config>(state, at, box, i == 0);
+  // S = Q K1^T in two halves, first the one that is released first.
+  __device__ __forceinline__ void score_right_first(ConsumerState& state, const Loop& loop) const {
+    if (loop.num_tiles > 1) ptx::mbarrier_wait(shared.kv_full(1, 1), loop.use & 1);
+    issue_scores<Config, kHalfBoxes, kValueBoxes>(state, descriptors(1), true);
+  }
+  __device__ __forceinline__ void score_right_rest(ConsumerState& state, Loop& loop) const {
+    ptx::mbarrier_wait(shared.kv_full(1, 0), loop.use & 1);
+    issue_scores<Config, 0, kHalfBoxes>(state, descriptors(1), false);
+    if constexpr (Config::kHasRotaryBox) {
+      issue_scores<Config, kValueBoxes, Config::kQkBoxes>(state, descriptors(1), false);
     }
     ptx::wgmma_wait<0>();
     ptx::pin(state.s);
+    ++loop.use;
   }
 
   __device__ void run_right() const {
+    const int num_pieces = work.piece_end - work.piece_begin;
+    if (num_pieces == 0) return;
     ConsumerState state;
     Loop loop;
-#pragma unroll 1
-    for (int k = 0; k < work.piece_end - work.piece_begin; ++k) {
-      start_piece(state, loop, k);
-      if (loop.num_tiles > 1) {
-        keep_rotary_box<Config>(state, shared, thread);
-        score_right(state, loop.use++);
-      }
-      if (loop.num_tiles <= 3) release(shared.q_empty(), thread);
-#pragma unroll 1
-      for (int32_t tile = 0; tile < loop.num_tiles; tile += 2) {
-        right_pair(state, loop, k, tile);
-      }
-      finish_piece<Config>(params, work, storage.piece[k & 1], state, storage, thread, Side::kRight,
-                           k & 1);
+    open_piece(loop, 0);
+    if (loop.num_tiles > 1) {
+      take_rotary_box(state, 0);
+      score_right_first(state, loop);
+      score_right_rest(state, loop);
     }
+#pragma unroll 1
+    for (int k = 0;; ++k) {
+      clear(state);
+      if (loop.num_tiles <= 3) release(shared.q_empty(0), thread);
+#pragma unroll 1
+      for (int32_t tile = 0; tile < loop.num_tiles; tile += 2) right_pair(state, loop, k, tile);
+      loop.num_tiles = 0;
+      if (k + 1 < num_pieces) open_piece(loop, k + 1);
+      score_right_first(state, loop);  // in any case: see run_left
+      finish_piece<Config>(params, work, storage.piece[k & 1], state, storage, thread.apart(),
+                           Side::kRight, k & 1);
+      if (k + 1 == num_pieces) break;
+      if (loop.num_tiles > 1) {
+        take_rotary_box(state, k + 1);
+        score_right_rest(state, loop);
+      } else {
+        ptx::wgmma_wait<0>();
+        ptx::pin(state.s);
+      }
+    }
+    ptx::wgmma_wait<0>();
   }
 
   __device__ __forceinline__ void right_pair(ConsumerState& state, Loop& loop, int k,
@@ -260,8 +303,9 @@ struct Consumer {
     ptx::pin(state.o);
     release(shared.kv_empty(0, 1), thread);
     if (tile + 3 < loop.num_tiles) {
-      score_right(state, loop.use++);
-      if (tile + 5 >= loop.num_tiles) release(shared.q_empty(), thread);
+      score_right_first(state, loop);
+      score_right_rest(state, loop);
+      if (tile + 5 >= loop.num_tiles) release(shared.q_empty(0), thread);
     }
   }
 };

@@ -16,6 +16,7 @@ enum NamedBarrier : int {
   kSumsReady,        // both halves of the row sums are in shared memory
   kLeftScrub,        // warpgroup left only: scores of the tile are done, or its values are clean
   kRightScrub,       // the same of warpgroup right
+  kBarriersReady,    // the mbarriers are initialised
   kNamedBarrierCount
 };
 static_assert(kNamedBarrierCount <= 16, "PTX ISA, bar: 16 named barriers a thread block");
@@ -27,7 +28,7 @@ struct alignas(1024) Box {
 };
 static_assert(sizeof(Box) == 8192);
 
-// What a consumer needs to know of a piece. Written by a query loader before it signals q_full;
+// What a consumer needs to know of a piece. Written by a query loader before it signals q_full[0];
 // two slots, so that the next piece's is written while this one's is read.
 struct PieceInfo {
   int32_t sequence;
@@ -42,7 +43,7 @@ template <typename Config>
 struct SharedStorage {
   // Q tile, row-major boxes. Writer: query loaders. Readers: both consumers. One piece.
   // Config::kHasRotaryBox: box 8 becomes P1 once both consumers hold it in registers; it is the
-  // loaders' again when warpgroup left has consumed the last P1 (q_rotary_empty).
+  // loaders' again when warpgroup left has consumed the last P1 (q_empty[1]).
   Box q[Config::kQkBoxes];
   // Two KV tiles, one box a 64-column slice. Writer: KV loader (TMA), and scrub_values. Readers:
   // the tile's own warpgroup (scores), both (values).
@@ -53,11 +54,12 @@ struct SharedStorage {
   float scale[2][kTileRows];   // 2^(old frame - new frame) of tile 0 and of tile 1
   float sum[2][2][kTileRows];  // [piece parity][warpgroup] sums of probabilities
   PieceInfo piece[2];
-  uint64_t q_full;          // arrivals: query loader warps
-  uint64_t q_empty;         // boxes 0-7 of Q have been read; arrivals: consumer warps
-  uint64_t q_rotary_empty;  // box 8; arrivals: warps of warpgroup left
-  uint64_t kv_full[2][Config::kQkBoxes];  // transaction bytes of one box
-  uint64_t kv_empty[2][2];  // [buffer][0: boxes 0-3, 1: the rest]; arrivals: warps of one consumer
+  // Q is loaded and released in two parts: boxes 0-7, and the rotary box.
+  uint64_t q_full[2];   // arrivals: TMA's announcing thread, or query loader warps
+  uint64_t q_empty[2];  // arrivals: 0: consumer warps, 1: warps of warpgroup left
+  // A KV tile in two halves: boxes 0-3, and the rest. [buffer][half]
+  uint64_t kv_full[2][2];   // arrivals: TMA's announcing thread
+  uint64_t kv_empty[2][2];  // arrivals: warps of the one consumer that multiplies the half last
 };
 // CUDA programming guide, compute capability 9.0: 227 KB of dynamic shared memory a thread block.
 template <typename Config>
@@ -69,7 +71,8 @@ struct SharedAddresses {
   using Storage = SharedStorage<Config>;
   uint32_t base;
 
-  __device__ explicit SharedAddresses(const Storage& storage) : base(ptx::shared_address(&storage)) {}
+  __device__ explicit SharedAddresses(const Storage& storage)
+      : base(ptx::shared_address(&storage)) {}
 
   __device__ uint32_t q() const { return base + offsetof(Storage, q); }
   __device__ uint32_t kv(int buffer) const {
@@ -82,28 +85,31 @@ struct SharedAddresses {
       return base + offsetof(Storage, p) + tile * sizeof(Box);
     }
   }
-  __device__ uint32_t q_full() const { return base + offsetof(Storage, q_full); }
-  __device__ uint32_t q_empty() const { return base + offsetof(Storage, q_empty); }
-  __device__ uint32_t q_rotary_empty() const { return base + offsetof(Storage, q_rotary_empty); }
-  __device__ uint32_t kv_full(int buffer, int box) const {
-    return base + offsetof(Storage, kv_full) + (buffer * Config::kQkBoxes + box) * 8;
+  __device__ uint32_t q_full(int part) const { return base + offsetof(Storage, q_full) + part * 8; }
+  __device__ uint32_t q_empty(int part) const {
+    return base + offsetof(Storage, q_empty) + part * 8;
+  }
+  __device__ uint32_t kv_full(int buffer, int half) const {
+    return base + offsetof(Storage, kv_full) + (buffer * 2 + half) * 8;
   }
   __device__ uint32_t kv_empty(int buffer, int half) const {
     return base + offsetof(Storage, kv_empty) + (buffer * 2 + half) * 8;
   }
 };
 
+// By one thread, before any other uses them.
 template <typename Config>
-__device__ __forceinline__ void init_barriers(const SharedAddresses<Config>& shared) {
+__device__ __forceinline__ void init_barriers(const SharedAddresses<Config>& shared,
+                                              bool q_by_tma) {
   constexpr int kWarpsPerWarpgroup = 4;
-  ptx::mbarrier_init(shared.q_full(), kQueryLoaderWarps);
-  ptx::mbarrier_init(shared.q_empty(), 2 * kWarpsPerWarpgroup);
-  ptx::mbarrier_init(shared.q_rotary_empty(), kWarpsPerWarpgroup);
+  for (int part = 0; part < 2; ++part) {
+    ptx::mbarrier_init(shared.q_full(part), q_by_tma ? 1 : kQueryLoaderWarps);
+  }
+  ptx::mbarrier_init(shared.q_empty(0), 2 * kWarpsPerWarpgroup);
+  ptx::mbarrier_init(shared.q_empty(1), kWarpsPerWarpgroup);
   for (int buffer = 0; buffer < 2; ++buffer) {
-    for (int box = 0; box < Config::kQkBoxes; ++box) {
-      ptx::mbarrier_init(shared.kv_full(buffer, box), 1);
-    }
     for (int half = 0; half < 2; ++half) {
+      ptx::mbarrier_init(shared.kv_full(buffer, half), 1);
       ptx::mbarrier_init(shared.kv_empty(buffer, half), kWarpsPerWarpgroup);
     }
   }
