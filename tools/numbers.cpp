@@ -103,8 +103,10 @@ uint16_t float_to_float16(float value) {
   if (magnitude >= 65520.0F) {  // halfway from the largest finite number to 2^16
     return static_cast<uint16_t>(sign | 0x7C00);
   }
-  int exponent = 0;
-  std::frexp(magnitude, &exponent);  // magnitude < 2^exponent
+  int exponent = -14;  // of 0, which frexp would give 0
+  if (magnitude > 0) {
+    std::frexp(magnitude, &exponent);  // magnitude < 2^exponent
+  }
   // Numbers of this binade (or the subnormals, below 2^-14) are multiples of 2^(step).
   const int step = exponent < -13 ? -24 : exponent - 11;
   const int units = static_cast<int>(std::nearbyint(std::ldexp(magnitude, -step)));

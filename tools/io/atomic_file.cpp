@@ -21,8 +21,11 @@ constexpr size_t kBufferBytes = size_t{1} << 20;
 
 // Where the bytes will lie, or a refusal: replacing a device or a directory is never meant.
 std::string resolve_output(const std::string& path) {
+  if (path.empty()) {
+    throw bad_input({"output", "an empty path", "the output must be a file", "Give its path."});
+  }
   struct stat info = {};
-  if (path.empty() || stat(path.c_str(), &info) != 0) {
+  if (stat(path.c_str(), &info) != 0) {
     return path;  // new; a missing directory shows when the file is created
   }
   if (!S_ISREG(info.st_mode)) {
