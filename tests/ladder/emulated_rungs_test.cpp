@@ -62,19 +62,23 @@ TEST_P(EmulatedRung, AnyOrderAndTiming) {
   for (const Order order : {Order::kForward, Order::kBackward}) {
     for (const Timing timing : {Timing::kEager, Timing::kLazy}) {
       emulator::conditions = {order, timing};
+      SCOPED_TRACE(testing::Message() << (order == Order::kForward ? "forward" : "backward") << ", "
+                                      << (timing == Timing::kEager ? "eager" : "lazy"));
       expect_correct({.heads = 24, .seq_lens = {200, 320}, .seed = 3});
     }
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Ladder, EmulatedRung,
-                         testing::Values(NamedRung{"BlockPerOutput", prepare_rung_01},
-                                         NamedRung{"SharedMemory", prepare_rung_02},
-                                         NamedRung{"FourSteps", prepare_rung_03},
-                                         NamedRung{"Tiles", prepare_rung_04},
-                                         NamedRung{"WarpShuffles", prepare_rung_05},
-                                         NamedRung{"MmaSync", prepare_rung_06}),
-                         [](const auto& rung) { return rung.param.name; });
+INSTANTIATE_TEST_SUITE_P(
+    Ladder, EmulatedRung,
+    testing::Values(NamedRung{"BlockPerOutput", prepare_rung_01},
+                    NamedRung{"SharedMemory", prepare_rung_02},
+                    NamedRung{"FourSteps", prepare_rung_03}, NamedRung{"Tiles", prepare_rung_04},
+                    NamedRung{"WarpShuffles", prepare_rung_05},
+                    NamedRung{"MmaSync", prepare_rung_06},
+                    NamedRung{"PagedLatent", prepare_rung_07}, NamedRung{"Tma", prepare_rung_08},
+                    NamedRung{"Wgmma", prepare_rung_09}, NamedRung{"Seesaw", prepare_rung_10}),
+    [](const auto& rung) { return rung.param.name; });
 
 // Rung 3's block sizes are parameters.
 TEST(FourStepsKernel, AnyBlockSizes) {
