@@ -15,7 +15,11 @@ using gpu_test::must;
 class Event {
  public:
   Event() { must(cudaEventCreate(&event_), "cudaEventCreate"); }
-  ~Event() { cudaEventDestroy(event_); }
+  ~Event() {
+    if (event_ != nullptr) {
+      cudaEventDestroy(event_);
+    }
+  }
   Event(Event&& other) noexcept : event_(std::exchange(other.event_, nullptr)) {}
   Event& operator=(Event&&) = delete;
   void record(cudaStream_t stream) const { must(cudaEventRecord(event_, stream), "event"); }

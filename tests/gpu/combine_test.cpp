@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <random>
 
@@ -39,12 +40,13 @@ class CombineRun {
     plan_.problem.h_q = c.h_q;
     plan_.problem.h_kv = c.h_kv;
     plan_.problem.lse_base = c.lse_base;
-    plan_.split = {.max_batch = static_cast<int32_t>(c.lengths.size()),
-                   .num_workers = c.num_workers,
-                   .tile_tokens = 64,
-                   .piece_cost_tiles = 2,
-                   .fixed_split_tiles = c.fixed_split_tiles,
-                   .max_sequence_tiles = 4096};
+    plan_.split = {
+        .max_batch = static_cast<int32_t>(c.lengths.size()),
+        .num_workers = c.num_workers,
+        .tile_tokens = 64,
+        .piece_cost_tiles = 2,
+        .fixed_split_tiles = c.fixed_split_tiles,
+        .max_sequence_tiles = 1 + *std::max_element(c.lengths.begin(), c.lengths.end()) / 64};
     layout_ = {.num_slots = plan::max_partials(plan_.split),
                .h_kv = c.h_kv,
                .rows_per_head = plan_.problem.rows()};
