@@ -1,0 +1,296 @@
+#!/usr/bin/env python3
+"""Seesaw's CPU kernel beside PyTorch on the same numbers, in one process.
+
+For every shape, in turns, round after round: PyTorch's ways of the same attention on a contiguous
+cache, and Seesaw through its C ABI on a paged cache in random page order. Medians over rounds.
+PyTorch's own bfloat16 matrix product of 4096^3 is timed in the same run, as what the machine gives
+to a well-tuned library. Needs PyTorch and nothing else:
+
+    python bench/compare_torch_cpu.py --library build/cpu/src/libseesaw.so -o result.json
+
+Operations of one call: 2 * h_q * tokens * (d_qk + d_v), for everybody.
+"""
+
+import argparse
+import ctypes
+import json
+import math
+import os
+import platform
+import statistics
+import subprocess
+import time
+
+import torch
+
+D_QK, D_V, PAGE = 576, 512, 64
+BFLOAT16, FLOAT32, INT32, CPU = 2, 1, 4, 1
+
+
+class Device(ctypes.Structure):
+    _fields_ = [("type", ctypes.c_int32), ("index", ctypes.c_int32)]
+
+
+class Tensor(ctypes.Structure):
+    _fields_ = [
+        ("data", ctypes.c_void_p),
+        ("shape", ctypes.c_int64 * 4),
+        ("stride", ctypes.c_int64 * 4),
+        ("rank", ctypes.c_int32),
+        ("dtype", ctypes.c_int32),
+        ("device", Device),
+    ]
+
+
+class Problem(ctypes.Structure):
+    _fields_ = [
+        ("struct_size", ctypes.c_uint64),
+        ("device", Device),
+        ("q_dtype", ctypes.c_int32),
+        ("kv_dtype", ctypes.c_int32),
+        *[(name, ctypes.c_int64) for name in
+          ("batch", "s_q", "h_q", "h_kv", "d_qk", "d_v", "page_size", "max_pages_per_sequence",
+           "kv_page_stride", "kv_token_stride", "kv_head_stride")],
+        ("flags", ctypes.c_uint32),
+        ("num_threads", ctypes.c_int32),
+        ("kernel", ctypes.c_char_p),
+    ]
+
+
+class PlanInfo(ctypes.Structure):
+    _fields_ = [
+        ("struct_size", ctypes.c_uint64),
+        ("kernel", ctypes.c_char_p),
+        ("workspace_bytes", ctypes.c_uint64),
+        ("schedule_bytes", ctypes.c_uint64),
+        *[(name, ctypes.c_int32) for name in
+          ("num_workers", "tile_tokens", "tile_rows", "fixed_split_tiles")],
+    ]
+
+
+class Arguments(ctypes.Structure):
+    _fields_ = [
+        ("struct_size", ctypes.c_uint64),
+        *[(name, Tensor) for name in ("q", "kv_cache", "block_table", "seq_lens", "out", "lse")],
+        ("scale", ctypes.c_float),
+        ("reserved", ctypes.c_uint32),
+        ("schedule", ctypes.c_void_p),
+        ("schedule_bytes", ctypes.c_uint64),
+        ("workspace", ctypes.c_void_p),
+        ("workspace_bytes", ctypes.c_uint64),
+        ("stream", ctypes.c_void_p),
+    ]
+
+
+def view(tensor):
+    codes = {torch.bfloat16: BFLOAT16, torch.float32: FLOAT32, torch.int32: INT32}
+    pad = [0] * (4 - tensor.dim())
+    return Tensor(tensor.data_ptr(), (ctypes.c_int64 * 4)(*tensor.shape, *pad),
+                  (ctypes.c_int64 * 4)(*tensor.stride(), *pad), tensor.dim(),
+                  codes[tensor.dtype], Device(CPU, 0))
+
+
+def aligned_bytes(count, alignment=256):
+    raw = torch.empty(count + alignment, dtype=torch.uint8)
+    offset = -raw.data_ptr() % alignment
+    return raw[offset:offset + count]
+
+
+class Seesaw:
+    """One planned and scheduled problem; calling it runs it."""
+
+    def __init__(self, library, case, threads):
+        self.library = library
+        batch, h_q = case.q.shape[0], case.q.shape[1]
+        problem = Problem(struct_size=ctypes.sizeof(Problem), device=Device(CPU, 0),
+                          q_dtype=BFLOAT16, kv_dtype=BFLOAT16, batch=batch, s_q=1, h_q=h_q, h_kv=1,
+                          d_qk=D_QK, d_v=D_V, page_size=PAGE,
+                          max_pages_per_sequence=case.table.shape[1], num_threads=threads)
+        self.plan = ctypes.c_void_p()
+        self.check(library.seesaw_dense_decode_plan_create(ctypes.byref(problem),
+                                                           ctypes.byref(self.plan)))
+        self.info = PlanInfo(struct_size=ctypes.sizeof(PlanInfo))
+        self.check(library.seesaw_dense_decode_plan_get_info(self.plan, ctypes.byref(self.info)))
+        self.out = torch.full((batch, 1, h_q, D_V), math.nan, dtype=torch.bfloat16)
+        self.lse = torch.full((batch, h_q, 1), math.nan)
+        self.schedule = aligned_bytes(self.info.schedule_bytes)
+        self.workspace = aligned_bytes(self.info.workspace_bytes)
+        self.inputs = (case.q.view(batch, 1, h_q, D_QK), case.pool, case.table, case.lengths)
+        q, pool, table, lengths = map(view, self.inputs)
+        self.arguments = Arguments(
+            struct_size=ctypes.sizeof(Arguments), q=q, kv_cache=pool, block_table=table,
+            seq_lens=lengths, out=view(self.out), lse=view(self.lse), scale=case.scale,
+            schedule=self.schedule.data_ptr(), schedule_bytes=self.info.schedule_bytes,
+            workspace=self.workspace.data_ptr(), workspace_bytes=self.info.workspace_bytes)
+        self.check(library.seesaw_dense_decode_schedule(
+            self.plan, ctypes.byref(lengths), ctypes.c_void_p(self.schedule.data_ptr()),
+            ctypes.c_uint64(self.info.schedule_bytes), None))
+
+    def check(self, status):
+        if status != 0:
+            raise SystemExit(self.library.seesaw_last_error().decode())
+
+    def __call__(self):
+        self.check(self.library.seesaw_dense_decode_run(self.plan, ctypes.byref(self.arguments)))
+        return self.out[:, 0]
+
+    def close(self):
+        self.library.seesaw_dense_decode_plan_destroy(self.plan)
+
+
+class Case:
+    def __init__(self, batch, h_q, s_k):
+        pages = s_k // PAGE
+        generator = torch.Generator().manual_seed(batch * 1000003 + h_q * 1009 + s_k)
+        normal = lambda *shape: torch.randn(*shape, generator=generator).div_(10).bfloat16()
+        self.q = normal(batch, h_q, D_QK)
+        self.pool = normal(batch * pages, PAGE, 1, D_QK)
+        order = torch.randperm(batch * pages, generator=generator)
+        self.table = order.to(torch.int32).view(batch, pages)
+        self.contiguous = self.pool[order].reshape(batch, s_k, D_QK).contiguous()
+        self.lengths = torch.full((batch,), s_k, dtype=torch.int32)
+        self.scale = 1 / math.sqrt(192)
+        self.flops = 2 * h_q * batch * s_k * (D_QK + D_V)
+
+    def torch_ways(self):
+        """Name -> call; each returns [batch, h_q, d_v]."""
+        q, cache, scale = self.q, self.contiguous, self.scale
+        values = cache[..., :D_V]
+        attend = torch.nn.functional.scaled_dot_product_attention
+
+        def matmul():
+            scores = torch.matmul(q, cache.transpose(1, 2)) * scale
+            return torch.matmul(torch.softmax(scores, -1), values)
+
+        # Heads as query rows of one head. Values of the keys' width (sliced after) reach PyTorch's
+        # fused CPU kernel, which wants equal widths.
+        def sdpa():
+            return attend(q[:, None], cache[:, None], values[:, None], scale=scale)[:, 0]
+
+        def sdpa_wide():
+            return attend(q[:, None], cache[:, None], cache[:, None], scale=scale)[:, 0, :, :D_V]
+
+        return {"matmul": matmul, "sdpa": sdpa, "sdpa_wide": sdpa_wide}
+
+    def exact(self):
+        q, cache = self.q.float(), self.contiguous.float()
+        weights = torch.softmax(q @ cache.transpose(1, 2) * self.scale, -1)
+        return weights @ cache[..., :D_V]
+
+
+def time_call(call, seconds):
+    """Median seconds of a call. Calls before it let threads of another runtime fall asleep."""
+    begin = time.perf_counter()
+    while time.perf_counter() - begin < seconds / 2:
+        call()
+    times = []
+    begin = time.perf_counter()
+    while len(times) < 3 or time.perf_counter() - begin < seconds:
+        start = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def in_turns(calls, rounds, seconds):
+    times = {name: [] for name in calls}
+    for _ in range(rounds):
+        for name, call in calls.items():
+            times[name].append(time_call(call, seconds))
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def gemm_rate(size=4096):
+    a, b = (torch.randn(size, size).bfloat16() for _ in range(2))
+    return 2 * size**3 / time_call(lambda: torch.mm(a, b), 1.0) * 1e-9
+
+
+def machine(threads):
+    cpuinfo = {}
+    with open("/proc/cpuinfo", encoding="utf-8") as lines:
+        for line in lines:
+            key, _, value = line.partition(":")
+            cpuinfo.setdefault(key.strip(), value.strip())
+    here = os.path.dirname(os.path.abspath(__file__))
+    commit = subprocess.run(["git", "-C", here, "rev-parse", "--short", "HEAD"],
+                            capture_output=True, text=True, check=False).stdout.strip()
+    return {
+        "cpu": cpuinfo.get("model name", platform.processor()),
+        "family_model_stepping": [cpuinfo.get(k) for k in ("cpu family", "model", "stepping")],
+        "cpus": os.cpu_count(),
+        "threads": threads,
+        "bf16_flags": [f for f in ("avx512_bf16", "amx_bf16") if f in cpuinfo.get("flags", "")],
+        "os": platform.platform(),
+        "torch": torch.__version__,
+        "commit": commit,
+        "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "load_average": os.getloadavg(),
+    }
+
+
+def measure(library, shape, args):
+    case = Case(*shape)
+    ours = Seesaw(library, case, args.threads)
+    ways = case.torch_ways()
+    exact = case.exact()
+    error = (ours().float() - exact).abs()
+    seconds = in_turns({"seesaw": ours, **ways}, args.rounds, args.seconds)
+    rates = {name: case.flops / value * 1e-9 for name, value in seconds.items()}
+    best = max(ways, key=lambda name: rates[name])
+    row = {
+        "batch": shape[0], "h_q": shape[1], "s_k": shape[2],
+        "kernel": ours.info.kernel.decode(),
+        "gflops": rates,
+        "milliseconds": {name: value * 1e3 for name, value in seconds.items()},
+        "torch_best": best,
+        "times_torch_best": rates["seesaw"] / rates[best],
+        "max_error": error.max().item(),
+        "workspace_bytes": ours.info.workspace_bytes,
+    }
+    ours.close()
+    return row
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--library", default="build/cpu/src/libseesaw.so")
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=0.3, help="of each method in each round")
+    parser.add_argument("--heads", type=int, nargs="+", default=[128, 16])
+    parser.add_argument("--batch", type=int, nargs="+", default=[1, 8])
+    parser.add_argument("--len", type=int, nargs="+", default=[1024, 8192], dest="lengths")
+    parser.add_argument("-o", "--output", help="JSON")
+    args = parser.parse_args()
+    if any(length % PAGE for length in args.lengths):
+        parser.error(f"--len = {args.lengths}, supported: multiples of {PAGE}")
+    torch.set_num_threads(args.threads)
+    library = ctypes.CDLL(args.library)
+    library.seesaw_last_error.restype = ctypes.c_char_p
+
+    before = gemm_rate()
+    print(f"{'h_q':>4} {'b':>2} {'s_k':>5} | {'seesaw':>8} {'matmul':>8} {'sdpa':>8} "
+          f"{'sdpa_wide':>9} | {'x best':>6} | max error   (GFLOP/s, {args.threads} threads)")
+    rows = []
+    for h_q in args.heads:
+        for batch in args.batch:
+            for s_k in args.lengths:
+                row = measure(library, (batch, h_q, s_k), args)
+                rows.append(row)
+                rate = row["gflops"]
+                print(f"{h_q:4} {batch:2} {s_k:5} | {rate['seesaw']:8.1f} {rate['matmul']:8.1f} "
+                      f"{rate['sdpa']:8.1f} {rate['sdpa_wide']:9.1f} | "
+                      f"{row['times_torch_best']:6.2f} | {row['max_error']:.2e}", flush=True)
+    after = gemm_rate()
+    print(f"PyTorch's bfloat16 matrix product of 4096^3: {before:.1f} GFLOP/s before, "
+          f"{after:.1f} after")
+    if args.output:
+        result = {"machine": machine(args.threads),
+                  "torch_gemm_4096_gflops": {"before": before, "after": after}, "rows": rows}
+        with open(args.output, "w", encoding="utf-8") as out:
+            json.dump(result, out, indent=1)
+            out.write("\n")
+
+
+if __name__ == "__main__":
+    main()
