@@ -294,6 +294,19 @@ class Interruption(CommandTest):
         self.assertEqual(self.leftovers(), ["case"])
 
 
+    def test_input_that_shrinks(self):
+        self.succeed("make-case", "-o", "case", "--batch", 4, "--len", 4096)
+        process = subprocess.Popen([SEESAW, "run", "case", "-o", "out", "--kernel", REFERENCE,
+                                    "--repeat", "1000"], cwd=WORK, stderr=subprocess.PIPE)
+        while "out" not in "".join(self.leftovers()):
+            time.sleep(0.002)
+        os.truncate(WORK / "case", 4096)
+        _, errors = process.communicate(timeout=60)
+        self.assertEqual(process.returncode, 2)
+        self.assertIn(b"must stay as it is while in use", errors)
+        self.assertEqual(self.leftovers(), ["case"])
+
+
 class OtherCommands(CommandTest):
     def test_help_everywhere(self):
         for command in ([], ["info"], ["run"], ["make-case"], ["check"], ["explain"], ["plan"],

@@ -3,12 +3,12 @@
 
 #include <CLI/CLI.hpp>
 #include <cmath>
-#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
 
 #include "call.hpp"
 #include "check_grid.hpp"
+#include "check_report.hpp"
 #include "commands/commands.hpp"
 #include "error.hpp"
 #include "errors.hpp"
@@ -16,7 +16,6 @@
 #include "options.hpp"
 #include "output.hpp"
 #include "progress.hpp"
-#include "table.hpp"
 
 namespace seesaw::tools {
 namespace {
@@ -108,21 +107,8 @@ ErrorStatistics run_kernel(const Materialised& item, const DenseDecodeDescriptor
   return statistics;
 }
 
-struct Row {
-  int64_t cases = 0;
-  int64_t failed = 0;
-  ErrorStatistics errors;
-};
-
-struct Report {
-  std::map<std::pair<std::string, std::string>, Row> rows;    // by kernel and dtypes
-  std::vector<std::pair<std::string, std::string>> failures;  // case and what is wrong
-  std::map<std::string, int64_t> refused;                     // reason of a kernel -> cases
-  int64_t cases = 0;
-};
-
 void check_case(const CheckCase& item, const CheckOptions& options, Device& device,
-                Report* report) {
+                CheckReport* report) {
   const Materialised material(item);
   DenseDecodeDescriptor problem = material.descriptor;
   problem.device = device.id();
@@ -147,7 +133,7 @@ void check_case(const CheckCase& item, const CheckOptions& options, Device& devi
     std::string format = short_name(problem.q_dtype);
     format +=
         problem.q_dtype == problem.kv_dtype ? "" : fmt::format("/{}", short_name(problem.kv_dtype));
-    Row& row = report->rows[{kernel, format}];
+    CheckRow& row = report->rows[{kernel, format}];
     ++row.cases;
     row.errors.merge(errors);
     if (!errors.ok()) {
@@ -158,68 +144,8 @@ void check_case(const CheckCase& item, const CheckOptions& options, Device& devi
   ++report->cases;
 }
 
-void print_text(const Report& report) {
-  Table table({"kernel", "q/kv", "cases", "failed", "|err| p50", "p99", "p99.9", "max",
-               "of bound p50", "p99", "p99.9", "max", "lse max", "cosine"});
-  for (const auto& [key, row] : report.rows) {
-    const Distribution& error = row.errors.out_error;
-    const Distribution& ratio = row.errors.out_of_bound;
-    table.add({key.first, key.second, std::to_string(row.cases), std::to_string(row.failed),
-               fmt::format("{:.1e}", error.percentile(0.5)),
-               fmt::format("{:.1e}", error.percentile(0.99)),
-               fmt::format("{:.1e}", error.percentile(0.999)), fmt::format("{:.1e}", error.max()),
-               fmt::format("{:.3f}", ratio.percentile(0.5)),
-               fmt::format("{:.3f}", ratio.percentile(0.99)),
-               fmt::format("{:.3f}", ratio.percentile(0.999)), fmt::format("{:.3f}", ratio.max()),
-               fmt::format("{:.3f}", row.errors.lse_of_bound.max()),
-               fmt::format("{:.1e}", row.errors.cosine)});
-  }
-  fmt::print("{}", table.text());
-  fmt::print(
-      "|err| = |out - reference|; of bound = |err| / ({:g} + {:g} |reference|), above 1 fails; lse "
-      "likewise\nwith {:g} + {:g} |reference|; cosine distance at most {:g}; a second run must "
-      "give "
-      "the same bits.\n",
-      kOutBound.absolute, kOutBound.relative, kLseBound.absolute, kLseBound.relative, kCosineBound);
-  for (const auto& [reason, cases] : report.refused) {
-    fmt::print("not run: {} cases, {}\n", cases, reason);
-  }
-  for (const auto& [name, what] : report.failures) {
-    fmt::print("FAILED {}: {}\n", name, what);
-  }
-}
-
-nlohmann::ordered_json distribution_json(const Distribution& distribution) {
-  return {{"p50", distribution.percentile(0.5)},
-          {"p99", distribution.percentile(0.99)},
-          {"p999", distribution.percentile(0.999)},
-          {"max", distribution.max()}};
-}
-
-nlohmann::ordered_json to_json(const Report& report, const std::string& device) {
-  nlohmann::ordered_json json = {{"device", device}, {"cases", report.cases}};
-  json["results"] = nlohmann::ordered_json::array();
-  for (const auto& [key, row] : report.rows) {
-    json["results"].push_back({{"kernel", key.first},
-                               {"dtypes", key.second},
-                               {"cases", row.cases},
-                               {"failed", row.failed},
-                               {"elements", row.errors.out_error.count()},
-                               {"out_error", distribution_json(row.errors.out_error)},
-                               {"out_of_bound", distribution_json(row.errors.out_of_bound)},
-                               {"lse_of_bound", distribution_json(row.errors.lse_of_bound)},
-                               {"cosine", row.errors.cosine}});
-  }
-  json["failures"] = nlohmann::ordered_json::array();
-  for (const auto& [name, what] : report.failures) {
-    json["failures"].push_back({{"case", name}, {"what", what}});
-  }
-  json["refused"] = report.refused;
-  return json;
-}
-
 // Without another kernel than the reference, a check proves nothing unless asked for by name.
-void require_rows(const Report& report, size_t selected) {
+void require_rows(const CheckReport& report, size_t selected) {
   if (!report.rows.empty()) {
     return;
   }
@@ -241,7 +167,7 @@ void check(const CheckOptions& options) {
     return item.name().find(options.filter) == std::string::npos;
   });
   const std::unique_ptr<Device> device = open_device(parse_device(options.device));
-  Report report;
+  CheckReport report;
   {
     Progress progress("check", static_cast<int64_t>(grid.size()), options.progress);
     for (size_t i = 0; i < grid.size(); ++i) {
@@ -251,9 +177,9 @@ void check(const CheckOptions& options) {
   }
   require_rows(report, grid.size());
   if (options.json.wanted()) {
-    emit_json(to_json(report, options.device), options.json.target);
+    emit_json(report_json(report, options.device), options.json.target);
   } else {
-    print_text(report);
+    fmt::print("{}", report_text(report));
   }
   if (!report.failures.empty()) {
     throw Failure(ExitCode::kCheckFailed, fmt::format("check: {} of {} runs out of bound",

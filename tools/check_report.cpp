@@ -1,0 +1,75 @@
+#include "check_report.hpp"
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "table.hpp"
+
+namespace seesaw::tools {
+namespace {
+
+nlohmann::ordered_json distribution_json(const Distribution& distribution) {
+  return {{"p50", distribution.percentile(0.5)},
+          {"p99", distribution.percentile(0.99)},
+          {"p999", distribution.percentile(0.999)},
+          {"max", distribution.max()}};
+}
+
+}  // namespace
+
+std::string report_text(const CheckReport& report) {
+  Table table({"kernel", "q/kv", "cases", "failed", "|err| p50", "p99", "p99.9", "max",
+               "of bound p50", "p99", "p99.9", "max", "lse max", "cosine"});
+  for (const auto& [key, row] : report.rows) {
+    const Distribution& error = row.errors.out_error;
+    const Distribution& ratio = row.errors.out_of_bound;
+    table.add({key.first, key.second, std::to_string(row.cases), std::to_string(row.failed),
+               fmt::format("{:.1e}", error.percentile(0.5)),
+               fmt::format("{:.1e}", error.percentile(0.99)),
+               fmt::format("{:.1e}", error.percentile(0.999)), fmt::format("{:.1e}", error.max()),
+               fmt::format("{:.3f}", ratio.percentile(0.5)),
+               fmt::format("{:.3f}", ratio.percentile(0.99)),
+               fmt::format("{:.3f}", ratio.percentile(0.999)), fmt::format("{:.3f}", ratio.max()),
+               fmt::format("{:.3f}", row.errors.lse_of_bound.max()),
+               fmt::format("{:.1e}", row.errors.cosine)});
+  }
+  std::string text = table.text();
+  text += fmt::format(
+      "|err| = |out - reference|; of bound = |err| / ({:g} + {:g} |reference|), above 1 fails; lse "
+      "likewise\nwith {:g} + {:g} |reference|; cosine distance at most {:g}; a second run must "
+      "give "
+      "the same bits.\n",
+      kOutBound.absolute, kOutBound.relative, kLseBound.absolute, kLseBound.relative, kCosineBound);
+  for (const auto& [reason, cases] : report.refused) {
+    text += fmt::format("not run: {} cases, {}\n", cases, reason);
+  }
+  for (const auto& [name, what] : report.failures) {
+    text += fmt::format("FAILED {}: {}\n", name, what);
+  }
+  return text;
+}
+
+nlohmann::ordered_json report_json(const CheckReport& report, const std::string& device) {
+  nlohmann::ordered_json json = {{"device", device}, {"cases", report.cases}};
+  json["results"] = nlohmann::ordered_json::array();
+  for (const auto& [key, row] : report.rows) {
+    json["results"].push_back({{"kernel", key.first},
+                               {"dtypes", key.second},
+                               {"cases", row.cases},
+                               {"failed", row.failed},
+                               {"elements", row.errors.out_error.count()},
+                               {"out_error", distribution_json(row.errors.out_error)},
+                               {"out_of_bound", distribution_json(row.errors.out_of_bound)},
+                               {"lse_of_bound", distribution_json(row.errors.lse_of_bound)},
+                               {"cosine", row.errors.cosine}});
+  }
+  json["failures"] = nlohmann::ordered_json::array();
+  for (const auto& [name, what] : report.failures) {
+    json["failures"].push_back({{"case", name}, {"what", what}});
+  }
+  json["refused"] = report.refused;
+  return json;
+}
+
+}  // namespace seesaw::tools
