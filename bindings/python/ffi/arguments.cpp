@@ -50,6 +50,14 @@ void* address_of(const ffi::TensorView& view) {
   return static_cast<char*>(view.data_ptr()) + view.byte_offset();
 }
 
+void use_packed_strides(seesaw_tensor& tensor) {
+  int64_t stride = 1;
+  for (int32_t i = tensor.rank; i-- > 0;) {
+    tensor.stride[i] = stride;
+    stride *= tensor.shape[i] > 0 ? tensor.shape[i] : 1;
+  }
+}
+
 seesaw_tensor convert(const char* name, const ffi::TensorView& view) {
   if (view.ndim() > SEESAW_MAX_RANK) {
     throw Error(SEESAW_INVALID_ARGUMENT, "dense_decode: " + std::string(name) + " has rank " +
@@ -65,6 +73,9 @@ seesaw_tensor convert(const char* name, const ffi::TensorView& view) {
   for (int32_t i = 0; i < tensor.rank; ++i) {
     tensor.shape[i] = view.size(i);
     tensor.stride[i] = strides[static_cast<size_t>(i)];
+  }
+  if (view.numel() == 0) {
+    use_packed_strides(tensor);  // producers give an empty array any, 0 among them
   }
   return tensor;
 }

@@ -16,7 +16,7 @@ class KernelSupport:
     """One kernel's answer to a problem; `reason`: why not."""
 
     kernel: str
-    allowed: bool
+    supported: bool
     reason: str
 
 

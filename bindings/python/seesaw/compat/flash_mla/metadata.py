@@ -1,0 +1,133 @@
+"""Scheduling metadata in FlashMLA's two forms.
+
+FlashMLA's metadata is made before the page size is known, so Seesaw cannot plan with it. Here it
+is an identity instead: the first call that brings it makes the schedule, and the calls of the
+other layers, which bring the same metadata, find it again.
+"""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any, Dict, Optional, Tuple
+
+from seesaw._arrays import CPU, library_of
+from seesaw._library import library
+from seesaw._problem import Fields, Problem
+from seesaw._schedule import Schedule, make_schedule
+from seesaw.compat.flash_mla.unsupported import refuse
+
+_TILE_ROWS = 64
+_METADATA_COLUMNS = 8
+"""Of FlashMLA's tile_scheduler_metadata."""
+
+
+class FlashMLASchedMeta:
+    """The current form: empty until the first call fills it; then good for calls of the same
+    shapes and the same cache_seqlens."""
+
+    __slots__ = ("num_splits", "schedule", "tile_scheduler_metadata")
+
+    def __init__(self) -> None:
+        self.schedule: Optional[Schedule] = None
+        self.tile_scheduler_metadata: Any = None
+        self.num_splits: Any = None
+
+    @property
+    def have_initialized(self) -> bool:
+        return self.schedule is not None
+
+    def schedule_for(self, fields: Fields, cache_seqlens: Any) -> Schedule:
+        if self.schedule is None:
+            self.schedule = make_schedule(Problem.from_fields(fields), cache_seqlens)
+            self.tile_scheduler_metadata = self.schedule.buffer
+        elif self.schedule.fields != fields:
+            raise ValueError(
+                "flash_mla_with_kvcache: a FlashMLASchedMeta that was filled for "
+                f"{self.schedule.problem}, allowed: calls of that problem, not of "
+                f"{Problem.from_fields(fields)}. Get another from get_mla_metadata()."
+            )
+        return self.schedule
+
+
+def get_mla_metadata(
+    cache_seqlens: Any = None,
+    num_q_tokens_per_head_k: int = 1,
+    num_heads_k: int = 1,
+    num_heads_q: Optional[int] = None,
+    is_fp8_kvcache: bool = False,
+    topk: Optional[int] = None,
+) -> Tuple[Any, Any]:
+    """Metadata for `flash_mla_with_kvcache`.
+
+    Without arguments: (FlashMLASchedMeta, None). With `cache_seqlens` [b] int32:
+    (tile_scheduler_metadata [num_sm_parts, 8] int32, num_splits [b + 1] int32), of FlashMLA's
+    shapes, to be passed on as they are; what they hold is not FlashMLA's.
+    """
+    if cache_seqlens is None:
+        return FlashMLASchedMeta(), None
+    if is_fp8_kvcache:
+        refuse("get_mla_metadata", "is_fp8_kvcache = True", "Keep the cache in bfloat16.")
+    if topk is not None:
+        refuse("get_mla_metadata", f"topk = {topk}", "Leave topk out.")
+    library_of(cache_seqlens, "cache_seqlens")
+    tiles = -(-num_q_tokens_per_head_k // _TILE_ROWS)
+    num_sm_parts = max(_num_units(cache_seqlens) // num_heads_k // tiles, 1)
+    return (
+        cache_seqlens.new_zeros((num_sm_parts, _METADATA_COLUMNS)),
+        cache_seqlens.new_zeros(cache_seqlens.shape[0] + 1),
+    )
+
+
+def _num_units(tensor: Any) -> int:
+    if tensor.device.type != "cuda":
+        return library.max_threads
+    import torch
+
+    return torch.cuda.get_device_properties(tensor.device).multi_processor_count
+
+
+class PairedSchedules:
+    """Schedules of the older form, by the metadata tensor they were first brought with.
+
+    A tensor that was written to since (engines copy metadata into fixed buffers every step) is
+    metadata of another step. Where that cannot be known, each call makes a schedule of its own: in
+    a CUDA graph, which has to schedule the lengths of each replay, and for inference tensors,
+    which do not count writes.
+    """
+
+    def __init__(self) -> None:
+        self._entries: Dict[int, Tuple[Any, int, Any, int, Schedule]] = {}
+
+    def schedule_for(self, metadata: Any, fields: Fields, cache_seqlens: Any) -> Optional[Schedule]:
+        """The schedule of this metadata, or None: the call makes one of its own."""
+        if metadata.is_inference() or cache_seqlens.is_inference():
+            return None
+        if fields[0] != CPU and _is_capturing():
+            return None
+        key = id(metadata)
+        entry = self._entries.get(key)
+        if entry is not None:
+            owner, version, lengths, lengths_version, schedule = entry
+            if (
+                owner() is metadata
+                and version == metadata._version
+                and lengths() is cache_seqlens
+                and lengths_version == cache_seqlens._version
+                and schedule.fields == fields
+            ):
+                return schedule
+        schedule = make_schedule(Problem.from_fields(fields), cache_seqlens)
+        self._entries[key] = (
+            weakref.ref(metadata, lambda _: self._entries.pop(key, None)),
+            metadata._version,
+            weakref.ref(cache_seqlens),
+            cache_seqlens._version,
+            schedule,
+        )
+        return schedule
+
+
+def _is_capturing() -> bool:
+    import torch
+
+    return torch.cuda.is_current_stream_capturing()

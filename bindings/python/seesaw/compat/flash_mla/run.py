@@ -1,0 +1,97 @@
+"""`flash_mla_with_kvcache` over Seesaw's dense decoding."""
+
+from __future__ import annotations
+
+from typing import Any, Optional, Tuple
+
+from seesaw._arrays import library_of
+from seesaw._decode import run_into
+from seesaw._problem import FIELD_H_Q, FIELD_S_Q, fields_of, make_options
+from seesaw.compat.flash_mla.metadata import FlashMLASchedMeta, PairedSchedules
+from seesaw.compat.flash_mla.unsupported import refuse
+
+_paired_schedules = PairedSchedules()
+
+
+def flash_mla_with_kvcache(
+    q: Any,
+    k_cache: Any,
+    block_table: Any,
+    cache_seqlens: Any,
+    head_dim_v: int = 512,
+    tile_scheduler_metadata: Any = None,
+    num_splits: Any = None,
+    softmax_scale: Optional[float] = None,
+    causal: bool = False,
+    is_fp8_kvcache: bool = False,
+    indices: Any = None,
+    attn_sink: Any = None,
+    extra_k_cache: Any = None,
+    extra_indices_in_kvcache: Any = None,
+    topk_length: Any = None,
+    extra_topk_length: Any = None,
+) -> Tuple[Any, Any]:
+    """Dense MLA decoding, as FlashMLA's function of this name.
+
+    Args:
+        q: [b, s_q, h_q, d_qk] bfloat16, float16 or float32.
+        k_cache: [num_pages, page_size, h_k, d_qk].
+        block_table: [b, max_pages_per_sequence] int32.
+        cache_seqlens: [b] int32.
+        head_dim_v: d_v.
+        tile_scheduler_metadata, num_splits: Of `get_mla_metadata`, in either form.
+        softmax_scale: None: d_qk ** -0.5.
+        causal: Bottom-right aligned.
+        is_fp8_kvcache and everything after it: Refused if given.
+
+    Returns:
+        (out [b, s_q, h_q, head_dim_v], lse [b, h_q, s_q] float32, natural log, +inf where there is
+        nothing to attend).
+    """
+    if is_fp8_kvcache:
+        refuse("flash_mla_with_kvcache", "is_fp8_kvcache = True", "Keep the cache in bfloat16.")
+    if not (
+        indices
+        is attn_sink
+        is extra_k_cache
+        is extra_indices_in_kvcache
+        is topk_length
+        is extra_topk_length
+        is None
+    ):
+        _refuse_sparse(
+            indices=indices,
+            attn_sink=attn_sink,
+            extra_k_cache=extra_k_cache,
+            extra_indices_in_kvcache=extra_indices_in_kvcache,
+            topk_length=topk_length,
+            extra_topk_length=extra_topk_length,
+        )
+    options = make_options(causal, None, "+inf")
+    fields = fields_of(q, k_cache, block_table, head_dim_v, options)
+    if isinstance(tile_scheduler_metadata, FlashMLASchedMeta):
+        schedule = tile_scheduler_metadata.schedule_for(fields, cache_seqlens)
+    elif tile_scheduler_metadata is not None:
+        schedule = _paired_schedules.schedule_for(tile_scheduler_metadata, fields, cache_seqlens)
+    else:
+        raise TypeError(
+            "flash_mla_with_kvcache: no tile_scheduler_metadata, allowed: that of "
+            "get_mla_metadata. Pass it."
+        )
+    b = q.shape[0]
+    out = q.new_empty((b, fields[FIELD_S_Q], fields[FIELD_H_Q], head_dim_v))
+    arrays = library_of(q, "q")
+    lse = arrays.empty((b, fields[FIELD_H_Q], fields[FIELD_S_Q]), "float32", q)
+    tensors = (q, k_cache, block_table, cache_seqlens, out, lse)
+    buffer = None if schedule is None else schedule.buffer
+    run_into(arrays, fields, tensors, buffer, None, softmax_scale)
+    return out, lse
+
+
+def _refuse_sparse(**given: Any) -> None:
+    names = [name for name, value in given.items() if value is not None]
+    refuse(
+        "flash_mla_with_kvcache",
+        ", ".join(names) + " given",
+        "Leave " + ("it" if len(names) == 1 else "them") + " out.",
+    )

@@ -1,0 +1,153 @@
+"""Every malformed call raises, with a message of four parts, and writes nothing."""
+
+import re
+
+import numpy as np
+import pytest
+import seesaw
+from cases import Case
+
+FOUR_PARTS = re.compile(r"^[a-z_]+: .+, allowed: .+\. .+\.$", re.DOTALL)
+
+
+def arguments():
+    case = Case([70, 3], h_q=4)
+    q, kv_cache, block_table, seq_lens = case.arrays
+    out, lse = case.poisoned_outputs()
+    return dict(
+        q=q, kv_cache=kv_cache, block_table=block_table, seq_lens=seq_lens, out=out, lse=lse
+    )
+
+
+def transformed(name, change):
+    return lambda given: given.update({name: change(given[name])})
+
+
+def set_to(**values):
+    return lambda given: given.update(values)
+
+
+BAD = {
+    "q_rank": (ValueError, "q has rank 3", transformed("q", lambda a: a[:, 0])),
+    "q_list": (TypeError, "q of type list", transformed("q", lambda a: [1, 2])),
+    "q_float64": (TypeError, "q has dtype float64", transformed("q", lambda a: a.astype("f8"))),
+    "q_int32": (TypeError, "q_dtype", transformed("q", lambda a: a.astype("i4"))),
+    "q_columns": (ValueError, "kv_cache has shape|q has shape",
+                  transformed("q", lambda a: np.ascontiguousarray(a[..., :560]))),
+    "q_batch": (ValueError, "seq_lens.shape", transformed("q", lambda a: a[:1])),
+    "q_inner_stride": (ValueError, "q has stride 2",
+                       transformed("q", lambda a: np.repeat(a, 2, axis=-1)[..., ::2])),
+    "cache_rank": (ValueError, "kv_cache has rank 2",
+                   transformed("kv_cache", lambda a: a[:, 0, 0])),
+    "cache_uint16": (TypeError, "uint16", transformed("kv_cache", lambda a: a.view("u2"))),
+    "cache_flipped": (ValueError, "kv_page_stride", transformed("kv_cache", lambda a: a[::-1])),
+    "table_int64": (TypeError, "block_table has dtype int64",
+                    transformed("block_table", lambda a: a.astype("i8"))),
+    "table_rank": (ValueError, "block_table has rank 1",
+                   transformed("block_table", lambda a: a[0])),
+    "table_id": (ValueError, r"block_table\[0, 0\] = 99",
+                 transformed("block_table", lambda a: np.where(a == a[0, 0], 99, a).astype("i4"))),
+    "lengths_int64": (TypeError, "seq_lens has dtype int64",
+                      transformed("seq_lens", lambda a: a.astype("i8"))),
+    "lengths_rank": (ValueError, "seq_lens has rank 2",
+                     transformed("seq_lens", lambda a: a[:, None])),
+    "lengths_count": (ValueError, "b = seq_lens.shape|seq_lens has shape",
+                      transformed("seq_lens", lambda a: np.repeat(a, 2))),
+    "length_too_long": (ValueError, r"seq_lens\[1\] = 100000",
+                        set_to(seq_lens=np.array([70, 100000], np.int32))),
+    "negative_length_checked": (ValueError, r"seq_lens\[1\] = -1",
+                                set_to(seq_lens=np.array([70, -1], np.int32), check_data=True)),
+    "out_shape": (ValueError, "out has shape", transformed("out", lambda a: a[:, :, :2])),
+    "out_dtype": (TypeError, "out has dtype", transformed("out", lambda a: a.astype("f2"))),
+    "out_overlaps": (ValueError, "out has stride 0",
+                     transformed("out", lambda a: np.lib.stride_tricks.as_strided(
+                         a, a.shape, (0, *a.strides[1:])))),
+    "lse_dtype": (TypeError, "lse has dtype", transformed("lse", lambda a: a.astype("f2"))),
+    "lse_shape": (ValueError, "lse has shape", transformed("lse", lambda a: a[:, :2])),
+    "d_v_wider": (ValueError, "d_v = 600", set_to(d_v=600, out=None)),
+    "scale_nan": (ValueError, "scale = nan", set_to(scale=float("nan"))),
+    "scale_text": (TypeError, "scale of type", set_to(scale="big")),
+    "lse_base": (ValueError, "lse_base = 10", set_to(lse_base=10)),
+    "empty_lse": (ValueError, "empty_lse = 0", set_to(empty_lse=0)),
+    "kernel": (ValueError, 'kernel = "fast"', set_to(kernel="fast")),
+    "threads": (ValueError, "num_threads = -1", set_to(num_threads=-1)),
+    "workspace_small": (ValueError, "workspace", set_to(workspace=np.empty(300, np.uint8))),
+    "workspace_floats": (TypeError, "workspace", set_to(workspace=np.empty(1 << 22, np.float32))),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_refused(name):
+    error, pattern, spoil = BAD[name]
+    given = arguments()
+    out, lse = given["out"], given["lse"]
+    spoil(given)
+    tensors = [given.pop(name) for name in ("q", "kv_cache", "block_table", "seq_lens")]
+    with pytest.raises(error, match=pattern) as caught:
+        seesaw.dense_decode(*tensors, **given)
+    assert FOUR_PARTS.match(str(caught.value)), str(caught.value)
+    assert np.isnan(out).all() and np.isnan(lse).all()
+
+
+def test_unsupported_problem_is_not_implemented():
+    problem = seesaw.Problem(batch=1, h_q=16, max_pages_per_sequence=1, device="cuda:77")
+    with pytest.raises(NotImplementedError, match="on a GPU|no NVIDIA driver") as caught:
+        seesaw.workspace_size(problem)
+    assert FOUR_PARTS.match(str(caught.value)), str(caught.value)
+
+
+def test_unknown_device_and_dtype_of_a_problem():
+    with pytest.raises(ValueError, match='device = "tpu"'):
+        seesaw.supports(
+            seesaw.Problem(batch=1, h_q=1, max_pages_per_sequence=1, device="tpu")
+        )
+    with pytest.raises(TypeError, match="int8"):
+        seesaw.supports(seesaw.Problem(batch=1, h_q=1, max_pages_per_sequence=1, dtype="int8"))
+
+
+def test_malformed_sizes_of_a_problem():
+    for field, value in (("batch", 0), ("h_q", 0), ("page_size", -1), ("batch", 2**40)):
+        sizes = dict(batch=1, h_q=1, max_pages_per_sequence=1)
+        sizes[field] = value
+        with pytest.raises(ValueError, match=f"{field} = {value}"):
+            seesaw.supports(seesaw.Problem(**sizes))
+
+
+def test_options_against_the_schedule():
+    given = arguments()
+    tensors = [given[name] for name in ("q", "kv_cache", "block_table", "seq_lens")]
+    schedule = seesaw.make_schedule(seesaw.Problem.of(*tensors[:3], causal=True), tensors[3])
+    seesaw.dense_decode(*tensors, schedule=schedule, causal=True)
+    for option in (dict(causal=False), dict(d_v=256), dict(lse_base=2)):
+        (name,) = option
+        with pytest.raises(ValueError, match=f"{name} = .* as in the schedule"):
+            seesaw.dense_decode(*tensors, schedule=schedule, **option)
+
+
+def test_schedule_of_other_shapes():
+    small, large = Case([70], h_q=4), Case([70, 70, 70], h_q=4)
+    schedule = seesaw.make_schedule(seesaw.Problem.of(*small.arrays[:3]), small.lengths)
+    with pytest.raises(ValueError, match="b = seq_lens"):
+        seesaw.dense_decode(*large.arrays, schedule=schedule)
+
+
+def test_schedule_of_other_lengths():
+    case = Case([300, 20])
+    schedule = seesaw.make_schedule(seesaw.Problem.of(*case.arrays[:3]), case.lengths)
+    other = np.array([20, 20], np.int32)
+    with pytest.raises(ValueError, match="schedule"):
+        seesaw.dense_decode(*case.arrays[:3], other, schedule=schedule)
+
+
+def test_errors_of_threads_do_not_mix():
+    from concurrent.futures import ThreadPoolExecutor
+
+    def refused(kernel):
+        try:
+            seesaw.supports(seesaw.Problem(batch=1, h_q=1, max_pages_per_sequence=1, kernel=kernel))
+        except ValueError as error:
+            return f'"{kernel}"' in str(error)
+        return False
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(refused, [f"kernel_{i}" for i in range(400)]))
