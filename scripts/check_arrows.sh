@@ -20,7 +20,7 @@ registry:         registry kernels/* plan problem base
 api:              api public registry plan problem base
 tools:            tools public bench
 bindings:         bindings public
-ladder:           ladder public base
+ladder:           ladder public kernels/cuda base
 bench:            bench public kernels/* plan problem base
 tests/consumers:  tests/consumers public
 '
