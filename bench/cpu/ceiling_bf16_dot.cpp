@@ -4,8 +4,12 @@
 #if defined(__x86_64__)
 #include <immintrin.h>
 
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx512f,avx512bf16"))), apply_to = function)
+#else
 #pragma GCC push_options
 #pragma GCC target("avx512f,avx512bf16")
+#endif
 namespace seesaw::bench {
 namespace {
 
@@ -16,7 +20,7 @@ double dot_loop(int64_t steps) {
     sum[i] = _mm512_set1_ps(static_cast<float>(i));
   }
   // 2^-60 in bf16: the products underflow, so that no sum ever changes its speed or overflows.
-  const __m512bh a = (__m512bh)_mm512_set1_epi16(0x2180);
+  const __m512bh a = reinterpret_cast<__m512bh>(_mm512_set1_epi16(0x2180));
   __m512bh b = a;
   for (int64_t step = 0; step < steps; ++step) {
 #pragma GCC unroll 24
@@ -36,7 +40,11 @@ double dot_loop(int64_t steps) {
 
 }  // namespace
 }  // namespace seesaw::bench
+#if defined(__clang__)
+#pragma clang attribute pop
+#else
 #pragma GCC pop_options
+#endif
 
 namespace seesaw::bench {
 

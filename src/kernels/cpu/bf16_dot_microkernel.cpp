@@ -5,16 +5,22 @@
 #include "kernels/cpu/tile_loops.hpp"
 
 #if defined(__x86_64__)
+#include <immintrin.h>
 
 // GCC 12's intrinsics pass an undefined vector where a mask keeps none of it, and warn about it
 // (gcc.gnu.org PR 105593, fixed in 13).
-#if defined(__GNUC__) && !defined(__clang__) && __GNUC__ < 13
+#if !defined(__clang__) && __GNUC__ < 13
 #pragma GCC diagnostic ignored "-Wuninitialized"
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #endif
+
+#if defined(__clang__)
+#pragma clang attribute push( \
+    __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16"))), apply_to = function)
+#else
 #pragma GCC push_options
 #pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")
-#include <immintrin.h>
+#endif
 
 namespace seesaw::cpu {
 namespace {
@@ -242,9 +248,7 @@ struct Kernel {
     const uint32_t* values = tile.values;
     const char* prefetch = tile.prefetch;
     for (int64_t step = 0; step < tile.steps; ++step) {
-      _mm_prefetch(prefetch, _MM_HINT_T1);
-      _mm_prefetch(prefetch + tile.prefetch_step, _MM_HINT_T1);
-      prefetch += 2 * tile.prefetch_step;
+      prefetch = fetch_ahead(prefetch, tile.prefetch_step);
       __m512bh value[kVectors];
 #pragma GCC unroll 4
       for (int v = 0; v < kVectors; ++v) {
@@ -362,7 +366,11 @@ void accumulate(const PackedLayout& layout, const AccumulateTask& task) {
 
 }  // namespace
 }  // namespace seesaw::cpu
+#if defined(__clang__)
+#pragma clang attribute pop
+#else
 #pragma GCC pop_options
+#endif
 
 namespace seesaw::cpu {
 

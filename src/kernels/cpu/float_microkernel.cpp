@@ -206,7 +206,9 @@ struct Kernel {
     }
     const float* weights = as_floats(tile.weights);
     const float* values = as_floats(tile.values);
+    const char* prefetch = tile.prefetch;
     for (int64_t step = 0; step < tile.steps; ++step) {
+      prefetch = fetch_ahead(prefetch, tile.prefetch_step);
       Vector value[kVectors];
       HWY_UNROLL(4)
       for (int v = 0; v < kVectors; ++v) {

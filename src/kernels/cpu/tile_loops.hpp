@@ -32,6 +32,15 @@ struct OutputTile {
   int64_t prefetch_step;  // twice for every step
 };
 
+// Fetches two places into the second cache; a step of the output has load slots to spare for both.
+[[gnu::always_inline]] inline const char* fetch_ahead(const char* place, int64_t step_bytes) {
+  constexpr int kForReading = 0;
+  constexpr int kSecondCache = 2;
+  __builtin_prefetch(place, kForReading, kSecondCache);
+  __builtin_prefetch(place + step_bytes, kForReading, kSecondCache);
+  return place + 2 * step_bytes;
+}
+
 // The query's panel of a pass over the tokens stays in the first cache together with the keys that
 // stream by: half of 48 KB.
 inline constexpr int64_t kQueryPanelBytes = 24 * 1024;
