@@ -52,10 +52,10 @@ tidy: bootstrap-tidy ## clang-tidy on src and tools: minutes
 format: bootstrap-test ## lay the code out with clang-format
 	scripts/check_format.sh --fix
 
-bench: bootstrap-test ## the micro-benchmarks, and `seesaw bench`
-	cmake --preset $(PRESET) -DSEESAW_BUILD_BENCH=ON --log-level=WARNING
+bench: bootstrap-test ## what `seesaw bench` measures here, beside the machine's ceilings
+	cmake --preset $(PRESET) -DSEESAW_BUILD_TESTS=OFF -DSEESAW_BUILD_BENCH=ON --log-level=WARNING
 	cmake --build --preset $(PRESET)
-	scripts/bench.sh build/$(PRESET)
+	build/$(PRESET)/tools/seesaw bench
 
 clean: ## remove the build folder
 	rm -rf build

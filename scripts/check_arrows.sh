@@ -7,7 +7,7 @@ set -euo pipefail
 
 # room: rooms that it may include. "public" is include/seesaw. kernels/sm* share through
 # kernels/cuda; bench may reach a kernel's microkernel, to time it alone; `seesaw bench` measures the
-# machine's ceilings with bench/cpu/ceilings.
+# machine's ceilings with bench/cpu/ceilings, and bench/gpu holds device memory as tests/gpu does.
 arrows='
 public:           public
 base:             base
@@ -21,7 +21,7 @@ api:              api public registry plan problem base
 tools:            tools public bench
 bindings:         bindings public
 ladder:           ladder public kernels/cuda base
-bench:            bench public kernels/* plan problem base
+bench:            bench public kernels/* plan problem base tests/gpu
 tests/consumers:  tests/consumers public
 '
 
@@ -58,6 +58,8 @@ room_of_include() {
         echo own
       elif [[ -e bench/$written ]]; then
         echo bench
+      elif [[ -e tests/gpu/$written ]]; then
+        echo tests/gpu
       else
         echo unknown
       fi

@@ -9,7 +9,7 @@ host=build/gpu-host
 carry=build/gpu
 programs=(tests/gpu/seesaw_gpu_tests bench/gpu/seesaw_bench_gpu)
 
-cmake -S . -B "$host" -G Ninja -DSEESAW_CUDA=ON -DSEESAW_BUILD_TOOLS=OFF "$@" > "$host.log" 2>&1 ||
+cmake -S . -B "$host" -G Ninja -DSEESAW_CUDA=ON "$@" > "$host.log" 2>&1 ||
   { tail -20 "$host.log"; exit 1; }
 cmake --build "$host" --target "${programs[@]##*/}"
 
