@@ -117,7 +117,7 @@ void run_block(unsigned threads, const std::function<void()>& thread) {
     std::string stuck;
     for (const Fiber& fiber : state.fibers) {
       if (!fiber.ended) {
-        stuck += " " + std::to_string(fiber.index);
+        stuck.append(" ").append(std::to_string(fiber.index));
       }
     }
     block = nullptr;

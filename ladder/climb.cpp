@@ -1,0 +1,193 @@
+#include "ladder/climb.hpp"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstdio>
+#include <fstream>
+#include <numeric>
+#include <string>
+#include <vector>
+
+#include "ladder/report.hpp"
+
+namespace seesaw::ladder {
+namespace {
+
+struct Options {
+  int batch = 64;
+  int heads = 128;
+  int tokens = 4096;
+  std::vector<int32_t> seq_lens;  // instead of batch and tokens
+  std::vector<int> rungs;         // empty: all
+  bool check_only = false;
+  bool cpu = false;
+  double budget_ms = 400.0;
+  int64_t rows = 512;
+  std::string json;
+  std::string commit = "unknown";
+};
+
+void describe(CLI::App& app, Options& options) {
+  app.add_option("--batch", options.batch, "sequences")->check(CLI::Range(1, 1024));
+  app.add_option("--heads", options.heads, "query heads")->check(CLI::Range(1, 1024));
+  app.add_option("--tokens", options.tokens, "tokens of each sequence")
+      ->check(CLI::Range(1, 1 << 20));
+  app.add_option("--seq-lens", options.seq_lens, "lengths, instead of --batch and --tokens")
+      ->delimiter(',')
+      ->check(CLI::Range(1, 1 << 20));
+  app.add_option("--rungs", options.rungs, "numbers of rungs; default: all")
+      ->delimiter(',')
+      ->check(CLI::Range(1, static_cast<int>(kRungs.size())));
+  app.add_flag("--check", options.check_only, "compare with the reference, measure nothing");
+  app.add_flag("--cpu", options.cpu, "also time the CPU build of the four steps (slow)");
+  app.add_option("--budget-ms", options.budget_ms, "timed runs per rung end after this");
+  app.add_option("--rows", options.rows, "rows to compare with the reference")
+      ->check(CLI::Range(1, 1 << 20));
+  app.add_option("--json", options.json, "write the results to this file; - is standard output");
+  app.add_option("--commit", options.commit, "what the results are to be filed under");
+}
+
+// One line on stderr while a terminal watches.
+class Progress {
+ public:
+  explicit Progress(size_t total) : total_(total), shown_(isatty(STDERR_FILENO) == 1) {}
+  void step(const std::string& what) {
+    if (shown_) {
+      constexpr size_t kWidth = 24;
+      const size_t filled = kWidth * done_ / total_;
+      fmt::print(stderr, "\r\x1b[K[{}{}] {}/{} {}", std::string(filled, '='),
+                 std::string(kWidth - filled, ' '), done_, total_, what);
+      std::fflush(stderr);
+    }
+    ++done_;
+  }
+  ~Progress() {
+    if (shown_) {
+      fmt::print(stderr, "\r\x1b[K");
+    }
+  }
+  Progress(const Progress&) = delete;
+  Progress& operator=(const Progress&) = delete;
+
+ private:
+  size_t total_;
+  size_t done_ = 0;
+  bool shown_;
+};
+
+bool wanted(const Options& options, const Rung& rung) {
+  return options.rungs.empty() ||
+         std::find(options.rungs.begin(), options.rungs.end(), rung.number) != options.rungs.end();
+}
+
+RungResult not_run(const Rung& rung, const std::string& why) {
+  RungResult result;
+  result.number = rung.number;
+  result.idea = rung.idea;
+  result.error = why;
+  return result;
+}
+
+// Runs the wanted rungs in order. After a failure on the device the others may not be able to run:
+// each then reports its own.
+void run_rungs(const Options& options, HostProblem& host, Report& report, Progress& progress) {
+  TimingOptions timing;
+  timing.budget_ms = options.budget_ms;
+  timing.rows_to_check = options.rows;
+  timing.max_runs = options.check_only ? 0 : timing.max_runs;
+  const Device device = find_device();
+  report.device = device.name;
+  GpuHarness harness(host, timing);
+  Status ready;
+  if (device.why_not.empty()) {
+    progress.step("inputs and reference");
+    ready = harness.setup();
+  }
+  for (const Rung& rung : kRungs) {
+    if (!wanted(options, rung)) {
+      continue;
+    }
+    progress.step(rung.file);
+    if (!device.why_not.empty()) {
+      report.rungs.push_back(not_run(rung, "needs a Hopper GPU (" + device.why_not + ")"));
+    } else if (!ready.ok()) {
+      report.rungs.push_back(not_run(rung, ready.message()));
+    } else {
+      report.rungs.push_back(harness.run(rung));
+    }
+  }
+  if (options.cpu || !device.why_not.empty()) {
+    progress.step("CPU");
+    report.rungs.push_back(run_cpu(host, timing));
+  }
+}
+
+// The exit status forgives rungs that this machine cannot run.
+bool succeeded(const Report& report) {
+  return std::all_of(report.rungs.begin(), report.rungs.end(), [](const RungResult& rung) {
+    return rung.error.empty() ? rung.deviation.ok() : rung.error.starts_with("needs a Hopper GPU");
+  });
+}
+
+bool write_json(const Options& options, const Report& report) {
+  const std::string text = json_of(report, options.commit);
+  if (options.json == "-") {
+    fmt::print("{}", text);
+    return true;
+  }
+  std::ofstream file(options.json);
+  file << text;
+  file.close();
+  if (!file) {
+    fmt::print(stderr,
+               "ladder: cannot write --json {}, allowed: a file in a folder that exists and is "
+               "writable. Name another.\n",
+               options.json);
+  }
+  return static_cast<bool>(file);
+}
+
+}  // namespace
+
+int climb(int argc, const char* const* argv) {
+  Options options;
+  CLI::App app(
+      "Climbs the ladder: MLA decoding from a naive kernel to the shipped one, every rung checked "
+      "against a double-precision reference and timed on the same problem.");
+  describe(app, options);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 2;
+  }
+  Report report;
+  report.spec.heads = options.heads;
+  report.spec.seq_lens =
+      options.seq_lens.empty()
+          ? std::vector<int32_t>(static_cast<size_t>(options.batch), options.tokens)
+          : options.seq_lens;
+  report.work = work_of(report.spec.heads, report.spec.seq_lens);
+  {
+    Progress progress(kRungs.size() + 2);
+    progress.step("random inputs");
+    HostProblem host(report.spec);
+    run_rungs(options, host, report, progress);
+  }
+  if (options.json != "-") {
+    fmt::print(
+        "device: {}\nproblem: {} sequences, {} tokens in all, {} heads: {:.2f} GFLOP, "
+        "{:.1f} MB\n{}",
+        report.device.empty() ? "CPU" : report.device, report.spec.seq_lens.size(),
+        std::accumulate(report.spec.seq_lens.begin(), report.spec.seq_lens.end(), int64_t{0}),
+        report.spec.heads, report.work.flops * 1e-9, report.work.bytes * 1e-6, table_of(report));
+  }
+  if (!options.json.empty() && !write_json(options, report)) {
+    return 1;
+  }
+  return succeeded(report) ? 0 : 1;
+}
+
+}  // namespace seesaw::ladder

@@ -1,0 +1,16 @@
+// The ladder's table for a terminal, and its JSON.
+#pragma once
+
+#include <string>
+
+#include "ladder/harness.hpp"
+
+namespace seesaw::ladder {
+
+// rung, idea, us, TFLOPS, GB/s, times faster than the previous rung, largest error over its bound.
+std::string table_of(const Report& report);
+
+// What a result file holds; `commit` as given by the caller.
+std::string json_of(const Report& report, const std::string& commit);
+
+}  // namespace seesaw::ladder

@@ -1,0 +1,109 @@
+// Rung 11: split-KV with combine, the shipped kernel.
+//
+// WHY. Rungs 6 to 10 give a block 64 rows of one sequence, whatever its length. With 4 sequences of
+// 128 heads that is 8 blocks for 132 SMs; with unequal lengths the longest decides. So the tiles of
+// all sequences are put in a row and cut into as many equal pieces as there are SMs: a sequence is
+// split where a cut falls into it, each piece leaves a partial result (unnormalised output,
+// maximum, sum), and a small second kernel merges the partials, by the same formula as step [3] of
+// rung 3.
+//
+// There is no kernel in this file: this is libseesaw, called as anybody calls it, through the C
+// ABI.
+//   plan      once per shape: which kernel, how large its buffers      (host)
+//   schedule  once per decoding step: which block does which tiles     (a small kernel)
+//   run       once per layer: attention, then combine                  (timed by the ladder)
+// Its kernel differs from rung 10 in what a product needs (any page size, heads, strides, causal
+// mask, LSE) and in how often it moves its output to a new maximum (docs/guide, chapter 6).
+// Where to read on: src/kernels/sm90/dense_decode/README.md, src/plan/split_kv.hpp.
+#include <cuda_runtime.h>
+
+#include <memory>
+
+#include "ladder/runtime.cuh"
+#include "seesaw/seesaw.hpp"
+
+namespace seesaw::ladder {
+namespace {
+
+struct CudaFree {
+  void operator()(void* memory) const { cudaFree(memory); }
+};
+using DeviceMemory = std::unique_ptr<void, CudaFree>;
+
+Status allocate(size_t bytes, DeviceMemory* memory) {
+  void* address = nullptr;
+  SEESAW_RETURN_IF_ERROR(cuda_status(cudaMalloc(&address, bytes > 0 ? bytes : 1), "cudaMalloc"));
+  memory->reset(address);
+  return {};
+}
+
+struct Call {
+  std::unique_ptr<DenseDecode> plan;
+  DeviceMemory schedule;
+  DeviceMemory workspace;
+  DenseDecodeTensors tensors;
+};
+
+DenseDecodeDescriptor descriptor_of(const Problem& p, seesaw_device device) {
+  DenseDecodeDescriptor descriptor;
+  descriptor.device = device;
+  descriptor.batch = p.batch;
+  descriptor.h_q = p.heads;
+  descriptor.page_size = kPageTokens;
+  descriptor.max_pages_per_sequence = p.pages_per_sequence();
+  return descriptor;
+}
+
+DenseDecodeTensors tensors_of(const Problem& p, seesaw_device device) {
+  DenseDecodeTensors t{};
+  t.q = make_tensor(p.q, SEESAW_BFLOAT16, {p.batch, 1, p.heads, kQkColumns}, device);
+  t.kv_cache =
+      make_tensor(p.pool, SEESAW_BFLOAT16, {p.num_pages, kPageTokens, 1, kQkColumns}, device);
+  t.block_table =
+      make_tensor(p.block_table, SEESAW_INT32, {p.batch, p.pages_per_sequence()}, device);
+  t.seq_lens = make_tensor(p.seq_lens, SEESAW_INT32, {p.batch}, device);
+  t.out = make_tensor(p.out, SEESAW_BFLOAT16, {p.batch, 1, p.heads, kValueColumns}, device);
+  t.scale = p.scale;
+  return t;
+}
+
+Status prepare(const Problem& problem, Launcher* launcher) {
+  int index = 0;
+  SEESAW_RETURN_IF_ERROR(cuda_status(cudaGetDevice(&index), "cudaGetDevice"));
+  const seesaw_device device = {SEESAW_CUDA, index};
+  auto call = std::make_shared<Call>();
+  call->plan = std::make_unique<DenseDecode>(descriptor_of(problem, device));
+  call->tensors = tensors_of(problem, device);
+  DenseDecodeTensors& t = call->tensors;
+  t.schedule_bytes = call->plan->schedule_bytes();
+  t.workspace_bytes = call->plan->workspace_bytes();
+  SEESAW_RETURN_IF_ERROR(allocate(t.schedule_bytes, &call->schedule));
+  SEESAW_RETURN_IF_ERROR(allocate(t.workspace_bytes, &call->workspace));
+  t.schedule = call->schedule.get();
+  t.workspace = call->workspace.get();
+  call->plan->schedule(t.seq_lens, t.schedule, t.schedule_bytes);
+  SEESAW_RETURN_IF_ERROR(cuda_status(cudaDeviceSynchronize(), "the schedule"));
+  *launcher = [call](Stream stream) -> Status {
+    DenseDecodeTensors tensors = call->tensors;
+    tensors.stream = stream;
+    try {
+      call->plan->run(tensors);
+    } catch (const Error& error) {
+      return device_error(error.what());
+    }
+    return {};
+  };
+  return {};
+}
+
+}  // namespace
+
+Status prepare_rung_11(const Problem& problem, Launcher* launcher) {
+  try {
+    return prepare(problem, launcher);
+  } catch (const Error& error) {
+    return not_supported(error.what());
+  }
+}
+
+}  // namespace seesaw::ladder
