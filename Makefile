@@ -44,6 +44,7 @@ lint: bootstrap-test ## layout of the code, include arrows, and the checks' own 
 	scripts/check_arrows.sh --self-test
 	scripts/check_arrows.sh
 	scripts/check_ptxas.sh --self-test
+	scripts/check_contract.sh
 
 tidy: bootstrap-tidy ## clang-tidy on src and tools: minutes
 	cmake --preset cpu -DSEESAW_BUILD_TESTS=OFF -DSEESAW_BUILD_BENCH=OFF --log-level=WARNING
