@@ -34,10 +34,10 @@ class Table {
  private:
   static constexpr std::string_view kGap = "  ";
 
+  // Only figures, also as 1.2e-05 and "8192 var".
   bool is_number_column(size_t column) const {
     return std::all_of(rows_.begin() + 1, rows_.end(), [&](const auto& row) {
-      return column >= row.size() || row[column].empty() || row[column] == "-" ||
-             std::string_view("0123456789.-+").find(row[column][0]) != std::string_view::npos;
+      return row[column].find_first_not_of("0123456789.+-e var") == std::string::npos;
     });
   }
 
