@@ -1,0 +1,38 @@
+"""Every Python snippet of README.md and docs/python.md runs, in order, in one process a file."""
+
+import os
+import re
+import subprocess
+import sys
+from importlib import util
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FENCE = re.compile(r"^```python(?P<needs>[^\n]*)\n(?P<code>.*?)^```$", re.DOTALL | re.MULTILINE)
+
+
+def snippets(path):
+    """Code blocks of a document; "```python needs=torch" wants that module."""
+    for match in FENCE.finditer(path.read_text()):
+        needs = re.findall(r"needs=(\w+)", match["needs"])
+        if all(util.find_spec(name) for name in needs):
+            line = path.read_text()[: match.start()].count("\n") + 1
+            yield f"# {path.name}:{line}\n{match['code']}"
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/python.md"])
+def test_snippets_run(name, tmp_path):
+    path = ROOT / name
+    code = "\n".join(snippets(path))
+    if not code:
+        assert name == "README.md", "docs/python.md without a snippet"
+        pytest.skip("README.md has no Python snippet")
+    script = tmp_path / "snippets.py"
+    script.write_text(code)
+    done = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, cwd=tmp_path,
+        env={**os.environ, "JAX_PLATFORMS": "cpu"},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -1,0 +1,159 @@
+"""The drop-in for flash_mla on CPU tensors, in both of its calling forms."""
+
+import gc
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from cases import SCALE, Case, assert_close
+from seesaw.compat.flash_mla import (
+    FlashMLASchedMeta,
+    flash_mla_sparse_fwd,
+    flash_mla_with_kvcache,
+    get_mla_metadata,
+)
+
+
+def as_torch(case):
+    return [torch.from_numpy(array) for array in case.arrays]
+
+
+def test_older_form():
+    case = Case([70, 0, 300], h_q=16, s_q=2, causal=True)
+    q, k_cache, block_table, lengths = as_torch(case)
+    metadata, num_splits = get_mla_metadata(lengths, 2 * 16 // 1, 1)
+    assert metadata.dtype == num_splits.dtype == torch.int32
+    assert metadata.shape[1] == 8 and num_splits.shape == (4,)
+    for _ in range(3):
+        got = flash_mla_with_kvcache(
+            q, k_cache, block_table, lengths, 512, metadata, num_splits, SCALE, True
+        )
+        assert_close(got, case.expected(), infinity=np.inf)
+
+
+def test_current_form():
+    case = Case([70, 0, 300], h_q=16)
+    q, k_cache, block_table, lengths = as_torch(case)
+    metadata, nothing = get_mla_metadata()
+    assert isinstance(metadata, FlashMLASchedMeta) and nothing is None
+    assert not metadata.have_initialized
+    for _ in range(2):
+        out, lse = flash_mla_with_kvcache(
+            q, k_cache, block_table, lengths, 512, metadata, softmax_scale=SCALE
+        )
+        assert metadata.have_initialized
+        assert out.shape == (3, 1, 16, 512) and lse.shape == (3, 16, 1)
+        assert_close((out, lse), case.expected(), infinity=np.inf)
+
+
+def test_default_scale_and_full_mask():
+    case = Case([70, 3], s_q=2)
+    got = flash_mla_with_kvcache(*as_torch(case), 512, get_mla_metadata()[0])
+    assert_close(got, case.expected(scale=576**-0.5), infinity=np.inf)
+
+
+def test_current_form_refuses_another_problem():
+    case, other = Case([70, 3]), Case([70, 3], h_q=8)
+    metadata, _ = get_mla_metadata()
+    flash_mla_with_kvcache(*as_torch(case), 512, metadata)
+    with pytest.raises(ValueError, match="FlashMLASchedMeta that was filled for"):
+        flash_mla_with_kvcache(*as_torch(other), 512, metadata)
+
+
+def test_metadata_copied_into_a_fixed_buffer_every_step():
+    """What engines do for CUDA graphs: same tensor, new contents, new lengths in place."""
+    persistent = torch.zeros((64, 8), dtype=torch.int32)
+    lengths_buffer = torch.zeros(2, dtype=torch.int32)
+    cases = [Case([70, 3]), Case([20, 150]), Case([64, 64])]
+    for case in cases:
+        q, k_cache, block_table, lengths = as_torch(case)
+        lengths_buffer.copy_(lengths)
+        metadata, num_splits = get_mla_metadata(lengths_buffer, 16, 1)
+        view = persistent[: len(metadata)]
+        view.copy_(metadata)
+        for _ in range(2):
+            got = flash_mla_with_kvcache(
+                q, k_cache, block_table, lengths_buffer, 512, view, num_splits, SCALE
+            )
+            assert_close(got, case.expected(), infinity=np.inf)
+
+
+def test_inference_tensors():
+    with torch.inference_mode():
+        lengths_buffer = torch.zeros(2, dtype=torch.int32)
+        metadata, num_splits = get_mla_metadata(lengths_buffer, 16, 1)
+        for case in (Case([70, 3]), Case([20, 150])):
+            q, k_cache, block_table, lengths = as_torch(case)
+            lengths_buffer.copy_(lengths)
+            got = flash_mla_with_kvcache(
+                q, k_cache, block_table, lengths_buffer, 512, metadata, num_splits, SCALE
+            )
+            assert_close(got, case.expected(), infinity=np.inf)
+
+
+def test_schedules_die_with_their_metadata():
+    from seesaw.compat.flash_mla.run import _paired_schedules
+
+    q, k_cache, block_table, lengths = as_torch(Case([70, 3]))
+    gc.collect()
+    before = len(_paired_schedules._entries)
+    for _ in range(50):
+        metadata, num_splits = get_mla_metadata(lengths, 16, 1)
+        flash_mla_with_kvcache(q, k_cache, block_table, lengths, 512, metadata, num_splits)
+    del metadata
+    gc.collect()
+    assert len(_paired_schedules._entries) == before
+
+
+def test_what_is_missing_is_refused_by_name():
+    q, k_cache, block_table, lengths = as_torch(Case([70, 3]))
+    metadata, _ = get_mla_metadata()
+    call = (q, k_cache, block_table, lengths, 512, metadata)
+    with pytest.raises(NotImplementedError, match="is_fp8_kvcache = True, allowed"):
+        flash_mla_with_kvcache(*call, is_fp8_kvcache=True)
+    for name in ("indices", "attn_sink", "extra_k_cache", "topk_length"):
+        with pytest.raises(NotImplementedError, match=f"{name} given, allowed"):
+            flash_mla_with_kvcache(*call, **{name: lengths})
+    with pytest.raises(NotImplementedError, match="flash_mla_sparse_fwd: "):
+        flash_mla_sparse_fwd(q, k_cache, lengths, SCALE)
+    with pytest.raises(NotImplementedError, match="topk = 2048"):
+        get_mla_metadata(lengths, 16, 1, topk=2048)
+    with pytest.raises(TypeError, match="no tile_scheduler_metadata"):
+        flash_mla_with_kvcache(q, k_cache, block_table, lengths)
+
+
+SCRIPT = """
+import sys
+import torch
+import flash_mla
+from flash_mla.flash_mla_interface import flash_mla_with_kvcache
+from flash_mla import get_mla_metadata
+
+assert __name__ == "__main__" and sys.argv[1:] == ["--rows", "3"]
+import beside
+q = torch.randn(2, 1, 16, 576)
+k_cache = torch.randn(4, 64, 1, 576)
+table = torch.arange(4, dtype=torch.int32).view(2, 2)
+lengths = torch.tensor([100, 0], dtype=torch.int32)
+metadata, num_splits = get_mla_metadata(lengths, 16, 1)
+out, lse = flash_mla.flash_mla_with_kvcache(
+    q, k_cache, table, lengths, 512, metadata, num_splits, causal=True)
+assert (lse[1] == float("inf")).all() and (out[1] == 0).all()
+print("ran", tuple(out.shape))
+"""
+
+
+def test_unmodified_script(tmp_path):
+    (tmp_path / "beside.py").write_text("")
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    command = [sys.executable, "-m", "seesaw.compat.flash_mla"]
+    done = subprocess.run(
+        [*command, str(script), "--rows", "3"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "ran (2, 1, 16, 512)"
+    missing = subprocess.run([*command, "nowhere.py"], capture_output=True, text=True)
+    assert missing.returncode == 2 and "nowhere.py is no file" in missing.stderr
