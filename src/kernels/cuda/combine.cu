@@ -3,13 +3,15 @@
 //
 //   [1] list the split sequences, a candidate a thread: in balanced mode only a worker's last piece
 //       can begin one, so there are as many candidates as workers; batch-invariant, every sequence
-//   [2] cut each into jobs: the more pieces, the fewer units and the more threads for each unit
-//   [3] wait for the attention kernel: everything before this overlaps its tail
-//   [4] a thread merges a run of the pieces of one unit
-//   [5] the threads of a unit merge through shared memory, in the order of the pieces; store
+//   [2] cut each into jobs. A thread has up to 9 loads of 16 bytes in flight: of two pieces four
+//       units, of four pieces two, of up to nine one; of more, several threads share a unit
+//   [3] find the block's first job, then wait for the attention kernel: everything before this
+//       overlaps its tail
+//   [4] a thread merges a run of the pieces of a unit
+//   [5] the threads of a unit, lanes of one warp, merge by shuffles; store
 //
 // The job's shape is a function of the number of pieces alone, so that a sequence's bits depend
-// neither on the rest of the batch nor on the device.
+// neither on the rest of the batch nor on the device. docs/notebook/0010 has the times.
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
@@ -25,9 +27,12 @@ namespace seesaw::cuda {
 namespace {
 
 constexpr int kThreads = 256;
-constexpr int kBlocksPerSm = 3;    // of 64 to 85 registers a thread
-constexpr int kPiecesAtOnce = 8;   // loads in flight a thread: 128 bytes, and their statistics
-constexpr int kMaxLog2Groups = 5;  // at most 32 threads a unit: 8 units, 128 bytes, a job
+constexpr int kBlocksPerSm = 3;  // of 64 to 85 registers a thread
+// Loads in flight a thread, 16 bytes and their statistics each. 132 SMs, in the powers of two that
+// a unit's threads come in, give 132 / 16 = 8.25 pieces a thread: 9 do them in one go.
+constexpr int kPiecesAtOnce = 9;
+constexpr int kMaxLog2Groups = 4;  // at most 16 threads a unit, so that a warp reads whole sectors
+constexpr unsigned kAllLanes = 0xFFFFFFFFu;
 using Scan = BlockScan<kThreads>;
 
 struct CombineParams {
@@ -50,9 +55,9 @@ struct CombineParams {
 // A split sequence and its jobs.
 struct SplitSequence {
   int64_t jobs_before;  // of the chunk of candidates
+  int64_t first_slot;   // of its partials: see slot_of()
   int32_t sequence;
-  int32_t first_piece;
-  int32_t num_pieces;
+  int32_t num_pieces;  // 0: not a split sequence
 };
 
 // What a run of pieces of one row adds up to; `out` is four columns of it. See partials.hpp.
@@ -82,20 +87,27 @@ struct Merged {
   }
 };
 
-// log2 of the threads that share a unit: at most kPiecesAtOnce pieces each, if possible.
-__device__ int log2_groups(int32_t num_pieces) {
-  int log2 = 0;
-  while (log2 < kMaxLog2Groups && (kPiecesAtOnce << log2) < num_pieces) {
-    ++log2;
+// How the threads of a block share out the units and pieces of a job.
+struct JobShape {
+  int log2_groups;       // log2 of the threads that share a unit
+  int units_per_thread;  // 1 if threads share units
+  int units;             // of the job
+};
+
+__device__ JobShape shape_of(int32_t num_pieces) {
+  JobShape shape = {0, num_pieces <= 2 ? 4 : num_pieces <= 4 ? 2 : 1, 0};
+  while (shape.log2_groups < kMaxLog2Groups && (kPiecesAtOnce << shape.log2_groups) < num_pieces) {
+    ++shape.log2_groups;
   }
-  return log2;
+  shape.units = (kThreads >> shape.log2_groups) * shape.units_per_thread;
+  return shape;
 }
 
 __device__ int64_t units_of(const CombineParams& p) {
   return p.partials.h_kv * p.partials.rows_per_head * kPartialUnitsPerRow;
 }
 
-// [1] The split sequence that candidate `index` stands for; num_pieces = 0 if none.
+// [1] What candidate `index` stands for.
 __device__ SplitSequence candidate(const CombineParams& p, const plan::ScheduleView& view,
                                    int64_t index) {
   SplitSequence found = {0, 0, 0, 0};
@@ -104,6 +116,7 @@ __device__ SplitSequence candidate(const CombineParams& p, const plan::ScheduleV
       return found;
     }
     found.sequence = static_cast<int32_t>(index);
+    found.first_slot = view.sequence_piece_begin[index];
   } else {
     if (index >= p.config.num_workers) {
       return found;
@@ -114,80 +127,83 @@ __device__ SplitSequence candidate(const CombineParams& p, const plan::ScheduleV
       return found;
     }
     const plan::Piece last = view.pieces[end - 1];
-    if (last.partial != 2 * index + 1) {
+    found.first_slot = 2 * index + 1;
+    if (last.partial != found.first_slot) {
       return found;
     }
     found.sequence = last.sequence;
   }
-  found.first_piece = view.sequence_piece_begin[found.sequence];
-  const int32_t pieces = view.sequence_piece_begin[found.sequence + 1] - found.first_piece;
+  const int32_t pieces =
+      view.sequence_piece_begin[found.sequence + 1] - view.sequence_piece_begin[found.sequence];
   found.num_pieces = pieces > 1 ? pieces : 0;
   return found;
 }
 
-__device__ int64_t jobs_of(const CombineParams& p, const SplitSequence& split) {
-  if (split.num_pieces == 0) {
-    return 0;
-  }
-  return ceil_div<int64_t>(units_of(p) << log2_groups(split.num_pieces), kThreads);
-}
-
-// [4] Pieces [begin, end) of the sequence, one unit of one row.
-__device__ Merged merge_run(const CombineParams& p, const plan::ScheduleView& view, int32_t begin,
-                            int32_t end, int64_t unit) {
-  const int64_t units = units_of(p);
-  const int64_t rows = units / kPartialUnitsPerRow;
-  const int64_t row = unit / kPartialUnitsPerRow;
-  Merged merged;
-  for (int32_t base = begin; base < end; base += kPiecesAtOnce) {
-    PartialStat stat[kPiecesAtOnce];
-    float4 out[kPiecesAtOnce];
-#pragma unroll
-    for (int k = 0; k < kPiecesAtOnce; ++k) {
-      stat[k] = {kEmptyFrame, 0.0F};
-      out[k] = {0.0F, 0.0F, 0.0F, 0.0F};
-      if (base + k < end) {
-        const int64_t slot = view.pieces[base + k].partial;
-        const float2 pair =
-            __ldcg(reinterpret_cast<const float2*>(p.partial_stat) + slot * rows + row);
-        stat[k] = {pair.x, pair.y};
-        out[k] = __ldcg(p.partial_out + slot * units + unit);
-      }
-    }
-    float frame = merged.frame;
-#pragma unroll
-    for (int k = 0; k < kPiecesAtOnce; ++k) {
-      frame = fmaxf(frame, stat[k].frame);
-    }
-    merged.scale_to(frame);
-#pragma unroll
-    for (int k = 0; k < kPiecesAtOnce; ++k) {
-      if (base + k < end) {  // a NaN frame must not be dropped, an absent piece must
-        merged.add(stat[k].frame, stat[k].sum, out[k]);
-      }
-    }
-  }
-  return merged;
-}
-
-// What the threads of a job hand over to those that store.
-struct Exchange {
-  float4 out[kThreads];
-  float2 stat[kThreads];
+// The slots of a run of pieces, as plan::place_piece gives them out: batch-invariant, pieces are
+// their own slots; balanced, a worker has two, and piece k is on the k-th worker from that of piece
+// 0, which uses its second slot, the others their first.
+struct Slots {
+  int64_t first;   // of the run's first piece
+  int64_t second;  // of the next one
+  int64_t step;    // from there on
 };
 
-// [5] Merges the `groups` runs of a unit, in order. Thread (group, unit) = group * units + unit.
-__device__ Merged merge_groups(const Exchange& exchange, int groups, int units_of_job, int unit) {
-  Merged merged;
-  for (int g = 0; g < groups; ++g) {
-    merged.frame = fmaxf(merged.frame, exchange.stat[g * units_of_job + unit].x);
+__device__ Slots slots_from(const CombineParams& p, const SplitSequence& split, int32_t piece) {
+  if (p.config.fixed_split_tiles > 0) {
+    return {split.first_slot + piece, split.first_slot + piece + 1, 1};
   }
-  for (int g = 0; g < groups; ++g) {
-    const float2 stat = exchange.stat[g * units_of_job + unit];
-    merged.add(stat.x, stat.y, exchange.out[g * units_of_job + unit]);
-  }
-  return merged;
+  const int64_t next = split.first_slot + 1 + 2 * int64_t{piece};
+  return {piece == 0 ? split.first_slot : next - 2, next, 2};
 }
+
+__device__ int64_t jobs_of(const CombineParams& p, const SplitSequence& split) {
+  return split.num_pieces == 0 ? 0
+                               : ceil_div<int64_t>(units_of(p), shape_of(split.num_pieces).units);
+}
+
+// Up to kPieces pieces of one unit on their way from memory.
+template <int kPieces>
+struct Arriving {
+  PartialStat stat[kPieces];
+  float4 out[kPieces];
+
+  // Pieces [begin, end), at most kPieces; the rest weighs nothing.
+  __device__ void load(const CombineParams& p, const SplitSequence& split, int32_t begin,
+                       int32_t end, int64_t unit) {
+    const int64_t units = units_of(p);
+    const int64_t rows = units / kPartialUnitsPerRow;
+    const Slots slots = slots_from(p, split, begin);
+    const float4* from = p.partial_out + slots.first * units + unit;
+    const PartialStat* stat_from = p.partial_stat + slots.first * rows + unit / kPartialUnitsPerRow;
+#pragma unroll
+    for (int k = 0; k < kPieces; ++k) {
+      stat[k] = {kEmptyFrame, 0.0F};
+      out[k] = {0.0F, 0.0F, 0.0F, 0.0F};
+      if (begin + k < end) {
+        const float2 pair = __ldcg(reinterpret_cast<const float2*>(stat_from));
+        stat[k] = {pair.x, pair.y};
+        out[k] = __ldcg(from);
+      }
+      const int64_t step = k == 0 ? slots.second - slots.first : slots.step;
+      from += step * units;
+      stat_from += step * rows;
+    }
+  }
+
+  // A NaN frame is dropped by the maximum, but not by the sums.
+  __device__ void add_to(Merged* merged) const {
+    float frame = merged->frame;
+#pragma unroll
+    for (int k = 0; k < kPieces; ++k) {
+      frame = fmaxf(frame, stat[k].frame);
+    }
+    merged->scale_to(frame);
+#pragma unroll
+    for (int k = 0; k < kPieces; ++k) {
+      merged->add(stat[k].frame, stat[k].sum, out[k]);
+    }
+  }
+};
 
 __device__ __nv_bfloat162 pair_of(float x, float y, __nv_bfloat16) {
   return __floats2bfloat162_rn(x, y);
@@ -228,75 +244,105 @@ __device__ void store_unit(const CombineParams& p, int32_t sequence, int64_t uni
   }
 }
 
-template <typename T>
-__device__ void do_job(const CombineParams& p, const plan::ScheduleView& view,
-                       const SplitSequence& split, int64_t job, Exchange& exchange) {
-  const int log2 = log2_groups(split.num_pieces);
-  const int groups = 1 << log2;
-  const int units_of_job = kThreads >> log2;
-  const int group = static_cast<int>(threadIdx.x) / units_of_job;
-  const int local = static_cast<int>(threadIdx.x) % units_of_job;
-  const int64_t unit = job * units_of_job + local;
-  const bool live = unit < units_of(p);
-  Merged merged;
-  if (live) {
-    const int32_t begin = split.first_piece + split.num_pieces * group / groups;
-    const int32_t end = split.first_piece + split.num_pieces * (group + 1) / groups;
-    merged = merge_run(p, view, begin, end, unit);
+// [4] [5] A job of a sequence of at most kPieces pieces: kUnits units a thread.
+template <typename T, int kPieces, int kUnits>
+__device__ void do_short_job(const CombineParams& p, const SplitSequence& split,
+                             int64_t first_unit) {
+  Arriving<kPieces> arriving[kUnits];
+#pragma unroll
+  for (int u = 0; u < kUnits; ++u) {
+    const int64_t unit = first_unit + u * kThreads + threadIdx.x;
+    arriving[u].load(p, split, 0, unit < units_of(p) ? split.num_pieces : 0, unit);
   }
-  if (groups > 1) {
-    exchange.out[threadIdx.x] = merged.out;
-    exchange.stat[threadIdx.x] = {merged.frame, merged.sum};
-    __syncthreads();
-    if (group == 0) {
-      merged = merge_groups(exchange, groups, units_of_job, local);
+#pragma unroll
+  for (int u = 0; u < kUnits; ++u) {
+    const int64_t unit = first_unit + u * kThreads + threadIdx.x;
+    if (unit < units_of(p)) {
+      Merged merged;
+      arriving[u].add_to(&merged);
+      store_unit<T>(p, split.sequence, unit, merged);
     }
-    __syncthreads();
   }
+}
+
+// Merges what lane ^ step has, for all steps from `step` up to 32: both lanes get the same bits.
+__device__ void merge_lanes(Merged* merged, int step) {
+  for (; step < 32; step *= 2) {
+    const float frame = __shfl_xor_sync(kAllLanes, merged->frame, step);
+    const float sum = __shfl_xor_sync(kAllLanes, merged->sum, step);
+    const float4 out = {__shfl_xor_sync(kAllLanes, merged->out.x, step),
+                        __shfl_xor_sync(kAllLanes, merged->out.y, step),
+                        __shfl_xor_sync(kAllLanes, merged->out.z, step),
+                        __shfl_xor_sync(kAllLanes, merged->out.w, step)};
+    merged->scale_to(fmaxf(merged->frame, frame));
+    merged->add(frame, sum, out);
+  }
+}
+
+// [4] [5] A job of any number of pieces: a unit's pieces are dealt to 2^log2_groups lanes, in runs.
+template <typename T>
+__device__ void do_long_job(const CombineParams& p, const SplitSequence& split, int64_t first_unit,
+                            int log2_groups) {
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  const int warp = static_cast<int>(threadIdx.x) / 32;
+  const int units_of_warp = 32 >> log2_groups;
+  const int group = lane / units_of_warp;
+  const int64_t unit = first_unit + warp * units_of_warp + lane % units_of_warp;
+  const bool live = unit < units_of(p);
+  const int64_t pieces = live ? split.num_pieces : 0;
+  const auto begin = static_cast<int32_t>((pieces * group) >> log2_groups);
+  const auto end = static_cast<int32_t>((pieces * (group + 1)) >> log2_groups);
+  Merged merged;
+  for (int32_t base = begin; base < end; base += kPiecesAtOnce) {
+    Arriving<kPiecesAtOnce> arriving;
+    arriving.load(p, split, base, end, unit);
+    arriving.add_to(&merged);
+  }
+  merge_lanes(&merged, units_of_warp);
   if (live && group == 0) {
     store_unit<T>(p, split.sequence, unit, merged);
   }
 }
 
-// The sequence of the chunk that job `job` of it belongs to.
-__device__ int sequence_of_job(const SplitSequence* splits, int64_t job) {
-  int low = 0;
-  int high = kThreads;  // the answer is the last with jobs_before <= job, in [low, high)
-  while (high - low > 1) {
-    const int middle = (low + high) / 2;
-    if (splits[middle].jobs_before <= job) {
-      low = middle;
-    } else {
-      high = middle;
-    }
+template <typename T>
+__device__ void do_job(const CombineParams& p, const SplitSequence& split, int64_t job) {
+  const JobShape shape = shape_of(split.num_pieces);
+  const int64_t first_unit = job * shape.units;
+  if (shape.units_per_thread == 4) {
+    do_short_job<T, 2, 4>(p, split, first_unit);
+  } else if (shape.units_per_thread == 2) {
+    do_short_job<T, 4, 2>(p, split, first_unit);
+  } else {
+    do_long_job<T>(p, split, first_unit, shape.log2_groups);
   }
-  return low;
 }
 
 template <typename T>
 __global__ void __launch_bounds__(kThreads, kBlocksPerSm)
     combine_kernel(const __grid_constant__ CombineParams p) {
-  __shared__ SplitSequence splits[kThreads];
-  __shared__ Exchange exchange;
+  __shared__ SplitSequence chosen;
   const plan::ScheduleView view = plan::schedule_view(const_cast<void*>(p.schedule), p.config);
   const int64_t candidates = p.config.fixed_split_tiles > 0 ? p.batch : p.config.num_workers;
   int64_t next_job = blockIdx.x;  // of all; every gridDim.x-th is this block's
   int64_t jobs_so_far = 0;
   for (int64_t base = 0; base < candidates; base += kThreads) {
-    SplitSequence split = candidate(p, view, base + threadIdx.x);      // [1]
-    const Scan::Result jobs = Scan::exclusive_sum(jobs_of(p, split));  // [2]
-    split.jobs_before = jobs.before;
-    splits[threadIdx.x] = split;
-    __syncthreads();
-    wait_for_predecessor();  // [3]
-    for (; next_job < jobs_so_far + jobs.total; next_job += gridDim.x) {
-      const int64_t job = next_job - jobs_so_far;
-      const SplitSequence& mine = splits[sequence_of_job(splits, job)];
-      do_job<T>(p, view, mine, job - mine.jobs_before, exchange);
-    }
+    SplitSequence mine = candidate(p, view, base + threadIdx.x);  // [1]
+    const int64_t my_jobs = jobs_of(p, mine);                     // [2]
+    const Scan::Result jobs = Scan::exclusive_sum(my_jobs);
+    mine.jobs_before = jobs_so_far + jobs.before;
     jobs_so_far += jobs.total;
-    __syncthreads();
+    for (; next_job < jobs_so_far; next_job += gridDim.x) {
+      if (next_job >= mine.jobs_before && next_job < mine.jobs_before + my_jobs) {
+        chosen = mine;  // one thread's sequence has the job
+      }
+      __syncthreads();
+      const SplitSequence split = chosen;
+      __syncthreads();
+      wait_for_predecessor();  // [3]
+      do_job<T>(p, split, next_job - split.jobs_before);
+    }
   }
+  wait_for_predecessor();  // also without a job: see Edge::kProgrammatic
 }
 
 CombineParams params_of(const DenseDecodePlan& plan, const DenseDecodeArguments& arguments,
@@ -331,11 +377,11 @@ bool can_split(const plan::SplitConfig& config) {
                                       : config.num_workers > 1 && config.max_sequence_tiles > 1;
 }
 
-// Blocks that can have a job: jobs are no more than the partials' units over kPiecesAtOnce / 2 and
-// kThreads, rounded up once a sequence.
+// No schedule has more jobs: n pieces of a job's units are at least 4.5 loads for each thread of
+// the block (n > 4; exactly 8 or 6 below), and the last job of a sequence may be short.
 int64_t most_jobs(const plan::SplitConfig& config, const PartialLayout& partials) {
-  const int64_t units = partials.num_rows() * kPartialUnitsPerRow;
-  return plan::max_partials(config) / 2 + ceil_div<int64_t>(units, kThreads * 2);
+  const int64_t loads = partials.num_rows() * kPartialUnitsPerRow;
+  return plan::max_partials(config) / 2 + ceil_div<int64_t>(loads, kThreads * 4);
 }
 
 }  // namespace
