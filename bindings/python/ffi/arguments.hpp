@@ -28,8 +28,8 @@ class ArgumentReader {
   int64_t integer(const char* name);
   double number(const char* name);
   std::string text(const char* name);
-  // uint16 arrays are taken for bfloat16: NumPy has no bfloat16 that DLPack would carry, and the
-  // Python side lets no other uint16 pass.
+  // uint16 arrays are taken for the bits of bfloat16, which NumPy has no dtype for that DLPack
+  // would carry. A problem's own dtypes are decided in Python, where uint16 is refused.
   seesaw_tensor tensor(const char* name);
   seesaw_tensor optional_tensor(const char* name);  // data == NULL for None
   // Also accepts [num_pages, page_size, d_qk], as one KV head.

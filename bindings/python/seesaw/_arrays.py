@@ -23,6 +23,8 @@ DTYPE_CODES: Dict[str, int] = {"float32": 1, "bfloat16": 2, "float16": 3, "int32
 
 class ArrayLibrary(Protocol):
     name: str
+    direct: bool
+    """Whether tvm-ffi takes this library's arrays as they are, or raises BufferError."""
 
     def dtype_name(self, array: Array) -> str: ...
     def device(self, array: Array) -> Tuple[int, int]: ...
@@ -33,7 +35,7 @@ class ArrayLibrary(Protocol):
         """Uninitialised, on the device of `like`; `dtype` "like" takes that of `like`."""
 
     def view(self, array: Array) -> Any:
-        """What tvm-ffi takes for this array, without a copy."""
+        """What tvm-ffi takes for this array in any case, without a copy."""
 
     def stream(self, array: Array) -> int:
         """The current stream of the array's device, or CURRENT_STREAM if tvm-ffi asks itself."""
@@ -46,6 +48,7 @@ class ArrayLibrary(Protocol):
 
 class NumPy:
     name = "numpy"
+    direct = True
 
     def __init__(self) -> None:
         import numpy
@@ -66,13 +69,10 @@ class NumPy:
         return self._numpy.empty(shape, like.dtype if dtype == "like" else dtype)
 
     def view(self, array: Array) -> Any:
-        dtype = array.dtype
-        if dtype.kind in "fi" and array.flags.writeable:
-            return array
-        if dtype.name == "bfloat16":
+        if array.dtype.name == "bfloat16":
             # DLPack knows bfloat16 but NumPy does not: its bits travel as uint16.
             array = array.view(self._numpy.uint16)
-        elif dtype == self._numpy.uint16:
+        elif array.dtype == self._numpy.uint16:
             raise TypeError(
                 "dense_decode: an array has dtype uint16, allowed: float32, bfloat16, float16, "
                 "int32. If it holds the bits of bfloat16, view it as ml_dtypes.bfloat16."
@@ -102,6 +102,7 @@ class _Borrowed:
 
 class Torch:
     name = "torch"
+    direct = True
 
     def __init__(self) -> None:
         import torch
@@ -151,6 +152,7 @@ class Torch:
 
 class CuPy:
     name = "cupy"
+    direct = False
 
     def __init__(self) -> None:
         import cupy
@@ -189,6 +191,7 @@ class Jax:
     """JAX arrays cannot be written: `seesaw.jax` returns new ones. Here they are described only."""
 
     name = "jax"
+    direct = False
 
     def dtype_name(self, array: Array) -> str:
         return array.dtype.name
@@ -228,6 +231,18 @@ class Jax:
         from seesaw import jax as entry
 
         return entry.record(*arguments)
+
+
+def call(arrays: ArrayLibrary, function: Any, tensors: Tuple[Any, ...], *rest: Any) -> None:
+    """Calls a function of the native library with tensors (None: not given) of one library."""
+    if arrays.direct:
+        try:
+            function(*tensors, *rest)
+            return
+        except BufferError:
+            pass  # read only, bfloat16 of ml_dtypes, gradients required: what views are for
+    view = arrays.view
+    function(*[None if tensor is None else view(tensor) for tensor in tensors], *rest)
 
 
 _BY_MODULE = {"numpy": NumPy, "torch": Torch, "cupy": CuPy, "jax": Jax, "jaxlib": Jax}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Optional, Tuple
 
-from seesaw._arrays import Array, ArrayLibrary, library_of
+from seesaw._arrays import Array, ArrayLibrary, call, library_of
 from seesaw._library import MAKE_SCHEDULE, library
 from seesaw._problem import (
     FIELD_D_QK,
@@ -123,16 +123,10 @@ def run_into(
         call_flags = MAKE_SCHEDULE
     if workspace is None and workspace_elements:
         workspace = arrays.empty((workspace_elements,), "uint8", q)
-    view = arrays.view
-    library.run(
-        view(q),
-        view(kv_cache),
-        view(block_table),
-        view(seq_lens),
-        view(out),
-        view(lse),
-        view(schedule),
-        None if workspace is None else view(workspace),
+    call(
+        arrays,
+        library.run,
+        (q, kv_cache, block_table, seq_lens, out, lse, schedule, workspace),
         fields[FIELD_D_QK] ** -0.5 if scale is None else scale,
         arrays.stream(q),
         call_flags,

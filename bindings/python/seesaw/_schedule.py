@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any, Dict, Tuple
 
-from seesaw._arrays import Array, library_of
+from seesaw._arrays import Array, call, library_of
 from seesaw._library import library
 from seesaw._problem import Fields, Problem
 
@@ -48,9 +48,8 @@ class Schedule:
         seq_lens: [b] int32 on the problem's device, b up to the problem's batch.
         """
         arrays = library_of(seq_lens, "seq_lens")
-        library.make_schedule(
-            arrays.view(seq_lens), arrays.view(self.buffer), arrays.stream(seq_lens), *self.fields
-        )
+        stream = arrays.stream(seq_lens)
+        call(arrays, library.make_schedule, (seq_lens, self.buffer), stream, *self.fields)
         return self
 
     def __repr__(self) -> str:

@@ -1,0 +1,190 @@
+"""Host time that Python adds to a call of the C ABI.
+
+    python bench/python/overhead.py [--library torch] [--device cuda:0] [--json FILE]
+
+Every variant decodes the same empty sequence, so that what is left is the call itself. Variants run
+interleaved in batches of 50 calls (on a GPU with a synchronisation after each batch, outside the
+timed part); the figures are the median and the minimum of the batches' means. The C call goes
+through ctypes with its arguments bound; the cost of ctypes itself, measured on seesaw_version(), is
+taken off.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import statistics
+import subprocess
+import time
+from pathlib import Path
+from typing import Any, Callable, Dict, Tuple
+
+import c_call
+import seesaw
+
+CALLS_PER_BATCH = 50
+LIMITS_US = {"dense_decode, all buffers given": 8.0, "flash_mla, current form": 15.0}
+"""Of issue 5: what a variant may add to the C call."""
+
+
+def make_arrays(library: str, device: str) -> Tuple[Tuple[Any, ...], Callable[[], None]]:
+    """((q, kv_cache, block_table, seq_lens), synchronise)."""
+    if library == "numpy":
+        import numpy
+
+        arrays = (
+            numpy.zeros((1, 1, 1, 576), numpy.float16),
+            numpy.zeros((1, 64, 1, 576), numpy.float16),
+            numpy.zeros((1, 1), numpy.int32),
+            numpy.zeros(1, numpy.int32),
+        )
+        return arrays, lambda: None
+    import torch
+
+    arrays = (
+        torch.zeros((1, 1, 1, 576), dtype=torch.float16, device=device),
+        torch.zeros((1, 64, 1, 576), dtype=torch.float16, device=device),
+        torch.zeros((1, 1), dtype=torch.int32, device=device),
+        torch.zeros(1, dtype=torch.int32, device=device),
+    )
+    return arrays, torch.cuda.synchronize if device.startswith("cuda") else lambda: None
+
+
+def make_variants(arrays: Tuple[Any, ...], library: str) -> Dict[str, Callable[[], Any]]:
+    decode = seesaw.dense_decode
+    problem = seesaw.Problem.of(*arrays[:3], num_threads=1)
+    schedule = seesaw.make_schedule(problem, arrays[3])
+    out, lse = decode(*arrays, schedule=schedule)
+    size = seesaw.workspace_size(problem)
+    workspace = None
+    if size:
+        like = schedule.buffer
+        workspace = like.new_empty(size) if library == "torch" else type_like(like, size)
+    stream = 0
+    if problem.device != "cpu":
+        import torch
+
+        stream = torch.cuda.current_stream().cuda_stream
+    buffers = dict(schedule=schedule, out=out, lse=lse)
+    ctypes_alone = c_call.load().seesaw_version
+    variants: Dict[str, Callable[[], Any]] = {
+        "ctypes alone": ctypes_alone,
+        "C call": c_call.bind(schedule, (*arrays, out, lse), workspace, stream),
+        "dense_decode, all buffers given": lambda: decode(*arrays, workspace=workspace, **buffers),
+        "dense_decode, workspace allocated": lambda: decode(*arrays, **buffers),
+        "dense_decode, outputs allocated too": lambda: decode(*arrays, schedule=schedule),
+        "dense_decode, schedule made too": lambda: decode(*arrays, num_threads=1),
+    }
+    if library == "torch":
+        variants.update(make_torch_variants(arrays))
+    return variants
+
+
+def type_like(buffer: Any, size: int) -> Any:
+    import numpy
+
+    return numpy.empty(size, buffer.dtype)
+
+
+def make_torch_variants(arrays: Tuple[Any, ...]) -> Dict[str, Callable[[], Any]]:
+    import seesaw.torch  # registers the operator
+    import torch
+    from seesaw.compat.flash_mla import flash_mla_with_kvcache, get_mla_metadata
+
+    operator = torch.ops.seesaw.dense_decode
+    current, nothing = get_mla_metadata()
+    older, num_splits = get_mla_metadata(arrays[3], 1, 1)
+    return {
+        "torch.ops.seesaw.dense_decode": lambda: operator(*arrays, num_threads=1),
+        "flash_mla, current form": lambda: flash_mla_with_kvcache(*arrays, 512, current, nothing),
+        "flash_mla, older form": lambda: flash_mla_with_kvcache(*arrays, 512, older, num_splits),
+    }
+
+
+def measure(
+    variants: Dict[str, Callable[[], Any]], synchronise: Callable[[], None], rounds: int
+) -> Dict[str, Dict[str, float]]:
+    means: Dict[str, list] = {name: [] for name in variants}
+    for _ in range(rounds):
+        for name, call in variants.items():
+            call()
+            synchronise()
+            begin = time.perf_counter()
+            for _ in range(CALLS_PER_BATCH):
+                call()
+            means[name].append((time.perf_counter() - begin) / CALLS_PER_BATCH * 1e6)
+            synchronise()
+    return {
+        name: {"median_us": statistics.median(batch), "min_us": min(batch)}
+        for name, batch in means.items()
+    }
+
+
+def added(results: Dict[str, Dict[str, float]]) -> Dict[str, Dict[str, float]]:
+    """What each variant adds to the C call."""
+    added = {}
+    for name, result in results.items():
+        if name in ("ctypes alone", "C call"):
+            continue
+        added[name] = {
+            figure: result[figure] - results["C call"][figure] + results["ctypes alone"][figure]
+            for figure in result
+        }
+    return added
+
+
+def describe(arguments: argparse.Namespace) -> Dict[str, Any]:
+    import tvm_ffi
+
+    info = seesaw.info()
+    description = {
+        "library": arguments.library,
+        "device": arguments.device,
+        "devices": {row.device: row.name for row in info.devices if row.usable},
+        "python": platform.python_version(),
+        "tvm_ffi": tvm_ffi.__version__,
+        "seesaw": seesaw.__version__,
+        "commit": commit(),
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
+    }
+    if arguments.library == "torch":
+        import torch
+
+        description["torch"] = torch.__version__
+    return description
+
+
+def commit() -> str:
+    done = subprocess.run(
+        ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"],
+        capture_output=True, text=True,
+    )
+    return done.stdout.strip() or "unknown"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--library", choices=["numpy", "torch"], default="numpy")
+    parser.add_argument("--device", default="cpu", help="cpu, or cuda:N with --library torch")
+    parser.add_argument("--rounds", type=int, default=300)
+    parser.add_argument("--json", type=Path, help="write the result there")
+    arguments = parser.parse_args()
+    arrays, synchronise = make_arrays(arguments.library, arguments.device)
+    results = measure(make_variants(arrays, arguments.library), synchronise, arguments.rounds)
+    extra = added(results)
+    print(f"{'':38}{'median':>9}{'min':>9}   adds to the C call (median, min), us")
+    for name, result in results.items():
+        more = extra.get(name)
+        text = "" if more is None else f"{more['median_us']:9.2f}{more['min_us']:9.2f}"
+        limit = f"   limit {LIMITS_US[name]:.0f}" if name in LIMITS_US and more else ""
+        print(f"{name:38}{result['median_us']:9.2f}{result['min_us']:9.2f}   {text}{limit}")
+    if arguments.json:
+        arguments.json.parent.mkdir(parents=True, exist_ok=True)
+        record = {**describe(arguments), "results": results, "added": extra}
+        arguments.json.write_text(json.dumps(record, indent=2) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
