@@ -100,7 +100,12 @@ struct DecodeCase::Pool {
   unsigned char* data = nullptr;
 };
 
-DecodeCase::DecodeCase(const DecodeSpec& spec) : spec_(spec), seq_lens_(spec.seq_lens) {
+DecodeCase::DecodeCase(const DecodeSpec& spec) : spec_(spec) {
+  constexpr int32_t kNoLength = INT32_MAX;  // between the lengths
+  seq_lens_.assign(static_cast<size_t>(spec_.batch() * (1 + spec_.gaps.lengths)), kNoLength);
+  for (int64_t i = 0; i < spec_.batch(); ++i) {
+    set_length(i, spec_.seq_lens[static_cast<size_t>(i)]);
+  }
   token_stride_ = spec_.h_kv * spec_.d_qk + spec_.gaps.kv_token;
   page_stride_ = spec_.page_size * token_stride_ + spec_.gaps.kv_page;
   build_block_table();
@@ -124,11 +129,11 @@ void DecodeCase::build_block_table() {
   std::iota(order.begin(), order.end(), 0);
   std::shuffle(order.begin(), order.end(), std::mt19937_64(spec_.page_seed));
   constexpr int32_t kNoPage[] = {INT32_MAX, -1, INT32_MIN, 1 << 30};
-  block_table_.resize(static_cast<size_t>(spec_.batch() * max_pages_));
+  block_table_.assign(table_index(spec_.batch(), 0), kNoPage[0]);
   size_t next = 0;
   for (int64_t i = 0; i < spec_.batch(); ++i) {
     for (int64_t p = 0; p < max_pages_; ++p) {
-      block_table_[static_cast<size_t>(i * max_pages_ + p)] =
+      block_table_[table_index(i, p)] =
           p < pages[static_cast<size_t>(i)] ? order[next++] : kNoPage[(i + p) % 4];
     }
   }
@@ -175,6 +180,10 @@ void DecodeCase::fill_cache() {
   }
 }
 
+size_t DecodeCase::table_index(int64_t sequence, int64_t page) const {
+  return static_cast<size_t>(sequence * (max_pages_ + spec_.gaps.table) + page);
+}
+
 size_t DecodeCase::query_index(int64_t sequence, int64_t token, int64_t head,
                                int64_t column) const {
   const int64_t row = (sequence * spec_.s_q + token) * spec_.h_q + head;
@@ -183,8 +192,7 @@ size_t DecodeCase::query_index(int64_t sequence, int64_t token, int64_t head,
 
 size_t DecodeCase::key_index(int64_t sequence, int64_t token, int64_t kv_head,
                              int64_t column) const {
-  const int64_t slot = sequence * max_pages_ + token / spec_.page_size;
-  const int64_t page = block_table_[static_cast<size_t>(slot)];
+  const int64_t page = block_table_[table_index(sequence, token / spec_.page_size)];
   return static_cast<size_t>(page * page_stride_ + token % spec_.page_size * token_stride_ +
                              kv_head * spec_.d_qk + column);
 }
@@ -208,11 +216,11 @@ float DecodeCase::key(int64_t sequence, int64_t token, int64_t kv_head, int64_t 
 }
 
 void DecodeCase::set_block_table(int64_t sequence, int64_t page, int32_t id) {
-  block_table_[static_cast<size_t>(sequence * max_pages_ + page)] = id;
+  block_table_[table_index(sequence, page)] = id;
 }
 
 void DecodeCase::set_length(int64_t sequence, int32_t length) {
-  seq_lens_[static_cast<size_t>(sequence)] = length;
+  seq_lens_[static_cast<size_t>(sequence * (1 + spec_.gaps.lengths))] = length;
 }
 
 DenseDecodeDescriptor DecodeCase::descriptor(const std::string& kernel, int32_t threads) const {
@@ -247,7 +255,9 @@ DenseDecodeTensors DecodeCase::inputs() const {
   tensors.kv_cache.stride[0] = page_stride_;
   tensors.kv_cache.stride[1] = token_stride_;
   tensors.block_table = make_tensor(block_table_.data(), SEESAW_INT32, {b, max_pages_});
+  tensors.block_table.stride[0] = max_pages_ + spec_.gaps.table;
   tensors.seq_lens = make_tensor(seq_lens_.data(), SEESAW_INT32, {b});
+  tensors.seq_lens.stride[0] = 1 + spec_.gaps.lengths;
   tensors.scale = spec_.scale;
   return tensors;
 }

@@ -19,6 +19,8 @@ struct Gaps {
   int64_t kv_page = 0;   // after each page
   int64_t out = 0;       // after each head
   int64_t lse = 0;       // after each head
+  int64_t table = 0;     // after each sequence's page ids
+  int64_t lengths = 0;   // after each length
 };
 
 struct DecodeSpec {
@@ -88,6 +90,7 @@ class DecodeCase {
   void build_block_table();
   void fill_query();
   void fill_cache();
+  size_t table_index(int64_t sequence, int64_t page) const;
   size_t query_index(int64_t sequence, int64_t token, int64_t head, int64_t column) const;
   size_t key_index(int64_t sequence, int64_t token, int64_t kv_head, int64_t column) const;
 

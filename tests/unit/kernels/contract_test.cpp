@@ -255,7 +255,7 @@ TEST_P(Contract, AnEmptyBatchIsNoError) {
 }
 
 TEST_P(Contract, BatchInvariantModeIsAsAccurate) {
-  expect_contract({.seq_lens = {1000, 3, 64, 0, 129},
+  expect_contract({.seq_lens = {2500, 3, 64, 0, 129},
                    .s_q = 2,
                    .h_q = 16,
                    .flags = SEESAW_BATCH_INVARIANT | SEESAW_CAUSAL});

@@ -84,9 +84,17 @@ TEST_P(Shapes, HeadDimensions) {
 
 TEST_P(Shapes, Strides) {
   const Gaps kGaps[] = {
-      {.q = 8},        {.q = 1},       {.kv_token = 64},
-      {.kv_token = 1}, {.kv_page = 3}, {.out = 8},
-      {.out = 1},      {.lse = 3},     {.q = 5, .kv_token = 7, .kv_page = 11, .out = 3, .lse = 2}};
+      {.q = 8},
+      {.q = 1},
+      {.kv_token = 64},
+      {.kv_token = 1},
+      {.kv_page = 3},
+      {.out = 8},
+      {.out = 1},
+      {.lse = 3},
+      {.table = 5},
+      {.lengths = 2},
+      {.q = 5, .kv_token = 7, .kv_page = 11, .out = 3, .lse = 2, .table = 1, .lengths = 1}};
   for (const Gaps& gaps : kGaps) {
     for (const seesaw_dtype dtype : {SEESAW_BFLOAT16, SEESAW_FLOAT32}) {
       expect_contract({.seq_lens = {70, 140},
@@ -129,7 +137,7 @@ TEST_P(Shapes, RandomCombinations) {
     spec.planned_batch = spec.batch() + below(3);
     spec.spare_pages = below(3);
     spec.seed = static_cast<uint64_t>(i);
-    spec.gaps = {below(3), below(3), below(3), below(3), below(3)};
+    spec.gaps = {below(3), below(3), below(3), below(3), below(3), below(3), below(3)};
     expect_contract(spec, 1 + below(5));
   }
 }

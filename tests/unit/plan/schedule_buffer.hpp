@@ -41,7 +41,7 @@ class ScheduleBuffer {
     for (int32_t w = 0; w < config_.num_workers; ++w) {
       int64_t load = 0;
       for (const Piece& piece : pieces_of_worker(w)) {
-        load += piece.tile_end - piece.tile_begin + std::max(config_.piece_cost_tiles, 1);
+        load += int64_t{piece.tile_end} - piece.tile_begin + std::max(config_.piece_cost_tiles, 1);
       }
       busiest = std::max(busiest, load);
     }

@@ -99,6 +99,17 @@ void expect_well_formed(const RandomBatch& batch, ScheduleBuffer& schedule) {
   }
 }
 
+TEST(SplitKv, TilesOfALength) {
+  EXPECT_EQ(tiles_of(0, 64), 0);
+  EXPECT_EQ(tiles_of(-1, 64), 0);
+  EXPECT_EQ(tiles_of(INT32_MIN, 64), 0);
+  EXPECT_EQ(tiles_of(1, 64), 1);
+  EXPECT_EQ(tiles_of(64, 64), 1);
+  EXPECT_EQ(tiles_of(65, 64), 2);
+  EXPECT_EQ(tiles_of(INT32_MAX, 64), 1 << 25);
+  EXPECT_EQ(tiles_of(INT32_MAX, 1), INT32_MAX);
+}
+
 TEST(SplitKv, BalancedSchedulesAreWellFormedAndBounded) {
   std::mt19937 engine(1);
   for (int i = 0; i < 6000; ++i) {
