@@ -26,7 +26,7 @@ double fma_loop(int64_t steps) {
     for (int i = 0; i < kAccumulators; ++i) {
       sum[i] = hn::MulAdd(a, b, sum[i]);
     }
-#if HWY_ARCH_X86
+#if HWY_ARCH_X86 && !defined(__clang__)
     asm volatile("" : "+v"(b.raw));  // the operand counts as new: nothing leaves the loop
 #endif
   }

@@ -25,7 +25,7 @@ double seconds_since(Clock::time_point start) {
 // Calls work(thread) -> amount on every thread at once; returns total amount / wall time, in units
 // of 1e9 per second. The barriers keep the threads' start-up out of the measurement.
 template <typename Work>
-double best_rate(int threads, const Work& work) {
+double best_rate([[maybe_unused]] int threads, const Work& work) {
   double best = 0;
   for (int trial = 0; trial < kTrials; ++trial) {
     double total = 0;
