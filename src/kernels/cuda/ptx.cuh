@@ -147,14 +147,6 @@ __device__ __forceinline__ void copy_box(uint32_t destination, const CUtensorMap
       : "memory");
 }
 
-// Section "cp.async.bulk.prefetch.tensor": brings a box into L2 ahead of its copy.
-__device__ __forceinline__ void prefetch_box(const CUtensorMap* map, const BoxAt& at) {
-  asm volatile("cp.async.bulk.prefetch.tensor.5d.L2.global.tile [%0, {%1, %2, %3, %4, %5}];" ::"l"(
-                   map),
-               "r"(at.c0), "r"(at.c1), "r"(at.c2), "r"(at.c3), "r"(at.c4)
-               : "memory");
-}
-
 // Section "ldmatrix": four 8x8 matrices of 16-bit elements.
 __device__ __forceinline__ void load_matrix(uint32_t* fragment, uint32_t address) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"

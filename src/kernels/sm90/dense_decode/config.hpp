@@ -17,10 +17,14 @@ inline constexpr int kValueBoxes = 8;   // d_v = 512
 inline constexpr int kHalfBoxes = 4;    // the half of V that one consumer warpgroup multiplies
 inline constexpr int kHalfColumns = 256;
 
+inline constexpr int kCopyBoxes = 2;  // boxes that one TMA instruction brings (notebook 0003)
+static_assert(kHalfBoxes % kCopyBoxes == 0);
+inline constexpr int kHalfCopies = kHalfBoxes / kCopyBoxes;
+
 inline constexpr int kWarpgroupThreads = 128;
 inline constexpr int kConsumerThreads = 2 * kWarpgroupThreads;
 inline constexpr int kThreads = 3 * kWarpgroupThreads;
-inline constexpr int kQueryLoaderWarps = 3;  // warps 1-3 of the producer warpgroup
+inline constexpr int kQueryLoaderWarps = 2;  // warps 2 and 3 of the producer warpgroup
 
 // setmaxnreg. The launch gives 168 registers a thread (65,536 / 384, in steps of 8): 3 * 168 = 504
 // a lane to share out, and a sum above that hangs.
@@ -38,13 +42,17 @@ struct DenseDecodeConfig {
   // Q, which both consumer warpgroups then keep in registers.
   static constexpr bool kHasRotaryBox = kQkBoxes > kValueBoxes;
   static_assert(kQkBoxes == kValueBoxes || kQkBoxes == kValueBoxes + 1);
+  // A KV tile comes in this many copies, each with a barrier of its own: the boxes of the values,
+  // kCopyBoxes at a time, and the rotary box.
+  static constexpr int kKvCopies = kValueBoxes / kCopyBoxes + (kHasRotaryBox ? 1 : 0);
+  static constexpr int kRotaryCopy = kValueBoxes / kCopyBoxes;
 };
 
 // One launch. Strides are elements. Pointers are device memory.
 struct DenseDecodeParams {
-  // The cache as [page][kv_head][box][token of the page][64 columns]: tiles of 64 tokens, the left
-  // half of the values (4 boxes) and the right half with the rotary box (4 or 5).
-  CUtensorMap kv_left_map, kv_right_map;
+  // The cache as [page][kv_head][box][token of the page][64 columns]: 64 tokens of kCopyBoxes
+  // boxes, and of the rotary box.
+  CUtensorMap kv_map, kv_rotary_map;
   // Q as [sequence][box][token][head][64 columns]: a tile's 64 rows, 4 boxes or 1. Only if
   // q_by_tma.
   CUtensorMap q_half_map, q_rotary_map;

@@ -49,6 +49,32 @@ __device__ __forceinline__ void transpose_quad(uint32_t (&v)[4], int lane) {
   }
 }
 
+// Where a row's output half begins, and whether the row exists.
+struct OutputRow {
+  uint16_t* out;
+  bool valid;
+};
+
+__device__ __forceinline__ OutputRow output_row(const DenseDecodeParams& params,
+                                                const BlockWork& work, int32_t sequence, int row,
+                                                Side side) {
+  const int32_t packed = work.row_tile * kTileRows + row;
+  const int32_t token = packed / params.group;
+  const int32_t head = work.kv_head * params.group + packed - token * params.group;
+  return {static_cast<uint16_t*>(params.out) + sequence * params.out_stride_batch +
+              token * params.out_stride_token + head * params.out_stride_head +
+              static_cast<int>(side) * kHalfColumns,
+          packed < params.rows};
+}
+
+// A row of the thread, r = 0 or 1, times `factor`: columns 8n + 2q and the next as one word.
+template <typename Element>
+__device__ __forceinline__ uint32_t output_word(const ConsumerState& state, int r, int n,
+                                                float factor) {
+  const int i = 4 * n + 2 * r;
+  return ptx::pack<Element>(state.o[i] * factor, state.o[i + 1] * factor);
+}
+
 // out = O / sum for the rows of the thread, one half of the columns.
 template <typename Config>
 __device__ __forceinline__ void write_out(const DenseDecodeParams& params, const BlockWork& work,
@@ -61,31 +87,27 @@ __device__ __forceinline__ void write_out(const DenseDecodeParams& params, const
   for (int r = 0; r < 2; ++r) {
     const float sum = r == 0 ? totals.sum0 : totals.sum1;
     const float inverse = sum == 0.0F ? 0.0F : 1.0F / sum;
-    const int32_t row = work.row_tile * kTileRows + thread.row() + 8 * r;
-    const int32_t token = row / params.group;
-    const int32_t head = work.kv_head * params.group + row - token * params.group;
-    uint16_t* out = static_cast<uint16_t*>(params.out) + sequence * params.out_stride_batch +
-                    token * params.out_stride_token + head * params.out_stride_head +
-                    static_cast<int>(side) * kHalfColumns;
-    const bool valid = row < params.rows;
+    const OutputRow to = output_row(params, work, sequence, thread.row() + 8 * r, side);
+    if (params.out_aligned) {
 #pragma unroll
-    for (int block = 0; block < 8; ++block) {  // 32 columns: four groups of eight
-      uint32_t v[4];
-#pragma unroll
-      for (int n = 0; n < 4; ++n) {
-        const int i = 16 * block + 4 * n + 2 * r;
-        v[n] = ptx::pack<Element>(state.o[i] * inverse, state.o[i + 1] * inverse);
-      }
-      transpose_quad(v, thread.lane);
-      uint16_t* to = out + block * 32 + quad_lane * 8;
-      if (valid && params.out_aligned) {
-        *reinterpret_cast<uint4*>(to) = make_uint4(v[0], v[1], v[2], v[3]);
-      } else if (valid) {
+      for (int block = 0; block < 8; ++block) {  // 32 columns: four groups of eight
+        uint32_t v[4];
 #pragma unroll
         for (int i = 0; i < 4; ++i) {
-          to[2 * i] = static_cast<uint16_t>(v[i]);
-          to[2 * i + 1] = static_cast<uint16_t>(v[i] >> 16);
+          v[i] = output_word<Element>(state, r, 4 * block + i, inverse);
         }
+        transpose_quad(v, thread.lane);
+        if (to.valid) {
+          *reinterpret_cast<uint4*>(to.out + block * 32 + quad_lane * 8) =
+              make_uint4(v[0], v[1], v[2], v[3]);
+        }
+      }
+    } else if (to.valid) {
+#pragma unroll
+      for (int n = 0; n < 32; ++n) {
+        const uint32_t v = output_word<Element>(state, r, n, inverse);
+        to.out[8 * n + 2 * quad_lane] = static_cast<uint16_t>(v);
+        to.out[8 * n + 2 * quad_lane + 1] = static_cast<uint16_t>(v >> 16);
       }
     }
   }

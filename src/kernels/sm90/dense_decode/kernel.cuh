@@ -16,16 +16,16 @@ __global__ void __launch_bounds__(kThreads, 1)
   const int lane = static_cast<int>(threadIdx.x) % 32;
 
   const int warpgroup = warp / 4;
-  const bool kv_loader = warp == 2 * 4;
-  if (kv_loader && lane == 0) {
+  const bool first_loader = warp == 2 * 4;
+  if (first_loader && lane == 0) {
     init_barriers(shared, params.q_by_tma);
-    ptx::prefetch_tensor_map(&params.kv_left_map);
-    ptx::prefetch_tensor_map(&params.kv_right_map);
+    ptx::prefetch_tensor_map(&params.kv_map);
+    ptx::prefetch_tensor_map(&params.kv_rotary_map);
   }
   ptx::wait_for_previous_grid();
   const BlockWork work = block_work(params);
-  // The KV loader starts at once; everybody else needs to know that the barriers are there.
-  if (kv_loader) {
+  // The first KV loader starts at once; everybody else needs to know that the barriers are there.
+  if (first_loader) {
     __syncwarp();
     ptx::barrier_arrive(kBarriersReady, kThreads);
   } else {
@@ -36,11 +36,11 @@ __global__ void __launch_bounds__(kThreads, 1)
   const ConsumerThread thread{warp % 4, lane};
   if (warpgroup == 2) {
     ptx::lower_registers<kProducerRegisters>();
-    if (kv_loader) {
-      if (lane == 0) KvLoader<Config>{params, shared, work.kv_head}.run(work);
+    if (warp % 4 < 2) {
+      if (lane == 0) KvLoader<Config>{params, shared, work, warp % 4}.run();
     } else if (!params.q_by_tma) {
       QueryRowLoader<Config>{params, shared, storage, work}.run();
-    } else if (warp == 2 * 4 + 1 && lane == 0) {
+    } else if (warp % 4 == 2 && lane == 0) {
       QueryBoxLoader<Config>{params, shared, storage, work}.run();
     }
   } else if (warpgroup == 0) {

@@ -67,7 +67,7 @@ Status encode(const BoxMap& wanted, CUtensorMap* map) {
                                        : CU_TENSOR_MAP_DATA_TYPE_FLOAT16;
   const CUresult result = driver->tensor_map_encode_tiled(
       map, type, 5, wanted.data, wanted.shape, stride_bytes, wanted.box, element_stride,
-      CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
+      CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_128B,
       CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
   if (result != CUDA_SUCCESS) {
     return device_error(std::string(kWhere) + ": cuTensorMapEncodeTiled returned " +
@@ -96,10 +96,10 @@ Status encode_kv(const DenseDecodeProblem& problem, const TensorView& kv,
                 extent(kv.shape[0])},
       .stride = {kv.stride[1], kBoxColumns, stride_or(problem.h_kv, kv.stride[2], problem.d_qk),
                  stride_or(kv.shape[0], kv.stride[0], problem.d_qk)},
-      .box = {kBoxColumns, kTileTokens, kHalfBoxes, 1, 1}};
-  SEESAW_RETURN_IF_ERROR(encode(map, &params->kv_left_map));
-  map.box[2] = static_cast<cuuint32_t>(boxes) - kHalfBoxes;
-  return encode(map, &params->kv_right_map);
+      .box = {kBoxColumns, kTileTokens, kCopyBoxes, 1, 1}};
+  SEESAW_RETURN_IF_ERROR(encode(map, &params->kv_map));
+  map.box[2] = 1;
+  return encode(map, &params->kv_rotary_map);
 }
 
 // Whether a tile's 64 packed rows are a box of heads and tokens, where TMA can fetch them.
@@ -209,6 +209,10 @@ Support supports_dense_decode_shape(const DenseDecodeProblem& problem) {
     return Support::no("s_q * h_q = " + text(problem.s_q * problem.h_q) +
                        ", needs less than 2^31 query rows");
   }
+  constexpr int64_t kMaxGridY = 65535;  // CUDA programming guide: the grid's second dimension
+  if (problem.h_kv > kMaxGridY) {
+    return Support::no("h_kv = " + text(problem.h_kv) + ", needs at most 65535");
+  }
   return Support::yes();
 }
 
@@ -229,17 +233,12 @@ Status launch_dense_decode(const DenseDecodePlan& plan, const DenseDecodeArgumen
   set_tensors(arguments, &params);
   set_problem(problem, arguments.scale, &params);
   set_schedule(plan, arguments, &params);
-  const int64_t blocks =
-      int64_t{plan.split.num_workers} * params.h_kv * params.row_tiles;  // one stream adjacent
-  if (blocks > std::numeric_limits<int32_t>::max()) {
-    return not_supported(std::string(kWhere) + ": " + text(blocks) +
-                         " thread blocks, supported: below 2^31. Use fewer workers.");
-  }
+  const dim3 grid(static_cast<unsigned>(params.row_tiles), static_cast<unsigned>(params.h_kv),
+                  static_cast<unsigned>(plan.split.num_workers));
   const auto launch = problem.q_dtype == DType::kBFloat16 ? launch_bf16 : launch_fp16;
-  return cuda::status_of(
-      launch(params, static_cast<int>(problem.d_qk), static_cast<uint32_t>(blocks),
-             static_cast<cudaStream_t>(arguments.stream)),
-      kWhere, "launching the attention kernel");
+  return cuda::status_of(launch(params, static_cast<int>(problem.d_qk), grid,
+                                static_cast<cudaStream_t>(arguments.stream)),
+                         kWhere, "launching the attention kernel");
 }
 
 }  // namespace seesaw::sm90

@@ -3,9 +3,8 @@
 
 namespace seesaw::sm90 {
 
-cudaError_t launch_fp16(const DenseDecodeParams& params, int d_qk, uint32_t blocks,
-                        cudaStream_t stream) {
-  return launch_element<__half>(params, d_qk, blocks, stream);
+cudaError_t launch_fp16(const DenseDecodeParams& params, int d_qk, dim3 grid, cudaStream_t stream) {
+  return launch_element<__half>(params, d_qk, grid, stream);
 }
 
 }  // namespace seesaw::sm90

@@ -16,16 +16,15 @@ struct BlockWork {
   int32_t piece_end;
 };
 
-// Blocks of one worker and KV head walk the same KV tiles; they are neighbours in the grid, so that
-// their loads of a tile meet in the L2 cache.
+// The grid is (row tile, KV head, worker), row tiles fastest: blocks of one worker and KV head walk
+// the same KV tiles, and neighbours in the grid run on neighbouring SMs, whose loads of a tile meet
+// (measured: 54 bytes a cycle and SM instead of 31).
 __device__ __forceinline__ BlockWork block_work(const DenseDecodeParams& params) {
-  const uint32_t stream = blockIdx.x / static_cast<uint32_t>(params.row_tiles);
-  const uint32_t worker = stream / static_cast<uint32_t>(params.h_kv);
   BlockWork work;
-  work.row_tile = static_cast<int32_t>(blockIdx.x - stream * params.row_tiles);
-  work.kv_head = static_cast<int32_t>(stream - worker * params.h_kv);
-  work.piece_begin = __ldg(params.worker_piece_begin + worker);
-  work.piece_end = __ldg(params.worker_piece_begin + worker + 1);
+  work.row_tile = static_cast<int32_t>(blockIdx.x);
+  work.kv_head = static_cast<int32_t>(blockIdx.y);
+  work.piece_begin = __ldg(params.worker_piece_begin + blockIdx.z);
+  work.piece_end = __ldg(params.worker_piece_begin + blockIdx.z + 1);
   return work;
 }
 
@@ -37,15 +36,23 @@ __device__ __forceinline__ int32_t visible_tokens(const DenseDecodeParams& param
   return max(seq_len - (params.s_q - 1) + token, 0);
 }
 
-// A piece, bounded by the sequence's actual length: the schedule may come from longer lengths.
+__device__ __forceinline__ int32_t read_seq_len(const DenseDecodeParams& params, int32_t sequence) {
+  return max(__ldg(params.seq_lens + sequence * params.seq_len_stride), 0);
+}
+
+// End of a piece's tiles, bounded by the sequence's actual length: the schedule may come from
+// longer lengths.
+__device__ __forceinline__ int32_t bounded_tile_end(int32_t tile_end, int32_t seq_len) {
+  return min(tile_end, static_cast<int32_t>((static_cast<uint32_t>(seq_len) + 63u) / 64u));
+}
+
 __device__ __forceinline__ PieceInfo read_piece(const DenseDecodeParams& params, int32_t row_tile,
                                                 int32_t index) {
   const int4 piece = __ldg(reinterpret_cast<const int4*>(params.pieces + index));
-  const int32_t seq_len = max(__ldg(params.seq_lens + piece.x * params.seq_len_stride), 0);
-  const int32_t tiles = static_cast<int32_t>((static_cast<uint32_t>(seq_len) + 63u) / 64u);
+  const int32_t seq_len = read_seq_len(params, piece.x);
   PieceInfo info;
   info.sequence = piece.x;
-  info.num_tiles = max(min(piece.z, tiles) - piece.y, 0);
+  info.num_tiles = max(bounded_tile_end(piece.z, seq_len) - piece.y, 0);
   info.token_begin = piece.y * kTileTokens;
   info.seq_len = seq_len;
   // The tile's first row sees least.
@@ -54,13 +61,14 @@ __device__ __forceinline__ PieceInfo read_piece(const DenseDecodeParams& params,
   return info;
 }
 
-// Streams the KV tiles of every piece, in order, into the two buffers: even tiles of a piece into
-// buffer 0, odd ones into buffer 1. One thread runs this.
+// Streams the KV tiles of every piece, in order, through one buffer: even tiles of a piece go to
+// buffer 0, odd ones to buffer 1. One thread a buffer runs this.
 template <typename Config>
 struct KvLoader {
   const DenseDecodeParams& params;
   const SharedAddresses<Config>& shared;
-  int32_t kv_head;
+  BlockWork work;
+  int32_t buffer;
 
   // Where a tile is: a page, and the first token in it.
   struct Place {
@@ -68,56 +76,71 @@ struct KvLoader {
     int32_t token;
   };
 
-  __device__ __forceinline__ Place find(const int32_t* table, int32_t tile) const {
-    const uint32_t entry =
-        static_cast<uint32_t>(tile) / static_cast<uint32_t>(params.tiles_per_page);
-    return {__ldg(table + entry),
-            static_cast<int32_t>(tile - entry * params.tiles_per_page) * kTileTokens};
+  // The tiles of this buffer over all pieces. advance() finds the next one's page well before there
+  // is room for it, so that the chain of loads (piece, length, block table) is hidden.
+  struct Cursor {
+    int32_t index;  // of the piece
+    int32_t sequence;
+    int32_t tile;  // of the sequence
+    int32_t tile_end;
+    Place place;
+  };
+
+  __device__ __forceinline__ Place find(int32_t sequence, int32_t tile) const {
+    const int32_t* table = params.block_table + sequence * params.block_table_stride;
+    const int32_t per_page = params.tiles_per_page;
+    const int32_t entry = per_page == 1 ? tile : tile / per_page;
+    return {__ldg(table + entry), (tile - entry * per_page) * kTileTokens};
+  }
+
+  // Steps to the next tile that exists; false if there is none.
+  __device__ __forceinline__ bool advance(Cursor& cursor) const {
+    cursor.tile += 2;
+    if (cursor.tile < cursor.tile_end) {
+      cursor.place = find(cursor.sequence, cursor.tile);
+      return true;
+    }
+    while (++cursor.index < work.piece_end) {
+      const int4 piece = __ldg(reinterpret_cast<const int4*>(params.pieces + cursor.index));
+      cursor.sequence = piece.x;
+      cursor.tile = piece.y + buffer;
+      // The page is looked up beside the length, not after it: the schedule vouches for the entry.
+      if (cursor.tile < piece.z) cursor.place = find(piece.x, cursor.tile);
+      cursor.tile_end = bounded_tile_end(piece.z, read_seq_len(params, piece.x));
+      if (cursor.tile < cursor.tile_end) return true;
+    }
+    return false;
+  }
+
+  __device__ __forceinline__ void copy(const Place& place, int index, int box, int boxes,
+                                       const CUtensorMap* map) const {
+    const uint32_t full = shared.kv_full(buffer, index);
+    ptx::mbarrier_arrive_expect(full, boxes * static_cast<int>(sizeof(Box)));
+    ptx::copy_box<ptx::kEvictFirst>(shared.kv(buffer) + box * sizeof(Box), map, full,
+                                    {0, place.token, box, work.kv_head, place.page});
   }
 
   // One half of a tile, once the previous tile's has been released. `use`: how often the buffer has
-  // been filled before.
-  __device__ __forceinline__ void load_half(const Place& place, int buffer, int half,
-                                            uint32_t use) const {
+  // been filled before. The rotary box belongs to the right half.
+  __device__ __forceinline__ void load_half(const Place& place, int half, uint32_t use) const {
     ptx::mbarrier_wait(shared.kv_empty(buffer, half), (use & 1) ^ 1);
-    const int first = half * kHalfBoxes;
-    const int boxes = half == 0 ? kHalfBoxes : Config::kQkBoxes - kHalfBoxes;
-    const uint32_t full = shared.kv_full(buffer, half);
-    ptx::mbarrier_arrive_expect(full, boxes * static_cast<int>(sizeof(Box)));
-    ptx::copy_box<ptx::kEvictFirst>(shared.kv(buffer) + first * sizeof(Box),
-                                    half == 0 ? &params.kv_left_map : &params.kv_right_map, full,
-                                    {0, place.token, first, kv_head, place.page});
+#pragma unroll
+    for (int i = 0; i < kHalfCopies; ++i) {
+      const int index = half * kHalfCopies + i;
+      copy(place, index, index * kCopyBoxes, kCopyBoxes, &params.kv_map);
+    }
+    if (Config::kHasRotaryBox && half == 1) {
+      copy(place, Config::kRotaryCopy, kValueBoxes, 1, &params.kv_rotary_map);
+    }
   }
 
-  __device__ __forceinline__ void run(const BlockWork& work) const {
-    uint32_t use0 = 0, use1 = 0;
+  __device__ __forceinline__ void run() const {
+    Cursor cursor{work.piece_begin - 1, 0, 0, 0, {}};
+    for (uint32_t use = 0; advance(cursor); ++use) {
+      // The half that is released first comes first: the one that the tile's own warpgroup
+      // multiplies.
 #pragma unroll 1
-    for (int32_t index = work.piece_begin; index < work.piece_end; ++index) {
-      const PieceInfo piece = read_piece(params, work.row_tile, index);
-      const int32_t* table = params.block_table + piece.sequence * params.block_table_stride;
-      const int32_t first = piece.token_begin / kTileTokens;
-      Place place0{}, place1{};
-      if (piece.num_tiles > 0) place0 = find(table, first);
-      if (piece.num_tiles > 1) place1 = find(table, first + 1);
-#pragma unroll 1
-      for (int32_t tile = 0; tile < piece.num_tiles; tile += 2) {
-        // The next pair's pages are looked up before waiting for room: their latency is hidden.
-        Place next0{}, next1{};
-        if (tile + 2 < piece.num_tiles) next0 = find(table, first + tile + 2);
-        if (tile + 3 < piece.num_tiles) next1 = find(table, first + tile + 3);
-        const bool second = tile + 1 < piece.num_tiles;
-        // In the order in which the consumers release the boxes of the pair before; the very first
-        // tile is wanted whole at once.
-        load_half(place0, 0, 0, use0);
-        if (use0 == 0) load_half(place0, 0, 1, use0);
-        if (second) load_half(place1, 1, 1, use1);
-        if (use0 != 0) load_half(place0, 0, 1, use0);
-        if (second) load_half(place1, 1, 0, use1);
-        ++use0;
-        use1 += second;
-        place0 = next0;
-        place1 = next1;
-      }
+      for (int i = 0; i < 2; ++i) load_half(cursor.place, i ^ buffer, use);
     }
   }
 };
@@ -173,7 +196,7 @@ struct QueryRowLoader {
   // Read anew where they are used: this role has few registers.
   static __device__ __forceinline__ int32_t lane() { return ptx::opaque(threadIdx.x) % 32; }
   static __device__ __forceinline__ int32_t loader() {  // warp, 0 .. kQueryLoaderWarps - 1
-    return ptx::opaque(threadIdx.x) % kWarpgroupThreads / 32 - 1;
+    return ptx::opaque(threadIdx.x) % kWarpgroupThreads / 32 - (4 - kQueryLoaderWarps);
   }
   // The rows that this thread copies: first_row(), and every kRowStep further.
   static __device__ __forceinline__ int32_t first_row() {

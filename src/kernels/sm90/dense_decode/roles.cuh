@@ -110,14 +110,27 @@ struct Consumer {
 
   // ---- warpgroup left: scores even tiles, owns columns 0-255 of the output
 
-  // S = Q K0^T in two halves, each as soon as its boxes have landed. One commit group each.
+  // Issues S (+)= Q K^T over the boxes of copies [kBegin, kEnd) of the tile in `buffer`, each as
+  // soon as it has landed. One commit group a copy.
+  template <int kBegin, int kEnd>
+  __device__ __forceinline__ void score_copies(ConsumerState& state, const Loop& loop, int buffer,
+                                               bool first, bool landed) const {
+    const Descriptors at = descriptors(buffer);
+    static_for<kBegin, kEnd>([&](auto copy) {
+      constexpr int kCopy = decltype(copy)::value;
+      constexpr int kBoxBegin = kCopy * kCopyBoxes;
+      constexpr int kBoxEnd = kCopy == Config::kRotaryCopy ? kBoxBegin + 1 : kBoxBegin + kCopyBoxes;
+      if (landed) ptx::mbarrier_wait(shared.kv_full(buffer, kCopy), loop.use & 1);
+      issue_scores<Config, kBoxBegin, kBoxEnd>(state, at, first && kCopy == kBegin);
+    });
+  }
+
+  // S = Q K0^T in two halves, in the order in which the boxes are released and come.
   __device__ __forceinline__ void score_left_first(ConsumerState& state, const Loop& loop) const {
-    if (loop.num_tiles > 0) ptx::mbarrier_wait(shared.kv_full(0, 0), loop.use & 1);
-    issue_scores<Config, 0, kHalfBoxes>(state, descriptors(0), true);
+    score_copies<0, kHalfCopies>(state, loop, 0, true, loop.num_tiles > 0);
   }
   __device__ __forceinline__ void score_left_rest(ConsumerState& state, Loop& loop) const {
-    ptx::mbarrier_wait(shared.kv_full(0, 1), loop.use & 1);
-    issue_scores<Config, kHalfBoxes, Config::kQkBoxes>(state, descriptors(0), false);
+    score_copies<kHalfCopies, Config::kKvCopies>(state, loop, 0, false, true);
     ptx::wgmma_wait<0>();
     ptx::pin(state.s);
     ++loop.use;
@@ -203,7 +216,7 @@ struct Consumer {
     }
     if (tile + 2 < loop.num_tiles) {
       score_left_first(state, loop);
-      ptx::wgmma_wait<1>();  // the products with tile 1 are done
+      ptx::wgmma_wait<kHalfCopies>();  // the products with tile 1 are done
       release(shared.kv_empty(1, 0), thread);
       score_left_rest(state, loop);
       ptx::pin(state.o);
@@ -217,17 +230,13 @@ struct Consumer {
 
   // ---- warpgroup right: scores odd tiles, owns columns 256-511 of the output
 
-  // S = Q K1^T in two halves, first the one that is released first.
+  // S = Q K1^T, the right half first; the rotary box last, as its queries come last.
   __device__ __forceinline__ void score_right_first(ConsumerState& state, const Loop& loop) const {
-    if (loop.num_tiles > 1) ptx::mbarrier_wait(shared.kv_full(1, 1), loop.use & 1);
-    issue_scores<Config, kHalfBoxes, kValueBoxes>(state, descriptors(1), true);
+    score_copies<kHalfCopies, 2 * kHalfCopies>(state, loop, 1, true, loop.num_tiles > 1);
   }
   __device__ __forceinline__ void score_right_rest(ConsumerState& state, Loop& loop) const {
-    ptx::mbarrier_wait(shared.kv_full(1, 0), loop.use & 1);
-    issue_scores<Config, 0, kHalfBoxes>(state, descriptors(1), false);
-    if constexpr (Config::kHasRotaryBox) {
-      issue_scores<Config, kValueBoxes, Config::kQkBoxes>(state, descriptors(1), false);
-    }
+    score_copies<0, kHalfCopies>(state, loop, 1, false, true);
+    score_copies<Config::kRotaryCopy, Config::kKvCopies>(state, loop, 1, false, true);
     ptx::wgmma_wait<0>();
     ptx::pin(state.s);
     ++loop.use;

@@ -57,9 +57,9 @@ struct SharedStorage {
   // Q is loaded and released in two parts: boxes 0-7, and the rotary box.
   uint64_t q_full[2];   // arrivals: TMA's announcing thread, or query loader warps
   uint64_t q_empty[2];  // arrivals: 0: consumer warps, 1: warps of warpgroup left
-  // A KV tile in two halves: boxes 0-3, and the rest. [buffer][half]
-  uint64_t kv_full[2][2];   // arrivals: TMA's announcing thread
-  uint64_t kv_empty[2][2];  // arrivals: warps of the one consumer that multiplies the half last
+  uint64_t kv_full[2][Config::kKvCopies];  // [buffer][copy]; arrivals: TMA's announcing thread
+  // [buffer][half: 0: boxes 0-3, 1: the rest]; arrivals: warps of the consumer that reads it last
+  uint64_t kv_empty[2][2];
 };
 // CUDA programming guide, compute capability 9.0: 227 KB of dynamic shared memory a thread block.
 template <typename Config>
@@ -89,8 +89,8 @@ struct SharedAddresses {
   __device__ uint32_t q_empty(int part) const {
     return base + offsetof(Storage, q_empty) + part * 8;
   }
-  __device__ uint32_t kv_full(int buffer, int half) const {
-    return base + offsetof(Storage, kv_full) + (buffer * 2 + half) * 8;
+  __device__ uint32_t kv_full(int buffer, int copy) const {
+    return base + offsetof(Storage, kv_full) + (buffer * Config::kKvCopies + copy) * 8;
   }
   __device__ uint32_t kv_empty(int buffer, int half) const {
     return base + offsetof(Storage, kv_empty) + (buffer * 2 + half) * 8;
@@ -108,8 +108,10 @@ __device__ __forceinline__ void init_barriers(const SharedAddresses<Config>& sha
   ptx::mbarrier_init(shared.q_empty(0), 2 * kWarpsPerWarpgroup);
   ptx::mbarrier_init(shared.q_empty(1), kWarpsPerWarpgroup);
   for (int buffer = 0; buffer < 2; ++buffer) {
+    for (int copy = 0; copy < Config::kKvCopies; ++copy) {
+      ptx::mbarrier_init(shared.kv_full(buffer, copy), 1);
+    }
     for (int half = 0; half < 2; ++half) {
-      ptx::mbarrier_init(shared.kv_full(buffer, half), 1);
       ptx::mbarrier_init(shared.kv_empty(buffer, half), kWarpsPerWarpgroup);
     }
   }

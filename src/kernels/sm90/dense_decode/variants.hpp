@@ -7,10 +7,8 @@
 
 namespace seesaw::sm90 {
 
-// Launches the variant for d_qk on the current device; `blocks` thread blocks.
-cudaError_t launch_bf16(const DenseDecodeParams& params, int d_qk, uint32_t blocks,
-                        cudaStream_t stream);
-cudaError_t launch_fp16(const DenseDecodeParams& params, int d_qk, uint32_t blocks,
-                        cudaStream_t stream);
+// Launches the variant for d_qk on the current device; `grid` as block_work() reads it.
+cudaError_t launch_bf16(const DenseDecodeParams& params, int d_qk, dim3 grid, cudaStream_t stream);
+cudaError_t launch_fp16(const DenseDecodeParams& params, int d_qk, dim3 grid, cudaStream_t stream);
 
 }  // namespace seesaw::sm90
