@@ -48,7 +48,7 @@ echo "test_python: $(basename "$wheel"), $bytes bytes"
 
 environment oldest numpy pytest "apache-tvm-ffi==$oldest"
 "$build/oldest/bin/python" -m pytest -q tests/python
-environment newest numpy pytest ml_dtypes "apache-tvm-ffi>=$oldest,<0.2"
+environment newest numpy pytest ml_dtypes matplotlib "apache-tvm-ffi>=$oldest,<0.2"
 "$build/newest/bin/python" -m pytest -q tests/python
 if [[ ${SEESAW_TEST_TORCH:-} == 1 ]]; then
   environment torch numpy pytest ml_dtypes "apache-tvm-ffi>=$oldest,<0.2" torch

@@ -1,0 +1,78 @@
+"""Interleaved timing of several calls: one of each in turn, round after round, so that clocks,
+caches and other processes treat all alike."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Callable, Dict, List
+
+import torch
+
+FLUSH_BYTES = 256 << 20
+"""Written between calls to leave nothing of the case in a cache: five times a Hopper's L2."""
+
+
+class CpuTimer:
+    """Lets the worker threads of the call before fall asleep first: libraries with a thread pool
+    each would otherwise spin on each other's cores."""
+
+    _REST_SECONDS = 0.005
+
+    def __init__(self, flush: bool) -> None:
+        self._flush = torch.zeros(FLUSH_BYTES, dtype=torch.uint8) if flush else None
+
+    def time(self, call: Callable[[], Any]) -> float:
+        """Seconds of one call."""
+        if self._flush is not None:
+            self._flush.add_(1)
+        time.sleep(self._REST_SECONDS)
+        begin = time.perf_counter()
+        call()
+        return time.perf_counter() - begin
+
+
+class CudaTimer:
+    """By events on the current stream, around a replay of the call as a CUDA graph where it can be
+    captured: launches then cost what they cost in an engine."""
+
+    def __init__(self, flush: bool, device: torch.device) -> None:
+        self._flush = torch.zeros(FLUSH_BYTES, dtype=torch.uint8, device=device) if flush else None
+        self._begin = torch.cuda.Event(enable_timing=True)
+        self._end = torch.cuda.Event(enable_timing=True)
+
+    def time(self, call: Callable[[], Any]) -> float:
+        if self._flush is not None:
+            self._flush.add_(1)
+        self._begin.record()
+        call()
+        self._end.record()
+        self._end.synchronize()
+        return self._begin.elapsed_time(self._end) * 1e-3
+
+
+def capture(call: Callable[[], Any]) -> Callable[[], Any]:
+    """The call as a graph's replay. Raises what the call does if it cannot be captured."""
+    call()
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        call()
+    return graph.replay
+
+
+def interleave(
+    calls: Dict[str, Callable[[], Any]], timer: Any, seconds: float, min_rounds: int = 10
+) -> Dict[str, List[float]]:
+    """Seconds of each call, over at least `min_rounds` rounds and about `seconds` in all."""
+    samples: Dict[str, List[float]] = {name: [] for name in calls}
+    names = list(calls)
+    for name in names:  # warm up
+        timer.time(calls[name])
+    begin = time.perf_counter()
+    rounds = 0
+    while rounds < min_rounds or time.perf_counter() - begin < seconds:
+        for i in range(len(names)):
+            name = names[(i + rounds) % len(names)]
+            samples[name].append(timer.time(calls[name]))
+        rounds += 1
+    return samples
