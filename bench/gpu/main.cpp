@@ -15,7 +15,7 @@ namespace {
 using gpu_test::must;
 
 struct Options {
-  std::string filter;  // part of a case's name; empty: all of the table
+  std::vector<std::string> filters;  // parts of cases' names; none: all of the table
   std::string json;
   std::string commit = "unknown";
   bool cold = true;
@@ -120,7 +120,10 @@ std::vector<DecodeCase> chosen_cases(const Options& options) {
   }
   std::vector<DecodeCase> cases = table_cases();
   std::erase_if(cases, [&](const DecodeCase& c) {
-    return c.name().find(options.filter) == std::string::npos;
+    return !options.filters.empty() &&
+           std::none_of(options.filters.begin(), options.filters.end(), [&](const std::string& f) {
+             return c.name().find(f) != std::string::npos;
+           });
   });
   return cases;
 }
@@ -166,7 +169,8 @@ int run_bench(const Options& options) {
 }
 
 void add_options(CLI::App& app, Options& options) {
-  app.add_option("--filter", options.filter, "only cases whose name contains this");
+  app.add_option("--filter", options.filters, "only cases whose name contains one of these")
+      ->delimiter(',');
   app.add_option("--json", options.json, "file to write the results to");
   app.add_option("--commit", options.commit, "what to record as the commit");
   app.add_option("--pool-mib", options.pool_mib, "size of the cache, MiB");

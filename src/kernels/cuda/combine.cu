@@ -3,12 +3,13 @@
 //
 //   [1] list the split sequences, a candidate a thread: in balanced mode only a worker's last piece
 //       can begin one, so there are as many candidates as workers; batch-invariant, every sequence
-//   [2] cut each into jobs. A thread has up to 9 loads of 16 bytes in flight: of two pieces four
+//   [2] cut each into jobs. A thread has 8 or 9 loads of 16 bytes in flight: of two pieces four
 //       units, of four pieces two, of up to nine one; of more, several threads share a unit
 //   [3] find the block's first job, then wait for the attention kernel: everything before this
 //       overlaps its tail
-//   [4] a thread merges a run of the pieces of a unit
-//   [5] the threads of a unit, lanes of one warp, merge by shuffles; store
+//   [4] weigh the pieces: 2^(frame - largest frame). The statistics are the same for the lanes of a
+//       warp, as its units are of one row, so a lane loads and weighs one piece for all
+//   [5] the threads of a unit add up through shared memory, in the order of the pieces; store
 //
 // The job's shape is a function of the number of pieces alone, so that a sequence's bits depend
 // neither on the rest of the batch nor on the device. docs/notebook/0010 has the times.
@@ -27,11 +28,14 @@ namespace seesaw::cuda {
 namespace {
 
 constexpr int kThreads = 256;
-constexpr int kBlocksPerSm = 3;  // of 64 to 85 registers a thread
-// Loads in flight a thread, 16 bytes and their statistics each. 132 SMs, in the powers of two that
-// a unit's threads come in, give 132 / 16 = 8.25 pieces a thread: 9 do them in one go.
+constexpr int kBlocksPerSm = 3;  // of at most 85 registers a thread: with four, 7 are spilled
+// Pieces of a unit that a thread of a long job loads at once. 132 SMs, in the powers of two that a
+// unit's threads come in, give 132 / 16 = 8.25 pieces a thread: 9 do them in one go.
 constexpr int kPiecesAtOnce = 9;
-constexpr int kMaxLog2Groups = 4;  // at most 16 threads a unit, so that a warp reads whole sectors
+constexpr int kMaxLog2Groups = 4;  // at most 16 threads a unit: 16 units, 256 bytes in a row
+constexpr int kPiecesOfRound = kPiecesAtOnce << kMaxLog2Groups;
+constexpr int kSharingLanes = 16;  // lanes that certainly have the same row and run of pieces
+static_assert(kPiecesAtOnce <= kSharingLanes && kThreads >> kMaxLog2Groups >= kSharingLanes);
 constexpr unsigned kAllLanes = 0xFFFFFFFFu;
 using Scan = BlockScan<kThreads>;
 
@@ -54,8 +58,9 @@ struct CombineParams {
 
 // A split sequence and its jobs.
 struct SplitSequence {
-  int64_t jobs_before;  // of the chunk of candidates
-  int64_t first_slot;   // of its partials: see slot_of()
+  int64_t jobs_before;
+  int64_t jobs;
+  int64_t first_slot;  // of its partials: see slot_of()
   int32_t sequence;
   int32_t num_pieces;  // 0: not a split sequence
 };
@@ -76,10 +81,7 @@ struct Merged {
     out.w *= factor;
   }
 
-  // Adds what is in the frame `other_frame`, which must not exceed this frame.
-  __device__ void add(float other_frame, float other_sum, const float4& other) {
-    const float weight = exp2f(other_frame - frame);
-    sum += weight * other_sum;
+  __device__ void add_weighted(float weight, const float4& other) {
     out.x += weight * other.x;
     out.y += weight * other.y;
     out.z += weight * other.z;
@@ -110,7 +112,7 @@ __device__ int64_t units_of(const CombineParams& p) {
 // [1] What candidate `index` stands for.
 __device__ SplitSequence candidate(const CombineParams& p, const plan::ScheduleView& view,
                                    int64_t index) {
-  SplitSequence found = {0, 0, 0, 0};
+  SplitSequence found = {};
   if (p.config.fixed_split_tiles > 0) {
     if (index >= p.batch) {
       return found;
@@ -161,49 +163,57 @@ __device__ int64_t jobs_of(const CombineParams& p, const SplitSequence& split) {
                                : ceil_div<int64_t>(units_of(p), shape_of(split.num_pieces).units);
 }
 
-// Up to kPieces pieces of one unit on their way from memory.
+// Loads one unit of pieces [begin, end), at most kPieces; zeros for the rest.
 template <int kPieces>
-struct Arriving {
-  PartialStat stat[kPieces];
-  float4 out[kPieces];
-
-  // Pieces [begin, end), at most kPieces; the rest weighs nothing.
-  __device__ void load(const CombineParams& p, const SplitSequence& split, int32_t begin,
-                       int32_t end, int64_t unit) {
-    const int64_t units = units_of(p);
-    const int64_t rows = units / kPartialUnitsPerRow;
-    const Slots slots = slots_from(p, split, begin);
-    const float4* from = p.partial_out + slots.first * units + unit;
-    const PartialStat* stat_from = p.partial_stat + slots.first * rows + unit / kPartialUnitsPerRow;
+__device__ void load_units(const CombineParams& p, const SplitSequence& split, int32_t begin,
+                           int32_t end, int64_t unit, float4 (&out)[kPieces]) {
+  const int64_t units = units_of(p);
+  const Slots slots = slots_from(p, split, begin);
+  const float4* from = p.partial_out + slots.first * units + unit;
 #pragma unroll
-    for (int k = 0; k < kPieces; ++k) {
-      stat[k] = {kEmptyFrame, 0.0F};
-      out[k] = {0.0F, 0.0F, 0.0F, 0.0F};
-      if (begin + k < end) {
-        const float2 pair = __ldcg(reinterpret_cast<const float2*>(stat_from));
-        stat[k] = {pair.x, pair.y};
-        out[k] = __ldcg(from);
-      }
-      const int64_t step = k == 0 ? slots.second - slots.first : slots.step;
-      from += step * units;
-      stat_from += step * rows;
-    }
+  for (int k = 0; k < kPieces; ++k) {
+    out[k] = begin + k < end ? __ldcg(from) : float4{0.0F, 0.0F, 0.0F, 0.0F};
+    from += (k == 0 ? slots.second - slots.first : slots.step) * units;
   }
+}
 
-  // A NaN frame is dropped by the maximum, but not by the sums.
-  __device__ void add_to(Merged* merged) const {
-    float frame = merged->frame;
+__device__ float2 load_stat(const CombineParams& p, const SplitSequence& split, int32_t piece,
+                            int64_t unit) {
+  const int64_t rows = units_of(p) / kPartialUnitsPerRow;
+  const int64_t slot = slots_from(p, split, piece).first;
+  return __ldcg(reinterpret_cast<const float2*>(p.partial_stat) + slot * rows +
+                unit / kPartialUnitsPerRow);
+}
+
+// Largest value, and sum, over groups of kLanes neighbouring lanes, for all of them.
+template <int kLanes>
+__device__ float max_of_lanes(float value) {
 #pragma unroll
-    for (int k = 0; k < kPieces; ++k) {
-      frame = fmaxf(frame, stat[k].frame);
-    }
-    merged->scale_to(frame);
-#pragma unroll
-    for (int k = 0; k < kPieces; ++k) {
-      merged->add(stat[k].frame, stat[k].sum, out[k]);
-    }
+  for (int step = kLanes / 2; step > 0; step /= 2) {
+    value = fmaxf(value, __shfl_xor_sync(kAllLanes, value, step));
   }
-};
+  return value;
+}
+
+template <int kLanes>
+__device__ float sum_of_lanes(float value) {
+#pragma unroll
+  for (int step = kLanes / 2; step > 0; step /= 2) {
+    value += __shfl_xor_sync(kAllLanes, value, step);
+  }
+  return value;
+}
+
+// [4] Every lane brings the statistics of one of kLanes parts (or of nothing: kEmptyFrame, 0) and
+// gets its weight. `merged` moves to their common frame and has their sums added. A NaN frame is
+// dropped by the maximum, but not by the weight.
+template <int kLanes>
+__device__ float weigh(const float2& stat, Merged* merged) {
+  merged->scale_to(fmaxf(merged->frame, max_of_lanes<kLanes>(stat.x)));
+  const float weight = exp2f(stat.x - merged->frame);
+  merged->sum += sum_of_lanes<kLanes>(weight * stat.y);
+  return weight;
+}
 
 __device__ __nv_bfloat162 pair_of(float x, float y, __nv_bfloat16) {
   return __floats2bfloat162_rn(x, y);
@@ -244,68 +254,111 @@ __device__ void store_unit(const CombineParams& p, int32_t sequence, int64_t uni
   }
 }
 
-// [4] [5] A job of a sequence of at most kPieces pieces: kUnits units a thread.
+// [4] [5] A job of a sequence of at most kPieces pieces: kUnits units a thread, unit u of all
+// threads in row order. Lane u * kPieces + k weighs piece k of unit u.
 template <typename T, int kPieces, int kUnits>
 __device__ void do_short_job(const CombineParams& p, const SplitSequence& split,
                              int64_t first_unit) {
-  Arriving<kPieces> arriving[kUnits];
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  float4 out[kUnits][kPieces];
 #pragma unroll
   for (int u = 0; u < kUnits; ++u) {
     const int64_t unit = first_unit + u * kThreads + threadIdx.x;
-    arriving[u].load(p, split, 0, unit < units_of(p) ? split.num_pieces : 0, unit);
+    load_units(p, split, 0, unit < units_of(p) ? split.num_pieces : 0, unit, out[u]);
   }
+  const int64_t my_unit =
+      first_unit + lane / kPieces % kUnits * kThreads + static_cast<int>(threadIdx.x) - lane;
+  const int piece = lane % kPieces;
+  const float2 stat = my_unit < units_of(p) && piece < split.num_pieces
+                          ? load_stat(p, split, piece, my_unit)
+                          : float2{kEmptyFrame, 0.0F};
+  Merged mine;
+  const float weight = weigh<kPieces>(stat, &mine);
 #pragma unroll
   for (int u = 0; u < kUnits; ++u) {
     const int64_t unit = first_unit + u * kThreads + threadIdx.x;
+    Merged merged;
+    merged.frame = __shfl_sync(kAllLanes, mine.frame, u * kPieces);
+    merged.sum = __shfl_sync(kAllLanes, mine.sum, u * kPieces);
+#pragma unroll
+    for (int k = 0; k < kPieces; ++k) {
+      merged.add_weighted(__shfl_sync(kAllLanes, weight, u * kPieces + k), out[u][k]);
+    }
     if (unit < units_of(p)) {
-      Merged merged;
-      arriving[u].add_to(&merged);
       store_unit<T>(p, split.sequence, unit, merged);
     }
   }
 }
 
-// Merges what lane ^ step has, for all steps from `step` up to 32: both lanes get the same bits.
-__device__ void merge_lanes(Merged* merged, int step) {
-  for (; step < 32; step *= 2) {
-    const float frame = __shfl_xor_sync(kAllLanes, merged->frame, step);
-    const float sum = __shfl_xor_sync(kAllLanes, merged->sum, step);
-    const float4 out = {__shfl_xor_sync(kAllLanes, merged->out.x, step),
-                        __shfl_xor_sync(kAllLanes, merged->out.y, step),
-                        __shfl_xor_sync(kAllLanes, merged->out.z, step),
-                        __shfl_xor_sync(kAllLanes, merged->out.w, step)};
-    merged->scale_to(fmaxf(merged->frame, frame));
-    merged->add(frame, sum, out);
+// What the threads of a long job hand each other.
+struct Exchange {
+  float2 stat[kSharingLanes];  // of each group: frame, sum
+  float4 out[kThreads];
+};
+
+// [5] Adds up the groups' parts, in order, for the threads of group 0.
+__device__ Merged merge_groups(const Exchange& exchange, const JobShape& shape, int local) {
+  const int lane = static_cast<int>(threadIdx.x) % kSharingLanes;
+  const int groups = 1 << shape.log2_groups;
+  Merged merged;
+  const float weight = weigh<kSharingLanes>(
+      lane < groups ? exchange.stat[lane] : float2{kEmptyFrame, 0.0F}, &merged);
+#pragma unroll
+  for (int g = 0; g < kSharingLanes; ++g) {
+    const float group_weight = __shfl_sync(kAllLanes, weight, g);
+    if (g < groups) {
+      merged.add_weighted(group_weight, exchange.out[g * shape.units + local]);
+    }
   }
+  return merged;
 }
 
-// [4] [5] A job of any number of pieces: a unit's pieces are dealt to 2^log2_groups lanes, in runs.
+// [4] [5] A job of any number of pieces, in rounds: a unit's pieces are dealt to 2^log2_groups
+// threads, in runs. Thread = group * units + unit.
 template <typename T>
 __device__ void do_long_job(const CombineParams& p, const SplitSequence& split, int64_t first_unit,
-                            int log2_groups) {
-  const int lane = static_cast<int>(threadIdx.x) % 32;
-  const int warp = static_cast<int>(threadIdx.x) / 32;
-  const int units_of_warp = 32 >> log2_groups;
-  const int group = lane / units_of_warp;
-  const int64_t unit = first_unit + warp * units_of_warp + lane % units_of_warp;
-  const bool live = unit < units_of(p);
-  const int64_t pieces = live ? split.num_pieces : 0;
-  const auto begin = static_cast<int32_t>((pieces * group) >> log2_groups);
-  const auto end = static_cast<int32_t>((pieces * (group + 1)) >> log2_groups);
+                            const JobShape& shape, Exchange& exchange) {
+  const int lane = static_cast<int>(threadIdx.x) % kSharingLanes;
+  const int first_lane = static_cast<int>(threadIdx.x) % 32 - lane;
+  const int local = static_cast<int>(threadIdx.x) & (shape.units - 1);  // units: a power of two
+  const int group = static_cast<int>(threadIdx.x) / shape.units;
+  const int64_t unit = first_unit + local;
+  const bool live = unit < units_of(p);  // the same for a warp: a row is four of them
   Merged merged;
-  for (int32_t base = begin; base < end; base += kPiecesAtOnce) {
-    Arriving<kPiecesAtOnce> arriving;
-    arriving.load(p, split, base, end, unit);
-    arriving.add_to(&merged);
+  for (int32_t base = 0; base < split.num_pieces; base += kPiecesOfRound) {
+    const int32_t left = split.num_pieces - base;
+    const int32_t count = !live ? 0 : left < kPiecesOfRound ? left : kPiecesOfRound;
+    const int32_t begin = base + ((count * group) >> shape.log2_groups);
+    const int32_t end = base + ((count * (group + 1)) >> shape.log2_groups);
+    float4 out[kPiecesAtOnce];
+    load_units(p, split, begin, end, unit, out);
+    const float2 stat =
+        begin + lane < end ? load_stat(p, split, begin + lane, unit) : float2{kEmptyFrame, 0.0F};
+    const float weight = weigh<kSharingLanes>(stat, &merged);
+#pragma unroll
+    for (int k = 0; k < kPiecesAtOnce; ++k) {
+      merged.add_weighted(__shfl_sync(kAllLanes, weight, first_lane + k), out[k]);
+    }
   }
-  merge_lanes(&merged, units_of_warp);
+  if (shape.log2_groups > 0) {
+    exchange.out[threadIdx.x] = merged.out;
+    if (local == 0) {
+      exchange.stat[group] = {merged.frame, merged.sum};
+    }
+    __syncthreads();
+    if (threadIdx.x < 32 || group == 0) {  // whole warps
+      merged = merge_groups(exchange, shape, local);
+    }
+    __syncthreads();
+  }
   if (live && group == 0) {
     store_unit<T>(p, split.sequence, unit, merged);
   }
 }
 
 template <typename T>
-__device__ void do_job(const CombineParams& p, const SplitSequence& split, int64_t job) {
+__device__ void do_job(const CombineParams& p, const SplitSequence& split, int64_t job,
+                       Exchange& exchange) {
   const JobShape shape = shape_of(split.num_pieces);
   const int64_t first_unit = job * shape.units;
   if (shape.units_per_thread == 4) {
@@ -313,33 +366,35 @@ __device__ void do_job(const CombineParams& p, const SplitSequence& split, int64
   } else if (shape.units_per_thread == 2) {
     do_short_job<T, 4, 2>(p, split, first_unit);
   } else {
-    do_long_job<T>(p, split, first_unit, shape.log2_groups);
+    do_long_job<T>(p, split, first_unit, shape, exchange);
   }
 }
 
 template <typename T>
 __global__ void __launch_bounds__(kThreads, kBlocksPerSm)
     combine_kernel(const __grid_constant__ CombineParams p) {
+  __shared__ SplitSequence splits[kThreads];  // of the chunk; each thread reads its own
   __shared__ SplitSequence chosen;
+  __shared__ Exchange exchange;
   const plan::ScheduleView view = plan::schedule_view(const_cast<void*>(p.schedule), p.config);
   const int64_t candidates = p.config.fixed_split_tiles > 0 ? p.batch : p.config.num_workers;
   int64_t next_job = blockIdx.x;  // of all; every gridDim.x-th is this block's
   int64_t jobs_so_far = 0;
   for (int64_t base = 0; base < candidates; base += kThreads) {
-    SplitSequence mine = candidate(p, view, base + threadIdx.x);  // [1]
-    const int64_t my_jobs = jobs_of(p, mine);                     // [2]
-    const Scan::Result jobs = Scan::exclusive_sum(my_jobs);
+    SplitSequence& mine = splits[threadIdx.x];
+    mine = candidate(p, view, base + threadIdx.x);  // [1]
+    mine.jobs = jobs_of(p, mine);                   // [2]
+    const Scan::Result jobs = Scan::exclusive_sum(mine.jobs);
     mine.jobs_before = jobs_so_far + jobs.before;
     jobs_so_far += jobs.total;
     for (; next_job < jobs_so_far; next_job += gridDim.x) {
-      if (next_job >= mine.jobs_before && next_job < mine.jobs_before + my_jobs) {
+      if (next_job >= mine.jobs_before && next_job < mine.jobs_before + mine.jobs) {
         chosen = mine;  // one thread's sequence has the job
       }
       __syncthreads();
-      const SplitSequence split = chosen;
-      __syncthreads();
       wait_for_predecessor();  // [3]
-      do_job<T>(p, split, next_job - split.jobs_before);
+      do_job<T>(p, chosen, next_job - chosen.jobs_before, exchange);
+      __syncthreads();
     }
   }
   wait_for_predecessor();  // also without a job: see Edge::kProgrammatic
@@ -377,8 +432,8 @@ bool can_split(const plan::SplitConfig& config) {
                                       : config.num_workers > 1 && config.max_sequence_tiles > 1;
 }
 
-// No schedule has more jobs: n pieces of a job's units are at least 4.5 loads for each thread of
-// the block (n > 4; exactly 8 or 6 below), and the last job of a sequence may be short.
+// No schedule has more jobs: n pieces of a job's units are at least 4 loads for each thread of the
+// block (n > 4; more below), and the last job of a sequence may be short.
 int64_t most_jobs(const plan::SplitConfig& config, const PartialLayout& partials) {
   const int64_t loads = partials.num_rows() * kPartialUnitsPerRow;
   return plan::max_partials(config) / 2 + ceil_div<int64_t>(loads, kThreads * 4);
