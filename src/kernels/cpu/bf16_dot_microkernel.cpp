@@ -203,6 +203,12 @@ struct Kernel {
     const uint32_t* keys = tile.keys;
     for (int64_t block = 0; block < tile.depth_blocks; ++block) {
       for (int64_t step = 0; step < kBlockWords; ++step) {
+        if constexpr (kVectors == 1) {
+          // All of a step's keys miss the first cache at once when a line ends, and with a load for
+          // every product nothing runs ahead: fetch each token's next line, a token a step.
+          const int64_t token = step % kWordsPerLine;
+          _mm_prefetch(keys + token * kTokenWords + (step - token) + kWordsPerLine, _MM_HINT_T0);
+        }
         __m512bh q[kVectors];
 #pragma GCC unroll 4
         for (int v = 0; v < kVectors; ++v) {
