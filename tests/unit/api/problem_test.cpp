@@ -1,5 +1,6 @@
 // Describing a problem: what is refused, in which words, and what the answers hold.
 #include <climits>
+#include <cstdlib>
 #include <cstring>
 #include <functional>
 #include <memory>
@@ -147,6 +148,17 @@ TEST(Problem, AKernelInsistedOnIsUsedOrRefused) {
 
   problem.device = {SEESAW_CUDA, 0};
   expect_refusal(SEESAW_NOT_SUPPORTED, "the kernel insisted on cannot run", try_plan(problem));
+}
+
+TEST(Problem, AnUnknownInstructionSetIsRefused) {
+  const char* before = std::getenv("SEESAW_CPU_TARGET");
+  const std::string restored = before == nullptr ? "" : before;  // empty: the best there is
+  ASSERT_EQ(setenv("SEESAW_CPU_TARGET", "mmx", 1), 0);
+  Problem problem = good_problem();
+  problem.kernel = "cpu.dense_decode";
+  expect_refusal(SEESAW_NOT_SUPPORTED, "SEESAW_CPU_TARGET", try_plan(problem));
+  ASSERT_EQ(setenv("SEESAW_CPU_TARGET", restored.c_str(), 1), 0);
+  EXPECT_EQ(try_plan(problem), SEESAW_OK) << seesaw_last_error();
 }
 
 TEST(Problem, SupportsListsEveryKernelInOrder) {
