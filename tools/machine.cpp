@@ -118,6 +118,11 @@ Machine describe_machine() {
   return machine;
 }
 
+double load_average() {
+  double minutes[1] = {};
+  return getloadavg(minutes, 1) == 1 ? minutes[0] : 0;
+}
+
 uint64_t available_memory_bytes() {
   std::ifstream file("/proc/meminfo");
   for (std::string line; std::getline(file, line);) {

@@ -24,6 +24,9 @@ struct Machine {
 
 Machine describe_machine();
 
+// Processes that wanted a CPU over the last minute, on average: what disturbs a measurement.
+double load_average();
+
 // Memory that can be taken without swapping, as the kernel estimates it; 0 if unknown.
 uint64_t available_memory_bytes();
 

@@ -145,7 +145,8 @@ nlohmann::ordered_json to_json(const Line& line) {
           {"roof_fraction", line.roof_fraction()}};
 }
 
-nlohmann::ordered_json to_json(const Machine& machine, const std::map<int, CpuRoofs>& roofs,
+nlohmann::ordered_json to_json(const Machine& machine, double load,
+                               const std::map<int, CpuRoofs>& roofs,
                                const std::vector<Line>& lines) {
   nlohmann::ordered_json json = {
       {"device", machine.cpu_model},
@@ -157,7 +158,8 @@ nlohmann::ordered_json to_json(const Machine& machine, const std::map<int, CpuRo
         {"compiler", machine.compiler},
         {"cpus", machine.logical_cpus},
         {"features", machine.cpu_features},
-        {"memory_bytes", machine.memory_bytes}}},
+        {"memory_bytes", machine.memory_bytes},
+        {"load_average_before", load}}},
       {"roofs", to_json(roofs.rbegin()->second)}};  // with the most threads
   for (const CacheLevel& cache : machine.caches) {
     json["machine"]["cache_bytes"][cache.name] = cache.size_bytes;
@@ -184,9 +186,22 @@ void require_sense(const BenchOptions& options) {
   }
 }
 
+// Says so if others use the machine: figures taken then are worth nothing.
+void warn_if_busy(const Machine& machine, double load) {
+  if (load > 0.25 * machine.logical_cpus) {
+    fmt::print(
+        stderr,
+        "bench: load {:.1f} on {} CPUs before the start, for good figures: about 0. Stop what "
+        "else runs and repeat.\n",
+        load, machine.logical_cpus);
+  }
+}
+
 void bench(const BenchOptions& options) {
   require_sense(options);
   const Machine machine = describe_machine();
+  const double load = load_average();
+  warn_if_busy(machine, load);
   const std::vector<BenchCase> cases = make_cases(options, machine);
   const std::unique_ptr<Device> device = open_device(kCpu);
   std::map<int, CpuRoofs> roofs;
@@ -206,7 +221,7 @@ void bench(const BenchOptions& options) {
     }
   }
   if (options.json.wanted()) {
-    emit_json(to_json(machine, roofs, lines), options.json.target);
+    emit_json(to_json(machine, load, roofs, lines), options.json.target);
   }
   if (options.json.target != "-") {
     print_text(machine, roofs, lines);
