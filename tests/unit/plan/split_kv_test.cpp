@@ -51,6 +51,11 @@ RandomBatch random_batch(std::mt19937& engine) {
   return {config, seq_lens};
 }
 
+// A size for batch-invariant splits that gives a sequence up to some 64 of them.
+int32_t random_fixed_split(const SplitConfig& config, std::mt19937& engine) {
+  return std::max(1 + static_cast<int32_t>(engine() % 64), config.max_sequence_tiles / 64);
+}
+
 int64_t total_tiles(const RandomBatch& batch) {
   int64_t sum = 0;
   for (const int32_t length : batch.seq_lens) {
@@ -130,7 +135,7 @@ TEST(SplitKv, BatchInvariantSchedulesAreWellFormedAndBounded) {
   for (int i = 0; i < 6000; ++i) {
     RandomBatch batch = random_batch(engine);
     SplitConfig& config = batch.config;
-    config.fixed_split_tiles = 1 + static_cast<int32_t>(engine() % 64);
+    config.fixed_split_tiles = random_fixed_split(config, engine);
     ScheduleBuffer schedule(config);
     schedule.build(batch.seq_lens);
     ASSERT_NO_FATAL_FAILURE(expect_well_formed(batch, schedule)) << "batch " << i;
@@ -147,7 +152,7 @@ TEST(SplitKv, BatchInvariantPiecesDependOnTheSequenceAlone) {
   std::mt19937 engine(3);
   for (int i = 0; i < 300; ++i) {
     RandomBatch batch = random_batch(engine);
-    batch.config.fixed_split_tiles = 1 + static_cast<int32_t>(engine() % 64);
+    batch.config.fixed_split_tiles = random_fixed_split(batch.config, engine);
     ScheduleBuffer schedule(batch.config);
     schedule.build(batch.seq_lens);
     for (size_t s = 0; s < batch.seq_lens.size(); s += 1 + s / 3) {
