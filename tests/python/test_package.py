@@ -28,10 +28,10 @@ def test_import_loads_no_array_library():
 
 def test_import_takes_less_than_300_ms():
     code = (
-        "import time; begin = time.perf_counter(); import seesaw; "
-        "print(time.perf_counter() - begin)"
+        "import time; begin = time.process_time(); import seesaw; "
+        "print(time.process_time() - begin)"
     )
-    # The fastest of three: other processes of this machine are not what is measured.
+    # Time of this process, the least of three: others on the machine are not what is measured.
     assert min(float(run_python(code)) for _ in range(3)) < 0.3
 
 

@@ -9,7 +9,6 @@ See docs/python.md, and docs/contract.md for what every kernel promises.
 """
 
 from seesaw._decode import dense_decode
-from seesaw._library import __version__
 from seesaw._problem import Problem
 from seesaw._queries import (
     Device,
@@ -24,6 +23,7 @@ from seesaw._queries import (
     workspace_size,
 )
 from seesaw._schedule import Schedule, make_schedule
+from seesaw._version import __version__
 
 __all__ = [
     "Device",

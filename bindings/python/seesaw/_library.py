@@ -7,11 +7,8 @@ Importing tvm-ffi imports PyTorch where that is installed, which takes a second 
 from __future__ import annotations
 
 import json
-from importlib import metadata
 from pathlib import Path
 from typing import Any, List
-
-__version__: str = metadata.version("seesaw")
 
 CURRENT_STREAM = -1
 """As a stream: the one that tvm-ffi took over from the array library for this call."""
