@@ -16,8 +16,12 @@
 namespace seesaw::ladder {
 namespace {
 
+// The problem, if the user does not choose one; the smaller where only the CPU row can run.
+constexpr int kBatch = 64;
+constexpr int kBatchOnCpu = 1;
+
 struct Options {
-  int batch = 64;
+  int batch = 0;  // 0: not chosen
   int heads = 128;
   int tokens = 4096;
   std::vector<int32_t> seq_lens;  // instead of batch and tokens
@@ -31,7 +35,8 @@ struct Options {
 };
 
 void describe(CLI::App& app, Options& options) {
-  app.add_option("--batch", options.batch, "sequences")->check(CLI::Range(1, 1024));
+  app.add_option("--batch", options.batch, "sequences; default: 64, without a Hopper GPU 1")
+      ->check(CLI::Range(1, 1024));
   app.add_option("--heads", options.heads, "query heads")->check(CLI::Range(1, 1024));
   app.add_option("--tokens", options.tokens, "tokens of each sequence")
       ->check(CLI::Range(1, 1 << 20));
@@ -93,13 +98,12 @@ RungResult not_run(const Rung& rung, const std::string& why) {
 
 // Runs the wanted rungs in order. After a failure on the device the others may not be able to run:
 // each then reports its own.
-void run_rungs(const Options& options, HostProblem& host, Report& report, Progress& progress) {
+void run_rungs(const Options& options, const Device& device, HostProblem& host, Report& report,
+               Progress& progress) {
   TimingOptions timing;
   timing.budget_ms = options.budget_ms;
   timing.rows_to_check = options.rows;
   timing.max_runs = options.check_only ? 0 : timing.max_runs;
-  const Device device = find_device();
-  report.device = device.name;
   GpuHarness harness(host, timing);
   Status ready;
   if (device.why_not.empty()) {
@@ -112,7 +116,7 @@ void run_rungs(const Options& options, HostProblem& host, Report& report, Progre
     }
     progress.step(rung.file);
     if (!device.why_not.empty()) {
-      report.rungs.push_back(not_run(rung, "needs a Hopper GPU (" + device.why_not + ")"));
+      report.rungs.push_back(not_run(rung, "needs a Hopper GPU"));
     } else if (!ready.ok()) {
       report.rungs.push_back(not_run(rung, ready.message()));
     } else {
@@ -163,7 +167,12 @@ int climb(int argc, const char* const* argv) {
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 2;
   }
+  const Device device = find_device();
+  if (options.batch == 0) {
+    options.batch = device.why_not.empty() ? kBatch : kBatchOnCpu;
+  }
   Report report;
+  report.device = device.name;
   report.spec.heads = options.heads;
   report.spec.seq_lens =
       options.seq_lens.empty()
@@ -174,7 +183,7 @@ int climb(int argc, const char* const* argv) {
     Progress progress(kRungs.size() + 2);
     progress.step("random inputs");
     HostProblem host(report.spec);
-    run_rungs(options, host, report, progress);
+    run_rungs(options, device, host, report, progress);
   }
   if (options.json != "-") {
     fmt::print(

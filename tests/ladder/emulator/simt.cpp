@@ -73,18 +73,17 @@ void resume(Fiber& fiber) {
   swapcontext(&block->scheduler, &fiber.context);
 }
 
-// One round over all fibers that can run; whether any did.
-bool run_round() {
-  bool any = false;
+// Resumes the first fiber (in the order asked for) that can go on; whether there was one.
+bool run_one() {
   const size_t count = block->fibers.size();
   for (size_t i = 0; i < count; ++i) {
     Fiber& fiber = block->fibers[conditions.order == Order::kForward ? i : count - 1 - i];
     if (fiber.can_run()) {
       resume(fiber);
-      any = true;
+      return true;
     }
   }
-  return any;
+  return false;
 }
 
 void run_block(unsigned threads, const std::function<void()>& thread) {
@@ -105,7 +104,7 @@ void run_block(unsigned threads, const std::function<void()>& thread) {
     makecontext(&fiber.context, fiber_main, 0);
   }
   for (;;) {
-    if (run_round()) {
+    if (run_one()) {
       continue;
     }
     if (!state.copies.empty()) {
@@ -200,7 +199,7 @@ ExchangeView exchange(const void* mine, size_t bytes) {
 }
 
 void copy_asynchronously(std::function<void()> copy) {
-  if (conditions.timing == Timing::kEager) {
+  if (conditions.timing != Timing::kLazy) {
     copy();
   } else {
     block->copies.push_back(std::move(copy));

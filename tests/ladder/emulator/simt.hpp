@@ -1,7 +1,8 @@
 // Runs a CUDA kernel's source on one CPU thread, to check its logic where there is no GPU: every
 // thread of a block is a fiber, and a fiber runs until it waits for others. Slow, exact about who
 // sees what, and adversarial about what a GPU leaves open:
-//   order   in which order the fibers run between two barriers
+//   order   whenever several fibers can go on, it is always the first of the block that does, or
+//           always the last: one warpgroup runs as far ahead of the other as barriers allow
 //   timing  asynchronous copies and products happen as early or as late as they may
 // Shared memory starts as NaN. A block that cannot go on ends the test with an exception.
 #pragma once
@@ -13,7 +14,11 @@
 namespace seesaw::emulator {
 
 enum class Order { kForward, kBackward };
-enum class Timing { kEager, kLazy };
+enum class Timing {
+  kEager,        // copies and products as soon as they are asked for
+  kLazy,         // copies when nothing else can go on, products when they are waited for
+  kLateProducts  // copies eager, products lazy: what is released too early is overwritten
+};
 
 struct Conditions {
   Order order = Order::kForward;
