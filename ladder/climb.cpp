@@ -189,7 +189,8 @@ int climb(int argc, const char* const* argv) {
     fmt::print(
         "device: {}\nproblem: {} sequences, {} tokens in all, {} heads: {:.2f} GFLOP, "
         "{:.1f} MB\n{}",
-        report.device.empty() ? "CPU" : report.device, report.spec.seq_lens.size(),
+        device.why_not.empty() ? device.name : "CPU (no GPU for the rungs: " + device.why_not + ")",
+        report.spec.seq_lens.size(),
         std::accumulate(report.spec.seq_lens.begin(), report.spec.seq_lens.end(), int64_t{0}),
         report.spec.heads, report.work.flops * 1e-9, report.work.bytes * 1e-6, table_of(report));
   }
