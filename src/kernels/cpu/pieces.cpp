@@ -56,16 +56,19 @@ class PieceWorker {
       group.output = partial(piece).output + partial_row(group) * packed_.output_stride;
     }
     start_rows(group);  // [1]
-    for (int64_t token = begin; token < end; token += call_.geometry.chunk_tokens) {
-      const Chunk chunk{token, std::min(token + call_.geometry.chunk_tokens, end),
-                        token == begin ? Accumulators::kStart : Accumulators::kContinue};
+    // Nothing has fetched the first chunk ahead, so it is short; each one after is twice as long.
+    Chunk chunk{begin, std::min(begin + tile, end), Accumulators::kStart};
+    for (; chunk.begin < end; chunk.accumulators = Accumulators::kContinue) {
       const PackedTokens tokens = pack(group, chunk);  // [2]
-      const NextRows next =
-          next_rows(group, chunk.end, std::min(chunk.end + call_.geometry.chunk_tokens, end));
+      const int64_t length = std::min(2 * (chunk.end - chunk.begin), call_.geometry.chunk_tokens);
+      const int64_t next_end = std::min(chunk.end + length, end);
+      const NextRows next = next_rows(group, chunk.end, next_end);
       // Last rows first: later query tokens see more, and attend_masked narrows the values.
       for (int64_t row = (group.count - 1) / kRowBlock * kRowBlock; row >= 0; row -= kRowBlock) {
         attend(group, row, chunk, tokens, row == 0 ? next : NextRows{});
       }
+      chunk.begin = chunk.end;
+      chunk.end = next_end;
     }
     finish(piece, group);  // [6]
   }
