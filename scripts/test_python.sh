@@ -46,11 +46,13 @@ if ((bytes > limit_bytes)); then
 fi
 echo "test_python: $(basename "$wheel"), $bytes bytes"
 
+with_torch=${SEESAW_TEST_TORCH:-}
+unset SEESAW_TEST_TORCH
 environment oldest numpy pytest "apache-tvm-ffi==$oldest"
 "$build/oldest/bin/python" -m pytest -q tests/python
 environment newest numpy pytest ml_dtypes matplotlib "apache-tvm-ffi>=$oldest,<0.2"
 "$build/newest/bin/python" -m pytest -q tests/python
-if [[ ${SEESAW_TEST_TORCH:-} == 1 ]]; then
+if [[ $with_torch == 1 ]]; then
   environment torch numpy pytest ml_dtypes "apache-tvm-ffi>=$oldest,<0.2" torch
-  "$build/torch/bin/python" -m pytest -q tests/python
+  SEESAW_TEST_TORCH=1 "$build/torch/bin/python" -m pytest -q tests/python
 fi
