@@ -1,0 +1,39 @@
+// What `seesaw bench` measured, as a table and as the record that bench/results holds.
+#pragma once
+
+#include <map>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <vector>
+
+#include "bench_cases.hpp"
+#include "ceilings.hpp"
+#include "machine.hpp"
+
+namespace seesaw::tools {
+
+struct BenchLine {
+  BenchCase item;
+  BenchResult result;
+  Ceilings ceilings;
+
+  double seconds() const { return result.run_us.median * 1e-6; }
+  double gflops() const { return result.figures.flops / seconds() / 1e9; }
+  double gbps() const { return result.figures.bytes / seconds() / 1e9; }
+  double roof_fraction() const {
+    return result.figures.bound_seconds(ceilings.peak_gflops * 1e9, ceilings.read_gbps * 1e9) /
+           seconds();
+  }
+};
+
+struct BenchReport {
+  Machine machine;
+  double load = 0;                // before the start
+  std::map<int, CpuRoofs> roofs;  // by threads; not empty
+  std::vector<BenchLine> lines;
+};
+
+std::string bench_text(const BenchReport& report);
+nlohmann::ordered_json bench_json(const BenchReport& report);
+
+}  // namespace seesaw::tools
