@@ -7,7 +7,7 @@
 
 Backends that cannot be imported or do not do a shape are named and left out. Every result is held
 against a float reference within the bounds of docs/contract.md; the exit status is 1 if one is
-outside. Preparation (schedules, plans, gathered pages) is not timed, as engines do it once per step.
+outside. Preparation (schedules, plans, gathered pages) is not timed: engines do it once per step.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def shapes_of(arguments: argparse.Namespace) -> Iterator[Shape]:
 
 
 def errors_of(result: Any, expected: Any) -> Dict[str, float]:
-    """Largest error as a share of the contract's bound; above 1 is outside. NaN counts as outside."""
+    """Largest error as a share of the contract's bound; above 1, or NaN, is outside."""
     out, lse = result
     expected_out, expected_lse = expected
     error = (out.to(expected_out.dtype) - expected_out).abs()
@@ -181,8 +181,14 @@ def parse_arguments(arguments: Optional[List[str]]) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    add("--backends", nargs="+", choices=list(BACKENDS), default=list(BACKENDS), metavar="NAME",
-        help="some of: " + ", ".join(BACKENDS))
+    add(
+        "--backends",
+        nargs="+",
+        choices=list(BACKENDS),
+        default=list(BACKENDS),
+        metavar="NAME",
+        help="some of: " + ", ".join(BACKENDS),
+    )
     add("--batch", nargs="+", type=int, default=[1, 8])
     add("--heads", nargs="+", type=int, default=[16, 128])
     add("--length", nargs="+", type=int, default=[1024, 8192])

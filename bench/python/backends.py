@@ -116,9 +116,7 @@ class TorchReference(Backend):
         if not shape.causal and not shape.varlen:
             return None
         longest = max(inputs.lengths)
-        bias = torch.full(
-            (shape.b, shape.s_q, 1, longest), float("-inf"), device=inputs.device
-        )
+        bias = torch.full((shape.b, shape.s_q, 1, longest), float("-inf"), device=inputs.device)
         for i, length in enumerate(inputs.lengths):
             bias[i, :, 0, :length] = (
                 causal_bias(shape.s_q, length, inputs.device) if shape.causal else 0.0
@@ -139,9 +137,7 @@ class FlashMla(Backend):
         import flash_mla
 
         shape = inputs.shape
-        metadata, num_splits = flash_mla.get_mla_metadata(
-            inputs.seq_lens, shape.s_q * shape.h_q, 1
-        )
+        metadata, num_splits = flash_mla.get_mla_metadata(inputs.seq_lens, shape.s_q * shape.h_q, 1)
         return lambda: flash_mla.flash_mla_with_kvcache(
             *inputs.arrays, D_V, metadata, num_splits, SCALE, shape.causal
         )
@@ -238,8 +234,17 @@ class VllmTriton(Backend):
 
         def call() -> Result:
             decode(
-                q, cache, cache[..., :D_V], out, lse, inputs.block_table, inputs.seq_lens,
-                partial, self._splits, SCALE, shape.page_size,
+                q,
+                cache,
+                cache[..., :D_V],
+                out,
+                lse,
+                inputs.block_table,
+                inputs.seq_lens,
+                partial,
+                self._splits,
+                SCALE,
+                shape.page_size,
             )
             return out[:, None], lse[..., None]
 

@@ -78,7 +78,9 @@ def load() -> ctypes.CDLL:
     return ctypes.CDLL(str(path))
 
 
-def bind(schedule: seesaw.Schedule, arrays: tuple, workspace: Any, stream: int) -> Callable[[], int]:
+def bind(
+    schedule: seesaw.Schedule, arrays: tuple, workspace: Any, stream: int
+) -> Callable[[], int]:
     """seesaw_dense_decode_run with every argument bound. `arrays`: contiguous
     (q, kv_cache, block_table, seq_lens, out, lse); returns the status of a call."""
     library = load()

@@ -54,7 +54,9 @@ def describe(record: Record) -> str:
         parts.append(f"{record.threads} threads")
     if record.s_q > 1:
         parts.append(f"s_q {record.s_q}")
-    parts += [text for text, on in (("varied lengths", record.varlen), ("causal", record.causal)) if on]
+    parts += [
+        text for text, on in (("varied lengths", record.varlen), ("causal", record.causal)) if on
+    ]
     parts.append(f"{record.l2} cache" + ("" if record.regime == "short" else f", {record.regime}"))
     return " · ".join(parts)
 
@@ -100,16 +102,22 @@ def label_line_ends(axis: Any, ends: List[tuple]) -> None:
         )  # fmt: skip
 
 
-def rate_by_length(
-    records: List[Record], backend: str, roofs: Optional[Roofs], title: str
-) -> Any:
+def rate_by_length(records: List[Record], backend: str, roofs: Optional[Roofs], title: str) -> Any:
     """Bandwidth and TFLOPS against length: a row per measure, a column per number of heads, a line
     per batch."""
     chosen = [record for record in records if record.backend == backend]
     heads = by(chosen, "h_q")
-    measures = (("gbps", "GB/s", roofs and roofs.gbps), ("tflops", "TFLOPS", roofs and roofs.tflops))
+    measures = (
+        ("gbps", "GB/s", roofs and roofs.gbps),
+        ("tflops", "TFLOPS", roofs and roofs.tflops),
+    )
     figure, axes = plt.subplots(
-        2, len(heads), figsize=(1.2 + 3.9 * len(heads), 6.4), sharex=True, sharey="row", squeeze=False
+        2,
+        len(heads),
+        figsize=(1.2 + 3.9 * len(heads), 6.4),
+        sharex=True,
+        sharey="row",
+        squeeze=False,
     )
     batches = sorted({record.b for record in chosen})
     shades = dict(zip(batches, SEQUENTIAL[-len(batches) :]))
@@ -159,12 +167,26 @@ def roofline(records: List[Record], roofs: Roofs, title: str) -> Any:
     low = min(min(record.intensity for record in records), ridge) / 1.6
     high = max(max(record.intensity for record in records), ridge) * 1.6
     axis.plot(
-        [low, ridge, high], [low * roofs.gbps / 1e3, roofs.tflops, roofs.tflops], color=INK, linewidth=1.4
+        [low, ridge, high],
+        [low * roofs.gbps / 1e3, roofs.tflops, roofs.tflops],
+        color=INK,
+        linewidth=1.4,
     )
-    axis.annotate(f"{number(roofs.tflops)} TFLOPS", (high, roofs.tflops), (-4, 5), ha="right",
-                  textcoords="offset points", fontsize=9)
-    axis.annotate(f"{number(roofs.gbps)} GB/s", (low, low * roofs.gbps / 1e3), (6, -12),
-                  textcoords="offset points", fontsize=9)
+    axis.annotate(
+        f"{number(roofs.tflops)} TFLOPS",
+        (high, roofs.tflops),
+        (-4, 5),
+        ha="right",
+        textcoords="offset points",
+        fontsize=9,
+    )
+    axis.annotate(
+        f"{number(roofs.gbps)} GB/s",
+        (low, low * roofs.gbps / 1e3),
+        (6, -12),
+        textcoords="offset points",
+        fontsize=9,
+    )
     axis.set_xscale("log", base=2)
     axis.set_yscale("log")
     axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
@@ -204,7 +226,11 @@ def speed_ups(records: List[Record], ours: str, title: str) -> Any:
         axis.set_ylim(len(rows) - 0.4, -0.6)
         axis.set_xscale("log", base=2)
         axis.set_xlim(low, high)
-        ticks = [t for t in (0.25, 0.5, 0.75, 1, 1.25, 1.5, 2, 3, 4, 6, 8, 12, 16, 32, 64) if low <= t <= high]
+        ticks = [
+            t
+            for t in (0.25, 0.5, 0.75, 1, 1.25, 1.5, 2, 3, 4, 6, 8, 12, 16, 32, 64)
+            if low <= t <= high
+        ]
         axis.xaxis.set_major_locator(FixedLocator(ticks))
         axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}×"))
         axis.xaxis.set_minor_locator(NullLocator())
@@ -222,9 +248,11 @@ def _speed_up_rows(records: List[Record], ours: str) -> List[tuple]:
     rows = []
     for (b, s_k), group in by(records, "b", "s_k").items():
         times = {record.backend: record.us for record in group}
-        ratios = {name: us / times[ours] for name, us in times.items() if not is_ours(name)} if (
-            ours in times
-        ) else {}
+        ratios = (
+            {name: us / times[ours] for name, us in times.items() if not is_ours(name)}
+            if (ours in times)
+            else {}
+        )
         if ratios:
             rows.append((f"b {b} · {short(s_k)}", ratios))
     return rows

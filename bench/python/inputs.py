@@ -52,9 +52,7 @@ class Inputs:
         self.width = -(-max(self.lengths) // shape.page_size)
         num_pages = shape.b * self.width
         self.q = normal(shape.b, shape.s_q, shape.h_q, D_QK)
-        self.kv_cache = torch.cat(
-            [normal(1, shape.page_size, 1, D_QK) for _ in range(num_pages)]
-        )
+        self.kv_cache = torch.cat([normal(1, shape.page_size, 1, D_QK) for _ in range(num_pages)])
         order = torch.randperm(num_pages, generator=torch.Generator().manual_seed(2))
         self.block_table = order.int().view(shape.b, self.width).to(device)
         self.seq_lens = torch.tensor(self.lengths, dtype=torch.int32, device=device)

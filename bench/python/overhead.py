@@ -88,7 +88,6 @@ def type_like(buffer: Any, size: int) -> Any:
 
 
 def make_torch_variants(arrays: Tuple[Any, ...]) -> Dict[str, Callable[[], Any]]:
-    import seesaw.torch  # registers the operator
     import torch
     from seesaw.compat.flash_mla import flash_mla_with_kvcache, get_mla_metadata
 
@@ -158,7 +157,8 @@ def describe(arguments: argparse.Namespace) -> Dict[str, Any]:
 def commit() -> str:
     done = subprocess.run(
         ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"],
-        capture_output=True, text=True,
+        capture_output=True,
+        text=True,
     )
     return done.stdout.strip() or "unknown"
 

@@ -1,4 +1,4 @@
-"""Reads results: the CSV of bench/compare.py, the JSON of `seesaw bench` and of the GPU benchmark."""
+"""Reads results: the CSV of bench/compare.py, the JSON of the benchmarks for CPU and GPU."""
 
 from __future__ import annotations
 

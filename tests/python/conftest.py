@@ -1,7 +1,7 @@
 """What the Python tests share: they run against the installed package, not the source tree.
 
-numpy alone suffices for the files of this folder. torch_cpu/, jax_cpu/ and gpu/ are skipped where what they
-need is missing; SEESAW_TEST_TORCH=1 makes a missing PyTorch a failure instead.
+NumPy alone suffices for the files of this folder. torch_cpu/, jax_cpu/ and gpu/ are left out where
+what they need is missing; SEESAW_TEST_TORCH=1 makes a missing PyTorch a failure instead.
 """
 
 import os

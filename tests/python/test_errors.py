@@ -32,36 +32,73 @@ BAD = {
     "q_list": (TypeError, "q of type list", transformed("q", lambda a: [1, 2])),
     "q_float64": (TypeError, "q has dtype float64", transformed("q", lambda a: a.astype("f8"))),
     "q_int32": (TypeError, "q_dtype", transformed("q", lambda a: a.astype("i4"))),
-    "q_columns": (ValueError, "kv_cache has shape|q has shape",
-                  transformed("q", lambda a: np.ascontiguousarray(a[..., :560]))),
+    "q_columns": (
+        ValueError,
+        "kv_cache has shape|q has shape",
+        transformed("q", lambda a: np.ascontiguousarray(a[..., :560])),
+    ),
     "q_batch": (ValueError, "seq_lens.shape", transformed("q", lambda a: a[:1])),
-    "q_inner_stride": (ValueError, "q has stride 2",
-                       transformed("q", lambda a: np.repeat(a, 2, axis=-1)[..., ::2])),
-    "cache_rank": (ValueError, "kv_cache has rank 2",
-                   transformed("kv_cache", lambda a: a[:, 0, 0])),
+    "q_inner_stride": (
+        ValueError,
+        "q has stride 2",
+        transformed("q", lambda a: np.repeat(a, 2, axis=-1)[..., ::2]),
+    ),
+    "cache_rank": (
+        ValueError,
+        "kv_cache has rank 2",
+        transformed("kv_cache", lambda a: a[:, 0, 0]),
+    ),
     "cache_uint16": (TypeError, "uint16", transformed("kv_cache", lambda a: a.view("u2"))),
     "cache_flipped": (ValueError, "kv_page_stride", transformed("kv_cache", lambda a: a[::-1])),
-    "table_int64": (TypeError, "block_table has dtype int64",
-                    transformed("block_table", lambda a: a.astype("i8"))),
-    "table_rank": (ValueError, "block_table has rank 1",
-                   transformed("block_table", lambda a: a[0])),
-    "table_id": (ValueError, r"block_table\[0, 0\] = 99",
-                 transformed("block_table", lambda a: np.where(a == a[0, 0], 99, a).astype("i4"))),
-    "lengths_int64": (TypeError, "seq_lens has dtype int64",
-                      transformed("seq_lens", lambda a: a.astype("i8"))),
-    "lengths_rank": (ValueError, "seq_lens has rank 2",
-                     transformed("seq_lens", lambda a: a[:, None])),
-    "lengths_count": (ValueError, "b = seq_lens.shape|seq_lens has shape",
-                      transformed("seq_lens", lambda a: np.repeat(a, 2))),
-    "length_too_long": (ValueError, r"seq_lens\[1\] = 100000",
-                        set_to(seq_lens=np.array([70, 100000], np.int32))),
-    "negative_length_checked": (ValueError, r"seq_lens\[1\] = -1",
-                                set_to(seq_lens=np.array([70, -1], np.int32), check_data=True)),
+    "table_int64": (
+        TypeError,
+        "block_table has dtype int64",
+        transformed("block_table", lambda a: a.astype("i8")),
+    ),
+    "table_rank": (
+        ValueError,
+        "block_table has rank 1",
+        transformed("block_table", lambda a: a[0]),
+    ),
+    "table_id": (
+        ValueError,
+        r"block_table\[0, 0\] = 99",
+        transformed("block_table", lambda a: np.where(a == a[0, 0], 99, a).astype("i4")),
+    ),
+    "lengths_int64": (
+        TypeError,
+        "seq_lens has dtype int64",
+        transformed("seq_lens", lambda a: a.astype("i8")),
+    ),
+    "lengths_rank": (
+        ValueError,
+        "seq_lens has rank 2",
+        transformed("seq_lens", lambda a: a[:, None]),
+    ),
+    "lengths_count": (
+        ValueError,
+        "b = seq_lens.shape|seq_lens has shape",
+        transformed("seq_lens", lambda a: np.repeat(a, 2)),
+    ),
+    "length_too_long": (
+        ValueError,
+        r"seq_lens\[1\] = 100000",
+        set_to(seq_lens=np.array([70, 100000], np.int32)),
+    ),
+    "negative_length_checked": (
+        ValueError,
+        r"seq_lens\[1\] = -1",
+        set_to(seq_lens=np.array([70, -1], np.int32), check_data=True),
+    ),
     "out_shape": (ValueError, "out has shape", transformed("out", lambda a: a[:, :, :2])),
     "out_dtype": (TypeError, "out has dtype", transformed("out", lambda a: a.astype("f2"))),
-    "out_overlaps": (ValueError, "out has stride 0",
-                     transformed("out", lambda a: np.lib.stride_tricks.as_strided(
-                         a, a.shape, (0, *a.strides[1:])))),
+    "out_overlaps": (
+        ValueError,
+        "out has stride 0",
+        transformed(
+            "out", lambda a: np.lib.stride_tricks.as_strided(a, a.shape, (0, *a.strides[1:]))
+        ),
+    ),
     "lse_dtype": (TypeError, "lse has dtype", transformed("lse", lambda a: a.astype("f2"))),
     "lse_shape": (ValueError, "lse has shape", transformed("lse", lambda a: a[:, :2])),
     "d_v_wider": (ValueError, "d_v = 600", set_to(d_v=600, out=None)),
@@ -98,9 +135,7 @@ def test_unsupported_problem_is_not_implemented():
 
 def test_unknown_device_and_dtype_of_a_problem():
     with pytest.raises(ValueError, match='device = "tpu"'):
-        seesaw.supports(
-            seesaw.Problem(batch=1, h_q=1, max_pages_per_sequence=1, device="tpu")
-        )
+        seesaw.supports(seesaw.Problem(batch=1, h_q=1, max_pages_per_sequence=1, device="tpu"))
     with pytest.raises(TypeError, match="int8"):
         seesaw.supports(seesaw.Problem(batch=1, h_q=1, max_pages_per_sequence=1, dtype="int8"))
 

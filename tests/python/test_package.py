@@ -49,9 +49,13 @@ def test_module_uses_few_and_old_symbols_of_tvm_ffi():
         pytest.skip("no nm (binutils)")
     listed = subprocess.run(
         [nm, "-D", "--undefined-only", str(PACKAGE / "seesaw_ffi.so")],
-        capture_output=True, text=True, check=True,
+        capture_output=True,
+        text=True,
+        check=True,
     ).stdout
-    needed = {line.split()[-1].partition("@")[0] for line in listed.splitlines() if "TVMFFI" in line}
+    needed = {
+        line.split()[-1].partition("@")[0] for line in listed.splitlines() if "TVMFFI" in line
+    }
     assert needed <= {
         "TVMFFIBacktrace",
         "TVMFFIDataTypeToString",

@@ -19,9 +19,20 @@ def rows(us_per_token):
             for s_k in (1024, 8192):
                 us = 5 + b * s_k * us_per_token
                 yield dict(
-                    b=b, s_q=1, h_q=h_q, s_k=s_k, varlen=False, causal=False, dtype="bfloat16",
-                    l2="warm", regime="short", us=us, us_p10=us * 0.9, us_p90=us * 1.2,
-                    tflops=2e-6 * h_q * b * s_k * 1088 / us, gbps=2e-3 * b * s_k * 576 / us,
+                    b=b,
+                    s_q=1,
+                    h_q=h_q,
+                    s_k=s_k,
+                    varlen=False,
+                    causal=False,
+                    dtype="bfloat16",
+                    l2="warm",
+                    regime="short",
+                    us=us,
+                    us_p10=us * 0.9,
+                    us_p90=us * 1.2,
+                    tflops=2e-6 * h_q * b * s_k * 1088 / us,
+                    gbps=2e-3 * b * s_k * 576 / us,
                 )
 
 
@@ -34,7 +45,8 @@ def figures_of(path, output, *options):
 
 def test_json_of_the_benchmark(tmp_path):
     data = dict(
-        device="a GPU", roofs=dict(cublas_bf16_tflops=780, hbm_read_gbps=4400),
+        device="a GPU",
+        roofs=dict(cublas_bf16_tflops=780, hbm_read_gbps=4400),
         results=[dict(row, op="dense_decode", kernel="sm90.dense_decode") for row in rows(1e-3)],
     )
     path = tmp_path / "result.json"

@@ -51,7 +51,11 @@ def test_workspace_size_covers_the_plan():
 def test_problem_of_arrays_is_the_problem_of_its_fields():
     case = Case([70, 3], h_q=6, h_kv=2, s_q=2, dtype="float16")
     options = dict(
-        causal=True, lse_base=2, empty_lse="+inf", batch_invariant=True, num_threads=1,
+        causal=True,
+        lse_base=2,
+        empty_lse="+inf",
+        batch_invariant=True,
+        num_threads=1,
         kernel="reference.dense_decode",
     )
     problem = seesaw.Problem.of(*case.arrays[:3], d_v=100, batch=9, **options)

@@ -52,9 +52,7 @@ def test_own_workspace_of_the_stated_size():
     storage = np.empty(size + 1, np.uint8)
     for begin in (0, 1):  # at any address
         workspace = storage[begin : begin + size]
-        got = seesaw.dense_decode(
-            *case.arrays, schedule=schedule, workspace=workspace, scale=SCALE
-        )
+        got = seesaw.dense_decode(*case.arrays, schedule=schedule, workspace=workspace, scale=SCALE)
         assert_close(got, case.expected())
 
 
@@ -74,6 +72,7 @@ def test_threads_share_a_schedule():
 
 def test_many_problems_do_not_pile_up():
     """Plans are cached up to a bound: thousands of problems leave the process as it was."""
+
     def visit(begin, count):
         for pages in range(begin, begin + count):
             problem = seesaw.Problem(batch=1, h_q=1, max_pages_per_sequence=pages)

@@ -6,7 +6,8 @@ its own has been seen.
 
 from __future__ import annotations
 
-from typing import Any, Dict, Protocol, Sequence, Tuple
+from abc import ABC, abstractmethod
+from typing import Any, Callable, Dict, Sequence, Tuple
 
 from seesaw._library import CURRENT_STREAM
 
@@ -21,32 +22,46 @@ DTYPE_CODES: Dict[str, int] = {"float32": 1, "bfloat16": 2, "float16": 3, "int32
 """seesaw_dtype."""
 
 
-class ArrayLibrary(Protocol):
+class ArrayLibrary(ABC):
+    """One array library."""
+
     name: str
     direct: bool
     """Whether tvm-ffi takes this library's arrays as they are, or raises BufferError."""
 
-    def dtype_name(self, array: Array) -> str: ...
-    def device(self, array: Array) -> Tuple[int, int]: ...
+    @abstractmethod
+    def dtype_name(self, array: Array) -> str:
+        """ "bfloat16"."""
+
+    @abstractmethod
+    def device(self, array: Array) -> Tuple[int, int]:
+        """(seesaw_device_type, index)."""
+
+    @abstractmethod
     def strides(self, array: Array) -> Sequence[int]:
         """Of all dimensions, in elements."""
 
+    @abstractmethod
     def empty(self, shape: Tuple[int, ...], dtype: str, like: Array) -> Array:
         """Uninitialised, on the device of `like`; `dtype` "like" takes that of `like`."""
 
+    @abstractmethod
     def view(self, array: Array) -> Any:
         """What tvm-ffi takes for this array in any case, without a copy."""
 
+    @abstractmethod
     def stream(self, array: Array) -> int:
         """The current stream of the array's device, or CURRENT_STREAM if tvm-ffi asks itself."""
 
     def traces_calls(self) -> bool:
-        """Whether a call cannot be made now, but recorded: by `traced_dense_decode`."""
+        """Whether calls are to be recorded by `traced_dense_decode`, not made now."""
+        return False
 
-    def traced_dense_decode(self, *arguments: Any) -> Tuple[Array, Array]: ...
+    def traced_dense_decode(self, *arguments: Any) -> Tuple[Array, Array]:
+        raise NotImplementedError(f"{self.name} makes its calls at once")
 
 
-class NumPy:
+class NumPy(ArrayLibrary):
     name = "numpy"
     direct = True
 
@@ -88,9 +103,6 @@ class NumPy:
     def stream(self, array: Array) -> int:
         return 0
 
-    def traces_calls(self) -> bool:
-        return False
-
 
 class _Borrowed:
     """Memory of another array under an interface of its own."""
@@ -100,7 +112,7 @@ class _Borrowed:
         self.owner = owner
 
 
-class Torch:
+class Torch(ArrayLibrary):
     name = "torch"
     direct = True
 
@@ -115,7 +127,7 @@ class Torch:
         }
         self._dtypes = {name: dtype for dtype, name in self._names.items()}
         self._dtypes["uint8"] = torch.uint8
-        self.traces_calls = torch.compiler.is_compiling
+        self._is_compiling = torch.compiler.is_compiling
 
     def dtype_name(self, array: Array) -> str:
         return self._names.get(array.dtype) or str(array.dtype).replace("torch.", "")
@@ -144,13 +156,16 @@ class Torch:
     def stream(self, array: Array) -> int:
         return CURRENT_STREAM
 
+    def traces_calls(self) -> bool:
+        return self._is_compiling()
+
     def traced_dense_decode(self, *arguments: Any) -> Tuple[Array, Array]:
         from seesaw import torch as operators
 
         return operators.record(*arguments)
 
 
-class CuPy:
+class CuPy(ArrayLibrary):
     name = "cupy"
     direct = False
 
@@ -183,11 +198,8 @@ class CuPy:
         with array.device:
             return self._cupy.cuda.get_current_stream().ptr
 
-    def traces_calls(self) -> bool:
-        return False
 
-
-class Jax:
+class Jax(ArrayLibrary):
     """JAX arrays cannot be written: `seesaw.jax` returns new ones. Here they are described only."""
 
     name = "jax"
@@ -245,9 +257,15 @@ def call(arrays: ArrayLibrary, function: Any, tensors: Tuple[Any, ...], *rest: A
     function(*[None if tensor is None else view(tensor) for tensor in tensors], *rest)
 
 
-_BY_MODULE = {"numpy": NumPy, "torch": Torch, "cupy": CuPy, "jax": Jax, "jaxlib": Jax}
+_BY_MODULE: Dict[str, Callable[[], ArrayLibrary]] = {
+    "numpy": NumPy,
+    "torch": Torch,
+    "cupy": CuPy,
+    "jax": Jax,
+    "jaxlib": Jax,
+}
 _by_type: Dict[type, ArrayLibrary] = {}
-_by_class: Dict[type, ArrayLibrary] = {}
+_by_class: Dict[Any, ArrayLibrary] = {}
 
 
 def library_of(array: Array, name: str) -> ArrayLibrary:

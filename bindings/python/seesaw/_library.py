@@ -32,8 +32,8 @@ class _Library:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(name)
-        self._load()
-        return self.__dict__[name] if name in self.__dict__ else getattr(self._module, name)
+        module = self.module  # loads it, which sets the attributes above
+        return self.__dict__[name] if name in self.__dict__ else getattr(module, name)
 
     def _load(self) -> None:
         import tvm_ffi

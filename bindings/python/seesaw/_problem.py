@@ -130,7 +130,7 @@ class Problem:
         )
 
     def to_fields(self) -> Fields:
-        """The same as plain integers. Raises what `make_options` does, and TypeError for a dtype."""
+        """The same as plain integers. Raises as `make_options`, and TypeError for a dtype."""
         options = make_options(
             self.causal,
             self.lse_base,
@@ -194,8 +194,7 @@ def make_options(
         )
     if empty_lse not in (None, "-inf", "+inf"):
         raise ValueError(
-            f'dense_decode: empty_lse = {empty_lse!r}, allowed: "-inf", "+inf". '
-            "Choose one of them."
+            f'dense_decode: empty_lse = {empty_lse!r}, allowed: "-inf", "+inf". Choose one of them.'
         )
     flags = CAUSAL if causal else 0
     flags |= LSE_BASE2 if lse_base == 2 else 0

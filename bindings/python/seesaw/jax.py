@@ -6,7 +6,7 @@ schedules by itself, and may be captured in a CUDA graph.
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 from typing import Any, Callable, Dict, Optional, Tuple
 
 import jax
@@ -19,7 +19,7 @@ from seesaw._schedule import buffer_sizes
 _PLATFORMS = {"cpu": "cpu", "gpu": "gpu", "cuda": "gpu"}
 
 
-@lru_cache(maxsize=None)
+@cache
 def _register(platform: str) -> str:
     """The XLA target of a platform; registered on first use."""
     try:
@@ -49,9 +49,7 @@ def _platform_of(q: jax.Array) -> Tuple[str, str]:
         device = next(iter(q.devices()))
     platform = _PLATFORMS.get(getattr(device, "platform", str(device)))
     if platform is None:
-        raise TypeError(
-            f"dense_decode: an array is on {device}, allowed: cpu, gpu. Copy it there."
-        )
+        raise TypeError(f"dense_decode: an array is on {device}, allowed: cpu, gpu. Copy it there.")
     index = getattr(device, "local_hardware_id", 0) or 0
     return platform, "cpu" if platform == "cpu" else f"cuda:{index}"
 

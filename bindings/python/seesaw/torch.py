@@ -6,8 +6,8 @@ compiled. Importing this module registers the operators:
     torch.ops.seesaw.dense_decode(...)      -> (out, lse), allocated
     torch.ops.seesaw.dense_decode_out(...)  writes out and lse
 
-A schedule is passed as its buffer and its problem's batch; `kernel` is `kernel_name` here, as the former is
-taken inside Inductor.
+A schedule is passed as its buffer and its problem's batch; `kernel` is `kernel_name` here, because
+Inductor passes an argument of the former name itself.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from seesaw._problem import fields_of, make_options
 
 _OPTIONS = (
     "Tensor? schedule=None, int schedule_batch=0, float? scale=None, bool causal=False, "
-    'bool lse_base2=False, str empty_lse="-inf", bool batch_invariant=False, bool check_data=False, '
-    "int num_threads=0, str? kernel_name=None"
+    'bool lse_base2=False, str empty_lse="-inf", bool batch_invariant=False, '
+    "bool check_data=False, int num_threads=0, str? kernel_name=None"
 )
 _library = torch.library.Library("seesaw", "DEF")
 _library.define(

@@ -106,9 +106,7 @@ class GpuCase:
         """(out, lse) in float64, one sequence at a time."""
         shape = self.shape
         device = self.q.device
-        out = torch.zeros(
-            (shape.b, shape.s_q, shape.h_q, 512), dtype=torch.float64, device=device
-        )
+        out = torch.zeros((shape.b, shape.s_q, shape.h_q, 512), dtype=torch.float64, device=device)
         lse = torch.full(
             (shape.b, shape.h_q, shape.s_q), -torch.inf, dtype=torch.float64, device=device
         )

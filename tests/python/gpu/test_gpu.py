@@ -25,8 +25,10 @@ def test_non_contiguous_inputs_and_a_cache_of_several_layers():
     case = GpuCase(Shape(4, 2, 300, 32, varied=True, causal=True))
     q = torch.cat([case.q, case.q], dim=2)[:, :, : case.shape.h_q]
     pool = torch.full(
-        (case.kv_cache.shape[0], 3, *case.kv_cache.shape[1:]), float("nan"),
-        dtype=case.kv_cache.dtype, device=DEVICE,
+        (case.kv_cache.shape[0], 3, *case.kv_cache.shape[1:]),
+        float("nan"),
+        dtype=case.kv_cache.dtype,
+        device=DEVICE,
     )
     pool[:, 1] = case.kv_cache
     table = torch.cat([case.block_table, case.block_table], dim=1)[:, : case.block_table.shape[1]]
@@ -68,9 +70,7 @@ def test_two_streams_at_once_share_a_schedule():
     for _ in range(20):
         for stream in streams:
             with torch.cuda.stream(stream):
-                results.append(
-                    seesaw.dense_decode(*case.arrays, schedule=schedule, scale=SCALE)
-                )
+                results.append(seesaw.dense_decode(*case.arrays, schedule=schedule, scale=SCALE))
     torch.cuda.synchronize()
     assert all(torch.equal(out, expected[0]) for out, _ in results)
 
@@ -124,13 +124,17 @@ def test_decoding_loop_allocates_nothing_new():
         step()
     torch.cuda.synchronize()
     before = (
-        torch.cuda.memory_allocated(), torch.cuda.memory_reserved(), torch.cuda.mem_get_info()[0]
+        torch.cuda.memory_allocated(),
+        torch.cuda.memory_reserved(),
+        torch.cuda.mem_get_info()[0],
     )
     for _ in range(990):
         step()
     torch.cuda.synchronize()
     after = (
-        torch.cuda.memory_allocated(), torch.cuda.memory_reserved(), torch.cuda.mem_get_info()[0]
+        torch.cuda.memory_allocated(),
+        torch.cuda.memory_reserved(),
+        torch.cuda.mem_get_info()[0],
     )
     assert after == before
     case.seq_lens = lengths - 1

@@ -150,9 +150,7 @@ def test_unmodified_script(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
     command = [sys.executable, "-m", "seesaw.compat.flash_mla"]
-    done = subprocess.run(
-        [*command, str(script), "--rows", "3"], capture_output=True, text=True
-    )
+    done = subprocess.run([*command, str(script), "--rows", "3"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "ran (2, 1, 16, 512)"
     missing = subprocess.run([*command, "nowhere.py"], capture_output=True, text=True)

@@ -41,8 +41,15 @@ def test_schedule_outputs_and_non_contiguous_inputs():
     lse = torch.full((2, 8, 1), float("nan"))
     workspace = torch.empty(seesaw.workspace_size(problem), dtype=torch.uint8)
     seesaw.dense_decode(
-        q, kv_cache, block_table, lengths, schedule=schedule, out=out, lse=lse,
-        workspace=workspace, scale=SCALE,
+        q,
+        kv_cache,
+        block_table,
+        lengths,
+        schedule=schedule,
+        out=out,
+        lse=lse,
+        workspace=workspace,
+        scale=SCALE,
     )
     assert_close((out, lse), case.expected())
 

@@ -7,6 +7,7 @@ from typing import Any, Optional, Tuple
 from seesaw._arrays import library_of
 from seesaw._decode import run_into
 from seesaw._problem import FIELD_H_Q, FIELD_S_Q, fields_of, make_options
+from seesaw._schedule import Schedule
 from seesaw.compat.flash_mla.metadata import FlashMLASchedMeta, PairedSchedules
 from seesaw.compat.flash_mla.unsupported import refuse
 
@@ -69,6 +70,7 @@ def flash_mla_with_kvcache(
         )
     options = make_options(causal, None, "+inf")
     fields = fields_of(q, k_cache, block_table, head_dim_v, options)
+    schedule: Optional[Schedule]
     if isinstance(tile_scheduler_metadata, FlashMLASchedMeta):
         schedule = tile_scheduler_metadata.schedule_for(fields, cache_seqlens)
     elif tile_scheduler_metadata is not None:
