@@ -18,7 +18,8 @@ for target in "${targets[@]}"; do
   [[ -d tests/fuzz/corpus/$name ]] && seeds=("tests/fuzz/corpus/$name")
   echo "fuzz: $name for $seconds s"
   "$target" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
-    -verbosity=0 -artifact_prefix="$build/fuzz/" "$corpus" "${seeds[@]}"
+    -verbosity=0 -artifact_prefix="$build/fuzz/" "$corpus" "${seeds[@]}" 2>&1 |
+    sed '/^###### Recommended dictionary/,/^###### End of recommended/d'
   ran=$((ran + 1))
 done
 if ((ran == 0)); then
