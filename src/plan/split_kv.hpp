@@ -26,6 +26,8 @@ struct SplitConfig {
   int32_t piece_cost_tiles = 1;    // what starting and ending a piece costs, in tiles of work
   int32_t fixed_split_tiles = 0;   // batch-invariant mode: every split's size; 0 = balance the load
   int32_t max_sequence_tiles = 0;  // tiles of the longest sequence that the plan allows
+  int32_t split_cost_tiles = 0;    // what cutting any sequence costs the whole batch, in tiles; 0:
+                                   // nothing, so sequences of equal length are cut like others
 };
 
 // Tiles [tile_begin, tile_end) of one sequence. An empty sequence is one piece [0, 0): somebody has

@@ -8,13 +8,17 @@
 //   kRanges   the sequences laid end to end on a line, t_i + p units each; worker w does what lies
 //             in [w * quota, (w + 1) * quota). A cut that would leave a fragment shorter than
 //             min_fragment tiles moves to the sequence's edge.
+//   kWhole    sequences of about equal length, more than workers: so many to each worker. Only if
+//             nothing else is faster by more than split_cost_tiles.
 //   kFixed    batch-invariant: pieces of a fixed size whatever the rest of the batch is; whole
 //             pieces are dealt to workers in order of cost.
 //
 // How to build a schedule:
-//   1. T = sum of tiles_of(seq_len).
-//   2. rule = range_rule or fixed_rule (which also needs the number of pieces); if batch <=
-//      num_workers, find_aligned_rule's search over aligned_lengths() may replace the former.
+//   1. T = sum of tiles_of(seq_len), and their maximum.
+//   2. rule = range_rule or fixed_rule (which also needs the number of pieces); the former gives
+//   way
+//      to whole_rule if whole_pays(), else, if batch <= num_workers, to the search over
+//      aligned_lengths() for an aligned_rule.
 //   3. per sequence: piece_count(rule, span); prefix sums give pieces_before.
 //   4. per piece: place_piece(rule, span, k).
 //   5. worker_piece_begin[w] = first piece whose worker is >= w.
@@ -28,7 +32,7 @@
 
 namespace seesaw::plan {
 
-enum class Layout : int32_t { kAligned, kRanges, kFixed };
+enum class Layout : int32_t { kAligned, kRanges, kFixed, kWhole };
 
 // How a batch is cut, once its totals are known.
 struct SplitRule {
@@ -38,6 +42,7 @@ struct SplitRule {
   int64_t piece_cost;    // p >= 1
   int64_t quota;         // kRanges, kFixed: units of the line for each worker, >= 1
   int64_t piece_tiles;   // kAligned: most tiles of a piece; kFixed: tiles of a piece; >= 1
+  int64_t per_worker;    // kWhole: sequences of each worker, >= 1
   int64_t min_fragment;  // kRanges: least tiles on either side of a cut, >= 1
 };
 
@@ -77,6 +82,7 @@ SEESAW_HOST_DEVICE inline SplitRule range_rule(const SplitConfig& config, int64_
   rule.piece_cost = cost;
   rule.quota = at_least_one(ceil_div<int64_t>(tiles + cost * batch, config.num_workers));
   rule.piece_tiles = 1;
+  rule.per_worker = 1;
   rule.min_fragment = 1 + cost / 2;  // moving fewer tiles than this saves less than it costs
   return rule;
 }
@@ -88,6 +94,23 @@ SEESAW_HOST_DEVICE inline SplitRule fixed_rule(const SplitConfig& config, int64_
   rule.layout = Layout::kFixed;
   rule.own_worker = pieces <= config.num_workers;
   rule.piece_tiles = config.fixed_split_tiles;
+  return rule;
+}
+
+// Whether giving each worker the same number of whole sequences is worth it: `longest` is the
+// largest number of tiles of a sequence, so the busiest worker has per_worker * (longest + p)
+// units, and no sequence has to be merged.
+SEESAW_HOST_DEVICE inline bool whole_pays(const SplitConfig& config, const SplitRule& ranges,
+                                          int64_t batch, int64_t longest) {
+  const int64_t load =
+      ceil_div(at_least_one(batch), ranges.num_workers) * (longest + ranges.piece_cost);
+  return config.split_cost_tiles > 0 && load <= ranges.quota + config.split_cost_tiles;
+}
+
+SEESAW_HOST_DEVICE inline SplitRule whole_rule(const SplitRule& ranges, int64_t batch) {
+  SplitRule rule = ranges;
+  rule.layout = Layout::kWhole;
+  rule.per_worker = ceil_div(at_least_one(batch), ranges.num_workers);
   return rule;
 }
 
@@ -131,6 +154,9 @@ SEESAW_HOST_DEVICE inline int64_t first_range_worker(const SplitRule& rule,
 
 // Pieces of a sequence. Does not need span.pieces_before.
 SEESAW_HOST_DEVICE inline int32_t piece_count(const SplitRule& rule, const SequenceSpan& span) {
+  if (rule.layout == Layout::kWhole) {
+    return 1;
+  }
   if (rule.layout != Layout::kRanges) {
     return static_cast<int32_t>(pieces_of(span.tiles, rule.piece_tiles));
   }
@@ -153,6 +179,7 @@ SEESAW_HOST_DEVICE inline int32_t piece_begin(const SplitRule& rule, const Seque
       return static_cast<int32_t>(span.tiles * k / count);
     case Layout::kFixed:
       return static_cast<int32_t>(rule.piece_tiles * k);
+    case Layout::kWhole:
     case Layout::kRanges:
       break;
   }
@@ -168,6 +195,9 @@ SEESAW_HOST_DEVICE inline int64_t piece_worker(const SplitRule& rule, const Sequ
   }
   if (rule.layout == Layout::kRanges) {
     return first_range_worker(rule, span) + k;
+  }
+  if (rule.layout == Layout::kWhole) {
+    return span.sequence / rule.per_worker;
   }
   // kFixed: whoever owns the middle of the piece on the line of all pieces.
   const int64_t start = span.tiles_before + tile_begin + rule.piece_cost * (span.pieces_before + k);

@@ -1,6 +1,7 @@
 // Walking the pieces of a batch on the host, in order: to write a schedule, and to check one.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 #include "plan/split_kv.hpp"
@@ -27,6 +28,14 @@ struct Batch {
     return sum;
   }
 
+  int64_t longest() const {
+    int64_t most = 0;
+    for (int32_t i = 0; i < size; ++i) {
+      most = std::max(most, tiles(i));
+    }
+    return most;
+  }
+
   int64_t total_pieces(int64_t piece_tiles) const {
     int64_t sum = 0;
     for (int32_t i = 0; i < size; ++i) {
@@ -42,6 +51,9 @@ inline SplitRule find_rule(const Batch& batch) {
     return fixed_rule(batch.config, tiles, batch.total_pieces(batch.config.fixed_split_tiles));
   }
   const SplitRule ranges = range_rule(batch.config, batch.size, tiles);
+  if (whole_pays(batch.config, ranges, batch.size, batch.longest())) {
+    return whole_rule(ranges, batch.size);
+  }
   const AlignedLengths lengths = aligned_lengths(ranges, batch.size, tiles);
   for (int64_t length = lengths.first; length <= lengths.last; ++length) {
     if (batch.total_pieces(length) <= batch.config.num_workers) {

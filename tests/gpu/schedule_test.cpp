@@ -92,6 +92,7 @@ void compare_many(const std::vector<int32_t>& batches, int32_t repeats) {
           config.piece_cost_tiles = 1 + static_cast<int32_t>(random() % 8);
           config.fixed_split_tiles = fixed;
           config.max_sequence_tiles = max_tiles;
+          config.split_cost_tiles = static_cast<int32_t>(random() % 20);
           planner.compare(config, random_lengths(random, batch, max_tiles * 64),
                           1 + static_cast<int64_t>(random() % 2));
           if (testing::Test::HasFailure()) {

@@ -1,8 +1,9 @@
 // The device planner: one block, whole sequences by thread, pieces by thread.
 //
 //   [1] sum the tiles (and, batch-invariant, the pieces) of all sequences
-//   [2] find the rule: ranges, fixed pieces, or the least aligned piece length that fits, one
-//       candidate a warp
+//   [2] find the rule: ranges, fixed pieces, whole sequences, or the least aligned piece length
+//   that
+//       fits, one candidate a warp
 //   [3] by chunks of one sequence a thread: prefix sums of tiles and of pieces
 //   [4] by chunks of one piece a thread: find its sequence, place it; where the worker changes from
 //       one piece to the next, write worker_piece_begin
@@ -49,6 +50,23 @@ __device__ int64_t sum_over_batch(const ScheduleCall& call, Value value) {
   return Scan::exclusive_sum(sum).total;
 }
 
+// The most tiles of a sequence, for all threads.
+__device__ int64_t longest_of_batch(const ScheduleCall& call) {
+  __shared__ int32_t longest;
+  if (threadIdx.x == 0) {
+    longest = 0;
+  }
+  __syncthreads();
+  int64_t mine = 0;
+  for (int32_t i = static_cast<int32_t>(threadIdx.x); i < call.batch; i += kThreads) {
+    const int64_t tiles = tiles_at(call, i);
+    mine = tiles > mine ? tiles : mine;
+  }
+  atomicMax(&longest, static_cast<int32_t>(mine));  // a maximum is the same in any order
+  __syncthreads();
+  return longest;
+}
+
 // Whether pieces of at most `length` tiles need no more pieces than there are workers: the warp's
 // common answer.
 __device__ bool aligned_length_fits(const ScheduleCall& call, int64_t length) {
@@ -93,6 +111,10 @@ __device__ SplitRule find_rule(const ScheduleCall& call) {
     return plan::fixed_rule(call.config, tiles, pieces);
   }
   const SplitRule ranges = plan::range_rule(call.config, call.batch, tiles);
+  if (call.config.split_cost_tiles > 0 &&
+      plan::whole_pays(call.config, ranges, call.batch, longest_of_batch(call))) {
+    return plan::whole_rule(ranges, call.batch);
+  }
   const plan::AlignedLengths lengths = plan::aligned_lengths(ranges, call.batch, tiles);
   const int64_t length = find_aligned_length(call, lengths);
   return length > 0 ? plan::aligned_rule(ranges, length) : ranges;

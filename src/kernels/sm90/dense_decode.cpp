@@ -19,6 +19,15 @@ namespace {
 constexpr int32_t kPieceCostTiles = 3;
 constexpr int32_t kFixedSplitTiles = 32;
 
+// What it costs the batch that any sequence is split, in tiles: the combine's own time, and the
+// partials of up to two pieces a worker, written and read.
+int32_t split_cost_tiles(const DenseDecodeProblem& problem, int32_t num_workers) {
+  const double rows = static_cast<double>(problem.h_kv * problem.rows());
+  const double cost_us = 2.0 + static_cast<double>(num_workers) * rows / 600.0;
+  const double tile_us = problem.rows() >= kDenseDecodeTileRows ? 1.35 : 2.2;
+  return static_cast<int32_t>(cost_us / tile_us);
+}
+
 Support supports_dense_decode(const DenseDecodeProblem& problem, DType dtype) {
   if (problem.device.type != DeviceType::kCuda) {
     return Support::no("runs on NVIDIA Hopper GPUs; the tensors are on the CPU");
@@ -97,6 +106,7 @@ DenseDecodePlan plan_dense_decode(const DenseDecodeProblem& problem) {
   plan.split.fixed_split_tiles = problem.splits == Splits::kBatchInvariant ? kFixedSplitTiles : 0;
   plan.split.max_sequence_tiles =
       static_cast<int32_t>(ceil_div<int64_t>(max_tokens, kDenseDecodeTileTokens));
+  plan.split.split_cost_tiles = split_cost_tiles(problem, plan.split.num_workers);
   plan.workspace_bytes = dense_decode_partials(plan).size_bytes() +
                          (problem.check_data ? cuda::check_bytes(plan.split) : 0);
   return plan;

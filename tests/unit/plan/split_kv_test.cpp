@@ -48,6 +48,7 @@ RandomBatch random_batch(std::mt19937& engine) {
   SplitConfig config = config_for(seq_lens, 1 + below(140), 1 + below(128), below(10));
   config.max_batch += below(3) * 5;
   config.max_sequence_tiles += below(2) * 7;
+  config.split_cost_tiles = below(3) == 0 ? below(30) : 0;
   return {config, seq_lens};
 }
 
@@ -126,7 +127,8 @@ TEST(SplitKv, BalancedSchedulesAreWellFormedAndBounded) {
     const auto b = static_cast<int64_t>(batch.seq_lens.size());
     const int64_t quota = std::max<int64_t>(
         ceil_div<int64_t>(total_tiles(batch) + cost * b, batch.config.num_workers), 1);
-    ASSERT_LE(schedule.busiest_load(), quota + 2 * cost) << "batch " << i;
+    const int64_t split_cost = batch.config.split_cost_tiles;
+    ASSERT_LE(schedule.busiest_load(), quota + std::max(2 * cost, split_cost)) << "batch " << i;
   }
 }
 
@@ -246,6 +248,25 @@ TEST(SplitKv, EqualSequencesAMultipleOfTheWorkersStayWhole) {
   }
 }
 
+// Sequences that hardly differ stay whole if merging them costs more than it balances.
+TEST(SplitKv, AboutEqualSequencesStayWholeIfSplittingCosts) {
+  Lengths lengths(150, 64 * 20);
+  lengths[3] = 64 * 18;
+  SplitConfig config = config_for(lengths, 132);
+  ScheduleBuffer cut(config);
+  cut.build(lengths);
+  EXPECT_GT(cut.view().header->num_pieces, 150);
+  config.split_cost_tiles = 20;  // two whole sequences: 42 tiles, against a quota of 24
+  ScheduleBuffer whole(config);
+  whole.build(lengths);
+  EXPECT_EQ(whole.view().header->num_pieces, 150);
+  EXPECT_EQ(whole.busiest_load(), 42);
+  config.split_cost_tiles = 17;
+  ScheduleBuffer cut_again(config);
+  cut_again.build(lengths);
+  EXPECT_GT(cut_again.view().header->num_pieces, 150);
+}
+
 // One long sequence among many short ones must not wait for the end of the line.
 TEST(SplitKv, ALongSequenceAmongShortOnesIsSplit) {
   Lengths lengths(63, 64);
@@ -261,6 +282,7 @@ TEST(SplitKv, CutsLeaveNoFragmentsThatCostMoreThanTheySave) {
   for (int i = 0; i < 2000; ++i) {
     RandomBatch batch = random_batch(engine);
     batch.config.piece_cost_tiles = 6;
+    batch.config.split_cost_tiles = 0;
     ScheduleBuffer schedule(batch.config);
     schedule.build(batch.seq_lens);
     const bool aligned = schedule.view().header->num_pieces <= batch.config.num_workers;
@@ -304,7 +326,8 @@ TEST(SplitKv, SeventyThousandShortSequences) {
 TEST(SplitKv, ClosedFormsGiveTheSamePieces) {
   std::mt19937 engine(6);
   for (int i = 0; i < 300; ++i) {
-    const RandomBatch batch = random_batch(engine);
+    RandomBatch batch = random_batch(engine);
+    batch.config.split_cost_tiles = 0;
     ScheduleBuffer schedule(batch.config);
     schedule.build(batch.seq_lens);
     if (schedule.view().header->num_pieces <= batch.config.num_workers) {

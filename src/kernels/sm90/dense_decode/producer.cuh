@@ -19,12 +19,14 @@ struct BlockWork {
 // The grid is (row tile, KV head, worker), row tiles fastest: blocks of one worker and KV head walk
 // the same KV tiles, and neighbours in the grid run on neighbouring SMs, whose loads of a tile meet
 // (measured: 54 bytes a cycle and SM instead of 31).
+// Plain loads, here and below: the block may have been launched while the kernel that writes these
+// tables still runs, and a read-only load (ld.global.nc) may be moved ahead of the wait for it.
 __device__ __forceinline__ BlockWork block_work(const DenseDecodeParams& params) {
   BlockWork work;
   work.row_tile = static_cast<int32_t>(blockIdx.x);
   work.kv_head = static_cast<int32_t>(blockIdx.y);
-  work.piece_begin = __ldg(params.worker_piece_begin + blockIdx.z);
-  work.piece_end = __ldg(params.worker_piece_begin + blockIdx.z + 1);
+  work.piece_begin = params.worker_piece_begin[blockIdx.z];
+  work.piece_end = params.worker_piece_begin[blockIdx.z + 1];
   return work;
 }
 
@@ -37,7 +39,7 @@ __device__ __forceinline__ int32_t visible_tokens(const DenseDecodeParams& param
 }
 
 __device__ __forceinline__ int32_t read_seq_len(const DenseDecodeParams& params, int32_t sequence) {
-  return max(__ldg(params.seq_lens + sequence * params.seq_len_stride), 0);
+  return max(params.seq_lens[sequence * params.seq_len_stride], 0);
 }
 
 // End of a piece's tiles, bounded by the sequence's actual length: the schedule may come from
@@ -48,7 +50,7 @@ __device__ __forceinline__ int32_t bounded_tile_end(int32_t tile_end, int32_t se
 
 __device__ __forceinline__ PieceInfo read_piece(const DenseDecodeParams& params, int32_t row_tile,
                                                 int32_t index) {
-  const int4 piece = __ldg(reinterpret_cast<const int4*>(params.pieces + index));
+  const int4 piece = *reinterpret_cast<const int4*>(params.pieces + index);
   const int32_t seq_len = read_seq_len(params, piece.x);
   PieceInfo info;
   info.sequence = piece.x;
@@ -90,7 +92,7 @@ struct KvLoader {
     const int32_t* table = params.block_table + sequence * params.block_table_stride;
     const int32_t per_page = params.tiles_per_page;
     const int32_t entry = per_page == 1 ? tile : tile / per_page;
-    return {__ldg(table + entry), (tile - entry * per_page) * kTileTokens};
+    return {table[entry], (tile - entry * per_page) * kTileTokens};
   }
 
   // Steps to the next tile that exists; false if there is none.
@@ -101,7 +103,7 @@ struct KvLoader {
       return true;
     }
     while (++cursor.index < work.piece_end) {
-      const int4 piece = __ldg(reinterpret_cast<const int4*>(params.pieces + cursor.index));
+      const int4 piece = *reinterpret_cast<const int4*>(params.pieces + cursor.index);
       cursor.sequence = piece.x;
       cursor.tile = piece.y + buffer;
       // The page is looked up beside the length, not after it: the schedule vouches for the entry.
@@ -270,7 +272,7 @@ struct QueryRowLoader {
         }
         const int box_begin = part * kValueBoxes;
         const int box_end = part == 0 ? kValueBoxes : Config::kQkBoxes;
-        copy(__ldg(&params.pieces[index].sequence), box_begin, box_end);
+        copy(params.pieces[index].sequence, box_begin, box_end);
         ptx::copy_async_wait_all();
         if (params.negate_q) negate(box_begin, box_end);
         ptx::fence_async_proxy();
