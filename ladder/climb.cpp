@@ -123,6 +123,9 @@ void run_rungs(const Options& options, const Device& device, HostProblem& host, 
       report.rungs.push_back(harness.run(rung));
     }
   }
+  if (device.why_not.empty() && ready.ok() && !options.check_only) {
+    report.empty_microseconds = harness.empty_microseconds();
+  }
   if (options.cpu || !device.why_not.empty()) {
     progress.step("CPU");
     report.rungs.push_back(run_cpu(host, timing));

@@ -48,6 +48,8 @@ Status upload(const std::vector<T>& source, DeviceMemory* memory, const T** poin
   return {};
 }
 
+__global__ void do_nothing() {}
+
 double median(std::vector<double> values) {
   std::sort(values.begin(), values.end());
   return values[values.size() / 2];
@@ -176,6 +178,12 @@ Status GpuHarness::Impl::run(const Rung& rung, RungResult* result) {
   SEESAW_RETURN_IF_ERROR(kPrepare[static_cast<size_t>(rung.number - 1)](problem, &launcher));
   SEESAW_RETURN_IF_ERROR(check(launcher, &result->deviation));
   return options.max_runs > 0 ? time(launcher, result) : Status();
+}
+
+double GpuHarness::empty_microseconds() {
+  RungResult result;
+  const Launcher nothing = [](Stream stream) { return launch(do_nothing, LaunchShape{}, stream); };
+  return impl_->time(nothing, &result).ok() ? result.microseconds : 0.0;
 }
 
 RungResult GpuHarness::run(const Rung& rung) {

@@ -41,6 +41,7 @@ struct Report {
   std::string device;
   ProblemSpec spec;
   Work work;
+  double empty_microseconds = 0.0;  // 0: not measured
   std::vector<RungResult> rungs;
 };
 
@@ -54,6 +55,10 @@ class GpuHarness {
 
   Status setup();  // allocates, copies, computes the reference
   RungResult run(const Rung& rung);
+
+  // The time of a kernel that does nothing, measured in the same way: what every rung's time
+  // contains besides its work.
+  double empty_microseconds();
 
  private:
   struct Impl;

@@ -17,6 +17,8 @@ Status GpuHarness::setup() {
       "ladder: build without GPU kernels, allowed: a build with nvcc. Reconfigure.");
 }
 
+double GpuHarness::empty_microseconds() { return 0.0; }
+
 RungResult GpuHarness::run(const Rung& rung) {
   RungResult result;
   result.number = rung.number;

@@ -137,7 +137,7 @@ __device__ __forceinline__ void odd_tiles(SeesawShared& s, const Sequence& w, fl
 }
 
 __global__ void __launch_bounds__(kSeesawThreads, 1)
-    seesaw(const __grid_constant__ Maps maps, const Problem p) {
+    seesaw(const __grid_constant__ SeesawMaps maps, const Problem p) {
   SeesawShared& s = *reinterpret_cast<SeesawShared*>(dynamic_shared());
   const int group = __shfl_sync(~0U, static_cast<int>(threadIdx.x) / kWarpgroupThreads, 0);
   const Sequence work = sequence_of_block(p);
@@ -167,11 +167,12 @@ __global__ void __launch_bounds__(kSeesawThreads, 1)
 }  // namespace
 
 Status prepare_rung_10(const Problem& problem, Launcher* launcher) {
-  Maps maps;
+  SeesawMaps maps;
+  const int64_t slots = int64_t{problem.num_pages} * kPageTokens;
   SEESAW_RETURN_IF_ERROR(
       make_tile_map(problem.q, int64_t{problem.batch} * problem.heads, kColumnTiles, &maps.q));
-  SEESAW_RETURN_IF_ERROR(
-      make_tile_map(problem.pool, int64_t{problem.num_pages} * kPageTokens, 1, &maps.pool));
+  SEESAW_RETURN_IF_ERROR(make_tile_map(problem.pool, slots, kHalfTiles, &maps.pool[0]));
+  SEESAW_RETURN_IF_ERROR(make_tile_map(problem.pool, slots, kRightTiles, &maps.pool[1]));
   const LaunchShape shape = {ceil_div(problem.heads, kTileRows), problem.batch, kSeesawThreads,
                              sizeof(SeesawShared)};
   SEESAW_RETURN_IF_ERROR(allow_shared(seesaw, shape.shared_bytes));

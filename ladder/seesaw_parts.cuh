@@ -8,8 +8,9 @@
 
 namespace seesaw::ladder {
 
-inline constexpr int kSeesawThreads = 3 * kWarpgroupThreads;  // even tiles, odd tiles, copies
-inline constexpr int kHalfTiles = kValueTiles / 2;            // column tiles of a half of V'
+inline constexpr int kSeesawThreads = 3 * kWarpgroupThreads;   // even tiles, odd tiles, copies
+inline constexpr int kHalfTiles = kValueTiles / 2;             // column tiles of a half of V'
+inline constexpr int kRightTiles = kColumnTiles - kHalfTiles;  // with the rotary columns
 
 struct SeesawShared {
   SwizzledBlock q;           // tile 8, the rotary columns, is copied to registers at the start ...
@@ -78,8 +79,15 @@ __device__ __forceinline__ Sequence sequence_of_block(const Problem& p) {
   return w;
 }
 
+// The pool twice, for boxes of the columns of a half: a copy costs its thread 200 cycles whatever
+// its size (docs/notebook/0002), so a half is one copy.
+struct SeesawMaps {
+  CUtensorMap q;
+  CUtensorMap pool[2];
+};
+
 // Barriers, then Q': one thread, before everybody else begins.
-__device__ __forceinline__ void start(SeesawShared& s, const Maps& maps, const Sequence& w) {
+__device__ __forceinline__ void start(SeesawShared& s, const SeesawMaps& maps, const Sequence& w) {
   ptx::mbarrier_init(ptx::shared_address(&s.q_full), 1);
   for (int i = 0; i < 4; ++i) {
     ptx::mbarrier_init(ptx::shared_address(&s.full[i / 2][i % 2]), 1);
@@ -90,25 +98,24 @@ __device__ __forceinline__ void start(SeesawShared& s, const Maps& maps, const S
 }
 
 // The thread that asks for copies: halves in the order in which the groups free and need them.
-__device__ __forceinline__ void produce(SeesawShared& s, const Maps& maps, const Sequence& w) {
-  constexpr int kOrder[4][2] = {{0, 0}, {1, 1}, {0, 1}, {1, 0}};  // buffer, half
+__device__ __forceinline__ void produce(SeesawShared& s, const SeesawMaps& maps,
+                                        const Sequence& w) {
   for (int pair = 0; pair < w.pairs; ++pair) {
-    for (int i = 0; i < 4; ++i) {
-      const int buffer = kOrder[i][0];
-      const int half = kOrder[i][1];
+    const int row[2] = {w.pages[w.loaded(2 * pair)] * kPageTokens,
+                        w.pages[w.loaded(2 * pair + 1)] * kPageTokens};
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {  // (buffer, half): (0, 0), (1, 1), (0, 1), (1, 0)
+      const int buffer = i % 2;
+      const int half = (i + 1) / 2 % 2;
       if (pair > 0) {
         ptx::mbarrier_wait(ptx::shared_address(&s.empty[buffer][half]),
                            static_cast<uint32_t>((pair - 1) % 2));
       }
-      const int row = w.pages[w.loaded(2 * pair + buffer)] * kPageTokens;
-      const int begin = half * kHalfTiles;
-      const int end = half == 0 ? kHalfTiles : kColumnTiles;
       const uint32_t barrier = ptx::shared_address(&s.full[buffer][half]);
-      ptx::mbarrier_arrive_expect(barrier, (end - begin) * kTileBytes);
-      for (int tile = begin; tile < end; ++tile) {
-        ptx::copy_box<ptx::kEvictNormal>(ptx::shared_address(s.k[buffer].bytes + tile * kTileBytes),
-                                         &maps.pool, barrier, {0, row, tile, 0, 0});
-      }
+      ptx::mbarrier_arrive_expect(barrier, (half == 0 ? kHalfTiles : kRightTiles) * kTileBytes);
+      ptx::copy_box<ptx::kEvictNormal>(
+          ptx::shared_address(s.k[buffer].bytes + half * kHalfTiles * kTileBytes), &maps.pool[half],
+          barrier, {0, row[buffer], half * kHalfTiles, 0, 0});
     }
   }
 }
@@ -122,7 +129,7 @@ __device__ __forceinline__ void wait_for_half(SeesawShared& s, const Sequence& w
                      static_cast<uint32_t>(tile / 2 % 2));
   if (w.valid(tile) < kPageTokens) {
     clear_rows(s.k[buffer].bytes + half * kHalfTiles * kTileBytes,
-               half == 0 ? kHalfTiles : kColumnTiles - kHalfTiles, w.valid(tile),
+               half == 0 ? kHalfTiles : kRightTiles, w.valid(tile),
                static_cast<int>(threadIdx.x) % kWarpgroupThreads, kWarpgroupThreads);
     ptx::fence_async_proxy();
     ptx::barrier_sync(kWithinGroup + buffer, kWarpgroupThreads);
