@@ -2,7 +2,7 @@
 // by the host planner (split_kv.cpp) and the device's, so that both build the same bytes. Integers
 // only. docs/decisions/0003-split-kv-schedule.md derives the forms and the load bound.
 //
-// Work is measured in tiles: a piece of n tiles costs n + p, p = piece_cost_tiles. Three layouts:
+// Work is measured in tiles: a piece of n tiles costs n + p, p = piece_cost_tiles. Four layouts:
 //
 //   kAligned  few sequences: each is cut into equal pieces, every piece on a worker of its own.
 //   kRanges   the sequences laid end to end on a line, t_i + p units each; worker w does what lies
@@ -15,10 +15,9 @@
 //
 // How to build a schedule:
 //   1. T = sum of tiles_of(seq_len), and their maximum.
-//   2. rule = range_rule or fixed_rule (which also needs the number of pieces); the former gives
-//   way
-//      to whole_rule if whole_pays(), else, if batch <= num_workers, to the search over
-//      aligned_lengths() for an aligned_rule.
+//   2. rule = fixed_rule (which also needs the number of pieces) or range_rule. The latter gives
+//      way to whole_rule if whole_pays(), else, if batch <= num_workers, to aligned_rule with the
+//      least of the aligned_lengths() that fits.
 //   3. per sequence: piece_count(rule, span); prefix sums give pieces_before.
 //   4. per piece: place_piece(rule, span, k).
 //   5. worker_piece_begin[w] = first piece whose worker is >= w.
