@@ -6,6 +6,9 @@
 #include <new>
 
 #include "error.hpp"
+#ifdef SEESAW_WITH_CUDA
+#include "device_cuda.hpp"
+#endif
 
 namespace seesaw::tools {
 namespace {
@@ -66,9 +69,13 @@ std::unique_ptr<Device> open_device(const seesaw_device& device) {
   if (device.type == SEESAW_CPU) {
     return std::make_unique<CpuDevice>();
   }
+#ifdef SEESAW_WITH_CUDA
+  return open_cuda_device(device.index);
+#else
   throw bad_input({"--device", device_text(device),
                    "this build of the command can move tensors to: cpu",
                    "Build it with CUDA, or leave --device out."});
+#endif
 }
 
 }  // namespace seesaw::tools

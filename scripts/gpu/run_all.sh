@@ -1,0 +1,38 @@
+#!/bin/bash
+# Runs every GPU test, compute-sanitizer's four tools on the quick ones, and the benchmark, on a
+# machine with a Hopper GPU, from what scripts/gpu/build.sh collected in build/gpu. About 4 minutes.
+# Usage: scripts/gpu/run_all.sh [output folder] [benchmark options]
+# Exits non-zero if a test or a sanitizer found something; the output folder has every log and
+# bench.json, which bench/results/<device>/<date>-<commit>.json keeps unchanged.
+set -uo pipefail
+cd "$(dirname "$0")/../../build/gpu" || exit 1
+out=$(mkdir -p "${1:-out}" && cd "${1:-out}" && pwd)
+shift
+export LD_LIBRARY_PATH=$PWD${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
+commit=$(tr '\n' ' ' < commit | sed 's/ $//')
+failed=0
+
+# step NAME SECONDS COMMAND...: its log is NAME.txt; says what came out.
+step() {
+  local name=$1 seconds=$2
+  shift 2
+  local begin=$SECONDS
+  timeout "$seconds" "$@" > "$out/$name.txt" 2>&1
+  local rc=$?
+  [ $rc -eq 0 ] || failed=1
+  echo "$name: exit $rc after $((SECONDS - begin)) s: $(grep -E 'PASSED|FAILED|SUMMARY' "$out/$name.txt" | tail -2 | tr '\n' ' ')"
+}
+
+echo "commit $commit"
+step tests 120 ./seesaw_gpu_tests
+for tool in memcheck initcheck synccheck racecheck; do
+  if command -v compute-sanitizer > /dev/null; then
+    step "$tool" 90 compute-sanitizer --tool "$tool" --error-exitcode 1 ./seesaw_gpu_tests \
+      --gtest_filter='Quick.*'
+  else
+    echo "$tool: compute-sanitizer is not installed"
+  fi
+done
+timeout 240 ./seesaw_bench_gpu --commit "$commit" --json "$out/bench.json" "$@" 2>&1 |
+  tee "$out/bench.txt" || failed=1
+exit $failed
