@@ -1,24 +1,26 @@
 #!/bin/bash
 # Builds the GPU programs and collects in build/gpu what a machine with a GPU needs to run them:
-# two binaries and the few libraries that they are not linked with statically, found by $ORIGIN.
+# three programs and the few libraries that they are not linked with statically. run_all.sh finds
+# both there.
 # Needs nvcc, no GPU. Usage: scripts/gpu/build.sh [cmake arguments]
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 host=build/gpu-host
 carry=build/gpu
-programs=(tests/gpu/seesaw_gpu_tests bench/gpu/seesaw_bench_gpu)
+programs=(tests/gpu/seesaw_gpu_tests bench/gpu/seesaw_bench_gpu tools/seesaw)
+targets=(seesaw_gpu_tests seesaw_bench_gpu seesaw_tool)
 
 cmake -S . -B "$host" -G Ninja -DSEESAW_CUDA=ON "$@" > "$host.log" 2>&1 ||
   { tail -20 "$host.log"; exit 1; }
-cmake --build "$host" --target "${programs[@]##*/}"
+cmake --build "$host" --target "${targets[@]}"
 
 rm -rf "$carry"
 mkdir -p "$carry"
 for program in "${programs[@]}"; do
   cp "$host/$program" "$carry/"
   # The C library and the loader are the other machine's own.
-  ldd "$host/$program" | awk '$3 ~ /lib(gomp|hwy|fmt)/ {print $3}' | sort -u |
+  ldd "$host/$program" | awk '$3 ~ /lib(seesaw|gomp|hwy|fmt)/ {print $3}' | sort -u |
     while read -r library; do cp -L "$library" "$carry/"; done
 done
 git rev-parse --short HEAD > "$carry/commit"

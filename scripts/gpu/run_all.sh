@@ -33,6 +33,7 @@ for tool in memcheck initcheck synccheck racecheck; do
     echo "$tool: compute-sanitizer is not installed"
   fi
 done
+step check 60 ./seesaw check --quick --device cuda
 timeout 240 ./seesaw_bench_gpu --commit "$commit" --json "$out/bench.json" "$@" 2>&1 |
   tee "$out/bench.txt" || failed=1
 exit $failed
