@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import statistics
 import subprocess
 import time
 from pathlib import Path
-from typing import Any, Callable, Dict, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import c_call
 import seesaw
@@ -88,6 +89,7 @@ def type_like(buffer: Any, size: int) -> Any:
 
 
 def make_torch_variants(arrays: Tuple[Any, ...]) -> Dict[str, Callable[[], Any]]:
+    import seesaw.torch  # noqa: F401  registers the operator
     import torch
     from seesaw.compat.flash_mla import flash_mla_with_kvcache, get_mla_metadata
 
@@ -144,6 +146,7 @@ def describe(arguments: argparse.Namespace) -> Dict[str, Any]:
         "python": platform.python_version(),
         "tvm_ffi": tvm_ffi.__version__,
         "seesaw": seesaw.__version__,
+        "load_average": os.getloadavg()[0],
         "commit": commit(),
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
     }
@@ -163,13 +166,13 @@ def commit() -> str:
     return done.stdout.strip() or "unknown"
 
 
-def main() -> int:
+def main(argv: Optional[List[str]] = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--library", choices=["numpy", "torch"], default="numpy")
     parser.add_argument("--device", default="cpu", help="cpu, or cuda:N with --library torch")
     parser.add_argument("--rounds", type=int, default=300)
     parser.add_argument("--json", type=Path, help="write the result there")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     arrays, synchronise = make_arrays(arguments.library, arguments.device)
     results = measure(make_variants(arrays, arguments.library), synchronise, arguments.rounds)
     extra = added(results)
