@@ -1,6 +1,6 @@
 #!/bin/bash
 # Builds the GPU programs and collects in build/gpu what a machine with a GPU needs to run them:
-# three programs and the few libraries that they are not linked with statically. run_all.sh finds
+# the programs and the few libraries that they are not linked with statically. run_all.sh finds
 # both there.
 # Needs nvcc, no GPU. Usage: scripts/gpu/build.sh [cmake arguments]
 set -euo pipefail
@@ -8,8 +8,9 @@ cd "$(dirname "$0")/../.."
 
 host=build/gpu-host
 carry=build/gpu
-programs=(tests/gpu/seesaw_gpu_tests bench/gpu/seesaw_bench_gpu tools/seesaw)
-targets=(seesaw_gpu_tests seesaw_bench_gpu seesaw_tool)
+programs=(tests/gpu/seesaw_gpu_tests bench/gpu/seesaw_bench_gpu tools/seesaw
+  tests/gpu/seesaw_sanitizer_patterns)
+targets=(seesaw_gpu_tests seesaw_bench_gpu seesaw_tool seesaw_sanitizer_patterns)
 
 cmake -S . -B "$host" -G Ninja -DSEESAW_CUDA=ON "$@" > "$host.log" 2>&1 ||
   { tail -20 "$host.log"; exit 1; }

@@ -1,0 +1,100 @@
+// Minimal kernels whose synchronisation is right by the PTX ISA, in the patterns that the Hopper
+// kernel uses: what compute-sanitizer reports on them is a limit of the tool, not a finding.
+// `seesaw_sanitizer_patterns N` runs pattern N; docs/notebook/0011 has what came out.
+#include <cuda_runtime.h>
+
+#include <cstdio>
+#include <cstdlib>
+
+namespace {
+
+constexpr int kThreads = 384;  // two consumer warpgroups and a producer warpgroup
+constexpr int kConsumers = 256;
+
+__device__ void named_sync(int barrier, int threads) {
+  asm volatile("bar.sync %0, %1;" ::"r"(barrier), "r"(threads) : "memory");
+}
+__device__ void named_arrive(int barrier, int threads) {
+  asm volatile("bar.arrive %0, %1;" ::"r"(barrier), "r"(threads) : "memory");
+}
+
+// 0: two warpgroups of three meet at a named barrier, from two places in the code, and read what
+// the other wrote before it.
+__global__ void two_places(float* out) {
+  __shared__ float value[kConsumers];
+  const int t = static_cast<int>(threadIdx.x);
+  if (t < 128) {
+    value[t] = 1.0F;
+    named_sync(1, kConsumers);
+    out[t] = value[t + 128];
+  } else if (t < kConsumers) {
+    value[t] = 2.0F;
+    named_sync(1, kConsumers);
+    out[t] = value[t - 128] * 2.0F;
+  }
+}
+
+// 1: one warpgroup arrives and goes on, the other waits: the barrier orders the write before it.
+__global__ void arrive_and_sync(float* out) {
+  __shared__ float value[128];
+  const int t = static_cast<int>(threadIdx.x);
+  if (t < 128) {
+    value[t] = 3.0F;
+    named_arrive(2, kConsumers);
+  } else if (t < kConsumers) {
+    named_sync(2, kConsumers);
+    out[t] = value[t - 128];
+  }
+}
+
+// 2: 16-byte asynchronous copies that complete on an mbarrier, read by another warpgroup that
+// waited for its phase.
+__global__ void copy_and_mbarrier(const float4* in, float* out) {
+  __shared__ alignas(16) float4 staged[128];
+  __shared__ alignas(8) unsigned long long barrier;
+  const int t = static_cast<int>(threadIdx.x);
+  const auto address = static_cast<unsigned>(__cvta_generic_to_shared(&barrier));
+  if (t == 0) {
+    asm volatile("mbarrier.init.shared::cta.b64 [%0], 128;" ::"r"(address));
+  }
+  __syncthreads();
+  if (t >= kConsumers) {
+    const int i = t - kConsumers;
+    const auto to = static_cast<unsigned>(__cvta_generic_to_shared(&staged[i]));
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to), "l"(in + i) : "memory");
+    asm volatile("cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%0];" ::"r"(address) : "memory");
+  } else {
+    unsigned done = 0;
+    while (done == 0) {
+      asm volatile(
+          "{\n.reg .pred p;\n"
+          "mbarrier.try_wait.parity.shared::cta.b64 p, [%1], 0;\n"
+          "selp.u32 %0, 1, 0, p;\n}"
+          : "=r"(done)
+          : "r"(address)
+          : "memory");
+    }
+    out[t] = staged[t % 128].x;
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const int pattern = argc > 1 ? std::atoi(argv[1]) : 0;
+  float* out = nullptr;
+  float4* in = nullptr;
+  cudaMalloc(&out, kThreads * sizeof(float));
+  cudaMalloc(&in, 128 * sizeof(float4));
+  cudaMemset(in, 0, 128 * sizeof(float4));
+  if (pattern == 0) {
+    two_places<<<1, kThreads>>>(out);
+  } else if (pattern == 1) {
+    arrive_and_sync<<<1, kThreads>>>(out);
+  } else {
+    copy_and_mbarrier<<<1, kThreads>>>(in, out);
+  }
+  const cudaError_t error = cudaDeviceSynchronize();
+  std::printf("pattern %d: %s\n", pattern, cudaGetErrorString(error));
+  return error == cudaSuccess ? 0 : 1;
+}
