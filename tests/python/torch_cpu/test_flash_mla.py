@@ -58,8 +58,10 @@ def test_current_form_refuses_another_problem():
     case, other = Case([70, 3]), Case([70, 3], h_q=8)
     metadata, _ = get_mla_metadata()
     flash_mla_with_kvcache(*as_torch(case), 512, metadata)
-    with pytest.raises(ValueError, match="FlashMLASchedMeta that was filled for"):
+    with pytest.raises(ValueError, match="q has shape"):
         flash_mla_with_kvcache(*as_torch(other), 512, metadata)
+    with pytest.raises(ValueError, match="causal = True, allowed: False, as in the call that"):
+        flash_mla_with_kvcache(*as_torch(case), 512, metadata, causal=True)
 
 
 def test_metadata_copied_into_a_fixed_buffer_every_step():

@@ -36,17 +36,25 @@ class FlashMLASchedMeta:
     def have_initialized(self) -> bool:
         return self.schedule is not None
 
-    def schedule_for(self, fields: Fields, cache_seqlens: Any) -> Schedule:
-        if self.schedule is None:
-            self.schedule = make_schedule(Problem.from_fields(fields), cache_seqlens)
-            self.tile_scheduler_metadata = self.schedule.buffer
-        elif self.schedule.fields != fields:
-            raise ValueError(
-                "flash_mla_with_kvcache: a FlashMLASchedMeta that was filled for "
-                f"{self.schedule.problem}, allowed: calls of that problem, not of "
-                f"{Problem.from_fields(fields)}. Get another from get_mla_metadata()."
-            )
+    def fill(self, fields: Fields, cache_seqlens: Any) -> Schedule:
+        self.schedule = make_schedule(Problem.from_fields(fields), cache_seqlens)
+        self.tile_scheduler_metadata = self.schedule.buffer
         return self.schedule
+
+    def schedule_again(self, head_dim_v: int, causal: bool) -> Optional[Schedule]:
+        """The schedule of the first call; None before that. Shapes, strides, dtypes and devices are
+        held against its problem by the library itself."""
+        schedule = self.schedule
+        if schedule is not None:
+            for name, given in (("d_v", head_dim_v), ("causal", causal)):
+                planned = getattr(schedule.problem, name)
+                if given != planned:
+                    raise ValueError(
+                        f"flash_mla_with_kvcache: {name} = {given}, allowed: {planned}, as in the "
+                        "call that filled this FlashMLASchedMeta. "
+                        "Get another from get_mla_metadata()."
+                    )
+        return schedule
 
 
 def get_mla_metadata(

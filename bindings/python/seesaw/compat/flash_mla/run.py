@@ -6,7 +6,7 @@ from typing import Any, Optional, Tuple
 
 from seesaw._arrays import library_of
 from seesaw._decode import run_into
-from seesaw._problem import FIELD_H_Q, FIELD_S_Q, fields_of, make_options
+from seesaw._problem import FIELD_H_Q, FIELD_S_Q, Fields, fields_of, make_options
 from seesaw._schedule import Schedule
 from seesaw.compat.flash_mla.metadata import FlashMLASchedMeta, PairedSchedules
 from seesaw.compat.flash_mla.unsupported import refuse
@@ -68,26 +68,35 @@ def flash_mla_with_kvcache(
             topk_length=topk_length,
             extra_topk_length=extra_topk_length,
         )
-    options = make_options(causal, None, "+inf")
-    fields = fields_of(q, k_cache, block_table, head_dim_v, options)
-    schedule: Optional[Schedule]
+    schedule: Optional[Schedule] = None
     if isinstance(tile_scheduler_metadata, FlashMLASchedMeta):
-        schedule = tile_scheduler_metadata.schedule_for(fields, cache_seqlens)
-    elif tile_scheduler_metadata is not None:
-        schedule = _paired_schedules.schedule_for(tile_scheduler_metadata, fields, cache_seqlens)
+        schedule = tile_scheduler_metadata.schedule_again(head_dim_v, causal)
+    if schedule is not None:
+        fields = schedule.fields
     else:
-        raise TypeError(
-            "flash_mla_with_kvcache: no tile_scheduler_metadata, allowed: that of "
-            "get_mla_metadata. Pass it."
-        )
-    b = q.shape[0]
-    out = q.new_empty((b, fields[FIELD_S_Q], fields[FIELD_H_Q], head_dim_v))
+        options = make_options(causal, None, "+inf")
+        fields = fields_of(q, k_cache, block_table, head_dim_v, options)
+        schedule = _first_schedule(tile_scheduler_metadata, fields, cache_seqlens)
     arrays = library_of(q, "q")
-    lse = arrays.empty((b, fields[FIELD_H_Q], fields[FIELD_S_Q]), "float32", q)
+    b, s_q, h_q = q.shape[0], fields[FIELD_S_Q], fields[FIELD_H_Q]
+    out = arrays.empty((b, s_q, h_q, head_dim_v), "like", q)
+    lse = arrays.empty((b, h_q, s_q), "float32", q)
     tensors = (q, k_cache, block_table, cache_seqlens, out, lse)
     buffer = None if schedule is None else schedule.buffer
     run_into(arrays, fields, tensors, buffer, None, softmax_scale)
     return out, lse
+
+
+def _first_schedule(metadata: Any, fields: Fields, cache_seqlens: Any) -> Optional[Schedule]:
+    """The schedule that goes with the metadata; None: the call is to make one of its own."""
+    if isinstance(metadata, FlashMLASchedMeta):
+        return metadata.fill(fields, cache_seqlens)
+    if metadata is None:
+        raise TypeError(
+            "flash_mla_with_kvcache: no tile_scheduler_metadata, allowed: that of "
+            "get_mla_metadata. Pass it."
+        )
+    return _paired_schedules.schedule_for(metadata, fields, cache_seqlens)
 
 
 def _refuse_sparse(**given: Any) -> None:
