@@ -70,9 +70,10 @@ Geometry make_geometry(const DenseDecodeProblem& problem, const Microkernel& ker
   const int64_t vector_rows = round_up(problem.rows(), kernel.lanes);
   geometry.group_rows = std::min(vector_rows, kMaxGroupRows);
   geometry.total_rows = problem.h_kv * problem.rows();
-  // Few rows: longer chunks, as the accumulators' trip to memory and back is per chunk. Many rows:
-  // query, accumulators and a chunk share the second cache.
-  geometry.chunk_tokens = geometry.group_rows <= 32 ? 4 * kTileTokens : 2 * kTileTokens;
+  // Measured on a 1 MB second cache (docs/notebook/0040): with many rows a longer chunk spreads the
+  // accumulators' trip to memory and back; with few there is little to spread, and a shorter chunk
+  // and the one fetched behind it leave the cache room.
+  geometry.chunk_tokens = geometry.group_rows <= 32 ? 2 * kTileTokens : 3 * kTileTokens;
 
   PackedLayout& packed = geometry.packed;
   packed.d_qk = problem.d_qk;
