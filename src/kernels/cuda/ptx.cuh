@@ -62,11 +62,15 @@ __device__ __forceinline__ void release_next_grid() {
 
 // ---- barriers
 
-// Section "bar, barrier": named barrier `id`, `threads` in total arriving or waiting.
+// Section "bar, barrier": named barrier `id`, `threads` in total arriving or waiting. The
+// instructions count warps and must be met by whole ones: a warp that a wait or a branch has left
+// diverged would count twice.
 __device__ __forceinline__ void barrier_sync(int id, int threads) {
+  __syncwarp();
   asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");
 }
 __device__ __forceinline__ void barrier_arrive(int id, int threads) {
+  __syncwarp();
   asm volatile("bar.arrive %0, %1;" ::"r"(id), "r"(threads) : "memory");
 }
 
@@ -99,6 +103,12 @@ __device__ __forceinline__ void mbarrier_wait(uint32_t barrier, uint32_t parity)
       "DONE: }" ::"r"(barrier),
       "r"(parity)
       : "memory");
+}
+
+// The same by a whole warp, which is converged again afterwards: its lanes leave the loop one by one.
+__device__ __forceinline__ void mbarrier_wait_warp(uint32_t barrier, uint32_t parity) {
+  mbarrier_wait(barrier, parity);
+  __syncwarp();
 }
 
 // Orders this thread's ordinary writes to shared memory before later asynchronous reads of them

@@ -122,8 +122,9 @@ __device__ __forceinline__ void issue_remote_values(ConsumerState& state, uint32
   ptx::wgmma_commit();
 }
 
-// One arrival a warp.
+// One arrival a warp, when all its lanes are done.
 __device__ __forceinline__ void release(uint32_t barrier, const ConsumerThread& thread) {
+  __syncwarp();
   if (thread.lane == 0) ptx::mbarrier_arrive(barrier);
 }
 

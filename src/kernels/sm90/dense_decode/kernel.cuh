@@ -16,11 +16,17 @@ __global__ void __launch_bounds__(kThreads, 1)
   const int lane = static_cast<int>(threadIdx.x) % 32;
 
   const int warpgroup = warp / 4;
-  const bool first_loader = warp == 2 * 4;
+  constexpr int kFirstLoaderWarp = 2 * 4;           // of warpgroup 2, the producers
+  constexpr int kQueryWarp = kFirstLoaderWarp + 2;  // behind the two KV loaders
+  const bool first_loader = warp == kFirstLoaderWarp;
   if (first_loader && lane == 0) {
     init_barriers(shared, params.q_by_tma);
     ptx::prefetch_tensor_map(&params.kv_map);
     ptx::prefetch_tensor_map(&params.kv_rotary_map);
+  }
+  if (warp == kQueryWarp && lane == 0 && params.q_by_tma) {
+    ptx::prefetch_tensor_map(&params.q_half_map);
+    ptx::prefetch_tensor_map(&params.q_rotary_map);
   }
   ptx::wait_for_previous_grid();
   const BlockWork work = block_work(params);
@@ -40,7 +46,7 @@ __global__ void __launch_bounds__(kThreads, 1)
       if (lane == 0) KvLoader<Config>{params, shared, work, warp % 4}.run();
     } else if (!params.q_by_tma) {
       QueryRowLoader<Config>{params, shared, storage, work}.run();
-    } else if (warp % 4 == 2 && lane == 0) {
+    } else if (warp == kQueryWarp && lane == 0) {
       QueryBoxLoader<Config>{params, shared, storage, work}.run();
     }
   } else if (warpgroup == 0) {

@@ -163,20 +163,23 @@ struct QueryBoxLoader {
 #pragma unroll 1
     for (int32_t index = work.piece_begin; index < work.piece_end; ++index) {
       const uint32_t parity = (index - work.piece_begin) & 1;
-      const PieceInfo piece = read_piece(params, work.row_tile, index);
+      const int32_t sequence = params.pieces[index].sequence;
       ptx::mbarrier_wait(shared.q_empty(0), parity ^ 1);
-      storage.piece[parity] = piece;
-      ptx::mbarrier_arrive_expect(shared.q_full(0), kValueBoxes * sizeof(Box));
+#pragma unroll
       for (int box = 0; box < kValueBoxes; box += kHalfBoxes) {
         ptx::copy_box<ptx::kEvictNormal>(shared.q() + box * sizeof(Box), &params.q_half_map,
-                                         shared.q_full(0), {0, head, token, box, piece.sequence});
+                                         shared.q_full(0), {0, head, token, box, sequence});
       }
+      // The description, which waits for the length, is looked up while the copies are under way.
+      // The barrier counts bytes below zero until they are announced.
+      storage.piece[parity] = read_piece(params, work.row_tile, index);
+      ptx::mbarrier_arrive_expect(shared.q_full(0), kValueBoxes * sizeof(Box));
       if constexpr (Config::kHasRotaryBox) {
         ptx::mbarrier_wait(shared.q_empty(1), parity ^ 1);
         ptx::mbarrier_arrive_expect(shared.q_full(1), sizeof(Box));
         ptx::copy_box<ptx::kEvictNormal>(shared.q() + kValueBoxes * sizeof(Box),
                                          &params.q_rotary_map, shared.q_full(1),
-                                         {0, head, token, kValueBoxes, piece.sequence});
+                                         {0, head, token, kValueBoxes, sequence});
       }
     }
   }
@@ -266,7 +269,7 @@ struct QueryRowLoader {
       const uint32_t parity = (index - work.piece_begin) & 1;
 #pragma unroll 1
       for (int part = 0; part < kParts; ++part) {
-        ptx::mbarrier_wait(shared.q_empty(part), parity ^ 1);
+        ptx::mbarrier_wait_warp(shared.q_empty(part), parity ^ 1);
         if (part == 0 && loader() == 0 && lane() == 0) {
           storage.piece[parity] = read_piece(params, work.row_tile, index);
         }

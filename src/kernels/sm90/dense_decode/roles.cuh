@@ -36,7 +36,7 @@ struct Consumer {
 
   // Waits until piece k's queries are there, and reads what the piece is.
   __device__ __forceinline__ void open_piece(Loop& loop, int k) const {
-    ptx::mbarrier_wait(shared.q_full(0), k & 1);
+    ptx::mbarrier_wait_warp(shared.q_full(0), k & 1);
     loop.num_tiles = storage.piece[k & 1].num_tiles;
     loop.masked_tile = storage.piece[k & 1].masked_tile;
   }
@@ -48,12 +48,10 @@ struct Consumer {
     state.sum1 = 0.0F;
   }
 
-  // The queries' rotary box of piece k into registers.
-  __device__ __forceinline__ void take_rotary_box(ConsumerState& state, int k) const {
-    if constexpr (Config::kHasRotaryBox) {
-      ptx::mbarrier_wait(shared.q_full(1), k & 1);
-      keep_rotary_box<Config>(state, shared, thread);
-    }
+  // Waits for the queries' rotary box of piece k: for every piece, as a phase that nobody waits for
+  // could be mistaken for the one after next.
+  __device__ __forceinline__ void await_rotary_box(int k) const {
+    if constexpr (Config::kHasRotaryBox) ptx::mbarrier_wait_warp(shared.q_full(1), k & 1);
   }
 
   // Masks the scores of a tile that some row does not see whole, and cleans its values.
@@ -120,7 +118,7 @@ struct Consumer {
       constexpr int kCopy = decltype(copy)::value;
       constexpr int kBoxBegin = kCopy * kCopyBoxes;
       constexpr int kBoxEnd = kCopy == Config::kRotaryCopy ? kBoxBegin + 1 : kBoxBegin + kCopyBoxes;
-      if (landed) ptx::mbarrier_wait(shared.kv_full(buffer, kCopy), loop.use & 1);
+      if (landed) ptx::mbarrier_wait_warp(shared.kv_full(buffer, kCopy), loop.use & 1);
       issue_scores<Config, kBoxBegin, kBoxEnd>(state, at, first && kCopy == kBegin);
     });
   }
@@ -143,9 +141,12 @@ struct Consumer {
     Loop loop;
     open_piece(loop, 0);
     if (loop.num_tiles > 0) {
-      take_rotary_box(state, 0);
       score_left_first(state, loop);
+      await_rotary_box(0);
+      keep_rotary_box<Config>(state, shared, thread);
       score_left_rest(state, loop);
+    } else {
+      await_rotary_box(0);
     }
 #pragma unroll 1
     for (int k = 0;; ++k) {
@@ -158,25 +159,28 @@ struct Consumer {
       if (loop.num_tiles <= 2) release(shared.q_empty(0), thread);
 #pragma unroll 1
       for (int32_t tile = 0; tile < loop.num_tiles; tile += 2) left_pair(state, loop, k, tile);
-      // The next piece's first scores run while this piece is written out. They are issued in any
-      // case, as ptxas would serialise every product if they were under way on some paths only;
-      // without a next tile they read whatever is there, and nobody reads them.
-      loop.num_tiles = 0;
-      if (k + 1 < num_pieces) open_piece(loop, k + 1);
       release(shared.q_empty(1), thread);
+      if (k + 1 == num_pieces) {
+        finish_piece<Config>(params, work, storage.piece[k & 1], state, storage, thread.apart(),
+                             Side::kLeft, k & 1);
+        return;
+      }
+      // The next piece's first scores run while this piece is written out. They are issued even if
+      // that piece is empty, as ptxas would serialise every product if they were under way on some
+      // paths only; then they read whatever is there, and nobody reads them.
+      open_piece(loop, k + 1);
       score_left_first(state, loop);
       finish_piece<Config>(params, work, storage.piece[k & 1], state, storage, thread.apart(),
                            Side::kLeft, k & 1);
-      if (k + 1 == num_pieces) break;
+      await_rotary_box(k + 1);
       if (loop.num_tiles > 0) {
-        take_rotary_box(state, k + 1);
+        keep_rotary_box<Config>(state, shared, thread);
         score_left_rest(state, loop);
       } else {
         ptx::wgmma_wait<0>();
         ptx::pin(state.s);
       }
     }
-    ptx::wgmma_wait<0>();
   }
 
   __device__ __forceinline__ void left_pair(ConsumerState& state, Loop& loop, int k,
@@ -249,9 +253,12 @@ struct Consumer {
     Loop loop;
     open_piece(loop, 0);
     if (loop.num_tiles > 1) {
-      take_rotary_box(state, 0);
       score_right_first(state, loop);
+      await_rotary_box(0);
+      keep_rotary_box<Config>(state, shared, thread);
       score_right_rest(state, loop);
+    } else {
+      await_rotary_box(0);
     }
 #pragma unroll 1
     for (int k = 0;; ++k) {
@@ -259,21 +266,24 @@ struct Consumer {
       if (loop.num_tiles <= 3) release(shared.q_empty(0), thread);
 #pragma unroll 1
       for (int32_t tile = 0; tile < loop.num_tiles; tile += 2) right_pair(state, loop, k, tile);
-      loop.num_tiles = 0;
-      if (k + 1 < num_pieces) open_piece(loop, k + 1);
+      if (k + 1 == num_pieces) {
+        finish_piece<Config>(params, work, storage.piece[k & 1], state, storage, thread.apart(),
+                             Side::kRight, k & 1);
+        return;
+      }
+      open_piece(loop, k + 1);
       score_right_first(state, loop);  // in any case: see run_left
       finish_piece<Config>(params, work, storage.piece[k & 1], state, storage, thread.apart(),
                            Side::kRight, k & 1);
-      if (k + 1 == num_pieces) break;
+      await_rotary_box(k + 1);
       if (loop.num_tiles > 1) {
-        take_rotary_box(state, k + 1);
+        keep_rotary_box<Config>(state, shared, thread);
         score_right_rest(state, loop);
       } else {
         ptx::wgmma_wait<0>();
         ptx::pin(state.s);
       }
     }
-    ptx::wgmma_wait<0>();
   }
 
   __device__ __forceinline__ void right_pair(ConsumerState& state, Loop& loop, int k,
