@@ -18,6 +18,8 @@ struct Options {
   std::vector<std::string> filters;  // parts of cases' names; none: all of the table
   std::string json;
   std::string commit = "unknown";
+  bool burst = true;
+  bool short_runs = true;
   bool cold = true;
   bool sustained = true;
   bool apart = true;
@@ -29,6 +31,7 @@ struct Options {
 
 constexpr double kReplayUs = 2000.0;  // aim for the length of a replay
 constexpr int kMostCalls = 400;
+constexpr int kBurstCalls = 10;                // at least, in a burst
 constexpr int64_t kRotationBytes = 256 << 20;  // over four times the L2 of any Hopper card
 
 class Bench {
@@ -50,6 +53,17 @@ class Bench {
     return result;
   }
 
+  Result measure_burst(const DecodeCase& c) const {
+    const DecodeRun run(c, pool_, 0, stream_);
+    Result result{.decode_case = c, .kernel = run.decode().kernel()};
+    result.regime = kBurst;
+    run.schedule();
+    result.call = time_bursts(with_calls(
+                                  run, [&](int i) { run.run(i); }, kBurstCalls),
+                              nvml_);
+    return result;
+  }
+
   Result measure_sustained(const DecodeCase& c) const {
     const DecodeRun run(c, pool_, 0, stream_);
     Result result{.decode_case = c, .kernel = run.decode().kernel()};
@@ -66,9 +80,10 @@ class Bench {
   }
 
   // A graph of so many calls that a replay lasts a few milliseconds and the pages come round.
-  CallGraph with_calls(const DecodeRun& run, const std::function<void(int)>& call) const {
+  CallGraph with_calls(const DecodeRun& run, const std::function<void(int)>& call,
+                       int fewest = 1) const {
     const double us = probe_us(CallGraph(stream_, std::max(4, run.rotation()), call));
-    const int calls = std::clamp(static_cast<int>(std::lround(kReplayUs / us)), 1, kMostCalls);
+    const int calls = std::clamp(static_cast<int>(std::lround(kReplayUs / us)), fewest, kMostCalls);
     return CallGraph(stream_, std::max(calls, run.rotation()), call);
   }
 
@@ -150,7 +165,12 @@ int run_bench(const Options& options) {
   };
   const std::vector<DecodeCase> cases = chosen_cases(options);
   for (const DecodeCase& c : cases) {
-    keep(bench.measure(c, false));
+    if (options.burst) {
+      keep(bench.measure_burst(c));
+    }
+    if (options.short_runs) {
+      keep(bench.measure(c, false));
+    }
   }
   for (const DecodeCase& c : cases) {
     if (options.cold) {
@@ -174,6 +194,8 @@ void add_options(CLI::App& app, Options& options) {
   app.add_option("--json", options.json, "file to write the results to");
   app.add_option("--commit", options.commit, "what to record as the commit");
   app.add_option("--pool-mib", options.pool_mib, "size of the cache, MiB");
+  app.add_flag("--burst,!--no-burst", options.burst, "in bursts after idle gaps");
+  app.add_flag("--short,!--no-short", options.short_runs, "for 150 ms after an idle gap");
   app.add_flag("--cold,!--no-cold", options.cold, "also with a cold L2");
   app.add_flag("--sustained,!--no-sustained", options.sustained, "also for three seconds");
   app.add_flag("--apart,!--no-apart", options.apart, "also each kernel alone");

@@ -14,15 +14,19 @@ struct Rates {
   double roof_fraction;  // the time that the work needs at the roofs, of the time it took
 };
 
-// Short runs are held against the best that cuBLAS shows at all, sustained ones against cuBLAS
-// under the same power limit.
+// cuBLAS in the regime that the result was timed in.
+double cublas_flops(const Result& result, const Roofs& roofs) {
+  const std::string regime = result.regime;
+  const double tflops = regime == kBurst            ? roofs.cublas_burst_tflops
+                        : regime == kSustained.name ? roofs.cublas_sustained_tflops
+                                                    : roofs.cublas_short_tflops;
+  return tflops * 1e12;
+}
+
 Rates rates_of(const Result& result, const Roofs& roofs) {
   const Work work = work_of(result.decode_case);
   const double seconds = result.call.us * 1e-6;
-  const bool sustained = std::string(result.regime) == kSustained.name;
-  const double flops_per_second = sustained && roofs.cublas_sustained_tflops > 0.0
-                                      ? roofs.cublas_sustained_tflops * 1e12
-                                      : roofs.flops();
+  const double flops_per_second = cublas_flops(result, roofs);
   const double compute = flops_per_second > 0.0 ? work.flops / flops_per_second : 0.0;
   const double memory = work.bytes / roofs.bytes_per_second();
   return {work.flops / seconds * 1e-12, work.bytes / seconds * 1e-9,

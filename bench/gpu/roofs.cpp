@@ -1,11 +1,6 @@
 #include "roofs.hpp"
 
 #include <dlfcn.h>
-#include <unistd.h>
-
-#include <algorithm>
-#include <vector>
-
 #include "device_memory.hpp"
 #include "timer.hpp"
 
@@ -18,7 +13,6 @@ using gpu_test::must;
 constexpr int kSize = 8192;
 constexpr double kFlops = 2.0 * kSize * kSize * kSize;
 constexpr int kBurstProducts = 10;
-constexpr int kBursts = 7;
 
 // cuBLAS's C interface as far as it is used here (cuBLAS Library, "cublasGemmEx").
 using Create = int (*)(void**);
@@ -47,17 +41,6 @@ double read_gbps(const RoofInputs& inputs, const Nvml& nvml, Launch launch) {
   return static_cast<double>(inputs.pool_bytes) / time_graph(graph, kShort, nvml).us * 1e-3;
 }
 
-double burst_tflops(const CallGraph& graph) {
-  std::vector<double> us;
-  for (int burst = 0; burst < kBursts; ++burst) {
-    must(cudaStreamSynchronize(graph.stream()), "burst");
-    usleep(static_cast<useconds_t>(kShort.idle_ms * 1e3));
-    us.push_back(probe_us(graph));
-  }
-  std::sort(us.begin(), us.end());
-  return kFlops / us[us.size() / 2] * 1e-6;
-}
-
 void measure_cublas(const RoofInputs& inputs, const Nvml& nvml, Roofs* roofs) {
   const Cublas cublas;
   roofs->cublas_problem = cublas.problem();
@@ -79,7 +62,7 @@ void measure_cublas(const RoofInputs& inputs, const Nvml& nvml, Roofs* roofs) {
   multiply(0);  // cuBLAS allocates what it needs outside the capture
   must(cudaStreamSynchronize(inputs.stream), "cuBLAS");
   const CallGraph graph(inputs.stream, kBurstProducts, multiply);
-  roofs->cublas_burst_tflops = burst_tflops(graph);
+  roofs->cublas_burst_tflops = kFlops / time_bursts(graph, nvml).us * 1e-6;
   roofs->cublas_short_tflops = kFlops / time_graph(graph, kShort, nvml).us * 1e-6;
   if (inputs.sustained) {
     roofs->cublas_sustained_tflops = kFlops / time_graph(graph, kSustained, nvml).us * 1e-6;

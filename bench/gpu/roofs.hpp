@@ -11,14 +11,13 @@
 namespace seesaw::bench {
 
 struct Roofs {
-  double cublas_burst_tflops = 0.0;      // bf16 8192^3, graph replays of 10 after an idle gap
+  double cublas_burst_tflops = 0.0;      // bf16 8192^3, bursts of 10 products
   double cublas_short_tflops = 0.0;      // in the short regime
   double cublas_sustained_tflops = 0.0;  // in the sustained regime; 0: not asked for
   double read_plain_gbps = 0.0;          // one sweep over `pool` with 16-byte loads
   double read_tma_gbps = 0.0;            // a private stream of 72 KB blocks an SM, by TMA
   std::string cublas_problem;            // why there is no cuBLAS figure, if so
 
-  double flops() const { return cublas_burst_tflops * 1e12; }
   double bytes_per_second() const {
     return 1e9 * (read_plain_gbps > read_tma_gbps ? read_plain_gbps : read_tma_gbps);
   }

@@ -49,6 +49,8 @@ double quantile(std::vector<double> values, double q) {
   return values[at];
 }
 
+constexpr int kBursts = 7;
+constexpr double kBurstIdleMs = 100.0;
 constexpr size_t kQueuedReplays = 3;  // enough that the GPU never waits for the host
 
 }  // namespace
@@ -111,6 +113,25 @@ double probe_us(const CallGraph& graph) {
   end.record(graph.stream());
   must(cudaStreamSynchronize(graph.stream()), "probe");
   return end.ms_since(begin) * 1e3 / graph.calls();
+}
+
+Timing time_bursts(const CallGraph& graph, const Nvml& nvml) {
+  const Event begin;
+  const Event end;
+  std::vector<double> us;
+  std::vector<PowerSample> samples;
+  for (int burst = 0; burst < kBursts; ++burst) {
+    must(cudaStreamSynchronize(graph.stream()), "burst");
+    usleep(static_cast<useconds_t>(kBurstIdleMs * 1e3));
+    graph.replay();
+    begin.record(graph.stream());
+    graph.replay();
+    end.record(graph.stream());
+    samples.push_back(nvml.sample());
+    must(cudaStreamSynchronize(graph.stream()), "burst");
+    us.push_back(end.ms_since(begin) * 1e3 / graph.calls());
+  }
+  return {quantile(us, 0.5), quantile(us, 0.1), quantile(us, 0.9), mean_of(samples)};
 }
 
 Timing time_graph(const CallGraph& graph, const Regime& regime, const Nvml& nvml) {

@@ -1,6 +1,7 @@
-// Times work as replays of a CUDA graph, in one of two regimes: short (20 to 150 ms after an idle
-// gap, what a short benchmark sees) and sustained (the last two of three seconds, when the power
-// limit rules). bench/gpu/README.md says why both.
+// Times work as replays of a CUDA graph, in one of three regimes: burst (one replay of ten calls or
+// two milliseconds, one replay after an idle gap), short (20 to 150 ms after it, while the power
+// limit sets in) and sustained (the last two of three seconds, when it rules). bench/gpu/README.md
+// says why all three.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -58,5 +59,10 @@ class CallGraph {
 double probe_us(const CallGraph& graph);
 
 Timing time_graph(const CallGraph& graph, const Regime& regime, const Nvml& nvml);
+
+inline constexpr const char* kBurst = "burst";
+
+// Bursts: idle, a replay to warm up, a timed replay; the quantiles are over a few of them.
+Timing time_bursts(const CallGraph& graph, const Nvml& nvml);
 
 }  // namespace seesaw::bench
