@@ -105,7 +105,8 @@ __device__ __forceinline__ void mbarrier_wait(uint32_t barrier, uint32_t parity)
       : "memory");
 }
 
-// The same by a whole warp, which is converged again afterwards: its lanes leave the loop one by one.
+// The same by a whole warp, which is converged again afterwards: its lanes leave the loop one by
+// one.
 __device__ __forceinline__ void mbarrier_wait_warp(uint32_t barrier, uint32_t parity) {
   mbarrier_wait(barrier, parity);
   __syncwarp();
