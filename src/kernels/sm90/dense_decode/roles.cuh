@@ -48,9 +48,9 @@ struct Consumer {
     state.sum1 = 0.0F;
   }
 
-  // Waits for the queries' rotary box of piece k: for every piece, even an empty one. A copy that is
-  // still under way when the block ends would land in the next block's shared memory, and a phase
-  // that nobody waits for could be mistaken for the one after next (notebook 0007).
+  // Waits for the queries' rotary box of piece k: for every piece, even an empty one. A copy that
+  // is still under way when the block ends would land in the next block's shared memory, and a
+  // phase that nobody waits for could be mistaken for the one after next (notebook 0007).
   __device__ __forceinline__ void await_rotary_box(int k) const {
     if constexpr (Config::kHasRotaryBox) ptx::mbarrier_wait_warp(shared.q_full(1), k & 1);
   }
