@@ -24,6 +24,32 @@ TEST(Limits, BatchOf70000) {
   }
 }
 
+// Blocks of many tiny pieces, some with an empty one last, launched back to back: a copy that
+// outlived its block once landed in the next launch's (docs/notebook/0007), in one run of seven.
+TEST(Limits, TinySequencesBackToBack) {
+  DenseCase c;
+  c.b = 2000;
+  c.s_k = 64;
+  c.h_q = 16;
+  DenseRun run;
+  for (uint64_t seed = 0; seed < 4; ++seed) {
+    c.seed = seed + 1;
+    c.lengths = Lengths::kVaried;
+    std::vector<int32_t> lengths = make_lengths(c);
+    for (size_t i = seed; i < lengths.size(); i += 3) {
+      lengths[i] = 0;
+    }
+    run.prepare(c, lengths);
+    run.plan();
+    run.poison_results();
+    run.schedule();
+    for (int repeat = 0; repeat < 50; ++repeat) {
+      run.run();
+    }
+    EXPECT_EQ(verdict(c, run.compare()), "") << seed;
+  }
+}
+
 // The random table spreads the live pages over a pool of 2^31 elements and more.
 TEST(Limits, APoolPast2To31Elements) {
   DenseCase c;
