@@ -4,9 +4,10 @@
     python bench/plot.py bench/results/DEVICE/RESULT.json --output figures
     python bench/plot.py compare.csv --roof-tflops 743 --roof-gbps 3106
 
-Writes, for each kind of run in the file (cache state, regime, mask, query tokens):
-    rates-*.png       bandwidth and TFLOPS against length, a line per batch
+Writes, for each run in the file (cache state, regime, dtype):
     roofline-*.png    where the shapes lie under the roofs (of the JSON, or given)
+and for each kind in it (mask, query tokens, varied lengths):
+    rates-*.png       bandwidth and TFLOPS against length, a line per batch
     speedups-*.png    time of the others over Seesaw's, per shape (if there are others)
     latency-*.png     microseconds against length at batch 4 and below
 Needs matplotlib.
@@ -15,6 +16,7 @@ Needs matplotlib.
 from __future__ import annotations
 
 import argparse
+import itertools
 import re
 import sys
 from pathlib import Path
@@ -26,31 +28,36 @@ import figures
 from records import Record, Roofs, read
 
 
-def kinds_of(records: List[Record]) -> Iterator[Tuple[str, List[Record]]]:
-    """(suffix of file names, records) for each kind of run."""
-    for _, group in figures.by(records, "kind").items():
-        first = group[0]
-        words = [first.l2, first.regime, first.dtype]
-        words += [f"s_q{first.s_q}"] if first.s_q > 1 else []
-        words += ["var"] if first.varlen else []
-        words += ["causal"] if first.causal else []
-        words += [f"{first.threads}threads"] if first.threads else []
-        yield "-".join(words), group
+def words_of(record: Record) -> List[str]:
+    """What all records of a run share, for names of files."""
+    threads = [f"{record.threads}threads"] if record.threads else []
+    return [record.l2, record.regime, record.dtype, *threads]
 
 
-def draw(records: List[Record], roofs: Optional[Roofs]) -> Iterator[Tuple[str, Any]]:
-    """(name, figure) of everything that these records of one kind can show."""
-    title = figures.describe(records[0])
+def draw_run(records: List[Record], roofs: Optional[Roofs]) -> Iterator[Tuple[str, Any]]:
+    """(name, figure) of what shows a whole run."""
+    if roofs is not None:
+        name = "-".join(["roofline", *words_of(records[0])])
+        yield name, figures.roofline(records, roofs, figures.describe_run(records[0]))
+
+
+def draw_kind(records: List[Record], roofs: Optional[Roofs]) -> Iterator[Tuple[str, Any]]:
+    """(name, figure) of what records of one kind can show."""
+    first = records[0]
+    words = words_of(first)
+    words += [f"s_q{first.s_q}"] if first.s_q > 1 else []
+    words += ["var"] if first.varlen else []
+    words += ["causal"] if first.causal else []
+    suffix = "-".join(words)
+    title = figures.describe(first)
     backends = sorted({record.backend for record in records})
     ours = next((name for name in backends if figures.is_ours(name)), backends[0])
-    if len({record.s_k for record in records}) > 1:
-        yield "rates", figures.rate_by_length(records, ours, roofs, title)
-    if roofs is not None:
-        yield "roofline", figures.roofline(records, roofs, title)
+    if any(len({r.s_k for r in group}) > 1 for group in figures.by(records, "h_q").values()):
+        yield f"rates-{suffix}", figures.rate_by_length(records, ours, roofs, title)
     if any(not figures.is_ours(name) for name in backends) and figures.is_ours(ours):
-        yield "speedups", figures.speed_ups(records, ours, title)
+        yield f"speedups-{suffix}", figures.speed_ups(records, ours, title)
     if len({r.s_k for r in records if r.b <= 4}) > 1:
-        yield "latency", figures.small_batch_latency(records, title)
+        yield f"latency-{suffix}", figures.small_batch_latency(records, title)
 
 
 def main(argv: Optional[List[str]] = None) -> int:
@@ -70,13 +77,17 @@ def main(argv: Optional[List[str]] = None) -> int:
         roofs = results.roofs
         if arguments.roof_tflops and arguments.roof_gbps:
             roofs = Roofs(arguments.roof_tflops, arguments.roof_gbps)
-        for suffix, records in kinds_of(results.records):
-            for name, figure in draw(records, roofs):
-                stem = re.sub(r"[^A-Za-z0-9._-]+", "-", f"{name}-{path.stem}-{suffix}")
-                target = arguments.output / f"{stem}.png"
-                figure.savefig(target)
-                figures.plt.close(figure)
-                print(target)
+        drawn = [
+            draw(group, roofs)
+            for draw, by in ((draw_run, "run"), (draw_kind, "kind"))
+            for group in figures.by(results.records, by).values()
+        ]
+        for name, figure in itertools.chain(*drawn):
+            stem = re.sub(r"[^A-Za-z0-9._-]+", "-", f"{name}-{path.stem}")
+            target = arguments.output / f"{stem}.png"
+            figure.savefig(target)
+            figures.plt.close(figure)
+            print(target)
     return 0
 
 

@@ -48,17 +48,21 @@ def by(records: Iterable[Record], *names: str) -> Dict[Any, List[Record]]:
     return dict(sorted(groups.items()))
 
 
-def describe(record: Record) -> str:
+def describe_run(record: Record) -> str:
     parts = [record.device, record.dtype]
     if record.threads:
         parts.append(f"{record.threads} threads")
-    if record.s_q > 1:
-        parts.append(f"s_q {record.s_q}")
-    parts += [
-        text for text, on in (("varied lengths", record.varlen), ("causal", record.causal)) if on
-    ]
     parts.append(f"{record.l2} cache" + ("" if record.regime == "short" else f", {record.regime}"))
     return " · ".join(parts)
+
+
+def describe(record: Record) -> str:
+    flags = (
+        (f"s_q {record.s_q}", record.s_q > 1),
+        ("varied lengths", record.varlen),
+        ("causal", record.causal),
+    )
+    return " · ".join([describe_run(record), *(text for text, on in flags if on)])
 
 
 def style_of(backends: Sequence[str]) -> Dict[str, Dict[str, str]]:
@@ -92,21 +96,32 @@ def label_line_ends(axis: Any, ends: List[tuple]) -> None:
     """Texts at the right ends of lines, pushed apart so that none covers another."""
     low, high = axis.get_ylim()
     gap = (high - low) * 0.055
-    last = low - gap
+    points_per_unit = axis.bbox.height * 72 / axis.figure.dpi / (high - low)
+    last: Dict[float, float] = {}  # by x: lines that end elsewhere are not in the way
     for y, x, text, colour in sorted(ends):
-        last = max(y, last + gap)
+        last[x] = max(y, last.get(x, low - gap) + gap)
         axis.annotate(
-            text, (x, y), (6, (last - y) / (high - low) * axis.bbox.height * 72 / axis.figure.dpi),
-            textcoords="offset points", color=colour, va="center", fontsize=9,
+            text,
+            (x, y),
+            (6, (last[x] - y) * points_per_unit),
+            textcoords="offset points",
+            color=colour,
+            va="center",
+            fontsize=9,
             annotation_clip=False,
-        )  # fmt: skip
+            bbox={"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 0.5},
+        )
 
 
 def rate_by_length(records: List[Record], backend: str, roofs: Optional[Roofs], title: str) -> Any:
     """Bandwidth and TFLOPS against length: a row per measure, a column per number of heads, a line
     per batch."""
     chosen = [record for record in records if record.backend == backend]
-    heads = by(chosen, "h_q")
+    heads = {
+        h_q: group
+        for h_q, group in by(chosen, "h_q").items()
+        if len({record.s_k for record in group}) > 1
+    }
     measures = (
         ("gbps", "GB/s", roofs and roofs.gbps),
         ("tflops", "TFLOPS", roofs and roofs.tflops),
@@ -164,7 +179,7 @@ def roofline(records: List[Record], roofs: Roofs, title: str) -> Any:
             label=backend, alpha=0.5, linewidths=0, **styles[backend],
         )  # fmt: skip
     ridge = roofs.tflops * 1e3 / roofs.gbps
-    low = min(min(record.intensity for record in records), ridge) / 1.6
+    low = min(min(record.intensity for record in records), ridge) / 2.5
     high = max(max(record.intensity for record in records), ridge) * 1.6
     axis.plot(
         [low, ridge, high],
@@ -283,6 +298,16 @@ def small_batch_latency(records: List[Record], title: str, largest_batch: int = 
                 xs, [record.us_p10 for record in line], [record.us_p90 for record in line],
                 color=styles[backend]["color"], alpha=0.15, linewidth=0,
             )  # fmt: skip
+        if len(styles) == 1:
+            for record in panels.get((h_q, b), []):
+                axis.annotate(
+                    number(record.us),
+                    (record.s_k, record.us),
+                    (0, 6),
+                    textcoords="offset points",
+                    ha="right",
+                    fontsize=9,
+                )
         length_axis(axis, [record.s_k for record in chosen])
         axis.set_yscale("log", base=2)
         axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.4g}"))

@@ -37,6 +37,11 @@ class Record:
         return self.tflops * 1e3 / self.gbps
 
     @property
+    def run(self) -> tuple:
+        """Records of one run differ in shape, mask and backend only."""
+        return (self.device, self.dtype, self.l2, self.regime, self.threads)
+
+    @property
     def kind(self) -> tuple:
         """Records of one kind differ in batch, heads, length and backend only."""
         return (
