@@ -11,7 +11,8 @@
 // them from L1. Block sizes are parameters: prepare_rung_03_with().
 //
 // COST. As plain as it can be: 2-byte loads from global memory, exponentials computed by every
-// thread again, maxima scanned by every thread. Rungs 4 to 6 remove these one by one.
+// thread again, maxima scanned by every thread, and with 64 tokens a block half of the threads have
+// none to score: slower than rung 2 (docs/notebook/0030). Rungs 4 to 6 remove these one by one.
 #include "ladder/four_steps.hpp"
 #include "ladder/rung_03_four_steps.hpp"
 #include "ladder/runtime.cuh"

@@ -93,5 +93,6 @@ int main(int argc, char** argv) {
   seesaw::tools::register_explain(app);
   seesaw::tools::register_plan(app);
   seesaw::tools::register_bench(app);
+  seesaw::tools::register_ladder(app);
   return flush_output(parse_and_run(app, argc, argv));
 }

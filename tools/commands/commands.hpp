@@ -15,5 +15,6 @@ void register_check(CLI::App& app);
 void register_explain(CLI::App& app);
 void register_plan(CLI::App& app);
 void register_bench(CLI::App& app);
+void register_ladder(CLI::App& app);
 
 }  // namespace seesaw::tools

@@ -5,14 +5,16 @@ Usage: ladder_climb.py RESULT.json [RESULT.json ...]; without arguments the reco
 import json
 import pathlib
 import sys
+import textwrap
 
 import style
 from style import BLUE, GREY, ORANGE, plt
 
 RESULTS = pathlib.Path(__file__).resolve().parents[3] / "bench" / "results" / "h200"
-files = [pathlib.Path(name) for name in sys.argv[1:]] or sorted(RESULTS.glob("ladder-*.json"))
+files = [pathlib.Path(name) for name in sys.argv[1:]] or [RESULTS / "ladder-b64.json",
+                                                                    RESULTS / "ladder-b4.json"]
 
-figure, axis = plt.subplots(figsize=(9, 3.6))
+figure, axis = plt.subplots(figsize=(10, 4))
 for file, colour in zip(files, (BLUE, ORANGE)):
     result = json.loads(file.read_text())
     rungs = [r for r in result["rungs"] if "microseconds_median" in r and r["rung"] > 0]
@@ -23,10 +25,9 @@ for file, colour in zip(files, (BLUE, ORANGE)):
                         f"{result['problem']['seq_lens'][0]:,} tokens")
     for number, time in zip(numbers, times):
         axis.annotate(f"{time / 1000:,.1f} ms" if time >= 1000 else f"{time:,.0f} µs",
-                      (number, time), (0, 6), textcoords="offset points", ha="center",
+                      (number, time), (0, 6 if colour == BLUE else -12), textcoords="offset points", ha="center",
                       fontsize=7, color=colour)
-    labels = [f"{r['rung']}\n" + r["idea"].replace(", ", ",\n").replace(" (", "\n(")
-              for r in rungs]
+    labels = [f"{r['rung']}\n" + textwrap.fill(r["idea"], 14) for r in rungs]
 axis.set_xticks(numbers, labels, fontsize=6)
 axis.set_ylabel("time, µs (log)")
 axis.set_title(f"the ladder on {result['device']}, commit {result['commit']}", loc="left",
