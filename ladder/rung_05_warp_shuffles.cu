@@ -8,9 +8,9 @@
 // scores never go to shared memory at all, and exp() becomes exp2 with log2(e) folded into the
 // scale.
 //
-// COST. Measured: nothing gained (docs/notebook/0030). The scans were a small part of a tile's time;
-// an idea can be right and not matter yet. What remains is the arithmetic on CUDA cores, with a
-// conversion of each bfloat16 before it can be multiplied, and loads that nothing hides.
+// COST. Measured: nothing gained (docs/notebook/0030). The scans were a small part of a tile's
+// time; an idea can be right and not matter yet. What remains is the arithmetic on CUDA cores, with
+// a conversion of each bfloat16 before it can be multiplied, and loads that nothing hides.
 #include "ladder/runtime.cuh"
 #include "ladder/tiles.cuh"
 

@@ -1,10 +1,10 @@
 // Rung 11: split-KV with combine, the shipped kernel.
 //
 // WHY. Rungs 6 to 10 give a block 64 rows of one sequence, whatever its length. With 4 sequences of
-// 128 heads that is 8 blocks for 132 SMs; with unequal lengths the longest decides. So sequences are
-// cut into pieces that keep all SMs equally busy (docs/guide, chapter 5). Each piece leaves a partial
-// result (unnormalised output, maximum, sum), and a small second kernel merges the partials, by the
-// same formula as step [3] of rung 3.
+// 128 heads that is 8 blocks for 132 SMs; with unequal lengths the longest decides. So sequences
+// are cut into pieces that keep all SMs equally busy (docs/guide, chapter 5). Each piece leaves a
+// partial result (unnormalised output, maximum, sum), and a small second kernel merges the
+// partials, by the same formula as step [3] of rung 3.
 //
 // There is no kernel in this file: this is libseesaw, called as anybody calls it, through the C
 // ABI.
