@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test build unit asan fuzz lint tidy format bench clean bootstrap-%
+.PHONY: help run test unit python asan fuzz lint tidy format bench clean bootstrap-%
 
 NVCC := $(firstword $(shell command -v nvcc) $(wildcard /usr/local/cuda/bin/nvcc))
 PRESET ?= $(if $(NVCC),cuda,cpu)
@@ -21,13 +21,16 @@ run: bootstrap-run ## build, make a case, run it, compare it with the reference
 	cmake --build --preset $(PRESET)
 	scripts/demo.sh build/$(PRESET)
 
-test: bootstrap-test lint unit fuzz asan ## everything that CI runs
+test: bootstrap-test lint unit python fuzz asan ## everything that CI runs
 
 unit: bootstrap-test ## release build, with its tests
 	cmake --preset $(PRESET) -DSEESAW_BUILD_TESTS=ON -DSEESAW_BUILD_BENCH=ON --log-level=WARNING
 	cmake --build --preset $(PRESET)
 	$(if $(filter cuda,$(PRESET)),scripts/check_ptxas.sh build/$(PRESET)/ptxas)
 	ctest --preset $(PRESET)
+
+python: bootstrap-test ## the wheel and its tests; SEESAW_TEST_TORCH=1: with PyTorch too (5 GB)
+	scripts/test_python.sh
 
 asan: bootstrap-test ## the tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	cmake --preset asan --log-level=WARNING

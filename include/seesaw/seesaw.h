@@ -83,7 +83,8 @@ enum {
   SEESAW_LSE_BASE2 = 1u << 1,
   /* LSE of a row with nothing to attend is +inf, as FlashMLA writes it, instead of -inf. */
   SEESAW_LSE_EMPTY_IS_POSITIVE_INFINITY = 1u << 2,
-  /* A sequence's result depends neither on the rest of the batch nor on the number of workers. */
+  /* A sequence's result depends neither on the rest of the batch nor on the number of workers. The
+   * size of its splits does depend on max_pages_per_sequence: plan for the same everywhere. */
   SEESAW_BATCH_INVARIANT = 1u << 3,
   /* Also report negative lengths; on a GPU, also check lengths and block ids on the device. The
    * environment variable SEESAW_CHECK=1 does the same. On the CPU, block ids and too long lengths
@@ -186,7 +187,7 @@ typedef struct seesaw_device_info {
   int32_t num_units;     /* cores the process may use, or streaming multiprocessors */
   uint64_t memory_bytes; /* of the whole device */
   char name[128];
-  char features[128]; /* "avx2 avx512f avx512bf16", "compute capability 9.0" */
+  char features[128]; /* instruction sets and what is used of them, or "compute capability 9.0" */
   char reason[232];   /* why not usable; empty if it is */
 } seesaw_device_info;
 

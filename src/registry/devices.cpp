@@ -5,6 +5,8 @@
 
 #include <fstream>
 
+#include "kernels/cpu/select.hpp"
+
 #if defined(SEESAW_WITH_CUDA)
 #include <fmt/format.h>
 
@@ -52,7 +54,7 @@ DeviceDescription describe_cpu() {
   cpu.memory_bytes = static_cast<uint64_t>(sysconf(_SC_PHYS_PAGES)) *
                      static_cast<uint64_t>(sysconf(_SC_PAGE_SIZE));
   cpu.name = cpu_name();
-  cpu.features = cpu_features();
+  cpu.features = cpu_features() + "; multiplies with " + cpu::microkernel_name();
   return cpu;
 }
 
