@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test unit python asan fuzz lint tidy format bench clean bootstrap-%
+.PHONY: help run test unit python asan fuzz lint tidy python format bench clean bootstrap-%
 
 NVCC := $(firstword $(shell command -v nvcc) $(wildcard /usr/local/cuda/bin/nvcc))
 PRESET ?= $(if $(NVCC),cuda,cpu)
@@ -52,6 +52,9 @@ lint: bootstrap-test ## layout of the code, include arrows, and the checks' own 
 tidy: bootstrap-tidy ## clang-tidy on src and tools: minutes
 	cmake --preset cpu -DSEESAW_BUILD_TESTS=OFF -DSEESAW_BUILD_BENCH=OFF --log-level=WARNING
 	scripts/check_tidy.sh build/cpu
+
+python: bootstrap-python ## the Python package's wheel and its tests, in environments of their own
+	scripts/test_python.sh build/python
 
 format: bootstrap-test ## lay the code out with clang-format
 	scripts/check_format.sh --fix
