@@ -53,9 +53,6 @@ tidy: bootstrap-tidy ## clang-tidy on src and tools: minutes
 	cmake --preset cpu -DSEESAW_BUILD_TESTS=OFF -DSEESAW_BUILD_BENCH=OFF --log-level=WARNING
 	scripts/check_tidy.sh build/cpu
 
-python: bootstrap-python ## the Python package's wheel and its tests, in environments of their own
-	scripts/test_python.sh build/python
-
 format: bootstrap-test ## lay the code out with clang-format
 	scripts/check_format.sh --fix
 
