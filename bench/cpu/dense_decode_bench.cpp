@@ -226,6 +226,7 @@ struct Step {
                                         scratch.rescale,
                                         scratch.output,
                                         cpu::Accumulators::kContinue,
+                                        nullptr,
                                         {}});
   }
 };

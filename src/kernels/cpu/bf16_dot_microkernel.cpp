@@ -145,30 +145,60 @@ struct Interleave {
   }
 };
 
+// Where the rows of a tile are, and how far their parts lie from each other, in words.
+struct TileRows {
+  const uint32_t* first;
+  int64_t token_words;
+  int64_t block_stride;
+};
+
+TileRows rows_of(const PackedLayout& layout, const PackedTokens& tokens, int64_t tile) {
+  const void* in_place = tokens.in_place[tile / kTileKeys];
+  if (in_place == nullptr) {
+    return {tokens.keys + tile * kBlockWords, kBlockWords, layout.key_block_stride};
+  }
+  return {static_cast<const uint32_t*>(in_place), kInPlaceTokenWords, kBlockWords};
+}
+
+int64_t pairs_of(const PackedTokens& tokens, int64_t tile) {
+  return ceil_div(std::min(kTileKeys, tokens.count - tile), int64_t{2});
+}
+
 void pack_values(const PackedLayout& layout, const PackedTokens& tokens, int64_t begin) {
   const Interleave interleave;
   const int64_t column_blocks = ceil_div(layout.d_v, kColumnBlock);
   for (int64_t tile = begin; tile < tokens.count; tile += kTileKeys) {
-    const auto* rows = static_cast<const uint32_t*>(tokens.in_place[tile / kTileKeys]);
-    const bool packed = rows == nullptr;
-    const int64_t token_words = packed ? kBlockWords : kInPlaceTokenWords;
-    const int64_t block_stride = packed ? layout.key_block_stride : kBlockWords;
-    if (packed) {
-      rows = tokens.keys + tile * kBlockWords;
-      if (tokens.count - tile < kTileKeys) {
-        clear_padding(layout, tokens);
-      }
+    const TileRows rows = rows_of(layout, tokens, tile);
+    if (tokens.count - tile < kTileKeys) {  // only packed rows can end within a tile
+      clear_padding(layout, tokens);
     }
-    const int64_t pairs = ceil_div(std::min(kTileKeys, tokens.count - tile), int64_t{2});
-    for (int64_t pair = 0; pair < pairs; ++pair) {
-      const uint32_t* even = rows + 2 * pair * token_words;
+    for (int64_t pair = 0; pair < pairs_of(tokens, tile); ++pair) {
+      const uint32_t* even = rows.first + 2 * pair * rows.token_words;
       uint32_t* values = tokens.values + (tile / 2 + pair) * kColumnBlock;
       for (int64_t block = 0; block < column_blocks; ++block) {
-        interleave(even, even + token_words, values);
-        interleave(even + 16, even + token_words + 16, values + 32);
-        even += block_stride;
+        interleave(even, even + rows.token_words, values);
+        interleave(even + 16, even + rows.token_words + 16, values + 32);
+        even += rows.block_stride;
         values += layout.value_block_stride;
       }
+    }
+  }
+}
+
+// One column block of all tokens' values, at the start of `values`. Not inlined: the loop that
+// calls it serves many rows too, which never do.
+[[gnu::noinline]] void pack_value_block(const PackedLayout& layout, const PackedTokens& tokens,
+                                        int64_t block) {
+  const Interleave interleave;
+  for (int64_t tile = 0; tile < tokens.count; tile += kTileKeys) {
+    const TileRows rows = rows_of(layout, tokens, tile);
+    const uint32_t* even = rows.first + block * rows.block_stride;
+    uint32_t* values = tokens.values + tile / 2 * kColumnBlock;
+    for (int64_t pair = 0; pair < pairs_of(tokens, tile); ++pair) {
+      interleave(even, even + rows.token_words, values);
+      interleave(even + 16, even + rows.token_words + 16, values + 32);
+      even += 2 * rows.token_words;
+      values += kColumnBlock;
     }
   }
 }
@@ -179,6 +209,7 @@ struct Kernel {
   static constexpr int kOutputRows = 4;
   static constexpr int kDepthBlockWords = kBlockWords;
   static constexpr int kInPlaceTokenWords = seesaw::cpu::kInPlaceTokenWords;
+  static constexpr bool kPacksValues = true;
   static constexpr int64_t lanes() { return kLanes; }
 
   // 16 accumulators (24 for three vectors): two dot products a cycle with a latency of six need 12.
@@ -234,6 +265,11 @@ struct Kernel {
         _mm512_store_ps(tile.scores + v * layout.score_vector_stride + t * kLanes, sum[t][v]);
       }
     }
+  }
+
+  static void pack_value_block(const PackedLayout& layout, const PackedTokens& tokens,
+                               int64_t block) {
+    seesaw::cpu::pack_value_block(layout, tokens, block);
   }
 
   template <int kRows, int kVectors>

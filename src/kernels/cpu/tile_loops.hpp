@@ -175,6 +175,14 @@ void for_output_tiles(const PackedLayout& layout, const AccumulateTask& task, in
     const int64_t column = vector * lanes;
     tile.values =
         task.values + column / kColumnBlock * layout.value_block_stride + column % kColumnBlock;
+    if constexpr (Kernel::kPacksValues) {
+      if (task.unpacked != nullptr) {
+        if (column % kColumnBlock == 0) {
+          Kernel::pack_value_block(layout, *task.unpacked, column / kColumnBlock);
+        }
+        tile.values = task.unpacked->values + column % kColumnBlock;
+      }
+    }
     // A tile does not cross a column block: kMax vectors divide it.
     const int64_t vectors = std::min<int64_t>(kMax, layout.value_vectors - vector);
     if (vectors == kMax) {
