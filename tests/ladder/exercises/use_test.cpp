@@ -102,7 +102,7 @@ Decoded decode(int32_t first_page, int32_t tokens) {
   const std::vector<float> cache = make_cache();
   std::vector<int32_t> table(kPages);
   for (int32_t i = 0; i < kPages; ++i) {
-    table[static_cast<size_t>(i)] = (first_page + i) % kPages;
+    table[static_cast<size_t>(i)] = static_cast<int32_t>((first_page + i) % kPages);
   }
   Decoded result;
   const seesaw::DenseDecode plan({.q_dtype = SEESAW_FLOAT32,
