@@ -16,7 +16,7 @@ show() {
 show "$seesaw" info
 show "$seesaw" make-case --batch 4 --heads 128 --len-min 1 --len-max 4096 --causal \
   -o "$work/case.safetensors"
-show "$seesaw" run "$work/case.safetensors" --causal -o "$work/result.safetensors"
+show "$seesaw" run "$work/case.safetensors" --causal --verify -o "$work/result.safetensors"
 show "$seesaw" check --quick
 echo
 echo "The case and its result are in $work. Next: $seesaw --help"

@@ -251,6 +251,12 @@ class BadInput(CommandTest):
         self.refuse("run", "case", "-o", "out", "--json=case", part="is the input itself")
         self.assertEqual((WORK / "case").read_bytes(), before)
 
+    def test_verify_passes_right_results(self):
+        self.succeed("make-case", "-o", "case", "--batch", 2, "--heads", 3, "--len", 130)
+        summary = json.loads(self.succeed("run", "case", "-o", "out", "--verify", "--json").stdout)
+        self.assertGreater(summary["error_of_bound"], 0)
+        self.assertLessEqual(summary["error_of_bound"], 1)
+
     def test_a_failed_run_keeps_the_old_output(self):
         write_safetensors(WORK / "case", small_case(seq_lens=("I32", [1], ints(-1))))
         (WORK / "out").write_text("precious")

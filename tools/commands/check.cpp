@@ -16,11 +16,10 @@
 #include "options.hpp"
 #include "output.hpp"
 #include "progress.hpp"
+#include "reference_results.hpp"
 
 namespace seesaw::tools {
 namespace {
-
-constexpr const char* kReference = "reference.dense_decode";
 
 struct CheckOptions {
   std::string device = "cpu";
@@ -62,32 +61,6 @@ struct Materialised {
   DenseDecodeDescriptor descriptor;
 };
 
-std::vector<float> widened(const void* values, seesaw_dtype dtype, size_t count) {
-  std::vector<float> result(count);
-  for (size_t i = 0; i < count; ++i) {
-    result[i] = load_element(values, dtype, i);
-  }
-  return result;
-}
-
-// The same numbers with the query widened to float32, so that the reference's output is not rounded
-// to 16 bits.
-Results run_reference(const Materialised& item) {
-  DenseDecodeDescriptor problem = item.descriptor;
-  const size_t count = item.source.q_bytes() / size_of(problem.q_dtype);
-  const std::vector<float> q = widened(item.q.data(), problem.q_dtype, count);
-  problem.device = kCpu;
-  problem.q_dtype = SEESAW_FLOAT32;
-  problem.kernel = kReference;
-  const DenseDecode plan(problem);
-  const std::unique_ptr<Device> cpu = open_device(kCpu);
-  Call call(*cpu, problem, plan, item.tensors(q.data()));
-  call.schedule();
-  call.run();
-  const std::vector<std::byte> out = call.out();
-  return {widened(out.data(), SEESAW_FLOAT32, out.size() / sizeof(float)), call.lse()};
-}
-
 // Runs twice on the same schedule: the same bits are part of the contract.
 ErrorStatistics run_kernel(const Materialised& item, const DenseDecodeDescriptor& problem,
                            Device& device, const Results& reference) {
@@ -96,9 +69,7 @@ ErrorStatistics run_kernel(const Materialised& item, const DenseDecodeDescriptor
   call.schedule();
   call.run();
   const std::vector<std::byte> out = call.out();
-  ErrorStatistics statistics = compare(
-      {widened(out.data(), problem.q_dtype, out.size() / size_of(problem.q_dtype)), call.lse()},
-      reference);
+  ErrorStatistics statistics = compare(results_of(call, problem.q_dtype), reference);
   call.run();
   if (call.out() != out) {
     statistics.worst = "a second run gave other bits";
@@ -126,7 +97,8 @@ void check_case(const CheckCase& item, const CheckOptions& options, Device& devi
   if (kernels.empty()) {
     return;
   }
-  const Results reference = run_reference(material);
+  const Results reference =
+      reference_results(material.descriptor, material.tensors(material.q.data()));
   for (const std::string& kernel : kernels) {
     problem.kernel = kernel;
     const ErrorStatistics errors = run_kernel(material, problem, device, reference);

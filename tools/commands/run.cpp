@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <memory>
@@ -12,12 +13,14 @@
 #include "case.hpp"
 #include "commands/commands.hpp"
 #include "error.hpp"
+#include "errors.hpp"
 #include "figures.hpp"
 #include "io/safetensors_writer.hpp"
 #include "machine.hpp"
 #include "numbers.hpp"
 #include "options.hpp"
 #include "output.hpp"
+#include "reference_results.hpp"
 #include "statistics.hpp"
 
 namespace seesaw::tools {
@@ -31,6 +34,7 @@ struct RunOptions {
   std::optional<double> scale;
   std::optional<int64_t> d_v;
   bool causal = false;
+  bool verify = false;
   int repeat = 3;
 };
 
@@ -42,6 +46,7 @@ struct Summary {
   Figures figures;
   Spread us;
   double schedule_us = 0;
+  std::optional<double> error_of_bound;  // --verify: the largest, as a fraction of its bound
 };
 
 float choose_scale(const RunOptions& options, const Case& input) {
@@ -73,6 +78,18 @@ DenseDecodeDescriptor describe(const RunOptions& options, const Case& input) {
   }
   apply(options.place, &problem);
   return problem;
+}
+
+// Compares a call's results with the reference kernel's on the same tensors; throws if they are out
+// of bound.
+void verify(const HostTensors& tensors, Call* call, Summary* summary) {
+  const ErrorStatistics errors = compare(results_of(*call, summary->problem.q_dtype),
+                                         reference_results(summary->problem, tensors));
+  if (!errors.ok()) {
+    throw Failure(ExitCode::kCheckFailed,
+                  "run: out of bound against the reference: " + errors.worst);
+  }
+  summary->error_of_bound = std::max(errors.out_of_bound.max(), errors.lse_of_bound.max());
 }
 
 void write_results(const Summary& summary, Call* call, SafetensorsWriter* writer) {
@@ -110,6 +127,10 @@ void print_text(const RunOptions& options, const Summary& s) {
              options.repeat, s.schedule_us);
   fmt::print("speed      {:.2f} GFLOP/s, {:.2f} GB/s\n", s.figures.flops / seconds / 1e9,
              s.figures.bytes / seconds / 1e9);
+  if (s.error_of_bound) {
+    fmt::print("verified   against reference.dense_decode: largest error {:.3f} of its bound\n",
+               *s.error_of_bound);
+  }
 }
 
 nlohmann::ordered_json to_json(const RunOptions& options, const Summary& s) {
@@ -141,7 +162,9 @@ nlohmann::ordered_json to_json(const RunOptions& options, const Summary& s) {
           {"us_p90", s.us.p90},
           {"schedule_us", s.schedule_us},
           {"gflops", s.figures.flops / seconds / 1e9},
-          {"gbps", s.figures.bytes / seconds / 1e9}};
+          {"gbps", s.figures.bytes / seconds / 1e9},
+          {"error_of_bound", s.error_of_bound ? nlohmann::ordered_json(*s.error_of_bound)
+                                              : nlohmann::ordered_json(nullptr)}};
 }
 
 void run(const RunOptions& options) {
@@ -163,15 +186,22 @@ void run(const RunOptions& options) {
   summary.plan = plan.info();
   SafetensorsWriter writer(options.output);  // before the work: an impossible output is known now
   const std::unique_ptr<Device> device = open_device(summary.problem.device);
-  Call call(*device, summary.problem, plan,
-            {input.contents.q.data, input.contents.kv_cache.data, summary.num_pages,
-             input.contents.block_table.data(), input.contents.seq_lens.data(), summary.scale});
+  const HostTensors tensors{input.contents.q.data,
+                            input.contents.kv_cache.data,
+                            summary.num_pages,
+                            input.contents.block_table.data(),
+                            input.contents.seq_lens.data(),
+                            summary.scale};
+  Call call(*device, summary.problem, plan, tensors);
   summary.schedule_us = device->time_us([&] { call.schedule(); });
   std::vector<double> samples;
   for (int i = 0; i < options.repeat; ++i) {
     samples.push_back(device->time_us([&] { call.run(); }));
   }
   summary.us = spread_of(samples);
+  if (options.verify) {
+    verify(tensors, &call, &summary);
+  }
   write_results(summary, &call, &writer);
   if (options.json.wanted()) {
     emit_json(to_json(options, summary), options.json.target);
@@ -198,6 +228,9 @@ void register_run(CLI::App& app) {
                       "of the scores (from the file's metadata, else 1 / sqrt(d_qk))");
   command->add_option("--d-v", options->d_v,
                       "columns of a value (from the metadata, else 512 for d_qk 576 and 512)");
+  command->add_flag("--verify", options->verify,
+                    "compare with the reference kernel first; exit 1 and write nothing if out of "
+                    "bound");
   command->add_option("--repeat", options->repeat, "runs; the median time is shown")
       ->capture_default_str();
   add_json_option(*command, &options->json);
@@ -207,6 +240,7 @@ void register_run(CLI::App& app) {
       "  seesaw run case.safetensors -o out.safetensors\n"
       "  seesaw run case.safetensors -o ref.safetensors --kernel reference.dense_decode --repeat "
       "1\n"
+      "  seesaw run case.safetensors -o out.safetensors --verify\n"
       "  seesaw run case.safetensors -o out.safetensors --device cuda --json=summary.json");
   command->callback([options] { run(*options); });
 }
