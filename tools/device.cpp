@@ -15,6 +15,13 @@ namespace {
 
 constexpr std::align_val_t kAlignment{256};
 
+// memcpy forbids null pointers even for nothing, and nothing may be at null.
+void copy(void* to, const void* from, size_t size_bytes) {
+  if (size_bytes > 0) {
+    std::memcpy(to, from, size_bytes);
+  }
+}
+
 class CpuDevice : public Device {
  public:
   seesaw_device id() const override { return {SEESAW_CPU, 0}; }
@@ -24,10 +31,10 @@ class CpuDevice : public Device {
   void* allocate(size_t size_bytes) override { return ::operator new(size_bytes, kAlignment); }
   void release(void* memory) noexcept override { ::operator delete(memory, kAlignment); }
   void copy_in(void* to, const void* from_host, size_t size_bytes) override {
-    std::memcpy(to, from_host, size_bytes);
+    copy(to, from_host, size_bytes);
   }
   void copy_out(void* to_host, const void* from, size_t size_bytes) override {
-    std::memcpy(to_host, from, size_bytes);
+    copy(to_host, from, size_bytes);
   }
   void synchronise() override {}
   double time_us(const std::function<void()>& work) override {
