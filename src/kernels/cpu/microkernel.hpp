@@ -1,5 +1,5 @@
 // The small vocabulary that an instruction set has to speak to run dense decoding. Everything above
-// it (worker.cpp, combine.cpp) is plain C++; everything below it is one file per instruction set.
+// it (pieces.cpp, merge.cpp) is plain C++; everything below it is one file per instruction set.
 //
 // Packed data is made of 32-bit *words*. A word holds `elements_per_word` neighbours along the axis
 // that a product sums over: one float, or two bfloat16 for an instruction that sums pairs. Vectors
