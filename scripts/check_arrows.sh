@@ -18,6 +18,7 @@ kernels/sm*:      kernels/cuda plan problem base
 kernels/*:        plan problem base
 registry:         registry kernels/* plan problem base
 api:              api public registry plan problem base
+baselines:        baselines public base
 tools:            tools public bench
 bindings:         bindings public
 ladder:           ladder public kernels/cuda base
@@ -51,7 +52,8 @@ room_of_include() {
   case $written in
     seesaw/*) echo public ;;
     kernels/*/*) cut -d/ -f1-2 <<<"$written" ;;
-    base/* | problem/* | plan/* | registry/* | api/* | tools/* | bindings/* | bench/* | ladder/*)
+    base/* | problem/* | plan/* | registry/* | api/* | baselines/* | tools/* | bindings/* | \
+      bench/* | ladder/*)
       cut -d/ -f1 <<<"$written" ;;
     *)
       if [[ -e $(dirname "$file")/$written || -e $(root_of_room "$from")/$written ]]; then
@@ -122,7 +124,7 @@ self_test() {
   script=$(realpath "$0")
   dir=$(mktemp -d)
   trap "rm -rf '$dir'" EXIT
-  mkdir -p "$dir"/{include/seesaw,tools,src/{base,plan,registry,kernels/{cpu,cuda,reference,sm90}}}
+  mkdir -p "$dir"/{include/seesaw,tools,src/{base,baselines,plan,registry,kernels/{cpu,cuda,reference,sm90}}}
   plant() { printf '#include "%s"\n' "$2" >"$dir/$1"; }
   plant src/plan/a.hpp base/a.hpp
   plant src/kernels/sm90/a.cu kernels/cuda/a.cuh
@@ -135,6 +137,7 @@ self_test() {
               src/kernels/cpu/bad.cpp=kernels/reference/a.hpp \
               src/kernels/cpu/bad.hpp=kernels/cuda/a.cuh \
               src/kernels/cuda/bad.cu=kernels/sm90/a.cuh src/kernels/sm90/bad.cu=registry/a.hpp \
+              src/baselines/bad.hpp=plan/a.hpp tools/bad.cpp=baselines/a.hpp \
               tools/bad.cpp=plan/a.hpp src/plan/bad.cpp=../base/a.hpp \
               src/plan/bad.hpp=nowhere.hpp include/seesaw/bad.h=base/a.hpp; do
     path=${case%%=*} include=${case#*=}
