@@ -17,7 +17,6 @@ import csv
 import itertools
 import platform
 import statistics
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -28,11 +27,13 @@ sys.path.insert(0, str(Path(__file__).parent / "python"))
 import torch
 from backends import BACKENDS
 from inputs import Inputs, Shape
-from timing import CpuTimer, CudaTimer, capture, interleave
+from provenance import commit
+from timing import CpuTimer, CudaTimer, capture, capture_burst, interleave
 
 COLUMNS = (
     "device", "backend", "kernel", "b", "s_q", "h_q", "s_k", "varlen", "causal", "dtype",
-    "page_size", "l2", "mode", "rounds", "us", "us_p10", "us_p90", "tflops", "gbps",
+    "page_size", "l2", "mode", "calls_per_sample", "rounds", "us", "us_p10", "us_p90", "tflops",
+    "gbps",
     "out_error_of_bound", "lse_error_of_bound", "commit", "date",
 )  # fmt: skip
 
@@ -75,6 +76,10 @@ class Comparison:
         self.arguments = arguments
         self.calls: Dict[str, Callable[[], Any]] = {}
         self.modes: Dict[str, str] = {}
+        self.calls_per_sample: Dict[str, int] = {}
+        on_gpu = self.inputs.device.type == "cuda"
+        cold = arguments.cold
+        self.timer = CudaTimer(cold, self.inputs.device) if on_gpu else CpuTimer(cold)
         self.errors: Dict[str, Dict[str, float]] = {}
         self.left_out: Dict[str, str] = {}
 
@@ -87,30 +92,32 @@ class Comparison:
                 try:
                     call = backend.prepare(self.inputs)
                     self.errors[name] = errors_of(call(), expected)
-                    self.calls[name], self.modes[name] = self._repeatable(call)
+                    self._make_repeatable(name, call)
                 except Exception as error:  # another library's failure is a result, not ours to fix
                     reason = f"{type(error).__name__}: {str(error).splitlines()[0]}"
             if reason:
                 self.left_out[name] = reason
 
-    def _repeatable(self, call: Callable[[], Any]) -> Any:
+    def _make_repeatable(self, name: str, call: Callable[[], Any]) -> None:
+        """Sets what is timed: a CUDA graph of several calls where they can be captured."""
+        self.calls[name], self.modes[name], self.calls_per_sample[name] = call, "eager", 1
         if self.inputs.device.type != "cuda" or self.arguments.eager:
-            return call, "eager"
+            return
         try:
-            return capture(call), "graph"
+            if self.arguments.cold:  # each call after a flush of its own
+                self.calls[name] = capture(call)
+            else:
+                self.calls[name], self.calls_per_sample[name] = capture_burst(call, self.timer)
+            self.modes[name] = "graph"
         except RuntimeError:
             torch.cuda.synchronize()
-            return call, "eager"
 
     def rows(self) -> List[Dict[str, Any]]:
-        cold = self.arguments.cold
-        on_gpu = self.inputs.device.type == "cuda"
-        timer = CudaTimer(cold, self.inputs.device) if on_gpu else CpuTimer(cold)
-        samples = interleave(self.calls, timer, self.arguments.seconds)
+        samples = interleave(self.calls, self.timer, self.arguments.seconds)
         shape = self.inputs.shape
         rows = []
         for name, seconds in samples.items():
-            ordered = sorted(seconds)
+            ordered = sorted(value / self.calls_per_sample[name] for value in seconds)
             median = statistics.median(ordered)
             rows.append(
                 {
@@ -121,8 +128,9 @@ class Comparison:
                     "varlen": int(shape.varlen),
                     "causal": int(shape.causal),
                     "page_size": shape.page_size,
-                    "l2": "cold" if cold else "warm",
+                    "l2": "cold" if self.arguments.cold else "warm",
                     "mode": self.modes[name],
+                    "calls_per_sample": self.calls_per_sample[name],
                     "rounds": len(ordered),
                     "us": round(median * 1e6, 3),
                     "us_p10": round(ordered[len(ordered) // 10] * 1e6, 3),
@@ -144,15 +152,6 @@ def device_name(device: torch.device) -> str:
         if line.startswith("model name"):
             return line.partition(": ")[2]
     return platform.processor() or "CPU"
-
-
-def commit() -> str:
-    done = subprocess.run(
-        ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"],
-        capture_output=True,
-        text=True,
-    )
-    return done.stdout.strip() or "unknown"
 
 
 def print_rows(shape: Shape, rows: List[Dict[str, Any]], left_out: Dict[str, str]) -> bool:

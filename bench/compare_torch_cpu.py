@@ -18,81 +18,30 @@ import math
 import os
 import platform
 import statistics
-import subprocess
+import sys
 import time
+from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parent / "python"))
+
+import c_abi
 import torch
+from provenance import commit
 
 D_QK, D_V, PAGE = 576, 512, 64
-BFLOAT16, FLOAT32, INT32, CPU = 2, 1, 4, 1
-
-
-class Device(ctypes.Structure):
-    _fields_ = [("type", ctypes.c_int32), ("index", ctypes.c_int32)]
-
-
-class Tensor(ctypes.Structure):
-    _fields_ = [
-        ("data", ctypes.c_void_p),
-        ("shape", ctypes.c_int64 * 4),
-        ("stride", ctypes.c_int64 * 4),
-        ("rank", ctypes.c_int32),
-        ("dtype", ctypes.c_int32),
-        ("device", Device),
-    ]
-
-
-class Problem(ctypes.Structure):
-    _fields_ = [
-        ("struct_size", ctypes.c_uint64),
-        ("device", Device),
-        ("q_dtype", ctypes.c_int32),
-        ("kv_dtype", ctypes.c_int32),
-        *[(name, ctypes.c_int64) for name in
-          ("batch", "s_q", "h_q", "h_kv", "d_qk", "d_v", "page_size", "max_pages_per_sequence",
-           "kv_page_stride", "kv_token_stride", "kv_head_stride")],
-        ("flags", ctypes.c_uint32),
-        ("num_threads", ctypes.c_int32),
-        ("kernel", ctypes.c_char_p),
-    ]
-
-
-class PlanInfo(ctypes.Structure):
-    _fields_ = [
-        ("struct_size", ctypes.c_uint64),
-        ("kernel", ctypes.c_char_p),
-        ("workspace_bytes", ctypes.c_uint64),
-        ("schedule_bytes", ctypes.c_uint64),
-        *[(name, ctypes.c_int32) for name in
-          ("num_workers", "tile_tokens", "tile_rows", "fixed_split_tiles")],
-    ]
-
-
-class Arguments(ctypes.Structure):
-    _fields_ = [
-        ("struct_size", ctypes.c_uint64),
-        *[(name, Tensor) for name in ("q", "kv_cache", "block_table", "seq_lens", "out", "lse")],
-        ("scale", ctypes.c_float),
-        ("reserved", ctypes.c_uint32),
-        ("schedule", ctypes.c_void_p),
-        ("schedule_bytes", ctypes.c_uint64),
-        ("workspace", ctypes.c_void_p),
-        ("workspace_bytes", ctypes.c_uint64),
-        ("stream", ctypes.c_void_p),
-    ]
+CPU = c_abi.Device(c_abi.CPU, 0)
 
 
 def view(tensor):
-    codes = {torch.bfloat16: BFLOAT16, torch.float32: FLOAT32, torch.int32: INT32}
-    pad = [0] * (4 - tensor.dim())
-    return Tensor(tensor.data_ptr(), (ctypes.c_int64 * 4)(*tensor.shape, *pad),
-                  (ctypes.c_int64 * 4)(*tensor.stride(), *pad), tensor.dim(),
-                  codes[tensor.dtype], Device(CPU, 0))
+    codes = {torch.bfloat16: c_abi.BFLOAT16, torch.float32: c_abi.FLOAT32,
+             torch.int32: c_abi.INT32}
+    return c_abi.make_tensor(tensor.data_ptr(), tensor.shape, codes[tensor.dtype], CPU,
+                             tensor.stride())
 
 
-def aligned_bytes(count, alignment=256):
-    raw = torch.empty(count + alignment, dtype=torch.uint8)
-    offset = -raw.data_ptr() % alignment
+def aligned_bytes(count):
+    raw = torch.empty(count + c_abi.ALIGNMENT, dtype=torch.uint8)
+    offset = -raw.data_ptr() % c_abi.ALIGNMENT
     return raw[offset:offset + count]
 
 
@@ -102,14 +51,11 @@ class Seesaw:
     def __init__(self, library, case, threads):
         self.library = library
         batch, h_q = case.q.shape[0], case.q.shape[1]
-        problem = Problem(struct_size=ctypes.sizeof(Problem), device=Device(CPU, 0),
-                          q_dtype=BFLOAT16, kv_dtype=BFLOAT16, batch=batch, s_q=1, h_q=h_q, h_kv=1,
-                          d_qk=D_QK, d_v=D_V, page_size=PAGE,
-                          max_pages_per_sequence=case.table.shape[1], num_threads=threads)
-        self.plan = ctypes.c_void_p()
-        self.check(library.seesaw_dense_decode_plan_create(ctypes.byref(problem),
-                                                           ctypes.byref(self.plan)))
-        self.info = PlanInfo(struct_size=ctypes.sizeof(PlanInfo))
+        self.plan = c_abi.make_plan(library, c_abi.sized(
+            c_abi.Problem, device=CPU, q_dtype=c_abi.BFLOAT16, kv_dtype=c_abi.BFLOAT16,
+            batch=batch, s_q=1, h_q=h_q, h_kv=1, d_qk=D_QK, d_v=D_V, page_size=PAGE,
+            max_pages_per_sequence=case.table.shape[1], num_threads=threads))
+        self.info = c_abi.sized(c_abi.PlanInfo)
         self.check(library.seesaw_dense_decode_plan_get_info(self.plan, ctypes.byref(self.info)))
         self.out = torch.full((batch, 1, h_q, D_V), math.nan, dtype=torch.bfloat16)
         self.lse = torch.full((batch, h_q, 1), math.nan)
@@ -117,8 +63,8 @@ class Seesaw:
         self.workspace = aligned_bytes(self.info.workspace_bytes)
         self.inputs = (case.q.view(batch, 1, h_q, D_QK), case.pool, case.table, case.lengths)
         q, pool, table, lengths = map(view, self.inputs)
-        self.arguments = Arguments(
-            struct_size=ctypes.sizeof(Arguments), q=q, kv_cache=pool, block_table=table,
+        self.arguments = c_abi.sized(
+            c_abi.Arguments, q=q, kv_cache=pool, block_table=table,
             seq_lens=lengths, out=view(self.out), lse=view(self.lse), scale=case.scale,
             schedule=self.schedule.data_ptr(), schedule_bytes=self.info.schedule_bytes,
             workspace=self.workspace.data_ptr(), workspace_bytes=self.info.workspace_bytes)
@@ -127,8 +73,7 @@ class Seesaw:
             ctypes.c_uint64(self.info.schedule_bytes), None))
 
     def check(self, status):
-        if status != 0:
-            raise SystemExit(self.library.seesaw_last_error().decode())
+        c_abi.check(self.library, status)
 
     def __call__(self):
         self.check(self.library.seesaw_dense_decode_run(self.plan, ctypes.byref(self.arguments)))
@@ -142,7 +87,10 @@ class Case:
     def __init__(self, batch, h_q, s_k):
         pages = s_k // PAGE
         generator = torch.Generator().manual_seed(batch * 1000003 + h_q * 1009 + s_k)
-        normal = lambda *shape: torch.randn(*shape, generator=generator).div_(10).bfloat16()
+
+        def normal(*shape):
+            return torch.randn(*shape, generator=generator).div_(10).bfloat16()
+
         self.q = normal(batch, h_q, D_QK)
         self.pool = normal(batch * pages, PAGE, 1, D_QK)
         order = torch.randperm(batch * pages, generator=generator)
@@ -200,7 +148,7 @@ def in_turns(calls, rounds, seconds):
     return {name: statistics.median(values) for name, values in times.items()}
 
 
-def gemm_rate(size=4096):
+def gemm_rate(size):
     a, b = (torch.randn(size, size).bfloat16() for _ in range(2))
     return 2 * size**3 / time_call(lambda: torch.mm(a, b), 1.0) * 1e-9
 
@@ -211,9 +159,6 @@ def machine(threads):
         for line in lines:
             key, _, value = line.partition(":")
             cpuinfo.setdefault(key.strip(), value.strip())
-    here = os.path.dirname(os.path.abspath(__file__))
-    commit = subprocess.run(["git", "-C", here, "rev-parse", "--short", "HEAD"],
-                            capture_output=True, text=True, check=False).stdout.strip()
     return {
         "cpu": cpuinfo.get("model name", platform.processor()),
         "family_model_stepping": [cpuinfo.get(k) for k in ("cpu family", "model", "stepping")],
@@ -222,7 +167,7 @@ def machine(threads):
         "bf16_flags": [f for f in ("avx512_bf16", "amx_bf16") if f in cpuinfo.get("flags", "")],
         "os": platform.platform(),
         "torch": torch.__version__,
-        "commit": commit,
+        "commit": commit(),
         "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "load_average": os.getloadavg(),
     }
@@ -251,7 +196,7 @@ def measure(library, shape, args):
     return row
 
 
-def main():
+def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--library", default="build/cpu/src/libseesaw.so")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
@@ -260,15 +205,15 @@ def main():
     parser.add_argument("--heads", type=int, nargs="+", default=[128, 16])
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 8])
     parser.add_argument("--len", type=int, nargs="+", default=[1024, 8192], dest="lengths")
+    parser.add_argument("--gemm", type=int, default=4096, help="size of PyTorch's matrix product")
     parser.add_argument("-o", "--output", help="JSON")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     if any(length % PAGE for length in args.lengths):
         parser.error(f"--len = {args.lengths}, supported: multiples of {PAGE}")
     torch.set_num_threads(args.threads)
-    library = ctypes.CDLL(args.library)
-    library.seesaw_last_error.restype = ctypes.c_char_p
+    library = c_abi.load(args.library)
 
-    before = gemm_rate()
+    before = gemm_rate(args.gemm)
     print(f"{'h_q':>4} {'b':>2} {'s_k':>5} | {'seesaw':>8} {'matmul':>8} {'sdpa':>8} "
           f"{'sdpa_wide':>9} | {'x best':>6} | max error   (GFLOP/s, {args.threads} threads)")
     rows = []
@@ -281,12 +226,13 @@ def main():
                 print(f"{h_q:4} {batch:2} {s_k:5} | {rate['seesaw']:8.1f} {rate['matmul']:8.1f} "
                       f"{rate['sdpa']:8.1f} {rate['sdpa_wide']:9.1f} | "
                       f"{row['times_torch_best']:6.2f} | {row['max_error']:.2e}", flush=True)
-    after = gemm_rate()
-    print(f"PyTorch's bfloat16 matrix product of 4096^3: {before:.1f} GFLOP/s before, "
+    after = gemm_rate(args.gemm)
+    print(f"PyTorch's bfloat16 matrix product of {args.gemm}^3: {before:.1f} GFLOP/s before, "
           f"{after:.1f} after")
     if args.output:
         result = {"machine": machine(args.threads),
-                  "torch_gemm_4096_gflops": {"before": before, "after": after}, "rows": rows}
+                  f"torch_gemm_{args.gemm}_gflops": {"before": before, "after": after},
+                  "rows": rows}
         with open(args.output, "w", encoding="utf-8") as out:
             json.dump(result, out, indent=1)
             out.write("\n")

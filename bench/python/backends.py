@@ -1,48 +1,13 @@
-"""Libraries that decode MLA, behind one interface: `prepare(inputs)` does what an engine does once
-per step, and returns the call that is repeated for every layer.
-
-A call returns (out, lse): out [b, s_q, h_q, d_v], lse [b, h_q, s_q] as natural log, or None.
-"""
+"""The libraries that bench/compare.py knows."""
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-import math
-from typing import Callable, Dict, Optional, Tuple
+from typing import Dict, Optional
 
 import torch
+from backend import Backend, Call, Result
 from inputs import D_QK, D_V, SCALE, Inputs, causal_bias
-
-Result = Tuple[torch.Tensor, Optional[torch.Tensor]]
-Call = Callable[[], Result]
-
-
-class Backend:
-    """`why_not` is empty where the library can be used."""
-
-    name = ""
-    module = ""
-    needs_cuda = True
-
-    def why_not(self, inputs: Inputs) -> str:
-        if self.needs_cuda and inputs.device.type != "cuda":
-            return "runs on GPUs only"
-        top = self.module.partition(".")[0]
-        if importlib.util.find_spec(top) is None:
-            return f"{top} is not installed"
-        try:
-            importlib.import_module(self.module)
-        except Exception as error:  # a library built for another driver, CUDA or PyTorch
-            return f"import {self.module}: {type(error).__name__}: {error}"
-        return ""
-
-    def prepare(self, inputs: Inputs) -> Call:
-        raise NotImplementedError
-
-    def kernel(self) -> str:
-        """What ran, as far as the library tells."""
-        return self.name
+from vllm_backends import FlashMlaInterface, VllmFlashAttention3, VllmFlashMla, VllmTriton
 
 
 class Seesaw(Backend):
@@ -124,23 +89,9 @@ class TorchReference(Backend):
         return bias
 
 
-class FlashMla(Backend):
+class FlashMla(FlashMlaInterface):
     name = "flash_mla"
     module = "flash_mla"
-
-    def why_not(self, inputs: Inputs) -> str:
-        return super().why_not(inputs) or (
-            "" if inputs.shape.page_size == 64 else "pages of 64 tokens only"
-        )
-
-    def prepare(self, inputs: Inputs) -> Call:
-        import flash_mla
-
-        shape = inputs.shape
-        metadata, num_splits = flash_mla.get_mla_metadata(inputs.seq_lens, shape.s_q * shape.h_q, 1)
-        return lambda: flash_mla.flash_mla_with_kvcache(
-            *inputs.arrays, D_V, metadata, num_splits, SCALE, shape.causal
-        )
 
 
 class FlashInfer(Backend):
@@ -176,8 +127,8 @@ class FlashInfer(Backend):
         parts = (rows[..., :D_V], rows[..., D_V:], cache[..., :D_V], cache[..., D_V:])
 
         def call() -> Result:
-            out, lse = wrapper.run(*parts, return_lse=True)  # its LSE is in base 2
-            lse = lse.view(shape.b, shape.s_q, shape.h_q).transpose(1, 2) * math.log(2)
+            out, lse = wrapper.run(*parts, return_lse=True, return_lse_base_on_e=True)
+            lse = lse.view(shape.b, shape.s_q, shape.h_q).transpose(1, 2)
             return out.view(*inputs.q.shape[:3], D_V), lse
 
         return call
@@ -211,46 +162,6 @@ class FlashAttention3(Backend):
         return call
 
 
-class VllmTriton(Backend):
-    """The Triton kernel that vLLM falls back to: one query token, splits fixed by the caller."""
-
-    name = "triton (vllm)"
-    module = "vllm.v1.attention.ops.triton_decode_attention"
-    _splits = 8
-
-    def why_not(self, inputs: Inputs) -> str:
-        return super().why_not(inputs) or (
-            "" if inputs.shape.s_q == 1 else "one query token a sequence only"
-        )
-
-    def prepare(self, inputs: Inputs) -> Call:
-        decode = importlib.import_module(self.module).decode_attention_fwd
-        shape = inputs.shape
-        q = inputs.q[:, 0]
-        out = q.new_empty(shape.b, shape.h_q, D_V)
-        lse = q.new_empty(shape.b, shape.h_q, dtype=torch.float32)
-        partial = q.new_empty(shape.b, shape.h_q, self._splits, D_V + 1, dtype=torch.float32)
-        cache = inputs.kv_cache
-
-        def call() -> Result:
-            decode(
-                q,
-                cache,
-                cache[..., :D_V],
-                out,
-                lse,
-                inputs.block_table,
-                inputs.seq_lens,
-                partial,
-                self._splits,
-                SCALE,
-                shape.page_size,
-            )
-            return out[:, None], lse[..., None]
-
-        return call
-
-
 BACKENDS: Dict[str, Backend] = {
     backend.name: backend
     for backend in (
@@ -258,8 +169,10 @@ BACKENDS: Dict[str, Backend] = {
         SeesawAsFlashMla(),
         TorchReference(),
         FlashMla(),
+        VllmFlashMla(),
         FlashInfer(),
         FlashAttention3(),
+        VllmFlashAttention3(),
         VllmTriton(),
     )
 }

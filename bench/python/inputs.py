@@ -9,6 +9,7 @@ import torch
 
 D_QK, D_V = 576, 512
 SCALE = 192**-0.5
+PAGES_AT_ONCE = 1024
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,11 @@ class Inputs:
         self.width = -(-max(self.lengths) // shape.page_size)
         num_pages = shape.b * self.width
         self.q = normal(shape.b, shape.s_q, shape.h_q, D_QK)
-        self.kv_cache = torch.cat([normal(1, shape.page_size, 1, D_QK) for _ in range(num_pages)])
+        self.kv_cache = torch.empty(
+            (num_pages, shape.page_size, 1, D_QK), dtype=dtype, device=device
+        )
+        for pages in self.kv_cache.split(PAGES_AT_ONCE):  # float32 for some of them at a time
+            pages.copy_(normal(*pages.shape))
         order = torch.randperm(num_pages, generator=torch.Generator().manual_seed(2))
         self.block_table = order.int().view(shape.b, self.width).to(device)
         self.seq_lens = torch.tensor(self.lengths, dtype=torch.int32, device=device)

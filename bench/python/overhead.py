@@ -16,7 +16,6 @@ import json
 import os
 import platform
 import statistics
-import subprocess
 import time
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Tuple
@@ -26,6 +25,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 import c_call
 import seesaw
+from provenance import commit
 
 CALLS_PER_BATCH = 50
 LIMITS_US = {"dense_decode, all buffers given": 8.0, "flash_mla, current form": 15.0}
@@ -158,15 +158,6 @@ def describe(arguments: argparse.Namespace) -> Dict[str, Any]:
 
         description["torch"] = torch.__version__
     return description
-
-
-def commit() -> str:
-    done = subprocess.run(
-        ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"],
-        capture_output=True,
-        text=True,
-    )
-    return done.stdout.strip() or "unknown"
 
 
 def main(argv: Optional[List[str]] = None) -> int:

@@ -4,7 +4,7 @@ caches and other processes treat all alike."""
 from __future__ import annotations
 
 import time
-from typing import Any, Callable, Dict, List
+from typing import Any, Callable, Dict, List, Tuple
 
 import torch
 
@@ -32,8 +32,7 @@ class CpuTimer:
 
 
 class CudaTimer:
-    """By events on the current stream, around a replay of the call as a CUDA graph where it can be
-    captured: launches then cost what they cost in an engine."""
+    """By events on the current stream."""
 
     def __init__(self, flush: bool, device: torch.device) -> None:
         self._flush = torch.zeros(FLUSH_BYTES, dtype=torch.uint8, device=device) if flush else None
@@ -50,14 +49,29 @@ class CudaTimer:
         return self._begin.elapsed_time(self._end) * 1e-3
 
 
-def capture(call: Callable[[], Any]) -> Callable[[], Any]:
-    """The call as a graph's replay. Raises what the call does if it cannot be captured."""
+def capture(call: Callable[[], Any], calls: int = 1) -> Callable[[], Any]:
+    """`calls` calls in a row as a graph's replay. Raises what the call does if it cannot be
+    captured."""
     call()
     torch.cuda.synchronize()
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
-        call()
+        for _ in range(calls):
+            call()
     return graph.replay
+
+
+BURST_SECONDS, LONGEST_BURST = 1e-3, 20
+"""A burst is as many calls as fill the time, as an engine's layers follow each other: so a graph's
+own launch, the same for all, is no part of a call's time."""
+
+
+def capture_burst(call: Callable[[], Any], timer: CudaTimer) -> Tuple[Callable[[], Any], int]:
+    """(replay, calls in it)."""
+    once = capture(call)
+    timer.time(once)
+    calls = max(1, min(LONGEST_BURST, round(BURST_SECONDS / timer.time(once))))
+    return (capture(call, calls), calls) if calls > 1 else (once, 1)
 
 
 def interleave(
