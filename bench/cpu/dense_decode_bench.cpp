@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "base/float16.hpp"
+#include "cpu/ceiling_loops.hpp"
 #include "cpu/ceilings.hpp"
 #include "kernels/cpu/dense_decode.hpp"
 #include "kernels/cpu/layout.hpp"
@@ -283,6 +284,20 @@ void accumulate(benchmark::State& state) {
   set_rate(state, 2.0 * static_cast<double>(state.range(0) * step.geometry.chunk_tokens * kDv), 1);
 }
 
+// The multiply instruction alone, from registers, for as long as the runs between which it is
+// timed: what these threads are given by the machine at that moment. The ceilings above are its best.
+void multiply(benchmark::State& state) {
+  const int threads = static_cast<int>(state.range(0));
+  const auto loop = ceilings().bf16_dot_gflops_1 > 0 ? run_bf16_dot : run_float_fma;
+  constexpr int64_t kSteps = 200000;  // half a millisecond
+  double flops = 0;
+  for (auto _ : state) {
+#pragma omp parallel num_threads(threads) reduction(+ : flops)
+    flops += loop(ceilings().best_accumulators, kSteps);
+  }
+  set_rate(state, flops / static_cast<double>(state.iterations()), threads);
+}
+
 void add_ceilings() {
   const CpuCeilings& c = ceilings();
   const auto number = [](double value) { return std::to_string(value); };
@@ -318,6 +333,14 @@ int main(int argc, char** argv) {
                    ->ArgNames({"h_q", "b", "s_k", "threads"})
                    ->UseRealTime()
                    ->Unit(benchmark::kMicrosecond);
+  auto* multiplies = benchmark::RegisterBenchmark("multiply", multiply)
+                         ->ArgName("threads")
+                         ->UseRealTime()
+                         ->Unit(benchmark::kMicrosecond)
+                         ->Arg(1);
+  if (threads > 1) {
+    multiplies->Arg(threads);
+  }
   for (int64_t h_q : {128, 16}) {
     for (int64_t batch : {1, 8}) {
       for (int64_t s_k : {1024, 8192}) {
