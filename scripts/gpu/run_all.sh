@@ -36,7 +36,7 @@ if command -v compute-sanitizer > /dev/null; then
       --gtest_filter='Quick.*'
   done
   # What the tools say of right code in the kernel's patterns: the yardstick for the two above.
-  for pattern in 0 1 2; do
+  for pattern in 0 1 2 3 4; do
     for tool in synccheck racecheck; do
       step "pattern$pattern-$tool" 20 compute-sanitizer --tool "$tool" \
         ./seesaw_sanitizer_patterns "$pattern"

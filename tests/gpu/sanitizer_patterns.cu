@@ -78,6 +78,46 @@ __global__ void copy_and_mbarrier(const float4* in, float* out) {
   }
 }
 
+__device__ void raise_registers(bool producer) {
+  if (producer) {
+    asm volatile("setmaxnreg.dec.sync.aligned.u32 24;");
+  } else {
+    asm volatile("setmaxnreg.inc.sync.aligned.u32 240;");
+  }
+}
+
+// 3: two warpgroups hand a value there and another back, round after round: arrive on one barrier,
+// wait on the other. The one array is written by left and read by right, the other the reverse, and
+// each round's writes come after the last round's reads by the barrier between them.
+// 4: the same with registers redistributed, and by one lane of four for all four, as rows are.
+template <bool kAsRows>
+__global__ void __launch_bounds__(kThreads, 1) there_and_back(float* out) {
+  __shared__ float there[128];
+  __shared__ float back[128];
+  constexpr int kRounds = 6;
+  const int t = static_cast<int>(threadIdx.x);
+  if (kAsRows) raise_registers(t >= kConsumers);
+  const int slot = kAsRows ? t % 128 / 4 : t % 128;
+  const bool writes = !kAsRows || t % 4 == 0;
+  float sum = 0.0F;
+  if (t < 128) {
+    for (int round = 0; round < kRounds; ++round) {
+      if (writes) there[slot] = static_cast<float>(round);
+      named_arrive(3, kConsumers);
+      named_sync(4, kConsumers);
+      sum += back[slot];
+    }
+  } else if (t < kConsumers) {
+    for (int round = 0; round < kRounds; ++round) {
+      named_sync(3, kConsumers);
+      sum += there[slot];
+      if (writes) back[slot] = sum;
+      named_arrive(4, kConsumers);
+    }
+  }
+  out[t] = sum;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -91,6 +131,10 @@ int main(int argc, char** argv) {
     two_places<<<1, kThreads>>>(out);
   } else if (pattern == 1) {
     arrive_and_sync<<<1, kThreads>>>(out);
+  } else if (pattern == 3) {
+    there_and_back<false><<<1, kThreads>>>(out);
+  } else if (pattern == 4) {
+    there_and_back<true><<<1, kThreads>>>(out);
   } else {
     copy_and_mbarrier<<<1, kThreads>>>(in, out);
   }
