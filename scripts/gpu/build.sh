@@ -12,6 +12,7 @@ programs=(tests/gpu/seesaw_gpu_tests bench/gpu/seesaw_bench_gpu tools/seesaw
   tests/gpu/seesaw_sanitizer_patterns)
 targets=(seesaw_gpu_tests seesaw_bench_gpu seesaw_tool seesaw_sanitizer_patterns)
 
+mkdir -p build
 cmake -S . -B "$host" -G Ninja -DSEESAW_CUDA=ON "$@" > "$host.log" 2>&1 ||
   { tail -20 "$host.log"; exit 1; }
 cmake --build "$host" --target "${targets[@]}"
