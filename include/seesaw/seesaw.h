@@ -229,6 +229,53 @@ SEESAW_API seesaw_status seesaw_dense_decode_schedule_pieces(const seesaw_dense_
 SEESAW_API seesaw_status seesaw_dense_decode_run(const seesaw_dense_decode_plan* plan,
                                                  const seesaw_dense_decode_args* args);
 
+/* Counters of what this process asked of the library since it was loaded: one row for each kernel
+ * of each operation, and one, kernel "none", for calls that ended before a kernel was chosen.
+ * They only grow (gauges, marked so, aside); take differences. Reading them locks nothing, so a row
+ * read while calls run may hold some numbers of a call and not yet the others. A call counts when
+ * it returns; a CUDA graph's replays are no calls and are not seen. docs/monitoring.md. */
+enum { SEESAW_STATS_PLAN = 0, SEESAW_STATS_SCHEDULE = 1, SEESAW_STATS_RUN = 2 };
+#define SEESAW_STATS_FUNCTIONS 3
+#define SEESAW_STATS_STATUSES 8 /* of which seesaw_status uses the first */
+
+typedef struct seesaw_stats {
+  uint64_t struct_size;
+  const char* operation; /* "dense_decode" */
+  const char* kernel;    /* as seesaw_dense_decode_supports names it, or "none" */
+  int32_t lengths_known; /* 1: host memory. 0: seq_lens lie on the device, where nothing is waited
+                            for: kv_tokens, kv_bytes and the counts of a schedule stay 0 */
+  int32_t reserved;
+  /* [function][status]: calls of plan_create, schedule and run that returned this status. */
+  uint64_t calls[SEESAW_STATS_FUNCTIONS][SEESAW_STATS_STATUSES];
+  /* [function]: time inside these calls, refused ones too; on a GPU that is launching, not running.
+   */
+  uint64_t nanoseconds[SEESAW_STATS_FUNCTIONS];
+  /* Of the runs that returned SEESAW_OK: */
+  uint64_t sequences;
+  uint64_t tensor_bytes;     /* of q, out and lse */
+  uint64_t kv_bytes_planned; /* of the cache, were every sequence as long as the plan allows */
+  uint64_t kv_tokens;        /* sum of seq_lens, negative ones as 0 */
+  uint64_t kv_bytes;         /* of these tokens' rows of the cache, each once a sequence */
+  /* Of the schedules that returned SEESAW_OK: */
+  uint64_t pieces;          /* runs of tiles, as seesaw_dense_decode_schedule_pieces lists them */
+  uint64_t split_sequences; /* sequences of more than one piece */
+  uint64_t partials;        /* pieces whose partial results have to be merged */
+  /* Gauges: */
+  uint64_t plans;           /* made and not destroyed */
+  uint64_t workspace_bytes; /* the most that a plan ever asked for */
+} seesaw_stats;
+
+/* Rows that there are; the same for the life of the process. */
+SEESAW_API uint64_t seesaw_stats_count(void);
+
+/* Reads row `index` < seesaw_stats_count(): as much as stats->struct_size holds. */
+SEESAW_API seesaw_status seesaw_stats_get(uint64_t index, seesaw_stats* stats);
+
+/* All rows in Prometheus' text format, zero-terminated, into buffer [size]. *needed is a size that
+ * suffices for every call of this process, whatever the counters have grown to: ask once with
+ * size 0 and allocate once. A smaller buffer is refused, and holds an empty string then. */
+SEESAW_API seesaw_status seesaw_stats_prometheus(char* buffer, uint64_t size, uint64_t* needed);
+
 #ifdef __cplusplus
 } /* extern "C" */
 #endif

@@ -241,6 +241,26 @@ class DenseDecode {
   seesaw_dense_decode_plan_info info_{};
 };
 
+// Counters of this process, a row for each kernel; see seesaw_stats.
+inline std::vector<seesaw_stats> stats() {
+  std::vector<seesaw_stats> rows(seesaw_stats_count());
+  for (size_t i = 0; i < rows.size(); ++i) {
+    rows[i].struct_size = sizeof(rows[i]);
+    check(seesaw_stats_get(i, &rows[i]));
+  }
+  return rows;
+}
+
+// The same in Prometheus' text format. Allocates; to avoid that, use the C function with a buffer.
+inline std::string stats_prometheus() {
+  uint64_t needed = 0;
+  check(seesaw_stats_prometheus(nullptr, 0, &needed));
+  std::string text(needed, '\0');
+  check(seesaw_stats_prometheus(text.data(), text.size(), &needed));
+  text.resize(text.find('\0'));
+  return text;
+}
+
 }  // namespace seesaw
 
 #endif  // SEESAW_SEESAW_HPP_

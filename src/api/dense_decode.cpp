@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "api/error.hpp"
+#include "api/stats.hpp"
 #include "api/structs.hpp"
 #include "base/message.hpp"
 #include "plan/check_schedule.hpp"
@@ -44,7 +45,7 @@ Status select(const DenseDecodeProblem& problem, const registry::DenseDecodeKern
     if (!problem.kernel.empty() && problem.kernel != kernel.name) {
       continue;
     }
-    const Support support = kernel.supports(problem);
+    const Support support = registry::supports(kernel, problem);
     if (support.supported) {
       *selected = &kernel;
       return {};
@@ -81,6 +82,10 @@ Status check_buffer(const char* name, const void* data, uint64_t given_bytes,
   return {};
 }
 
+const registry::DenseDecodeKernel* kernel_of(const seesaw_dense_decode_plan* plan) {
+  return plan == nullptr ? nullptr : plan->kernel;
+}
+
 bool on_host(const DenseDecodePlan& plan) { return plan.problem.device.type == DeviceType::kCpu; }
 
 Status supports(const seesaw_dense_decode_problem* problem, seesaw_kernel_support* rows,
@@ -93,7 +98,7 @@ Status supports(const seesaw_dense_decode_problem* problem, seesaw_kernel_suppor
   SEESAW_RETURN_IF_ERROR(read_problem(problem, &asked));
   const auto kernels = registry::dense_decode_kernels();
   for (uint64_t i = 0; i < std::min<uint64_t>(capacity, kernels.size()); ++i) {
-    const Support support = kernels[i].supports(asked);
+    const Support support = registry::supports(kernels[i], asked);
     rows[i].kernel = kernels[i].name;
     rows[i].supported = support.supported ? 1 : 0;
     std::snprintf(rows[i].reason, sizeof(rows[i].reason), "%s", support.reason.c_str());
@@ -111,6 +116,7 @@ Status plan_create(const seesaw_dense_decode_problem* problem, seesaw_dense_deco
   SEESAW_RETURN_IF_ERROR(select(asked, &made->kernel));
   made->plan = made->kernel->plan(asked);
   SEESAW_RETURN_IF_ERROR(plan::check_config(made->plan.split));
+  count_plan(*made->kernel, made->plan);
   *plan = made.release();
   return {};
 }
@@ -141,7 +147,9 @@ Status schedule(const seesaw_dense_decode_plan* plan, const seesaw_tensor* seq_l
   if (on_host(planned)) {
     SEESAW_RETURN_IF_ERROR(check_host_lengths(planned.problem, lengths));
   }
-  return plan->kernel->schedule(planned, lengths, buffer, stream);
+  SEESAW_RETURN_IF_ERROR(plan->kernel->schedule(planned, lengths, buffer, stream));
+  count_schedule(*plan->kernel, planned, buffer);
+  return {};
 }
 
 Status schedule_pieces(const seesaw_dense_decode_plan* plan, const void* buffer,
@@ -193,13 +201,17 @@ Status run(const seesaw_dense_decode_plan* plan, const seesaw_dense_decode_args*
   if (arguments.batch == 0) {
     return {};
   }
-  return plan->kernel->run(planned, arguments);
+  SEESAW_RETURN_IF_ERROR(plan->kernel->run(planned, arguments));
+  count_run(*plan->kernel, planned, arguments);
+  return {};
 }
 
 }  // namespace
 }  // namespace seesaw::api
 
 using seesaw::api::at_boundary;
+using seesaw::api::counted;
+using seesaw::api::StatsFunction;
 
 extern "C" {
 
@@ -214,11 +226,19 @@ seesaw_status seesaw_dense_decode_supports(const seesaw_dense_decode_problem* pr
 
 seesaw_status seesaw_dense_decode_plan_create(const seesaw_dense_decode_problem* problem,
                                               seesaw_dense_decode_plan** plan) {
-  return at_boundary("dense_decode_plan_create",
-                     [&] { return seesaw::api::plan_create(problem, plan); });
+  const seesaw::api::NvtxRange range("dense_decode_plan_create", nullptr);
+  const seesaw::api::CountedCall call(StatsFunction::kPlan);
+  const seesaw_status status = at_boundary("dense_decode_plan_create",
+                                           [&] { return seesaw::api::plan_create(problem, plan); });
+  return call.finish(status == SEESAW_OK ? (*plan)->kernel : nullptr, status);
 }
 
-void seesaw_dense_decode_plan_destroy(seesaw_dense_decode_plan* plan) { delete plan; }
+void seesaw_dense_decode_plan_destroy(seesaw_dense_decode_plan* plan) {
+  if (plan != nullptr) {
+    seesaw::api::count_plan_destroyed(*plan->kernel);
+    delete plan;
+  }
+}
 
 seesaw_status seesaw_dense_decode_plan_get_info(const seesaw_dense_decode_plan* plan,
                                                 seesaw_dense_decode_plan_info* info) {
@@ -229,9 +249,9 @@ seesaw_status seesaw_dense_decode_plan_get_info(const seesaw_dense_decode_plan* 
 seesaw_status seesaw_dense_decode_schedule(const seesaw_dense_decode_plan* plan,
                                            const seesaw_tensor* seq_lens, void* schedule,
                                            uint64_t schedule_bytes, void* stream) {
-  return at_boundary("dense_decode_schedule", [&] {
-    return seesaw::api::schedule(plan, seq_lens, schedule, schedule_bytes, stream);
-  });
+  return counted(
+      "dense_decode_schedule", StatsFunction::kSchedule, seesaw::api::kernel_of(plan),
+      [&] { return seesaw::api::schedule(plan, seq_lens, schedule, schedule_bytes, stream); });
 }
 
 seesaw_status seesaw_dense_decode_schedule_pieces(const seesaw_dense_decode_plan* plan,
@@ -245,7 +265,8 @@ seesaw_status seesaw_dense_decode_schedule_pieces(const seesaw_dense_decode_plan
 
 seesaw_status seesaw_dense_decode_run(const seesaw_dense_decode_plan* plan,
                                       const seesaw_dense_decode_args* args) {
-  return at_boundary("dense_decode_run", [&] { return seesaw::api::run(plan, args); });
+  return counted("dense_decode_run", StatsFunction::kRun, seesaw::api::kernel_of(plan),
+                 [&] { return seesaw::api::run(plan, args); });
 }
 
 }  // extern "C"

@@ -1,9 +1,11 @@
 #include "registry/dense_decode.hpp"
 
 #include <array>
+#include <string_view>
 
 #include "kernels/cpu/dense_decode.hpp"
 #include "kernels/reference/dense_decode.hpp"
+#include "registry/disabled.hpp"
 #ifdef SEESAW_WITH_CUDA
 #include "kernels/sm90/dense_decode.hpp"
 #endif
@@ -44,8 +46,21 @@ constexpr std::array kKernels = {
                       .run = reference::run_dense_decode},
 };
 
+static_assert(kKernels.size() <= kMaxDenseDecodeKernels);
+
 }  // namespace
 
 std::span<const DenseDecodeKernel> dense_decode_kernels() { return kKernels; }
+
+Support supports(const DenseDecodeKernel& kernel, const DenseDecodeProblem& problem) {
+  const std::string_view entry = disabled_by_environment(kernel.name);
+  if (!entry.empty()) {
+    return Support::no("disabled by \"" + std::string(entry) +
+                       "\" in the environment variable SEESAW_DISABLE");
+  }
+  return kernel.supports(problem);
+}
+
+bool runs_on_host(const DenseDecodeKernel& kernel) { return kernel.schedule == schedule_on_host; }
 
 }  // namespace seesaw::registry

@@ -1,6 +1,7 @@
 // The table of dense-decoding kernels, in order of preference: the only place that names them all.
 #pragma once
 
+#include <cstddef>
 #include <span>
 
 #include "base/status.hpp"
@@ -22,5 +23,14 @@ struct DenseDecodeKernel {
 
 // Fastest first, the reference last.
 std::span<const DenseDecodeKernel> dense_decode_kernels();
+
+// Bound of their number: the counters of each lie in static memory.
+inline constexpr size_t kMaxDenseDecodeKernels = 16;
+
+// The kernel's answer, unless the environment variable SEESAW_DISABLE names it.
+Support supports(const DenseDecodeKernel& kernel, const DenseDecodeProblem& problem);
+
+// Whether lengths and schedules of this kernel's calls lie in host memory.
+bool runs_on_host(const DenseDecodeKernel& kernel);
 
 }  // namespace seesaw::registry

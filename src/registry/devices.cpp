@@ -1,5 +1,6 @@
 #include "registry/devices.hpp"
 
+#include <fmt/format.h>
 #include <omp.h>
 #include <unistd.h>
 
@@ -8,8 +9,6 @@
 #include "kernels/cpu/select.hpp"
 
 #if defined(SEESAW_WITH_CUDA)
-#include <fmt/format.h>
-
 #include "kernels/cuda/device.hpp"
 #endif
 
@@ -93,6 +92,22 @@ std::vector<DeviceDescription> list_devices() {
   std::vector<DeviceDescription> devices = {describe_cpu()};
   add_gpus(devices);
   return devices;
+}
+
+std::string device_key(const Device& device) {
+  if (device.type == DeviceType::kCpu) {
+    static const std::string name = cpu_name();
+    return fmt::format("{}, {} CPUs, {}", name, omp_get_num_procs(), cpu::microkernel_name());
+  }
+#if defined(SEESAW_WITH_CUDA)
+  const cuda::DeviceAnswer answer = cuda::device_of(device.index);
+  if (answer.properties != nullptr) {
+    return fmt::format("{}, {} SMs, compute capability {}.{}", answer.properties->name,
+                       answer.properties->num_sms, answer.properties->compute_major,
+                       answer.properties->compute_minor);
+  }
+#endif
+  return "no such device";
 }
 
 }  // namespace seesaw::registry

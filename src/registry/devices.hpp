@@ -22,4 +22,8 @@ struct DeviceDescription {
 // The CPU, then the GPUs, or one unusable entry that says why there are none.
 std::vector<DeviceDescription> list_devices();
 
+// What a measurement on the device holds for: "AMD EPYC, 2 CPUs, avx512bf16", "NVIDIA H200, 132
+// SMs, compute capability 9.0". Cached where that takes long.
+std::string device_key(const Device& device);
+
 }  // namespace seesaw::registry

@@ -1,0 +1,136 @@
+// What serves when a kernel cannot: kernels are disabled one by one by SEESAW_DISABLE, and the next
+// in order has to give right results, until none is left. docs/degradation.md.
+#include <cstdlib>
+#include <optional>
+
+#include "registry/disabled.hpp"
+#include "support/decode_run.hpp"
+#include "unit/api/expect_error.hpp"
+
+namespace seesaw::testing {
+namespace {
+
+// SEESAW_DISABLE for a scope.
+class Disabled {
+ public:
+  explicit Disabled(const std::string& list) {
+    if (const char* before = std::getenv(kName)) {
+      before_ = before;
+    }
+    setenv(kName, list.c_str(), 1);
+  }
+  ~Disabled() {
+    if (before_) {
+      setenv(kName, before_->c_str(), 1);
+    } else {
+      unsetenv(kName);
+    }
+  }
+  Disabled(const Disabled&) = delete;
+  Disabled& operator=(const Disabled&) = delete;
+
+ private:
+  static constexpr const char* kName = "SEESAW_DISABLE";
+  std::optional<std::string> before_;
+};
+
+// Sequences that are split and that are empty, two query tokens under the mask.
+DecodeCase some_case() {
+  return DecodeCase({.seq_lens = {700, 0, 65, 1}, .s_q = 2, .h_q = 5, .flags = SEESAW_CAUSAL});
+}
+
+std::vector<std::string> able_kernels(const DenseDecodeDescriptor& problem) {
+  std::vector<std::string> names;
+  for (const KernelSupport& answer : supports(problem)) {
+    if (answer.supported) {
+      names.push_back(answer.kernel);
+    }
+  }
+  return names;
+}
+
+std::string joined(const std::vector<std::string>& names, size_t count) {
+  std::string list;
+  for (size_t i = 0; i < count; ++i) {
+    list += (i > 0 ? "," : "") + names[i];
+  }
+  return list;
+}
+
+TEST(Degradation, TheNextKernelServesAndIsRight) {
+  const DecodeCase test_case = some_case();
+  const DenseDecodeDescriptor problem = test_case.descriptor("", 3);
+  const std::vector<std::string> able = able_kernels(problem);
+  ASSERT_GE(able.size(), 2U);
+  for (size_t disabled = 0; disabled < able.size(); ++disabled) {
+    SCOPED_TRACE(able[disabled]);
+    const Disabled environment(joined(able, disabled));
+    EXPECT_EQ(DenseDecode(problem).kernel(), able[disabled]);
+    expect_contract(test_case, {.threads = 3});
+  }
+}
+
+TEST(Degradation, EachKernelAloneMayBeMissing) {
+  const DecodeCase test_case = some_case();
+  const DenseDecodeDescriptor problem = test_case.descriptor("", 3);
+  const std::vector<std::string> able = able_kernels(problem);
+  for (size_t missing = 0; missing < able.size(); ++missing) {
+    SCOPED_TRACE(able[missing]);
+    const Disabled environment(able[missing]);
+    EXPECT_EQ(DenseDecode(problem).kernel(), able[missing == 0 ? 1 : 0]);
+    expect_contract(test_case, {.threads = 3});
+    for (const KernelSupport& answer : supports(problem)) {
+      if (answer.kernel == able[missing]) {
+        EXPECT_FALSE(answer.supported);
+        EXPECT_EQ(answer.reason, "disabled by \"" + able[missing] +
+                                     "\" in the environment variable SEESAW_DISABLE");
+      }
+    }
+  }
+}
+
+TEST(Degradation, WithoutAnyKernelTheRefusalNamesThemAll) {
+  const DenseDecodeDescriptor problem = some_case().descriptor("", 3);
+  const std::vector<std::string> able = able_kernels(problem);
+  const Disabled environment(joined(able, able.size()));
+  EXPECT_TRUE(able_kernels(problem).empty());
+  const seesaw_dense_decode_problem asked = problem.to_c();
+  seesaw_dense_decode_plan* plan = nullptr;
+  for (const std::string& kernel : able) {
+    expect_refusal(SEESAW_NOT_SUPPORTED, kernel + ": disabled by \"" + kernel + "\"",
+                   seesaw_dense_decode_plan_create(&asked, &plan));
+    EXPECT_EQ(plan, nullptr);
+  }
+}
+
+TEST(Degradation, AKernelInsistedOnIsNotReplaced) {
+  const DenseDecodeDescriptor problem = some_case().descriptor("cpu.dense_decode", 3);
+  const Disabled environment("cpu");
+  const seesaw_dense_decode_problem asked = problem.to_c();
+  seesaw_dense_decode_plan* plan = nullptr;
+  expect_refusal(SEESAW_NOT_SUPPORTED, "the kernel insisted on cannot run",
+                 seesaw_dense_decode_plan_create(&asked, &plan));
+}
+
+TEST(Degradation, PlansKeepTheKernelTheyWereMadeWith) {
+  const DenseDecode decode(some_case().descriptor("", 3));
+  const std::string kernel = decode.kernel();
+  const Disabled environment(kernel);
+  EXPECT_EQ(decode.kernel(), kernel);
+  EXPECT_NE(DenseDecode(some_case().descriptor("", 3)).kernel(), kernel);
+}
+
+TEST(Degradation, EntriesAreNamesOrTheirFirstWords) {
+  using registry::find_disabled;
+  constexpr const char* kKernel = "sm90.dense_decode.bf16";
+  EXPECT_EQ(find_disabled("sm90.dense_decode.bf16", kKernel), "sm90.dense_decode.bf16");
+  EXPECT_EQ(find_disabled("cpu, sm90 ,reference", kKernel), "sm90");
+  EXPECT_EQ(find_disabled("sm90.dense_decode", kKernel), "sm90.dense_decode");
+  for (const char* other : {"", ",", " , ,", "sm9", "sm90.", "sm90.dense", "dense_decode", "SM90",
+                            "sm90.dense_decode.bf16.x", "sm90.dense_decode.fp16", "cpu"}) {
+    EXPECT_EQ(find_disabled(other, kKernel), "") << other;
+  }
+}
+
+}  // namespace
+}  // namespace seesaw::testing
