@@ -12,7 +12,19 @@ std::string name_of(const DLDataType& dtype) {
   return std::string(ffi::DLDataTypeToString(dtype).c_str());
 }
 
-int32_t dtype_of(const char* name, const DLDataType& dtype) {
+// What a message begins with: the operation and the argument.
+struct Name {
+  const char* where;
+  const char* argument;
+
+  std::string text() const { return std::string(where) + ": " + argument; }
+};
+
+bool is_uint8_or_bool(const DLDataType& dtype) {
+  return dtype.lanes == 1 && dtype.bits == 8 && (dtype.code == kDLUInt || dtype.code == kDLBool);
+}
+
+int32_t dtype_of(const Name& name, const DLDataType& dtype) {
   const bool scalar = dtype.lanes == 1;
   if (scalar && dtype.code == kDLFloat && dtype.bits == 32) {
     return SEESAW_FLOAT32;
@@ -26,12 +38,12 @@ int32_t dtype_of(const char* name, const DLDataType& dtype) {
   if (scalar && dtype.code == kDLInt && dtype.bits == 32) {
     return SEESAW_INT32;
   }
-  throw_type_error("dense_decode: " + std::string(name) + " has dtype " + name_of(dtype) +
-                   ", allowed: float32, bfloat16, float16, and int32 for lengths and page ids. "
-                   "Convert the array.");
+  throw_type_error(name.text() + " has dtype " + name_of(dtype) +
+                   ", allowed: float32, bfloat16, float16, and int32 for lengths, positions and "
+                   "page ids. Convert the array.");
 }
 
-seesaw_device device_of(const char* name, const DLDevice& device) {
+seesaw_device device_of(const Name& name, const DLDevice& device) {
   switch (device.device_type) {
     case kDLCPU:
     case kDLCUDAHost:
@@ -40,7 +52,7 @@ seesaw_device device_of(const char* name, const DLDevice& device) {
     case kDLCUDAManaged:
       return {SEESAW_CUDA, device.device_id};
     default:
-      throw_type_error("dense_decode: " + std::string(name) + " is on a device of DLPack type " +
+      throw_type_error(name.text() + " is on a device of DLPack type " +
                        std::to_string(static_cast<int>(device.device_type)) +
                        ", allowed: CPU and CUDA memory. Copy the array there.");
   }
@@ -58,16 +70,15 @@ void use_packed_strides(seesaw_tensor& tensor) {
   }
 }
 
-seesaw_tensor convert(const char* name, const ffi::TensorView& view) {
+seesaw_tensor convert(const Name& name, const ffi::TensorView& view, int32_t dtype) {
   if (view.ndim() > SEESAW_MAX_RANK) {
-    throw Error(SEESAW_INVALID_ARGUMENT, "dense_decode: " + std::string(name) + " has rank " +
-                                             std::to_string(view.ndim()) +
+    throw Error(SEESAW_INVALID_ARGUMENT, name.text() + " has rank " + std::to_string(view.ndim()) +
                                              ", allowed: 0 to 4. Merge dimensions.");
   }
   seesaw_tensor tensor{};
   tensor.data = address_of(view);
   tensor.rank = view.ndim();
-  tensor.dtype = dtype_of(name, view.dtype());
+  tensor.dtype = dtype;
   tensor.device = device_of(name, view.device());
   const ffi::ShapeView strides = view.strides();  // checked to be there, unlike stride(i)
   for (int32_t i = 0; i < tensor.rank; ++i) {
@@ -82,8 +93,9 @@ seesaw_tensor convert(const char* name, const ffi::TensorView& view) {
 
 }  // namespace
 
-ArgumentReader::ArgumentReader(const TVMFFIAny* args, int32_t count)
-    : args_(reinterpret_cast<const ffi::AnyView*>(args), static_cast<size_t>(count)) {}
+ArgumentReader::ArgumentReader(const TVMFFIAny* args, int32_t count, const char* where)
+    : args_(reinterpret_cast<const ffi::AnyView*>(args), static_cast<size_t>(count)),
+      where_(where) {}
 
 const ffi::AnyView& ArgumentReader::next() {
   if (position_ == args_.size()) {
@@ -101,8 +113,7 @@ bool ArgumentReader::next_is_none() const {
 int64_t ArgumentReader::integer(const char* name) {
   const auto value = next().try_cast<int64_t>();
   if (!value.has_value()) {
-    throw_type_error("dense_decode: " + std::string(name) + " of type " +
-                     args_[position_ - 1].GetTypeKey() +
+    throw_type_error(Name{where_, name}.text() + " of type " + args_[position_ - 1].GetTypeKey() +
                      ", allowed: an integer of 64 bits. Pass an int.");
   }
   return *value;
@@ -111,8 +122,8 @@ int64_t ArgumentReader::integer(const char* name) {
 double ArgumentReader::number(const char* name) {
   const auto value = next().try_cast<double>();
   if (!value.has_value()) {
-    throw_type_error("dense_decode: " + std::string(name) + " of type " +
-                     args_[position_ - 1].GetTypeKey() + ", allowed: a number. Pass a float.");
+    throw_type_error(Name{where_, name}.text() + " of type " + args_[position_ - 1].GetTypeKey() +
+                     ", allowed: a number. Pass a float.");
   }
   return *value;
 }
@@ -120,20 +131,25 @@ double ArgumentReader::number(const char* name) {
 std::string ArgumentReader::text(const char* name) {
   const auto value = next().try_cast<ffi::String>();
   if (!value.has_value()) {
-    throw_type_error("dense_decode: " + std::string(name) + " of type " +
-                     args_[position_ - 1].GetTypeKey() + ", allowed: a string. Pass a str.");
+    throw_type_error(Name{where_, name}.text() + " of type " + args_[position_ - 1].GetTypeKey() +
+                     ", allowed: a string. Pass a str.");
   }
   return std::string(value->data(), value->size());
 }
 
-seesaw_tensor ArgumentReader::tensor(const char* name) {
+ffi::TensorView ArgumentReader::view(const char* name) {
   const auto view = next().try_cast<ffi::TensorView>();
   if (!view.has_value()) {
-    throw_type_error("dense_decode: " + std::string(name) + " of type " +
-                     args_[position_ - 1].GetTypeKey() +
+    throw_type_error(Name{where_, name}.text() + " of type " + args_[position_ - 1].GetTypeKey() +
                      ", allowed: an array with DLPack. Pass a NumPy, PyTorch, CuPy or JAX array.");
   }
-  return convert(name, *view);
+  return *view;
+}
+
+seesaw_tensor ArgumentReader::tensor(const char* name) {
+  const ffi::TensorView array = view(name);
+  const Name full{where_, name};
+  return convert(full, array, dtype_of(full, array.dtype()));
 }
 
 seesaw_tensor ArgumentReader::optional_tensor(const char* name) {
@@ -142,6 +158,20 @@ seesaw_tensor ArgumentReader::optional_tensor(const char* name) {
     return {};
   }
   return tensor(name);
+}
+
+seesaw_tensor ArgumentReader::optional_mask(const char* name, int32_t dtype) {
+  if (next_is_none()) {
+    ++position_;
+    return {};
+  }
+  const ffi::TensorView array = view(name);
+  const Name full{where_, name};
+  if (!is_uint8_or_bool(array.dtype())) {
+    throw_type_error(full.text() + " has dtype " + name_of(array.dtype()) +
+                     ", allowed: bool, uint8; false and 0 hide. Convert it to bool.");
+  }
+  return convert(full, array, dtype);
 }
 
 seesaw_tensor ArgumentReader::kv_cache() {
@@ -165,8 +195,7 @@ Buffer ArgumentReader::buffer(const char* name) {
   const bool bytes = view.has_value() && view->ndim() == 1 && view->dtype().code == kDLUInt &&
                      view->dtype().bits == 8 && view->IsContiguous();
   if (!bytes) {
-    throw_type_error("dense_decode: " + std::string(name) + " of type " +
-                     args_[position_ - 1].GetTypeKey() +
+    throw_type_error(Name{where_, name}.text() + " of type " + args_[position_ - 1].GetTypeKey() +
                      ", allowed: a contiguous one-dimensional array of uint8. "
                      "Allocate it with workspace_size or make_schedule.");
   }

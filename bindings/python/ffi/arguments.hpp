@@ -23,7 +23,10 @@ struct Buffer {
 // argument is something else.
 class ArgumentReader {
  public:
-  ArgumentReader(const TVMFFIAny* args, int32_t count);
+  // `where`: the operation that messages name; it lives as long as the reader.
+  ArgumentReader(const TVMFFIAny* args, int32_t count, const char* where = "dense_decode");
+
+  size_t count() const { return args_.size(); }
 
   int64_t integer(const char* name);
   double number(const char* name);
@@ -32,6 +35,8 @@ class ArgumentReader {
   // would carry. A problem's own dtypes are decided in Python, where uint16 is refused.
   seesaw_tensor tensor(const char* name);
   seesaw_tensor optional_tensor(const char* name);  // data == NULL for None
+  // Of bool or uint8, described as of `dtype`.
+  seesaw_tensor optional_mask(const char* name, int32_t dtype);
   // Also accepts [num_pages, page_size, d_qk], as one KV head.
   seesaw_tensor kv_cache();
   // The 256-byte aligned part of an array of bytes; empty for None.
@@ -40,9 +45,11 @@ class ArgumentReader {
 
  private:
   const ffi::AnyView& next();
+  ffi::TensorView view(const char* name);
   bool next_is_none() const;
 
   std::span<const ffi::AnyView> args_;
+  const char* where_;
   size_t position_ = 0;
 };
 
