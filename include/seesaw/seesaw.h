@@ -117,6 +117,8 @@ typedef struct seesaw_dense_decode_problem {
   uint32_t flags;
   int32_t num_threads; /* CPU: workers; 0 = as many as OpenMP would use. Ignored on a GPU */
   const char* kernel;  /* a kernel's name to insist on it; NULL = the first that can */
+  const char* tuning;  /* a file of `seesaw tune`, or its text (begins with "{"), or "none"; NULL =
+                          the file that the environment variable SEESAW_TUNE_FILE names, if any */
 } seesaw_dense_decode_problem;
 
 /* One kernel's answer to a problem. */
@@ -136,6 +138,12 @@ typedef struct seesaw_dense_decode_plan_info {
   int32_t tile_tokens;       /* KV tokens of a tile */
   int32_t tile_rows;         /* query rows of a tile */
   int32_t fixed_split_tiles; /* batch-invariant mode: tiles of every split; otherwise 0 */
+  int32_t piece_cost_tiles;  /* what starting and ending a piece costs the schedule, in tiles */
+  int32_t split_cost_tiles;  /* what cutting any sequence costs it, in tiles */
+  int32_t chunk_tokens;      /* CPU: tokens packed at a time; otherwise 0 */
+  int32_t tuned;             /* 1: numbers of a tuning file are in use */
+  const char* tuning;        /* which, or why none; lives as long as the plan, as the next */
+  const char* tuning_key;    /* JSON: what an entry of a tuning file matches to be used here */
 } seesaw_dense_decode_plan_info;
 
 /* One contiguous run of KV tiles of one sequence that one worker does: tiles [tile_begin,
@@ -228,6 +236,26 @@ SEESAW_API seesaw_status seesaw_dense_decode_schedule_pieces(const seesaw_dense_
  * caller's current device as it was. Same inputs, same schedule: same bits. */
 SEESAW_API seesaw_status seesaw_dense_decode_run(const seesaw_dense_decode_plan* plan,
                                                  const seesaw_dense_decode_args* args);
+
+/* What one worker did from begin_us to end_us, counted from the start of the call. */
+typedef struct seesaw_trace_span {
+  const char* step; /* "pack", "scores", ...: see docs/profile.md; lives as long as the library */
+  int32_t worker;   /* as in seesaw_piece; -1: the whole device */
+  int32_t part;     /* CPU: 0. GPU: thread_block_of_the_worker * 2 + warpgroup */
+  int32_t sequence; /* -1: of no sequence */
+  int32_t tile;     /* first KV tile concerned; -1: of no tile */
+  double begin_us;
+  double end_us;
+} seesaw_trace_span;
+
+/* Runs as seesaw_dense_decode_run does and records who did what when, in order of worker, part and
+ * time. For looking, not for production: it allocates, waits for the device, and is a little slower
+ * than a run. Writes min(capacity, *count) spans and sets *count. SEESAW_NOT_SUPPORTED if the
+ * plan's kernel has no such variant. */
+SEESAW_API seesaw_status seesaw_dense_decode_trace(const seesaw_dense_decode_plan* plan,
+                                                   const seesaw_dense_decode_args* args,
+                                                   seesaw_trace_span* spans, uint64_t capacity,
+                                                   uint64_t* count);
 
 /* Counters of what this process asked of the library since it was loaded: one row for each kernel
  * of each operation, and one, kernel "none", for calls that ended before a kernel was chosen.

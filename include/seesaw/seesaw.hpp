@@ -105,6 +105,7 @@ struct DenseDecodeDescriptor {
   uint32_t flags = 0;
   int32_t num_threads = 0;
   std::string kernel = {};  // empty: the first that can
+  std::string tuning = {};  // empty: SEESAW_TUNE_FILE's, if that is set
 
   // Valid as long as this object is.
   seesaw_dense_decode_problem to_c() const {
@@ -127,6 +128,7 @@ struct DenseDecodeDescriptor {
     problem.flags = flags;
     problem.num_threads = num_threads;
     problem.kernel = kernel.empty() ? nullptr : kernel.c_str();
+    problem.tuning = tuning.empty() ? nullptr : tuning.c_str();
     return problem;
   }
 };
@@ -214,6 +216,22 @@ class DenseDecode {
   }
 
   void run(const DenseDecodeTensors& call) const {
+    const seesaw_dense_decode_args args = to_c(call);
+    check(seesaw_dense_decode_run(plan_.get(), &args));
+  }
+
+  // A run that also says who did what when; at most `capacity` spans.
+  std::vector<seesaw_trace_span> trace(const DenseDecodeTensors& call, size_t capacity) const {
+    const seesaw_dense_decode_args args = to_c(call);
+    std::vector<seesaw_trace_span> spans(capacity);
+    uint64_t count = 0;
+    check(seesaw_dense_decode_trace(plan_.get(), &args, spans.data(), capacity, &count));
+    spans.resize(count < capacity ? count : capacity);
+    return spans;
+  }
+
+ private:
+  static seesaw_dense_decode_args to_c(const DenseDecodeTensors& call) {
     seesaw_dense_decode_args args{};
     args.struct_size = sizeof(args);
     args.q = call.q;
@@ -228,10 +246,9 @@ class DenseDecode {
     args.workspace = call.workspace;
     args.workspace_bytes = call.workspace_bytes;
     args.stream = call.stream;
-    check(seesaw_dense_decode_run(plan_.get(), &args));
+    return args;
   }
 
- private:
   struct Destroy {
     void operator()(seesaw_dense_decode_plan* plan) const noexcept {
       seesaw_dense_decode_plan_destroy(plan);

@@ -8,15 +8,20 @@
 #include "api/error.hpp"
 #include "api/stats.hpp"
 #include "api/structs.hpp"
+#include "api/tuning.hpp"
 #include "base/message.hpp"
 #include "plan/check_schedule.hpp"
 #include "plan/dense_decode_plan.hpp"
 #include "problem/validate.hpp"
 #include "registry/dense_decode.hpp"
+#include "registry/trace.hpp"
 
 struct seesaw_dense_decode_plan {
   const seesaw::registry::DenseDecodeKernel* kernel;
   seesaw::DenseDecodePlan plan;
+  bool tuned = false;
+  std::string tuning;
+  std::string tuning_key;
 };
 
 namespace seesaw::api {
@@ -114,7 +119,12 @@ Status plan_create(const seesaw_dense_decode_problem* problem, seesaw_dense_deco
   DenseDecodeProblem asked;
   SEESAW_RETURN_IF_ERROR(read_problem(problem, &asked));
   SEESAW_RETURN_IF_ERROR(select(asked, &made->kernel));
-  made->plan = made->kernel->plan(asked);
+  TunedPlan planned;
+  SEESAW_RETURN_IF_ERROR(make_plan(*made->kernel, asked, &planned));
+  made->plan = std::move(planned.plan);
+  made->tuned = planned.tuned;
+  made->tuning = std::move(planned.tuning);
+  made->tuning_key = std::move(planned.key);
   SEESAW_RETURN_IF_ERROR(plan::check_config(made->plan.split));
   count_plan(*made->kernel, made->plan);
   *plan = made.release();
@@ -131,6 +141,12 @@ Status plan_get_info(const seesaw_dense_decode_plan* plan, seesaw_dense_decode_p
   filled.tile_tokens = plan->plan.split.tile_tokens;
   filled.tile_rows = plan->plan.tile_rows;
   filled.fixed_split_tiles = plan->plan.split.fixed_split_tiles;
+  filled.piece_cost_tiles = plan->plan.split.piece_cost_tiles;
+  filled.split_cost_tiles = plan->plan.split.split_cost_tiles;
+  filled.chunk_tokens = plan->plan.chunk_tokens;
+  filled.tuned = plan->tuned ? 1 : 0;
+  filled.tuning = plan->tuning.c_str();
+  filled.tuning_key = plan->tuning_key.c_str();
   return write_plan_info(filled, info);
 }
 
@@ -180,10 +196,12 @@ Status schedule_pieces(const seesaw_dense_decode_plan* plan, const void* buffer,
   return {};
 }
 
-Status run(const seesaw_dense_decode_plan* plan, const seesaw_dense_decode_args* args) {
+// The arguments of a call, checked against the plan.
+Status read_call(const seesaw_dense_decode_plan* plan, const seesaw_dense_decode_args* args,
+                 DenseDecodeArguments* call) {
   SEESAW_RETURN_IF_ERROR(require(plan, "plan"));
   const DenseDecodePlan& planned = plan->plan;
-  DenseDecodeArguments arguments;
+  DenseDecodeArguments& arguments = *call;
   CallBuffers buffers;
   SEESAW_RETURN_IF_ERROR(read_arguments(args, &arguments, &buffers));
   SEESAW_RETURN_IF_ERROR(validate_arguments(planned.problem, arguments));
@@ -198,11 +216,45 @@ Status run(const seesaw_dense_decode_plan* plan, const seesaw_dense_decode_args*
         planned.split, static_cast<const int32_t*>(arguments.seq_lens.data),
         arguments.seq_lens.stride[0], static_cast<int32_t>(arguments.batch), arguments.schedule));
   }
+  return {};
+}
+
+Status run(const seesaw_dense_decode_plan* plan, const seesaw_dense_decode_args* args) {
+  DenseDecodeArguments arguments;
+  SEESAW_RETURN_IF_ERROR(read_call(plan, args, &arguments));
   if (arguments.batch == 0) {
     return {};
   }
-  SEESAW_RETURN_IF_ERROR(plan->kernel->run(planned, arguments));
-  count_run(*plan->kernel, planned, arguments);
+  SEESAW_RETURN_IF_ERROR(plan->kernel->run(plan->plan, arguments));
+  count_run(*plan->kernel, plan->plan, arguments);
+  return {};
+}
+
+Status trace(const seesaw_dense_decode_plan* plan, const seesaw_dense_decode_args* args,
+             seesaw_trace_span* spans, uint64_t capacity, uint64_t* count) {
+  SEESAW_RETURN_IF_ERROR(require(count, "count"));
+  if (capacity > 0) {
+    SEESAW_RETURN_IF_ERROR(require(spans, "spans"));
+  }
+  DenseDecodeArguments arguments;
+  SEESAW_RETURN_IF_ERROR(read_call(plan, args, &arguments));
+  const registry::TraceFunction traced = registry::trace_function(*plan->kernel);
+  if (traced == nullptr) {
+    return not_supported(four_part_message(
+        "dense_decode_trace", fmt::format("a plan of {}", plan->kernel->name),
+        "kernels with a traced variant (cpu.dense_decode, sm90.dense_decode)",
+        "Insist on one of them, or use seesaw_dense_decode_run."));
+  }
+  plan::Trace found;
+  if (arguments.batch > 0) {
+    SEESAW_RETURN_IF_ERROR(traced(plan->plan, arguments, &found));
+  }
+  for (uint64_t i = 0; i < std::min<uint64_t>(capacity, found.spans.size()); ++i) {
+    const plan::TraceSpan& span = found.spans[i];
+    spans[i] = {span.step, span.worker,   span.part,  span.sequence,
+                span.tile, span.begin_us, span.end_us};
+  }
+  *count = found.spans.size() + found.dropped;
   return {};
 }
 
@@ -267,6 +319,15 @@ seesaw_status seesaw_dense_decode_run(const seesaw_dense_decode_plan* plan,
                                       const seesaw_dense_decode_args* args) {
   return counted("dense_decode_run", StatsFunction::kRun, seesaw::api::kernel_of(plan),
                  [&] { return seesaw::api::run(plan, args); });
+}
+
+seesaw_status seesaw_dense_decode_trace(const seesaw_dense_decode_plan* plan,
+                                        const seesaw_dense_decode_args* args,
+                                        seesaw_trace_span* spans, uint64_t capacity,
+                                        uint64_t* count) {
+  return at_boundary("dense_decode_trace", [&] {
+    return seesaw::api::trace(plan, args, spans, capacity, count);
+  });
 }
 
 }  // extern "C"

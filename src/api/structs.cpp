@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <string>
 #include <string_view>
 
 #include "base/message.hpp"
@@ -69,6 +70,12 @@ bool environment_asks_for_checks() {
   return value != nullptr && std::strcmp(value, "") != 0 && std::strcmp(value, "0") != 0;
 }
 
+// The tuning that the caller names, else the environment.
+std::string tuning_of(const char* given) {
+  const char* wanted = given != nullptr ? given : std::getenv("SEESAW_TUNE_FILE");
+  return wanted == nullptr || std::strcmp(wanted, "none") == 0 ? "" : wanted;
+}
+
 Status read_flags(uint32_t flags, DenseDecodeProblem* to) {
   constexpr uint32_t kKnown = SEESAW_CAUSAL | SEESAW_LSE_BASE2 |
                               SEESAW_LSE_EMPTY_IS_POSITIVE_INFINITY | SEESAW_BATCH_INVARIANT |
@@ -108,6 +115,7 @@ Status read_problem(const seesaw_dense_decode_problem* from, DenseDecodeProblem*
   to->kv_head_stride = given.kv_head_stride;
   to->num_threads = given.num_threads;
   to->kernel = given.kernel == nullptr ? "" : given.kernel;
+  to->tuning = tuning_of(given.tuning);
   SEESAW_RETURN_IF_ERROR(resolve_strides(*to));
   SEESAW_RETURN_IF_ERROR(validate_problem(*to));
   if (to->num_threads == 0) {

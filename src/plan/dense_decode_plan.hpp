@@ -14,6 +14,7 @@ struct DenseDecodePlan {
   plan::SplitConfig split;
   int32_t tile_rows = 0;       // query rows of a tile
   int32_t variant = 0;         // the kernel's own choice when planning; on the CPU, cpu::Target
+  int32_t chunk_tokens = 0;    // CPU: tokens packed at a time
   size_t workspace_bytes = 0;  // alignment 256
 };
 

@@ -37,6 +37,9 @@ struct DenseDecodeProblem {
   bool check_data = false;  // also report negative lengths, and check device-side data
   int32_t num_threads = 0;  // CPU workers; resolved to >= 1 by validation
   std::string kernel;       // insisted on; empty = the first that can
+  int32_t chunk_tokens =
+      0;               // CPU: tokens packed at a time, of whole tiles; 0 = the kernel's choice
+  std::string tuning;  // a tuning file, or its text; empty = none
 
   // Rows of one KV head: (query token, head of the group) pairs, packed as token * group + head.
   int64_t group() const { return h_q / h_kv; }

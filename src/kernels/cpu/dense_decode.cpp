@@ -60,6 +60,7 @@ DenseDecodePlan plan_dense_decode(const DenseDecodeProblem& problem) {
   plan.split = split_config(problem);
   plan.variant = static_cast<int32_t>(target);
   plan.tile_rows = static_cast<int32_t>(std::min(geometry.group_rows, kRowBlock));
+  plan.chunk_tokens = static_cast<int32_t>(geometry.chunk_tokens);
   plan.workspace_bytes =
       static_cast<size_t>(plan.split.num_workers) * scratch_bytes(geometry, kernel) +
       static_cast<size_t>(plan::max_partials(plan.split)) * partial_bytes(geometry);

@@ -74,6 +74,9 @@ Geometry make_geometry(const DenseDecodeProblem& problem, const Microkernel& ker
   // accumulators' trip to memory and back; with few there is little to spread, and a shorter chunk
   // and the one fetched behind it leave the cache room.
   geometry.chunk_tokens = geometry.group_rows <= 32 ? 2 * kTileTokens : 3 * kTileTokens;
+  if (problem.chunk_tokens > 0) {
+    geometry.chunk_tokens = problem.chunk_tokens;
+  }
 
   PackedLayout& packed = geometry.packed;
   packed.d_qk = problem.d_qk;

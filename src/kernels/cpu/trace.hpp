@@ -1,0 +1,19 @@
+// cpu.dense_decode with a clock: the same steps, each noted. The kernel itself contains nothing of
+// this: it calls its microkernel through a table, and a traced run gives it a table of its own.
+#pragma once
+
+#include "base/status.hpp"
+#include "plan/dense_decode_plan.hpp"
+#include "plan/trace.hpp"
+#include "problem/dense_decode.hpp"
+
+namespace seesaw::cpu {
+
+// Runs as run_dense_decode does, with the same bits, and appends what each worker did. Steps:
+// "query" (packing the query rows), "pack" (keys and values), "scores", "softmax", "accumulate",
+// "store", "wait" (for the other workers), "merge". With few rows (README.md, [2]) values are
+// packed inside "accumulate".
+Status trace_dense_decode(const DenseDecodePlan& plan, const DenseDecodeArguments& arguments,
+                          plan::Trace* trace);
+
+}  // namespace seesaw::cpu
