@@ -139,7 +139,7 @@ class Torch(ArrayLibrary):
         if device.type == "cuda":
             return (CUDA, device.index)
         raise TypeError(
-            f"dense_decode: an array is on {device}, allowed: cpu, cuda. Copy it there."
+            f"seesaw: an array is on {device}, allowed: cpu, cuda. Copy it there."
         )
 
     def strides(self, array: Array) -> Sequence[int]:
@@ -268,13 +268,13 @@ _by_type: Dict[type, ArrayLibrary] = {}
 _by_class: Dict[Any, ArrayLibrary] = {}
 
 
-def library_of(array: Array, name: str) -> ArrayLibrary:
-    """The library of an array. `name`: what the message calls it."""
+def library_of(array: Array, name: str, where: str = "dense_decode") -> ArrayLibrary:
+    """The library of an array. `name`: what the message calls it; `where`: in which operation."""
     known = _by_type.get(type(array))
-    return known if known is not None else _find_library(array, name)
+    return known if known is not None else _find_library(array, name, where)
 
 
-def _find_library(array: Array, name: str) -> ArrayLibrary:
+def _find_library(array: Array, name: str, where: str) -> ArrayLibrary:
     if hasattr(array, "shape") and hasattr(array, "dtype"):
         for base in type(array).__mro__:
             adapter = _BY_MODULE.get(base.__module__.partition(".")[0])
@@ -283,7 +283,7 @@ def _find_library(array: Array, name: str) -> ArrayLibrary:
                 found = _by_class.setdefault(adapter, adapter())
                 return _by_type.setdefault(type(array), found)
     raise TypeError(
-        f"dense_decode: {name} of type {type(array).__name__}, allowed: arrays of NumPy, "
+        f"{where}: {name} of type {type(array).__name__}, allowed: arrays of NumPy, "
         "PyTorch, CuPy, JAX. Convert it to one of these."
     )
 
