@@ -285,7 +285,8 @@ void accumulate(benchmark::State& state) {
 }
 
 // The multiply instruction alone, from registers, for as long as the runs between which it is
-// timed: what these threads are given by the machine at that moment. The ceilings above are its best.
+// timed: what these threads are given by the machine at that moment. The ceilings above are its
+// best.
 void multiply(benchmark::State& state) {
   const int threads = static_cast<int>(state.range(0));
   const auto loop = ceilings().bf16_dot_gflops_1 > 0 ? run_bf16_dot : run_float_fma;

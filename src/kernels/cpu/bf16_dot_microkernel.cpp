@@ -137,11 +137,19 @@ struct Interleave {
     high = _mm512_add_epi16(low, _mm512_set1_epi16(16));
   }
 
-  void operator()(const uint32_t* even_row, const uint32_t* odd_row, uint32_t* pairs) const {
+  // 32 elements of each row, as two vectors of pairs.
+  void operator()(const uint32_t* even_row, const uint32_t* odd_row, __m512i (&pairs)[2]) const {
     const __m512i even = _mm512_loadu_si512(even_row);
     const __m512i odd = _mm512_loadu_si512(odd_row);
-    _mm512_store_si512(pairs, _mm512_permutex2var_epi16(even, low, odd));
-    _mm512_store_si512(pairs + 16, _mm512_permutex2var_epi16(even, high, odd));
+    pairs[0] = _mm512_permutex2var_epi16(even, low, odd);
+    pairs[1] = _mm512_permutex2var_epi16(even, high, odd);
+  }
+
+  void operator()(const uint32_t* even_row, const uint32_t* odd_row, uint32_t* target) const {
+    __m512i pairs[2];
+    (*this)(even_row, odd_row, pairs);
+    _mm512_store_si512(target, pairs[0]);
+    _mm512_store_si512(target + 16, pairs[1]);
   }
 };
 
@@ -185,31 +193,13 @@ void pack_values(const PackedLayout& layout, const PackedTokens& tokens, int64_t
   }
 }
 
-// One column block of all tokens' values, at the start of `values`. Not inlined: the loop that
-// calls it serves many rows too, which never do.
-[[gnu::noinline]] void pack_value_block(const PackedLayout& layout, const PackedTokens& tokens,
-                                        int64_t block) {
-  const Interleave interleave;
-  for (int64_t tile = 0; tile < tokens.count; tile += kTileKeys) {
-    const TileRows rows = rows_of(layout, tokens, tile);
-    const uint32_t* even = rows.first + block * rows.block_stride;
-    uint32_t* values = tokens.values + tile / 2 * kColumnBlock;
-    for (int64_t pair = 0; pair < pairs_of(tokens, tile); ++pair) {
-      interleave(even, even + rows.token_words, values);
-      interleave(even + 16, even + rows.token_words + 16, values + 32);
-      even += 2 * rows.token_words;
-      values += kColumnBlock;
-    }
-  }
-}
-
 struct Kernel {
   static constexpr int kMaxScoreVectors = 4;
   static constexpr int kMaxOutputVectors = 4;
   static constexpr int kOutputRows = 4;
   static constexpr int kDepthBlockWords = kBlockWords;
   static constexpr int kInPlaceTokenWords = seesaw::cpu::kInPlaceTokenWords;
-  static constexpr bool kPacksValues = true;
+  static constexpr bool kPairsRows = true;
   static constexpr int64_t lanes() { return kLanes; }
 
   // 16 accumulators (24 for three vectors): two dot products a cycle with a latency of six need 12.
@@ -267,11 +257,6 @@ struct Kernel {
     }
   }
 
-  static void pack_value_block(const PackedLayout& layout, const PackedTokens& tokens,
-                               int64_t block) {
-    seesaw::cpu::pack_value_block(layout, tokens, block);
-  }
-
   template <int kRows, int kVectors>
   static void output_tile(const PackedLayout& layout, const OutputTile& tile) {
     __m512 sum[kRows][kVectors];
@@ -310,6 +295,58 @@ struct Kernel {
 #pragma GCC unroll 4
     for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) {
+        _mm512_store_ps(tile.output + r * layout.output_stride + v * kLanes, sum[r][v]);
+      }
+    }
+  }
+
+  // Two vectors of columns from the tokens' rows themselves: a pair of rows is interleaved in
+  // registers for the 16 products of 8 rows. The line that the next columns start with is fetched.
+  template <int kRows>
+  static void output_tile_of_rows(const PackedLayout& layout, const OutputTile& tile,
+                                  const PackedTokens& tokens, int64_t column) {
+    constexpr int kVectors = 2;
+    const Interleave interleave;
+    __m512 sum[kRows][kVectors];
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r) {
+      const __m512 rescale = _mm512_set1_ps(tile.rescale[r]);
+#pragma GCC unroll 2
+      for (int v = 0; v < kVectors; ++v) {
+        const float* output = tile.output + r * layout.output_stride + v * kLanes;
+        sum[r][v] = tile.accumulators == Accumulators::kStart
+                        ? _mm512_setzero_ps()
+                        : _mm512_mul_ps(rescale, _mm512_load_ps(output));
+      }
+    }
+    const uint32_t* weights = tile.weights;
+    const char* prefetch = tile.prefetch;
+    for (int64_t first = 0; first < tokens.count; first += kTileKeys) {
+      const TileRows rows = rows_of(layout, tokens, first);
+      const uint32_t* even =
+          rows.first + column / kColumnBlock * rows.block_stride + column % kColumnBlock / 2;
+      for (int64_t pair = 0; pair < pairs_of(tokens, first); ++pair) {
+        prefetch = fetch_ahead(prefetch, tile.prefetch_step);
+        _mm_prefetch(even + kWordsPerLine, _MM_HINT_T0);
+        _mm_prefetch(even + rows.token_words + kWordsPerLine, _MM_HINT_T0);
+        __m512i value[kVectors];
+        interleave(even, even + rows.token_words, value);
+#pragma GCC unroll 8
+        for (int r = 0; r < kRows; ++r) {
+          const __m512bh weight = as_bf16(_mm512_set1_epi32(static_cast<int>(weights[r])));
+#pragma GCC unroll 2
+          for (int v = 0; v < kVectors; ++v) {
+            sum[r][v] = _mm512_dpbf16_ps(sum[r][v], weight, as_bf16(value[v]));
+          }
+        }
+        weights += kLanes;
+        even += 2 * rows.token_words;
+      }
+    }
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 2
       for (int v = 0; v < kVectors; ++v) {
         _mm512_store_ps(tile.output + r * layout.output_stride + v * kLanes, sum[r][v]);
       }

@@ -137,7 +137,7 @@ struct Kernel {
   static constexpr int kOutputRows = 4;
   static constexpr int kDepthBlockWords = kDepthBlock;
   static constexpr int kInPlaceTokenWords = 0;
-  static constexpr bool kPacksValues = false;
+  static constexpr bool kPairsRows = false;
   static constexpr int64_t lanes() { return kLanes; }
 
   // 8 accumulators of 16 registers, 16 (or 24) of 32: two multiply-adds a cycle, latency four.

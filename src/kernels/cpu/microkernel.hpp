@@ -93,8 +93,8 @@ struct AccumulateTask {
   const float* rescale;       // [row]
   float* output;              // [row][output_stride]
   Accumulators accumulators;  // kStart: what `output` holds is ignored
-  // The chunk, if its values are still to be packed: a column block at a time into the start of its
-  // `values`, just before use, so that they never leave the first cache. nullptr: `values` has all.
+  // The chunk, if its values are not packed: its tokens' rows are paired as they are multiplied,
+  // for an even number of value vectors. nullptr: `values` has all.
   const PackedTokens* unpacked;
   NextRows next;
 };

@@ -11,11 +11,10 @@ namespace {
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr float kLog2E = 1.44269504088896341F;
 
-// Few rows use a packed value so few times that writing it to the second cache and reading it back
-// costs 10 to 20 %; with 128 rows, reading the cache's rows a column block at a time costs more
-// (docs/notebook/0042).
-constexpr int64_t kLateValueRows = 32;
-static_assert(kLateValueRows <= kRowBlock, "late values serve one block of rows");
+// Few rows use a packed value so few times that packing it costs more than pairing tokens again for
+// every eighth row (docs/notebook/0043).
+constexpr int64_t kPairedRows = 32;
+static_assert(kPairedRows <= kRowBlock, "values that are not packed serve one block of rows");
 
 // Rows [row_begin, row_begin + count) of one KV head of one sequence, and their accumulators.
 struct RowGroup {
@@ -65,7 +64,7 @@ class PieceWorker {
     // Nothing has fetched the first chunk ahead, so it is short; each one after is twice as long.
     Chunk chunk{begin, std::min(begin + tile, end), Accumulators::kStart};
     for (; chunk.begin < end; chunk.accumulators = Accumulators::kContinue) {
-      const PackedTokens tokens = pack(group, chunk, packs_values_late(group, chunk));  // [2]
+      const PackedTokens tokens = pack(group, chunk, pairs_rows(group, chunk));  // [2]
       const int64_t length = std::min(2 * (chunk.end - chunk.begin), call_.geometry.chunk_tokens);
       const int64_t next_end = std::min(chunk.end + length, end);
       const NextRows next = next_rows(group, chunk.end, next_end);
@@ -122,16 +121,16 @@ class PieceWorker {
             problem_.kv_token_stride * element_bytes, std::min(problem_.page_size - slot, count)};
   }
 
-  // Whether a chunk's values are packed while they are accumulated. Not where some row's sight ends
-  // in the chunk: accumulate_masked works on packed values.
-  bool packs_values_late(const RowGroup& group, const Chunk& chunk) const {
-    return !kernel_.values_are_keys && group.count <= kLateValueRows &&
-           visible_to(group, 0) >= chunk.end;
+  // Whether a chunk's values are not packed but paired while they are accumulated. Not where some
+  // row's sight ends in the chunk: accumulate_masked works on packed values.
+  bool pairs_rows(const RowGroup& group, const Chunk& chunk) const {
+    return !kernel_.values_are_keys && group.count <= kPairedRows &&
+           packed_.value_vectors % 2 == 0 && visible_to(group, 0) >= chunk.end;
   }
 
   // [2] gathers a chunk through the block table, once for all rows. A few tokens at a time, so that
   // values are made from keys that are in the first cache.
-  PackedTokens pack(const RowGroup& group, const Chunk& chunk, bool values_late) {
+  PackedTokens pack(const RowGroup& group, const Chunk& chunk, bool paired) {
     PackedTokens tokens{scratch_.keys, scratch_.values, scratch_.in_place, 0};
     for (int64_t tile = chunk.begin; tile < chunk.end; tile += kTileKeys) {
       const int64_t tile_end = std::min(tile + kTileKeys, chunk.end);
@@ -145,7 +144,7 @@ class PieceWorker {
         token += run.count;
       }
       tokens.count = tile_end - chunk.begin;
-      if (!values_late || tokens.count % kTileKeys != 0) {  // it also clears what a tile lacks
+      if (!paired || tokens.count % kTileKeys != 0) {  // it also clears what a tile lacks
         kernel_.pack_values(packed_, tokens, tile - chunk.begin);
       }
     }
@@ -199,7 +198,7 @@ class PieceWorker {
                         scratch_.rescale,
                         group.output + row * packed_.output_stride,
                         chunk.accumulators,
-                        packs_values_late(group, chunk) ? &tokens : nullptr,
+                        pairs_rows(group, chunk) ? &tokens : nullptr,
                         next};
     if (masked) {
       accumulate_masked(group, row, tokens, task);

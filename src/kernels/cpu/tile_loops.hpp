@@ -159,6 +159,38 @@ void output_columns(const PackedLayout& layout, const AccumulateTask& task, Outp
   }
 }
 
+// The same from tokens whose values are not packed: two vectors of columns, up to 8 rows.
+template <typename Kernel>
+void for_output_tiles_of_rows(const PackedLayout& layout, const AccumulateTask& task,
+                              OutputTile tile) {
+  constexpr int64_t kRows = 8;
+  const int64_t lanes = Kernel::lanes();
+  const int64_t column_pairs = ceil_div<int64_t>(layout.value_vectors, 2);
+  PrefetchShares shares(task.next,
+                        column_pairs * ceil_div<int64_t>(task.row_end - task.row_begin, kRows));
+  for (int64_t column = 0; column < layout.value_vectors * lanes; column += 2 * lanes) {
+    int64_t row = task.row_begin;
+    while (row < task.row_end) {
+      const int64_t lane = row % lanes;
+      const int64_t rows = std::min({kRows, task.row_end - row, lanes - lane});
+      tile.weights = task.weights + row / lanes * layout.weight_vector_stride + lane;
+      tile.rescale = task.rescale + row;
+      tile.output = task.output + row * layout.output_stride + column;
+      shares.assign_next(tile);
+      if (rows == 8) {
+        Kernel::template output_tile_of_rows<8>(layout, tile, *task.unpacked, column);
+        row += 8;
+      } else if (rows >= 4) {
+        Kernel::template output_tile_of_rows<4>(layout, tile, *task.unpacked, column);
+        row += 4;
+      } else {
+        Kernel::template output_tile_of_rows<1>(layout, tile, *task.unpacked, column);
+        row += 1;
+      }
+    }
+  }
+}
+
 template <typename Kernel>
 void for_output_tiles(const PackedLayout& layout, const AccumulateTask& task, int64_t steps) {
   static_assert(Kernel::kOutputRows == 4, "output_columns dispatches 1 to 4 rows");
@@ -168,6 +200,11 @@ void for_output_tiles(const PackedLayout& layout, const AccumulateTask& task, in
   tile.steps = steps;
   tile.accumulators = task.accumulators;
   tile.prefetch = reinterpret_cast<const char*>(task.weights);  // harmless where nothing is due
+  if constexpr (Kernel::kPairsRows) {
+    if (task.unpacked != nullptr) {
+      return for_output_tiles_of_rows<Kernel>(layout, task, tile);
+    }
+  }
   PrefetchShares shares(task.next,
                         ceil_div<int64_t>(layout.value_vectors, kMax) *
                             ceil_div<int64_t>(task.row_end - task.row_begin, Kernel::kOutputRows));
@@ -175,14 +212,6 @@ void for_output_tiles(const PackedLayout& layout, const AccumulateTask& task, in
     const int64_t column = vector * lanes;
     tile.values =
         task.values + column / kColumnBlock * layout.value_block_stride + column % kColumnBlock;
-    if constexpr (Kernel::kPacksValues) {
-      if (task.unpacked != nullptr) {
-        if (column % kColumnBlock == 0) {
-          Kernel::pack_value_block(layout, *task.unpacked, column / kColumnBlock);
-        }
-        tile.values = task.unpacked->values + column % kColumnBlock;
-      }
-    }
     // A tile does not cross a column block: kMax vectors divide it.
     const int64_t vectors = std::min<int64_t>(kMax, layout.value_vectors - vector);
     if (vectors == kMax) {
