@@ -34,7 +34,7 @@ enum class Visible { kAll, kCausal };
 // probabilities = softmax(scale * scores) over the last dimension, of the visible entries; hidden
 // ones get 0, and so does a row with none visible. A NaN among a row's visible scores makes the
 // whole row's visible probabilities NaN.
-//   scores         [B, H, n, S] float32, last stride 1
+//   scores         [B, H, n, S] float32, last stride 1; may be overwritten
 //   mask           [B, H, n, S] uint8, any strides (0 repeats); 0 hides. Absent: none
 //   probabilities  [B, H, n, S] float32 or 16-bit, last stride 1; float32 may be `scores` itself
 // Causal: row i sees entries [0, first_position + i].

@@ -46,12 +46,12 @@ struct Problem {
 // [1, 1, outputs, inputs].
 struct Call {
   const Problem& problem;
-  View x;  // [B, 1, N, d_model]
-  std::span<const View> weights;
-  View mask;         // [B, 1 or H, N, S] uint8, stride 0 where it repeats; or absent
-  View positions;    // [B, 1, N, 1] int32; or absent
-  View cache;        // [B, 1, cache_capacity, cache_width]; absent if no capacity
-  View out;          // [B, 1, N, d_model]
+  View x{};  // [B, 1, N, d_model]
+  std::span<const View> weights{};
+  View mask{};       // [B, H, N, S] (traditional MLA: [B, 1, N, S]) uint8; or absent
+  View positions{};  // [B, 1, N, 1] int32; or absent
+  View cache{};      // [B, 1, cache_capacity, cache_width]; absent if no capacity
+  View out{};        // [B, 1, N, d_model]
   int64_t past = 0;  // P
 
   int64_t keys() const { return past + problem.tokens; }  // S
@@ -62,5 +62,8 @@ Status read_problem(const seesaw_baseline_problem* from, Problem* to);
 
 // Names and shapes of the model's parameters, in the order of Call::weights.
 std::vector<seesaw_baseline_parameter> parameters(const Problem& problem);
+
+// A parameter's view as Call::weights holds it.
+View parameter_view(const seesaw_baseline_parameter& parameter, DType dtype, void* data);
 
 }  // namespace seesaw::baselines

@@ -37,14 +37,7 @@ struct View {
 
   int64_t elements() const { return shape[0] * shape[1] * shape[2] * shape[3]; }
 
-  // Elements that differ in memory: a repeated dimension counts once.
-  int64_t distinct_elements() const {
-    int64_t count = 1;
-    for (size_t i = 0; i < 4; ++i) {
-      count *= stride[i] == 0 ? 1 : shape[i];
-    }
-    return count;
-  }
+  int64_t bytes() const { return elements() * size_of(dtype); }
 
   // Indices [begin, end) of one dimension.
   View slice(size_t dim, int64_t begin, int64_t end) const {
@@ -87,13 +80,17 @@ inline View split_columns(const View& view, int64_t groups) {
   return heads;
 }
 
-// [B, 1, N, C] seen as [1, 1, B N, C] if its rows follow one another in memory; else as it is.
+// Whether the rows of [B, 1, N, C] lie at equal distances, over sequences too.
+inline bool rows_follow(const View& view) {
+  return view.shape[1] == 1 && (view.shape[0] == 1 || view.shape[2] == 1 ||
+                                view.stride[0] == view.shape[2] * view.stride[2]);
+}
+
+// [B, 1, N, C] seen as [1, 1, B N, C]. The rows follow.
 inline View merge_rows(const View& view) {
-  if (view.shape[1] != 1 || view.stride[0] != view.shape[2] * view.stride[2]) {
-    return view;
-  }
   View rows = view;
   rows.shape = {1, 1, view.shape[0] * view.shape[2], view.shape[3]};
+  rows.stride[2] = view.shape[2] == 1 ? view.stride[0] : view.stride[2];
   return rows;
 }
 

@@ -1,0 +1,135 @@
+// The CPU backend: plans by recording the products of two rehearsals, runs by repeating the model.
+#include "baselines/backend.hpp"
+
+#include <omp.h>
+
+#include <algorithm>
+#include <vector>
+
+#include "base/math.hpp"
+#include "baselines/cpu/ops.hpp"
+#include "baselines/cpu/products.hpp"
+#include "baselines/models.hpp"
+
+namespace seesaw::baselines {
+namespace {
+
+using cpu::CpuOps;
+using cpu::Pass;
+using cpu::Product;
+using cpu::ProductLayout;
+
+// This thread's OpenMP, and so oneDNN, uses `count` threads during this object's life.
+class ThreadCount {
+ public:
+  explicit ThreadCount(int count) : before_(omp_get_max_threads()) { omp_set_num_threads(count); }
+  ~ThreadCount() { omp_set_num_threads(before_); }
+  ThreadCount(const ThreadCount&) = delete;
+  ThreadCount& operator=(const ThreadCount&) = delete;
+
+ private:
+  int before_;
+};
+
+class Recorder final : public cpu::Products {
+ public:
+  Status product(const Gemm& step) override {
+    layouts.push_back(cpu::layout_of(step));
+    return {};
+  }
+  void count_conversion() override { ++conversions; }
+
+  std::vector<ProductLayout> layouts;
+  uint64_t conversions = 0;
+};
+
+class Runner final : public cpu::Products {
+ public:
+  Runner(std::span<const Product> products, void* scratch, const dnnl::engine& engine)
+      : products_(products), scratch_(scratch), stream_(engine) {}
+
+  Status product(const Gemm& step) override {
+    return products_[next_++].run(step, scratch_, stream_);
+  }
+
+ private:
+  std::span<const Product> products_;
+  void* scratch_;
+  dnnl::stream stream_;
+  size_t next_ = 0;
+};
+
+class CpuPrepared final : public Prepared {
+ public:
+  explicit CpuPrepared(const Problem& problem)
+      : num_threads_(problem.num_threads), engine_(dnnl::engine::kind::cpu, 0) {}
+
+  Status prepare(const Problem& problem) {
+    const ThreadCount threads(num_threads_);
+    Recorder longest;
+    Recorder shorter;
+    Arena arena;
+    Arena arena_of_shorter;
+    CpuOps longest_ops(arena, longest, Pass::kRehearsal);
+    CpuOps shorter_ops(arena_of_shorter, shorter, Pass::kRehearsal);
+    const int64_t past = problem.max_past();
+    SEESAW_RETURN_IF_ERROR(rehearse(longest_ops, problem, past));
+    SEESAW_RETURN_IF_ERROR(rehearse(shorter_ops, problem, std::max<int64_t>(past - 1, 0)));
+    for (size_t i = 0; i < longest.layouts.size(); ++i) {
+      products_.emplace_back(longest.layouts[i], shorter.layouts[i], engine_);
+      scratch_bytes_ = std::max(scratch_bytes_, products_.back().scratch_bytes());
+    }
+    scratch_bytes_ = round_up(scratch_bytes_, Arena::kAlignment);
+    arena_bytes_ = arena.peak_bytes();
+    conversions_ = longest.conversions;
+    return {};
+  }
+
+  uint64_t workspace_bytes() const override { return scratch_bytes_ + arena_bytes_; }
+  uint64_t num_products() const override { return products_.size(); }
+  uint64_t converted_products() const override { return conversions_; }
+
+  Status run(const Call& call, void* workspace, void*) const override {
+    const ThreadCount threads(num_threads_);
+    Runner products(products_, workspace, engine_);
+    Arena arena(static_cast<char*>(workspace) + scratch_bytes_);
+    CpuOps ops(arena, products, Pass::kRun);
+    return run_model(ops, call);
+  }
+
+ private:
+  int num_threads_;
+  dnnl::engine engine_;
+  std::vector<Product> products_;
+  uint64_t scratch_bytes_ = 0;  // of the largest product; the front of the workspace
+  uint64_t arena_bytes_ = 0;
+  uint64_t conversions_ = 0;
+};
+
+class CpuBackend final : public Backend {
+ public:
+  const char* name() const override { return "cpu.onednn"; }
+
+  Support supports(const Problem& problem) const override {
+    if (problem.device.type == SEESAW_CPU) {
+      return {true, ""};
+    }
+    return {false, "the problem's device is not the CPU"};
+  }
+
+  Status prepare(const Problem& problem, std::unique_ptr<Prepared>* prepared) const override {
+    auto made = std::make_unique<CpuPrepared>(problem);
+    SEESAW_RETURN_IF_ERROR(made->prepare(problem));
+    *prepared = std::move(made);
+    return {};
+  }
+};
+
+}  // namespace
+
+const Backend& onednn_backend() {
+  static const CpuBackend backend;
+  return backend;
+}
+
+}  // namespace seesaw::baselines
