@@ -18,7 +18,7 @@ kernels/sm*:      kernels/cuda plan problem base
 kernels/*:        plan problem base
 registry:         registry kernels/* plan problem base
 api:              api public registry plan problem base
-baselines:        baselines public base
+baselines:        baselines kernels/cuda public base
 tools:            tools public bench
 bindings:         bindings public
 ladder:           ladder public kernels/cuda base

@@ -1,11 +1,12 @@
-// Stands where the GPU backend would, in a build without CUDA.
+// Stands where the GPU backend would, in a build without CUDA or without cuBLASLt's header.
 #include "baselines/absent.hpp"
 
 namespace seesaw::baselines {
 
 const Backend& cublaslt_backend() {
-  static const AbsentBackend backend("cuda.cublaslt",
-                                     "this build has no CUDA: configure with SEESAW_CUDA=ON");
+  static const AbsentBackend backend(
+      "cuda.cublaslt",
+      "this build has no CUDA, or not cublasLt.h: install both, configure with SEESAW_CUDA=ON");
   return backend;
 }
 

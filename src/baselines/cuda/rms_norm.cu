@@ -1,0 +1,60 @@
+// RMS norm of rows, a block a row.
+#include "baselines/cuda/block_reduce.cuh"
+#include "baselines/cuda/elements.cuh"
+#include "baselines/cuda/kernels.hpp"
+#include "kernels/cuda/launch.cuh"
+
+namespace seesaw::baselines {
+namespace {
+
+constexpr int kThreads = 256;
+
+struct RmsNormParams {
+  Elements x;
+  Elements weight;
+  Elements out;
+  int64_t shape[4];
+  float epsilon;
+};
+
+__global__ void __launch_bounds__(kThreads)
+    rms_norm_kernel(const __grid_constant__ RmsNormParams p) {
+  const int64_t width = p.shape[3];
+  const int64_t num_rows = p.shape[0] * p.shape[1] * p.shape[2];
+  for (int64_t i = blockIdx.x; i < num_rows; i += gridDim.x) {
+    const int64_t k = i % p.shape[2];
+    const int64_t j = i / p.shape[2] % p.shape[1];
+    const int64_t b = i / p.shape[2] / p.shape[1];
+    const int64_t x = p.x.offset(b, j, k);
+    const int64_t out = p.out.offset(b, j, k);
+    float squares = 0.0F;
+    for (int64_t c = threadIdx.x; c < width; c += kThreads) {
+      const float value = p.x.load(x + c);
+      squares += value * value;
+    }
+    squares = reduce_block<Sum>(squares);
+    const float factor = 1.0F / sqrtf(squares / static_cast<float>(width) + p.epsilon);
+    for (int64_t c = threadIdx.x; c < width; c += kThreads) {
+      p.out.store(out + c, p.x.load(x + c) * factor * p.weight.load(c * p.weight.stride[3]));
+    }
+  }
+}
+
+}  // namespace
+
+cudaError_t launch_rms_norm(const RmsNorm& step, cudaStream_t stream) {
+  const Dims& shape = step.x.shape;
+  const RmsNormParams params = {
+      .x = elements_of(step.x),
+      .weight = elements_of(step.weight),
+      .out = elements_of(step.out),
+      .shape = {shape[0], shape[1], shape[2], shape[3]},
+      .epsilon = step.epsilon,
+  };
+  return cuda::launch_kernel(
+      rms_norm_kernel,
+      {.grid = grid_dim_x(shape[0] * shape[1] * shape[2]), .block = kThreads, .stream = stream},
+      params);
+}
+
+}  // namespace seesaw::baselines
