@@ -1,34 +1,53 @@
 #!/bin/bash
 # On a machine with a GPU and PyTorch but no way to install: the Python tests and measurements, from
-# wheels made elsewhere. The folder holds Seesaw's wheel and tvm-ffi's for that machine's Python:
+# what was made elsewhere and lies in one folder:
 #   pip wheel --no-deps -w wheels .
 #   pip download --no-deps --only-binary=:all: --python-version 3.12 -d wheels apache-tvm-ffi
+#   git rev-parse --short HEAD > wheels/commit              (what the wheel was made from)
+#   bench/python/pack_rivals.py ... -o wheels/rivals.tar.xz (if there are other libraries to carry)
 # Usage: on_gpu.sh WHEELS RESULTS [STEP...]     steps: test overhead compare; all if none is named
-set -euo pipefail
+# A step that fails or takes too long does not keep the next from running; the exit status says so.
+set -uo pipefail
 wheels=$(realpath "$1")
 mkdir -p "$2"
 results=$(realpath "$2")
 shift 2
 steps=${*:-test overhead compare}
-cd "$(dirname "$0")/../.."
+cd "$(dirname "$0")/../.." || exit 2
 site=$(mktemp -d)
 trap 'rm -rf "$site"' EXIT
-python3 -m pip install -q --no-index --no-deps --no-compile --target "$site" "$wheels"/*.whl
-export PYTHONPATH=$site PYTHONUNBUFFERED=1
+python3 -m pip install -q --no-index --no-deps --no-compile --target "$site" "$wheels"/*.whl ||
+  exit 2
+[[ ! -f $wheels/rivals.tar.xz ]] || tar -xf "$wheels/rivals.tar.xz" -C "$site"
+[[ ! -f $wheels/commit ]] || export SEESAW_COMMIT=$(<"$wheels/commit")
+export PYTHONPATH=$site PYTHONUNBUFFERED=1 FLASHINFER_WORKSPACE_BASE=$site
+failed=0
 
-for step in $steps; do
-  case $step in
-    test) python3 -m pytest -q tests/python/gpu tests/python/torch_cpu 2>&1 |
-            tee "$results/tests.txt" ;;
-    overhead) python3 bench/python/overhead.py --library torch --device cuda:0 \
+# step SECONDS COMMAND...
+step() {
+  local seconds=$1 begin=$SECONDS status=0
+  shift
+  timeout "$seconds" "$@" || status=$?
+  ((status == 0)) || failed=1
+  echo "on_gpu: $1 $2 $3: exit $status after $((SECONDS - begin)) s"
+}
+
+others=("flash_mla" "flash_mla (vllm)" "flashinfer" "flash_attn_3" "flash_attn_3 (vllm)"
+  "triton (vllm)")
+for name in $steps; do
+  case $name in
+    test) step 150 python3 -m pytest -q -p no:cacheprovider --durations 5 tests/python/gpu \
+            2>&1 | tee "$results/python-tests.txt" ;;
+    overhead) step 60 python3 bench/python/overhead.py --library torch --device cuda:0 \
                 --json "$results/python-overhead.json" ;;
     compare)
-      python3 bench/compare.py --batch 1 4 16 128 --heads 16 128 --length 1024 8192 32768 \
-        --seconds 0.5 --backends seesaw seesaw.compat.flash_mla flash_mla flashinfer \
-        flash_attn_3 "triton (vllm)" --csv "$results/compare.csv"
+      step 150 python3 bench/compare.py --batch 1 4 16 64 128 --heads 16 128 \
+        --length 1024 8192 32768 --seconds 0.4 --backends seesaw seesaw.compat.flash_mla \
+        "${others[@]}" --csv "$results/compare.csv" 2>&1 | tee "$results/compare.txt"
       # PyTorch gathers the whole cache at once: small batches only.
-      python3 bench/compare.py --batch 1 4 16 --heads 16 128 --length 1024 8192 --seconds 0.5 \
-        --backends seesaw torch --csv "$results/compare-torch.csv" ;;
-    *) echo "on_gpu: step $step, allowed: test, overhead, compare. Name one of them." >&2; exit 2 ;;
+      step 60 python3 bench/compare.py --batch 1 4 16 --heads 16 128 --length 1024 8192 \
+        --seconds 0.4 --backends seesaw torch --csv "$results/compare-torch.csv" ;;
+    *) echo "on_gpu: step $name, allowed: test, overhead, compare. Name one of them." >&2; exit 2 ;;
   esac
 done
+exit "$failed"

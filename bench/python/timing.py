@@ -50,15 +50,19 @@ class CudaTimer:
 
 
 def capture(call: Callable[[], Any], calls: int = 1) -> Callable[[], Any]:
-    """`calls` calls in a row as a graph's replay. Raises what the call does if it cannot be
-    captured."""
+    """`calls` calls in a row as a graph's replay, which keeps the call and so its tensors alive.
+    Raises what the call does if it cannot be captured."""
     call()
     torch.cuda.synchronize()
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         for _ in range(calls):
             call()
-    return graph.replay
+
+    def replay(_keep_alive: Any = call) -> None:
+        graph.replay()
+
+    return replay
 
 
 BURST_SECONDS, LONGEST_BURST = 1e-3, 20

@@ -138,17 +138,16 @@ class Torch(ArrayLibrary):
             return (CPU, 0)
         if device.type == "cuda":
             return (CUDA, device.index)
-        raise TypeError(
-            f"seesaw: an array is on {device}, allowed: cpu, cuda. Copy it there."
-        )
+        raise TypeError(f"seesaw: an array is on {device}, allowed: cpu, cuda. Copy it there.")
 
     def strides(self, array: Array) -> Sequence[int]:
         return array.stride()
 
     def empty(self, shape: Tuple[int, ...], dtype: str, like: Array) -> Array:
+        # Extents one by one: PyTorch reads a tuple of them more slowly.
         if dtype == "like":
-            return like.new_empty(shape)
-        return like.new_empty(shape, dtype=self._dtypes[dtype])
+            return like.new_empty(*shape)
+        return like.new_empty(*shape, dtype=self._dtypes[dtype])
 
     def view(self, array: Array) -> Any:
         return array.detach() if array.requires_grad else array

@@ -11,13 +11,12 @@ from seesaw._problem import (
     FIELD_D_V,
     FIELD_H_Q,
     FIELD_S_Q,
-    Fields,
     LseBase,
     Problem,
     fields_of,
     make_options,
 )
-from seesaw._schedule import Schedule, buffer_sizes
+from seesaw._schedule import Planned, Schedule, planned
 
 
 def dense_decode(
@@ -85,18 +84,20 @@ def dense_decode(
         fields = fields_of(
             q, kv_cache, block_table, 512 if d_v is None else d_v, make_options(*options)
         )
+        plan = planned(fields)
     else:
         check_agreement(schedule.problem, d_v, options)
-        fields = schedule.fields
-    b = q.shape[0] if q.shape else 0
+        plan = schedule.planned
+        fields = plan.fields
+    shape = q.shape
+    b = shape[0] if shape else 0
     if out is None:
-        shape = (b, fields[FIELD_S_Q], fields[FIELD_H_Q], fields[FIELD_D_V])
-        out = arrays.empty(shape, "like", q)
+        out = arrays.empty((b, fields[FIELD_S_Q], fields[FIELD_H_Q], fields[FIELD_D_V]), "like", q)
     if lse is None:
         lse = arrays.empty((b, fields[FIELD_H_Q], fields[FIELD_S_Q]), "float32", q)
     run_into(
         arrays,
-        fields,
+        plan,
         (q, kv_cache, block_table, seq_lens, out, lse),
         None if schedule is None else schedule.buffer,
         workspace,
@@ -107,7 +108,7 @@ def dense_decode(
 
 def run_into(
     arrays: ArrayLibrary,
-    fields: Fields,
+    plan: Planned,
     tensors: Tuple[Array, ...],
     schedule: Optional[Array],
     workspace: Optional[Array],
@@ -117,7 +118,7 @@ def run_into(
     workspace of this call's own where none is given."""
     q, kv_cache, block_table, seq_lens, out, lse = tensors
     call_flags = 0
-    schedule_elements, workspace_elements = buffer_sizes(fields)
+    fields, schedule_elements, workspace_elements = plan
     if schedule is None:
         schedule = arrays.empty((schedule_elements,), "uint8", q)
         call_flags = MAKE_SCHEDULE
@@ -151,9 +152,9 @@ def check_agreement(problem: Problem, d_v: Optional[int], options: Tuple[Any, ..
     if d_v is None and options == _NO_OPTIONS:
         return
     for name, given in zip(("d_v", *OPTION_NAMES), (d_v, *options)):
-        planned = getattr(problem, name)
-        if given is not None and given != planned:
+        agreed = getattr(problem, name)
+        if given is not None and given != agreed:
             raise ValueError(
-                f"dense_decode: {name} = {given!r}, allowed: {planned!r}, as in the schedule. "
+                f"dense_decode: {name} = {given!r}, allowed: {agreed!r}, as in the schedule. "
                 "Leave it out, or make another schedule."
             )

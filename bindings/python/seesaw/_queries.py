@@ -8,7 +8,7 @@ from typing import List, NamedTuple, Optional
 from seesaw._arrays import Array
 from seesaw._library import library
 from seesaw._problem import Problem
-from seesaw._schedule import Schedule, buffer_sizes, plan_info
+from seesaw._schedule import Schedule, plan_info, planned
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def workspace_size(problem: Problem) -> int:
 
     Some bytes more than the plan's figure, so that an array may start anywhere.
     """
-    return buffer_sizes(problem.to_fields())[1]
+    return planned(problem.to_fields()).workspace_elements
 
 
 def info() -> Info:

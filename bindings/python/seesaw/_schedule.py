@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any, Dict, Tuple
+from typing import Any, Dict, NamedTuple
 
 from seesaw._arrays import Array, call, library_of
 from seesaw._library import library
@@ -20,12 +20,21 @@ def plan_info(fields: Fields) -> Dict[str, Any]:
     return library.query("plan_info", *fields)
 
 
+class Planned(NamedTuple):
+    """A problem, and the elements of the uint8 arrays that its plan needs; 0: none is needed."""
+
+    fields: Fields
+    schedule_elements: int
+    workspace_elements: int
+
+
 @lru_cache(maxsize=256)
-def buffer_sizes(fields: Fields) -> Tuple[int, int]:
-    """Elements of a schedule's and of a workspace's uint8 array; 0: none is needed."""
+def planned(fields: Fields) -> Planned:
     info = plan_info(fields)
     workspace = info["workspace_bytes"]
-    return (info["schedule_bytes"] + _ROOM_TO_ALIGN, workspace and workspace + _ROOM_TO_ALIGN)
+    return Planned(
+        fields, info["schedule_bytes"] + _ROOM_TO_ALIGN, workspace and workspace + _ROOM_TO_ALIGN
+    )
 
 
 class Schedule:
@@ -35,11 +44,12 @@ class Schedule:
     The buffer stays where it is: `update` refills it for the next step, also inside a CUDA graph.
     """
 
-    __slots__ = ("buffer", "fields", "problem")
+    __slots__ = ("buffer", "fields", "planned", "problem")
 
     def __init__(self, problem: Problem, buffer: Array) -> None:
         self.problem = problem
         self.fields = problem.to_fields()
+        self.planned = planned(self.fields)
         self.buffer = buffer
 
     def update(self, seq_lens: Array) -> Schedule:
@@ -72,5 +82,5 @@ def make_schedule(problem: Problem, seq_lens: Array) -> Schedule:
         NotImplementedError: No kernel of this build runs the problem here.
     """
     arrays = library_of(seq_lens, "seq_lens")
-    elements, _ = buffer_sizes(problem.to_fields())
+    elements = planned(problem.to_fields()).schedule_elements
     return Schedule(problem, arrays.empty((elements,), "uint8", seq_lens)).update(seq_lens)

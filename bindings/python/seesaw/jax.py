@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from seesaw._library import CURRENT_STREAM, MAKE_SCHEDULE, library
 from seesaw._problem import FIELD_D_V, Fields, Problem
-from seesaw._schedule import buffer_sizes
+from seesaw._schedule import planned
 
 _PLATFORMS = {"cpu": "cpu", "gpu": "gpu", "cuda": "gpu"}
 
@@ -55,7 +55,7 @@ def _platform_of(q: jax.Array) -> Tuple[str, str]:
 
 
 def _make_call(platform: str, fields: Fields, dtype: Any, b: int, scale: float) -> Callable:
-    schedule_elements, workspace_elements = buffer_sizes(fields)
+    _, schedule_elements, workspace_elements = planned(fields)
     _, s_q, h_q, *_ = fields[4:]
     results = (
         jax.ShapeDtypeStruct((b, s_q, h_q, fields[FIELD_D_V]), dtype),

@@ -19,6 +19,7 @@ import torch
 from seesaw._arrays import library_of
 from seesaw._decode import OPTION_NAMES, check_agreement, run_into
 from seesaw._problem import fields_of, make_options
+from seesaw._schedule import planned
 
 _OPTIONS = (
     "Tensor? schedule=None, int schedule_batch=0, float? scale=None, bool causal=False, "
@@ -59,7 +60,7 @@ def _dense_decode_out(
         batch=schedule_batch or None,
     )
     tensors = (q, kv_cache, block_table, seq_lens, out, lse)
-    run_into(library_of(q, "q"), fields, tensors, schedule, None, scale)
+    run_into(library_of(q, "q"), planned(fields), tensors, schedule, None, scale)
 
 
 def _allocate(q: torch.Tensor, d_v: int) -> Tuple[torch.Tensor, torch.Tensor]:

@@ -25,10 +25,11 @@ class FlashMLASchedMeta:
     """The current form: empty until the first call fills it; then good for calls of the same
     shapes and the same cache_seqlens."""
 
-    __slots__ = ("num_splits", "schedule", "tile_scheduler_metadata")
+    __slots__ = ("_planned_for", "num_splits", "schedule", "tile_scheduler_metadata")
 
     def __init__(self) -> None:
         self.schedule: Optional[Schedule] = None
+        self._planned_for = (0, False)  # (d_v, causal) of the first call
         self.tile_scheduler_metadata: Any = None
         self.num_splits: Any = None
 
@@ -37,7 +38,9 @@ class FlashMLASchedMeta:
         return self.schedule is not None
 
     def fill(self, fields: Fields, cache_seqlens: Any) -> Schedule:
-        self.schedule = make_schedule(Problem.from_fields(fields), cache_seqlens)
+        problem = Problem.from_fields(fields)
+        self.schedule = make_schedule(problem, cache_seqlens)
+        self._planned_for = (problem.d_v, problem.causal)
         self.tile_scheduler_metadata = self.schedule.buffer
         return self.schedule
 
@@ -45,12 +48,12 @@ class FlashMLASchedMeta:
         """The schedule of the first call; None before that. Shapes, strides, dtypes and devices are
         held against its problem by the library itself."""
         schedule = self.schedule
-        if schedule is not None:
+        if schedule is not None and (head_dim_v, causal) != self._planned_for:
             for name, given in (("d_v", head_dim_v), ("causal", causal)):
-                planned = getattr(schedule.problem, name)
-                if given != planned:
+                agreed = getattr(schedule.problem, name)
+                if given != agreed:
                     raise ValueError(
-                        f"flash_mla_with_kvcache: {name} = {given}, allowed: {planned}, as in the "
+                        f"flash_mla_with_kvcache: {name} = {given}, allowed: {agreed}, as in the "
                         "call that filled this FlashMLASchedMeta. "
                         "Get another from get_mla_metadata()."
                     )

@@ -7,7 +7,7 @@ from typing import Any, Optional, Tuple
 from seesaw._arrays import library_of
 from seesaw._decode import run_into
 from seesaw._problem import FIELD_H_Q, FIELD_S_Q, Fields, fields_of, make_options
-from seesaw._schedule import Schedule
+from seesaw._schedule import Schedule, planned
 from seesaw.compat.flash_mla.metadata import FlashMLASchedMeta, PairedSchedules
 from seesaw.compat.flash_mla.unsupported import refuse
 
@@ -71,19 +71,18 @@ def flash_mla_with_kvcache(
     schedule: Optional[Schedule] = None
     if isinstance(tile_scheduler_metadata, FlashMLASchedMeta):
         schedule = tile_scheduler_metadata.schedule_again(head_dim_v, causal)
-    if schedule is not None:
-        fields = schedule.fields
-    else:
+    if schedule is None:
         options = make_options(causal, None, "+inf")
         fields = fields_of(q, k_cache, block_table, head_dim_v, options)
         schedule = _first_schedule(tile_scheduler_metadata, fields, cache_seqlens)
+    plan = planned(fields) if schedule is None else schedule.planned
+    buffer = None if schedule is None else schedule.buffer
     arrays = library_of(q, "q")
-    b, s_q, h_q = q.shape[0], fields[FIELD_S_Q], fields[FIELD_H_Q]
+    b, s_q, h_q = q.shape[0], plan.fields[FIELD_S_Q], plan.fields[FIELD_H_Q]
     out = arrays.empty((b, s_q, h_q, head_dim_v), "like", q)
     lse = arrays.empty((b, h_q, s_q), "float32", q)
     tensors = (q, k_cache, block_table, cache_seqlens, out, lse)
-    buffer = None if schedule is None else schedule.buffer
-    run_into(arrays, fields, tensors, buffer, None, softmax_scale)
+    run_into(arrays, plan, tensors, buffer, None, softmax_scale)
     return out, lse
 
 
