@@ -141,7 +141,7 @@ class Problem:
             self.kernel,
         )
         return (
-            *_parse_device(self.device),
+            *parse_device(self.device),
             dtype_code(self.dtype, "q"),
             dtype_code(self.kv_dtype or self.dtype, "kv_cache"),
             self.batch,
@@ -162,14 +162,14 @@ class Problem:
 _DTYPE_NAMES: Dict[int, str] = {1: "float32", 2: "bfloat16", 3: "float16", 4: "int32"}
 
 
-def _parse_device(device: str) -> Tuple[int, int]:
+def parse_device(device: str) -> Tuple[int, int]:
     kind, _, index = str(device).partition(":")
     if kind == "cpu" and index in ("", "0"):
         return (CPU, 0)
     if kind == "cuda" and (index == "" or index.isdigit()):
         return (CUDA, int(index or 0))
     raise ValueError(
-        f'dense_decode: device = "{device}", allowed: "cpu", "cuda", "cuda:N". Correct the name.'
+        f'seesaw: device = "{device}", allowed: "cpu", "cuda", "cuda:N". Correct the name.'
     )
 
 

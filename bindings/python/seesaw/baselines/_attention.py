@@ -43,8 +43,8 @@ class _LayerWithMask(Layer):
             out.
 
         Raises:
-            ValueError: A shape is wrong, or parameters have not been loaded.
-            TypeError: A dtype or a device is wrong.
+            ValueError: A shape, a stride or a device is wrong, or nothing has been loaded.
+            TypeError: A dtype is wrong, or x is of another array library than the parameters.
             NotImplementedError: No backend of this build runs the layer here.
         """
         return self._call(x, mask, None, causal, cache, past_tokens, out, workspace)

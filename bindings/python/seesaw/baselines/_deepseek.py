@@ -129,8 +129,8 @@ class DeepSeekMLA(Layer):
             out.
 
         Raises:
-            ValueError: A shape is wrong, or parameters have not been loaded.
-            TypeError: A dtype or a device is wrong.
+            ValueError: A shape, a stride or a device is wrong, or nothing has been loaded.
+            TypeError: A dtype is wrong, or x is of another array library than the parameters.
             NotImplementedError: No backend of this build runs the layer here.
         """
         return self._call(x, mask, positions, causal, cache, past_tokens, out, workspace)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from seesaw._arrays import DTYPE_CODES, Array, ArrayLibrary, call, library_of
-from seesaw._problem import _parse_device
+from seesaw._problem import parse_device
 from seesaw._queries import KernelSupport
 from seesaw.baselines._native import native, query
 
@@ -206,7 +206,7 @@ class Layer:
         self, batch: int, tokens: int, *, dtype: str = "float32", device: str = "cpu"
     ) -> List[KernelSupport]:
         """Every backend's answer to x [batch, tokens, d_model], and why not."""
-        fields = self._fields(_parse_device(device), _float_code(dtype, "x"), batch, tokens)
+        fields = self._fields(parse_device(device), _float_code(dtype, "x"), batch, tokens)
         return [KernelSupport(**row) for row in query("backend_support", *fields)]
 
     def explain(self, x: Array, *, cache: Optional[Array] = None, causal: bool = False) -> Plan:
@@ -313,7 +313,9 @@ class Layer:
         )
 
     def _check_names(self, state_dict: Mapping[str, Array], prefix: str, strict: bool) -> None:
-        missing = [prefix + name for name in self.parameter_shapes if prefix + name not in state_dict]
+        missing = [
+            prefix + name for name in self.parameter_shapes if prefix + name not in state_dict
+        ]
         if missing:
             raise ValueError(
                 f"baselines: the state_dict has no {', '.join(missing)}, allowed: all of "
