@@ -1,0 +1,236 @@
+// Every refusal: its status, a message in four parts, and that it comes before anything runs.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "seesaw/baselines.hpp"
+#include "unit/api/expect_error.hpp"
+
+namespace seesaw::testing {
+namespace {
+
+void expect_refused(seesaw_status expected, const std::string& words, seesaw_status got) {
+  const std::string message = seesaw_baselines_last_error();
+  ASSERT_EQ(got, expected) << message;
+  EXPECT_TRUE(has_four_parts(message));
+  EXPECT_NE(message.find(words), std::string::npos)
+      << "message: " << message << "\nshould mention: " << words;
+}
+
+seesaw_baseline_problem good_problem(seesaw_baseline_model model = SEESAW_BASELINE_MHA) {
+  BaselineDescriptor d{.model = model, .batch = 2, .tokens = 3};
+  d.d_model = 8;
+  d.num_heads = 2;
+  d.cache_capacity = 5;
+  return d.to_c();
+}
+
+TEST(Problem, EveryRefusal) {
+  using Change = std::function<void(seesaw_baseline_problem&)>;
+  const std::vector<std::pair<std::string, Change>> cases = {
+      {"struct_size = 0", [](auto& p) { p.struct_size = 0; }},
+      {"model = 6", [](auto& p) { p.model = 6; }},
+      {"dtype = 4", [](auto& p) { p.dtype = SEESAW_INT32; }},
+      {"device type 3", [](auto& p) { p.device.type = 3; }},
+      {"device type 1, index 1", [](auto& p) { p.device.index = 1; }},
+      {"flags = 0x8", [](auto& p) { p.flags = 8; }},
+      {"batch = 0", [](auto& p) { p.batch = 0; }},
+      {"tokens = 0", [](auto& p) { p.tokens = 0; }},
+      {"d_model = -1", [](auto& p) { p.d_model = -1; }},
+      {"num_heads = 0", [](auto& p) { p.num_heads = 0; }},
+      {"num_heads = 3", [](auto& p) { p.num_heads = 3; }},
+      {"head_dim = -4", [](auto& p) { p.head_dim = -4; }},
+      {"cache_capacity (0: no cache) = 2", [](auto& p) { p.cache_capacity = 2; }},
+      {"num_threads = -1", [](auto& p) { p.num_threads = -1; }},
+      {"scale = inf", [](auto& p) { p.scale = HUGE_VALF; }},
+      {"elements or more",
+       [](auto& p) {
+         p.batch = 1 << 30;
+         p.tokens = p.cache_capacity = 1 << 30;
+       }},
+  };
+  for (const auto& [words, change] : cases) {
+    seesaw_baseline_problem problem = good_problem();
+    change(problem);
+    seesaw_baselines_plan* plan = nullptr;
+    expect_refused(SEESAW_INVALID_ARGUMENT, words, seesaw_baselines_plan_create(&problem, &plan));
+    EXPECT_EQ(plan, nullptr);
+    uint64_t count = 0;
+    EXPECT_EQ(seesaw_baselines_supports(&problem, nullptr, 0, &count), SEESAW_INVALID_ARGUMENT);
+    EXPECT_EQ(seesaw_baselines_parameters(&problem, nullptr, 0, &count), SEESAW_INVALID_ARGUMENT);
+  }
+}
+
+TEST(Problem, EveryRefusalOfDeepSeeks) {
+  using Change = std::function<void(seesaw_baseline_problem&)>;
+  const std::vector<std::pair<std::string, Change>> cases = {
+      {"d_rope = 3", [](auto& p) { p.d_rope = 3; }},
+      {"d_rope = -2", [](auto& p) { p.d_rope = -2; }},
+      {"d_nope = -1", [](auto& p) { p.d_nope = -1; }},
+      {"d_v = -1", [](auto& p) { p.d_v = -1; }},
+      {"d_q_latent = -1", [](auto& p) { p.d_q_latent = -1; }},
+      {"d_latent = -1", [](auto& p) { p.d_latent = -1; }},
+      {"rope_theta = -5", [](auto& p) { p.rope_theta = -5.0; }},
+      {"norm_epsilon = -1", [](auto& p) { p.norm_epsilon = -1.0F; }},
+  };
+  for (const auto& [words, change] : cases) {
+    seesaw_baseline_problem problem = good_problem(SEESAW_BASELINE_DEEPSEEK_MLA_EXPANDED);
+    change(problem);
+    seesaw_baselines_plan* plan = nullptr;
+    expect_refused(SEESAW_INVALID_ARGUMENT, words, seesaw_baselines_plan_create(&problem, &plan));
+  }
+}
+
+TEST(Problem, ANewerStructIsReadIfItsNewFieldsAreZero) {
+  struct Newer {
+    seesaw_baseline_problem problem;
+    uint64_t later;
+  } newer{good_problem(), 0};
+  newer.problem.struct_size = sizeof(newer);
+  uint64_t count = 0;
+  EXPECT_EQ(seesaw_baselines_parameters(&newer.problem, nullptr, 0, &count), SEESAW_OK);
+  EXPECT_EQ(count, 4u);
+  newer.later = 1;
+  expect_refused(SEESAW_NOT_SUPPORTED, "fields of a newer version",
+                 seesaw_baselines_parameters(&newer.problem, nullptr, 0, &count));
+}
+
+TEST(Problem, NullPointers) {
+  const seesaw_baseline_problem problem = good_problem();
+  expect_refused(SEESAW_INVALID_ARGUMENT, "plan = NULL",
+                 seesaw_baselines_plan_create(&problem, nullptr));
+  expect_refused(SEESAW_INVALID_ARGUMENT, "count = NULL",
+                 seesaw_baselines_supports(&problem, nullptr, 0, nullptr));
+  expect_refused(SEESAW_INVALID_ARGUMENT, "seesaw_baseline_problem = NULL",
+                 seesaw_baselines_cost(nullptr, 0, nullptr));
+  expect_refused(SEESAW_INVALID_ARGUMENT, "past_tokens = 3",
+                 seesaw_baselines_cost(&problem, 3, nullptr));
+  expect_refused(SEESAW_INVALID_ARGUMENT, "plan = NULL", seesaw_baselines_run(nullptr, nullptr));
+  seesaw_baselines_plan_destroy(nullptr);
+}
+
+TEST(Supports, EveryBackendSaysYesOrWhyNot) {
+  const auto on_cpu = supports(BaselineDescriptor{.d_model = 4});
+  ASSERT_EQ(on_cpu.size(), 2u);
+  EXPECT_EQ(on_cpu[0].kernel, "cpu.onednn");
+  EXPECT_EQ(on_cpu[1].kernel, "cuda.cublaslt");
+  EXPECT_FALSE(on_cpu[1].supported);
+  for (const KernelSupport& answer : on_cpu) {
+    EXPECT_EQ(answer.supported, answer.reason.empty());
+  }
+  EXPECT_FALSE(supports(BaselineDescriptor{.device = {SEESAW_CUDA, 0}, .d_model = 4})[0].supported);
+}
+
+// A call that would run, to be spoilt in one place.
+class Call : public ::testing::Test {
+ public:
+  Call() {
+    weights.assign(4, make_tensor(numbers.data(), SEESAW_FLOAT32, {8, 8}));
+    args.struct_size = sizeof(args);
+    args.x = make_tensor(numbers.data(), SEESAW_FLOAT32, {2, 3, 8});
+    args.weights = weights.data();
+    args.num_weights = weights.size();
+    args.cache = make_tensor(cache.data(), SEESAW_FLOAT32, {2, 5, 16});
+    args.out = make_tensor(out.data(), SEESAW_FLOAT32, {2, 3, 8});
+    args.workspace = workspace.data();
+    args.workspace_bytes = workspace.size();
+  }
+
+  static Baseline make_plan() {
+    BaselineDescriptor d{.batch = 2, .tokens = 3};
+    d.d_model = 8;
+    d.num_heads = 2;
+    d.cache_capacity = 5;
+    return Baseline(d);
+  }
+
+  seesaw_status run() const { return seesaw_baselines_run(plan.get(), &args); }
+
+  Baseline plan = make_plan();
+  std::vector<float> numbers = std::vector<float>(256, 0.1F);
+  std::vector<float> cache = std::vector<float>(160);
+  std::vector<float> out = std::vector<float>(48);
+  AlignedBuffer workspace{plan.workspace_bytes()};
+  std::vector<seesaw_tensor> weights;
+  seesaw_baselines_args args{};
+};
+
+TEST_F(Call, RunsAsItIs) { EXPECT_EQ(run(), SEESAW_OK) << seesaw_baselines_last_error(); }
+
+TEST_F(Call, EveryRefusal) {
+  const std::vector<uint8_t> mask(1000, 1);
+  const auto with_mask = [&](std::initializer_list<int64_t> shape) {
+    seesaw_tensor tensor = make_tensor(mask.data(), SEESAW_FLOAT32, shape);
+    tensor.dtype = SEESAW_BASELINE_UINT8;
+    return tensor;
+  };
+  using Change = std::function<void(Call&)>;
+  const std::vector<std::pair<std::string, Change>> cases = {
+      {"past_tokens = 3", [](Call& c) { c.args.past_tokens = 3; }},
+      {"past_tokens = -1", [](Call& c) { c.args.past_tokens = -1; }},
+      {"x has shape [2, 4, 8]", [](Call& c) { c.args.x.shape[1] = 4; }},
+      {"x has rank 2", [](Call& c) { c.args.x.rank = 2; }},
+      {"x has dtype 2", [](Call& c) { c.args.x.dtype = SEESAW_BFLOAT16; }},
+      {"x is on cuda:0",
+       [](Call& c) {
+         c.args.x.device = {SEESAW_CUDA, 0};
+       }},
+      {"x has stride 9 in dimension 1", [](Call& c) { c.args.x.stride[1] = 9; }},
+      {"out has data = NULL", [](Call& c) { c.args.out.data = nullptr; }},
+      {"num_weights = 3", [](Call& c) { c.args.num_weights = 3; }},
+      {"weights = NULL", [](Call& c) { c.args.weights = nullptr; }},
+      {"k_proj.weight has shape [8, 4]", [](Call& c) { c.weights[1].shape[1] = 4; }},
+      {"cache has shape [2, 4, 16]", [](Call& c) { c.args.cache.shape[1] = 4; }},
+      {"cache has rank 0", [](Call& c) { c.args.cache = {}; }},
+      {"mask has rank 2",
+       [&](Call& c) {
+         c.args.mask = with_mask({3, 3});
+       }},
+      {"mask has shape [1, 1, 3, 5]",
+       [&](Call& c) {
+         c.args.mask = with_mask({1, 1, 3, 5});
+       }},
+      {"mask has dtype 1",
+       [&](Call& c) {
+         c.args.mask = make_tensor(mask.data(), SEESAW_FLOAT32, {1, 1, 3, 3});
+       }},
+      {"mask has stride -1",
+       [&](Call& c) {
+         c.args.mask = with_mask({1, 1, 3, 3});
+         c.args.mask.stride[3] = -1;
+       }},
+      {"positions has shape [2, 2]",
+       [&](Call& c) {
+         c.args.positions = make_tensor(mask.data(), SEESAW_INT32, {2, 2});
+       }},
+      {"workspace = NULL", [](Call& c) { c.args.workspace = nullptr; }},
+      {"workspace_bytes = ", [](Call& c) { c.args.workspace_bytes -= 1; }},
+      {"workspace at address",
+       [](Call& c) { c.args.workspace = static_cast<char*>(c.args.workspace) + 8; }},
+  };
+  for (const auto& [words, change] : cases) {
+    const seesaw_baselines_args before = args;
+    const std::vector<seesaw_tensor> weights_before = weights;
+    std::fill(out.begin(), out.end(), 7.0F);
+    change(*this);
+    expect_refused(SEESAW_INVALID_ARGUMENT, words, run());
+    EXPECT_EQ(out, std::vector<float>(48, 7.0F)) << words;
+    args = before;
+    weights = weights_before;
+  }
+}
+
+TEST_F(Call, ACacheThatWasNotPlanned) {
+  BaselineDescriptor d{.batch = 2, .tokens = 3};
+  d.d_model = 8;
+  d.num_heads = 2;
+  plan = Baseline(d);
+  expect_refused(SEESAW_INVALID_ARGUMENT, "a cache, where cache_capacity = 0 was planned", run());
+}
+
+}  // namespace
+}  // namespace seesaw::testing
