@@ -214,7 +214,7 @@ def expected(model, weights, x, visible=None, positions=None, **more):
     )
 
 
-BOUNDS = {"float32": 1e-5, "bfloat16": 2**-5, "float16": 2**-8}
+BOUNDS = {"float32": 5e-6, "bfloat16": 2**-6, "float16": 2**-9}
 """Of the largest error, against the largest expected value: some roundings of the dtype, which
 pass through up to six products in a row."""
 
