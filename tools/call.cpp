@@ -28,6 +28,7 @@ Call::Call(Device& device, const DenseDecodeDescriptor& d, const DenseDecode& pl
            const HostTensors& host)
     : device_(device),
       plan_(plan),
+      in_place_(host.on_device),
       out_(poisoned(device, product({d.batch, d.s_q, d.h_q, d.d_v}) * size_of(d.q_dtype))),
       lse_(poisoned(device, product({d.batch, d.h_q, d.s_q}) * sizeof(float))),
       schedule_(device, plan.schedule_bytes()),
@@ -56,7 +57,7 @@ Call::Call(Device& device, const DenseDecodeDescriptor& d, const DenseDecode& pl
 }
 
 const void* Call::bring(const void* host, size_t size_bytes) {
-  if (device_.is_host()) {
+  if (device_.is_host() || in_place_) {
     return host;
   }
   inputs_.emplace_back(device_, size_bytes);

@@ -10,7 +10,7 @@
 
 namespace seesaw::tools {
 
-// A call's tensors in host memory, packed.
+// A call's tensors in host memory (or on the device), packed.
 struct HostTensors {
   const void* q = nullptr;         // [b, s_q, h_q, d_qk]
   const void* kv_cache = nullptr;  // [num_pages, page_size, h_kv, d_qk]
@@ -18,6 +18,7 @@ struct HostTensors {
   const int32_t* block_table = nullptr;  // [b, max_pages_per_sequence]
   const int32_t* seq_lens = nullptr;     // [b]
   float scale = 1;
+  bool on_device = false;  // they are device memory already, and outlive the calls
 };
 
 class Call {
@@ -28,6 +29,7 @@ class Call {
 
   void schedule();
   void run();  // needs a schedule
+  std::vector<seesaw_trace_span> trace(size_t capacity) { return plan_.trace(tensors_, capacity); }
   std::vector<seesaw_piece> pieces();
 
   size_t out_bytes() const { return out_.size_bytes(); }
@@ -40,6 +42,7 @@ class Call {
 
   Device& device_;
   const DenseDecode& plan_;
+  bool in_place_;                     // the tensors are where the call runs
   std::vector<DeviceBuffer> inputs_;  // empty on the CPU
   DeviceBuffer out_;
   DeviceBuffer lse_;

@@ -24,6 +24,8 @@ void add_place_options(CLI::App& command, PlaceOptions* options) {
   command.add_flag("--batch-invariant", options->batch_invariant,
                    "a sequence's result depends neither on the others nor on the threads");
   command.add_option("--threads", options->threads, "CPU threads, 0 = all")->capture_default_str();
+  command.add_option("--tuning", options->tuning,
+                     "a file of `seesaw tune`, or none (default: what SEESAW_TUNE_FILE names)");
 }
 
 void add_batch_and_heads(CLI::App& command, ShapeOptions* options) {
@@ -95,6 +97,7 @@ void apply(const PlaceOptions& options, DenseDecodeDescriptor* descriptor) {
   descriptor->device = parse_device(options.device);
   descriptor->kernel = options.kernel;
   descriptor->num_threads = options.threads;
+  descriptor->tuning = options.tuning;
   if (options.lse_base != "e" && options.lse_base != "2") {
     throw bad_input(
         {"--lse-base", printable(options.lse_base), "allowed: e, 2", "Choose one of them."});

@@ -28,6 +28,7 @@ struct PlaceOptions {
   std::string lse_base = "e";
   bool batch_invariant = false;
   int32_t threads = 0;
+  std::string tuning;  // empty: SEESAW_TUNE_FILE's
 };
 void add_place_options(CLI::App& command, PlaceOptions* options);
 

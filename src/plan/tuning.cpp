@@ -43,7 +43,7 @@ struct Knob {
   int32_t step;
 };
 constexpr std::array kKnobs = {Knob{"num_workers", &Tuning::num_workers, 1, 1 << 20, 1},
-                               Knob{"piece_cost_tiles", &Tuning::piece_cost_tiles, 0, 1 << 20, 1},
+                               Knob{"piece_cost_tiles", &Tuning::piece_cost_tiles, 1, 1 << 20, 1},
                                Knob{"split_cost_tiles", &Tuning::split_cost_tiles, 0, 1 << 20, 1},
                                Knob{"chunk_tokens", &Tuning::chunk_tokens, 64, 4096, 64}};
 

@@ -16,5 +16,7 @@ void register_explain(CLI::App& app);
 void register_plan(CLI::App& app);
 void register_bench(CLI::App& app);
 void register_ladder(CLI::App& app);
+void register_tune(CLI::App& app);
+void register_profile(CLI::App& app);
 
 }  // namespace seesaw::tools

@@ -35,6 +35,8 @@ struct Explanation {
   Figures figures;
   std::string refusal;  // of the plan; empty if there is one
   seesaw_dense_decode_plan_info plan{};
+  std::string tuning;  // the plan's texts, which live as long as it
+  std::string tuning_key;
   std::optional<ScheduleReport> schedule;
   std::optional<Ceilings> ceilings;
 };
@@ -70,6 +72,8 @@ Explanation examine(const ExplainOptions& options) {
   try {
     const DenseDecode decode(e.problem);
     e.plan = decode.info();
+    e.tuning = e.plan.tuning;
+    e.tuning_key = e.plan.tuning_key;
     const std::unique_ptr<Device> device = open_device(e.problem.device);
     e.schedule = make_schedule(*device, decode, lengths);
   } catch (const Error& error) {
@@ -111,6 +115,9 @@ void print_text(const Explanation& e) {
     fmt::print("workers    {}; {} tiles, the busiest has {} ({:.3f} times the mean)\n",
                e.plan.num_workers, e.schedule->total_tiles, e.schedule->busiest_tiles,
                e.schedule->imbalance());
+    fmt::print("costs      a piece {} tiles, cutting a sequence {}\n", e.plan.piece_cost_tiles,
+               e.plan.split_cost_tiles);
+    fmt::print("tuning     {}\n", e.tuning);
     fmt::print("splits     {} of {} sequences, {} partials to merge\n", e.schedule->split_sequences,
                e.problem.batch, e.schedule->partials);
     fmt::print("buffers    workspace {}, schedule {}\n", bytes_text(workspace),
@@ -144,6 +151,12 @@ nlohmann::ordered_json to_json(const Explanation& e) {
     json["tile_rows"] = e.plan.tile_rows;
     json["tile_tokens"] = e.plan.tile_tokens;
     json["num_workers"] = e.plan.num_workers;
+    json["piece_cost_tiles"] = e.plan.piece_cost_tiles;
+    json["split_cost_tiles"] = e.plan.split_cost_tiles;
+    json["chunk_tokens"] = e.plan.chunk_tokens;
+    json["tuned"] = e.plan.tuned != 0;
+    json["tuning"] = e.tuning;
+    json["tuning_key"] = nlohmann::ordered_json::parse(e.tuning_key);
     json["workspace_bytes"] = e.plan.workspace_bytes;
     json["schedule_bytes"] = e.plan.schedule_bytes;
     json["split_sequences"] = e.schedule->split_sequences;
