@@ -3,32 +3,30 @@
 #include <dlfcn.h>
 
 #include <cstdlib>
-#include <vector>
+#include <string>
 
 #include "base/message.hpp"
 
 namespace seesaw::baselines {
 namespace {
 
-#define SEESAW_TEXT_OF(value) #value
-#define SEESAW_LIBRARY_OF(major) "libcublasLt.so." SEESAW_TEXT_OF(major)
-constexpr const char* kLibrary = SEESAW_LIBRARY_OF(CUBLAS_VER_MAJOR);
-#undef SEESAW_LIBRARY_OF
-#undef SEESAW_TEXT_OF
+std::string library_name() { return "libcublasLt.so." + std::to_string(CUBLAS_VER_MAJOR); }
 
-std::vector<std::string> places() {
-  if (const char* named = std::getenv("SEESAW_CUBLASLT"); named != nullptr && *named != '\0') {
-    return {named};
-  }
-  return {kLibrary, std::string("/usr/local/cuda/lib64/") + kLibrary};
+// The file that the user names, or null.
+const char* named_library() {
+  const char* named = std::getenv("SEESAW_CUBLASLT");
+  return named == nullptr || *named == '\0' ? nullptr : named;
 }
 
-std::string refusal(const std::string& arrived) {
-  return four_part_message("baselines", arrived,
-                           std::string(kLibrary) +
-                               " where the loader looks, in /usr/local/cuda/lib64, or named by "
-                               "SEESAW_CUBLASLT",
-                           "Install CUDA's cuBLAS, or set SEESAW_CUBLASLT to the library's path.");
+void* open_library() {
+  if (const char* named = named_library(); named != nullptr) {
+    return dlopen(named, RTLD_NOW | RTLD_LOCAL);
+  }
+  void* library = dlopen(library_name().c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (library == nullptr) {
+    library = dlopen(("/usr/local/cuda/lib64/" + library_name()).c_str(), RTLD_NOW | RTLD_LOCAL);
+  }
+  return library;
 }
 
 template <typename Function>
@@ -52,28 +50,26 @@ bool find_all(void* library, CublasLt* lt) {
 }
 
 // The library stays open for the life of the process.
-CublasLtAnswer open_library(CublasLt* lt) {
-  std::string failures;
-  for (const std::string& place : places()) {
-    void* library = dlopen(place.c_str(), RTLD_NOW | RTLD_LOCAL);
-    if (library == nullptr) {
-      const char* error = dlerror();
-      failures += (failures.empty() ? "" : "; ") + std::string(error == nullptr ? place : error);
-      continue;
-    }
-    if (find_all(library, lt)) {
-      return {lt, {}};
-    }
-    return {nullptr, refusal(place + " lacks functions of cuBLASLt")};
+CublasLtAnswer find_cublaslt(CublasLt* lt) {
+  void* library = open_library();
+  if (library != nullptr && find_all(library, lt)) {
+    return {lt, {}};
   }
-  return {nullptr, refusal("no cuBLASLt (" + failures + ")")};
+  const char* named = named_library();
+  return {nullptr,
+          four_part_message(
+              "baselines",
+              named == nullptr ? "no " + library_name() : std::string("SEESAW_CUBLASLT = ") + named,
+              library_name() + " of CUDA where the loader looks, in "
+                               "/usr/local/cuda/lib64, or named by SEESAW_CUBLASLT",
+              "Install cuBLAS, or set SEESAW_CUBLASLT.")};
 }
 
 }  // namespace
 
 const CublasLtAnswer& cublaslt() {
   static CublasLt functions;
-  static const CublasLtAnswer answer = open_library(&functions);
+  static const CublasLtAnswer answer = find_cublaslt(&functions);
   return answer;
 }
 

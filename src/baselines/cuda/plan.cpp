@@ -36,21 +36,6 @@ class RecordingOps final : public Ops {
   std::vector<Product> products_;
 };
 
-// One algorithm for each alignment up to the product's own.
-PlannedProduct plan_product(const CublasLt& lt, cublasLtHandle_t handle, const Product& product) {
-  PlannedProduct planned{product, {}};
-  for (const Alignment alignment : {Alignment::kNone, Alignment::kRows, Alignment::kWhole}) {
-    if (alignment <= alignment_of(product)) {
-      const int64_t bytes =
-          alignment == Alignment::kNone ? size_of(product.in) : int64_t{kAlignedBytes};
-      planned.algorithms[static_cast<size_t>(alignment)] =
-          choose_algorithm(lt, handle, weakened(product, alignment), static_cast<uint32_t>(bytes),
-                           kMaxProductWorkspace);
-    }
-  }
-  return planned;
-}
-
 struct Rehearsal {
   std::vector<Product> products;
   uint64_t arena_bytes = 0;
@@ -105,6 +90,20 @@ std::vector<int64_t> planned_pasts(const Problem& problem) {
     pasts.push_back(last - tokens);
   }
   return pasts;
+}
+
+PlannedProduct plan_product(const CublasLt& lt, cublasLtHandle_t handle, const Product& product) {
+  PlannedProduct planned{product, {}};
+  for (const Alignment alignment : {Alignment::kNone, Alignment::kRows, Alignment::kWhole}) {
+    if (alignment <= alignment_of(product)) {
+      const int64_t bytes =
+          alignment == Alignment::kNone ? size_of(product.in) : int64_t{kAlignedBytes};
+      planned.algorithms[static_cast<size_t>(alignment)] =
+          choose_algorithm(lt, handle, weakened(product, alignment), static_cast<uint32_t>(bytes),
+                           kMaxProductWorkspace);
+    }
+  }
+  return planned;
 }
 
 Status make_plan(const CublasLt& lt, cublasLtHandle_t handle, const Problem& problem,
