@@ -7,15 +7,18 @@
 
 namespace seesaw::tools {
 
-void emit_json(const nlohmann::ordered_json& json, const std::string& target) {
-  // Names from files may hold bytes that are no UTF-8.
-  const std::string text =
-      json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
+void emit_text(const std::string& text, const std::string& target) {
   if (target == "-") {
     std::fwrite(text.data(), 1, text.size(), stdout);
   } else {
     write_text_file(target, text);
   }
+}
+
+void emit_json(const nlohmann::ordered_json& json, const std::string& target) {
+  // Names from files may hold bytes that are no UTF-8.
+  emit_text(json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n",
+            target);
 }
 
 }  // namespace seesaw::tools

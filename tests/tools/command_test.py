@@ -162,6 +162,20 @@ class MainJob(CommandTest):
         self.assertEqual(json.loads((WORK / "summary.json").read_text())["kernel"],
                          summary["kernel"])
 
+    def test_stats_as_prometheus_text(self):
+        self.succeed("make-case", "-o", "case", "--len", 70, "--heads", 2, "--batch", 2)
+        self.succeed("run", "case", "-o", "out", "--repeat", 5, "--kernel", REFERENCE, "--stats",
+                     "stats.prom")
+        labels = f'operation="dense_decode",kernel="{REFERENCE}"'
+        samples = dict(line.rsplit(" ", 1) for line in (WORK / "stats.prom").read_text()
+                       .splitlines() if not line.startswith("#"))
+        run_calls = f'seesaw_calls_total{{{labels},function="run",status="SEESAW_OK"}}'
+        self.assertEqual(samples[run_calls], "5")
+        self.assertEqual(samples[f"seesaw_kv_tokens_total{{{labels}}}"], str(5 * 140))
+        self.assertIn(run_calls, self.succeed("run", "case", "-o", "out", "--kernel", REFERENCE,
+                                              "--stats", "-").stdout)
+        self.refuse("run", "case", "-o", "out", "--stats", "case", part="case")
+
     def test_wide_integers_rank_3_and_unaligned_tensors(self):
         write_safetensors(WORK / "plain", small_case())
         wide = small_case(kv_cache=("F32", [2, 2, 4], small_case()["kv_cache"][2]),
@@ -328,6 +342,26 @@ class OtherCommands(CommandTest):
         for answers in info["kernels"].values():
             for kernel in answers:
                 self.assertEqual(kernel["supported"], kernel["reason"] == "", kernel)
+
+    def test_disabled_kernels(self):
+        environment = {**os.environ, "SEESAW_DISABLE": "cpu, sm09"}
+        result = run("info", env=environment)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn('names "sm09", which is no kernel of this build', result.stdout)
+        self.assertIn('disabled by "cpu" in the environment variable SEESAW_DISABLE',
+                      result.stdout)
+        info = json.loads(run("info", "--json", env=environment).stdout)
+        self.assertEqual(info["unknown_disabled"], ["sm09"])
+        self.assertEqual(json.loads(self.succeed("info", "--json").stdout)["unknown_disabled"], [])
+        explained = json.loads(run("explain", "--heads", "2", "--batch", "1", "--len", "9", "--json",
+                                   env=environment).stdout)
+        self.assertEqual(explained["kernel"], REFERENCE)
+        self.succeed("make-case", "-o", "case", "--len", 70, "--heads", 2, "--batch", 2)
+        result = run("run", "case", "-o", "out",
+                     env={**os.environ, "SEESAW_DISABLE": "cpu,reference"})
+        self.assertEqual(result.returncode, 2)
+        self.assertRegex(result.stderr, r"^dense_decode: [^\n]+, allowed: [^\n]+\. [^\n]+\.\n$")
+        self.assertNotIn("out", self.leftovers())
 
     def test_check(self):
         result = json.loads(self.succeed("check", "--quick", "--filter", "sq1 hq16", "--json")

@@ -2,8 +2,11 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstdlib>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "commands/commands.hpp"
 #include "device.hpp"
@@ -29,6 +32,24 @@ DeviceAnswers ask(const char* name, const seesaw_device& device) {
   return {name, supports(problem)};
 }
 
+// Entries of SEESAW_DISABLE that are no kernel of this build: a misspelt one disables nothing.
+std::vector<std::string> unknown_disabled(const std::vector<KernelSupport>& kernels) {
+  const char* list = std::getenv("SEESAW_DISABLE");
+  std::vector<std::string> unknown;
+  std::istringstream entries(list == nullptr ? "" : list);
+  for (std::string entry; std::getline(entries, entry, ',');) {
+    entry.erase(0, std::min(entry.find_first_not_of(' '), entry.size()));
+    entry.erase(entry.find_last_not_of(' ') + 1);
+    const bool known = std::any_of(kernels.begin(), kernels.end(), [&](const KernelSupport& k) {
+      return (k.kernel + ".").starts_with(entry + ".");
+    });
+    if (!entry.empty() && !known) {
+      unknown.push_back(entry);
+    }
+  }
+  return unknown;
+}
+
 void print_text(const Machine& machine, const std::vector<DeviceAnswers>& answers) {
   std::string features;
   for (const std::string& feature : machine.cpu_features) {
@@ -44,7 +65,11 @@ void print_text(const Machine& machine, const std::vector<DeviceAnswers>& answer
              caches.empty() ? "unknown" : caches);
   fmt::print("features {}\n", features.empty() ? "none that a kernel asks for" : features);
   fmt::print("memory   {}\n", bytes_text(static_cast<double>(machine.memory_bytes)));
-  fmt::print("system   {}\n\n", machine.os);
+  fmt::print("system   {}\n", machine.os);
+  for (const std::string& entry : unknown_disabled(answers.front().kernels)) {
+    fmt::print("warning  SEESAW_DISABLE names \"{}\", which is no kernel of this build\n", entry);
+  }
+  fmt::print("\n");
   Table devices({"device", "name", "units", "memory", "usable", "features, or why not"});
   for (const seesaw_device_info& device : seesaw::devices()) {
     devices.add({device_text(device.device), device.name, std::to_string(device.num_units),
@@ -77,6 +102,7 @@ nlohmann::ordered_json to_json(const Machine& machine, const std::vector<DeviceA
   }
   json["memory_bytes"] = machine.memory_bytes;
   json["os"] = machine.os;
+  json["unknown_disabled"] = unknown_disabled(answers.front().kernels);
   for (const seesaw_device_info& device : seesaw::devices()) {
     json["devices"].push_back({{"device", device_text(device.device)},
                                {"name", device.name},

@@ -31,6 +31,7 @@ struct RunOptions {
   std::string output;
   PlaceOptions place;
   JsonOption json;
+  std::string stats;  // empty: not asked for; "-": standard output
   std::optional<double> scale;
   std::optional<int64_t> d_v;
   bool causal = false;
@@ -176,6 +177,9 @@ void run(const RunOptions& options) {
   if (options.json.wanted() && options.json.target != "-") {
     refuse_same_file(options.input, options.json.target);
   }
+  if (!options.stats.empty() && options.stats != "-") {
+    refuse_same_file(options.input, options.stats);
+  }
   const CaseFile input(options.input);
   Summary summary;
   summary.problem = describe(options, input.contents);
@@ -208,6 +212,9 @@ void run(const RunOptions& options) {
   } else {
     print_text(options, summary);
   }
+  if (!options.stats.empty()) {
+    emit_text(stats_prometheus(), options.stats);
+  }
 }
 
 }  // namespace
@@ -234,6 +241,9 @@ void register_run(CLI::App& app) {
   command->add_option("--repeat", options->repeat, "runs; the median time is shown")
       ->capture_default_str();
   add_json_option(*command, &options->json);
+  command->add_option("--stats", options->stats,
+                      "write the library's counters as Prometheus text to a file, or to - for "
+                      "standard output (docs/monitoring.md)");
   command->footer(
       "The input is mapped, not read: it may be larger than memory. The output appears complete or "
       "not at all.\n\nExamples:\n"

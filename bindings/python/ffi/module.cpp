@@ -106,6 +106,52 @@ int schedule_pieces(ArgumentReader& reader, TVMFFIAny* result) {
   return return_json(json, result);
 }
 
+// stats() -> JSON
+int stats(TVMFFIAny* result) {
+  JsonWriter json;
+  json.begin_array();
+  for (const seesaw_stats& row : seesaw::stats()) {
+    json.begin_object();
+    json.key("operation").value(std::string_view(row.operation));
+    json.key("kernel").value(std::string_view(row.kernel));
+    json.key("lengths_known").boolean(row.lengths_known != 0);
+    json.key("calls").begin_array();
+    for (const auto& statuses : row.calls) {
+      json.begin_array();
+      for (int status = SEESAW_OK; status <= SEESAW_INTERNAL_ERROR; ++status) {
+        json.value(statuses[status]);
+      }
+      json.end_array();
+    }
+    json.end_array();
+    json.key("nanoseconds").begin_array();
+    for (const uint64_t nanoseconds : row.nanoseconds) {
+      json.value(nanoseconds);
+    }
+    json.end_array();
+    json.key("sequences").value(row.sequences);
+    json.key("tensor_bytes").value(row.tensor_bytes);
+    json.key("kv_bytes_planned").value(row.kv_bytes_planned);
+    json.key("kv_tokens").value(row.kv_tokens);
+    json.key("kv_bytes").value(row.kv_bytes);
+    json.key("pieces").value(row.pieces);
+    json.key("split_sequences").value(row.split_sequences);
+    json.key("partials").value(row.partials);
+    json.key("plans").value(row.plans);
+    json.key("workspace_bytes").value(row.workspace_bytes);
+    json.end_object();
+  }
+  json.end_array();
+  return return_json(json, result);
+}
+
+// stats_prometheus() -> str
+int stats_prometheus(TVMFFIAny* result) {
+  const std::string text = seesaw::stats_prometheus();
+  const TVMFFIByteArray bytes{text.data(), text.size()};
+  return TVMFFIStringFromByteArray(&bytes, result);
+}
+
 // info() -> JSON
 int info(TVMFFIAny* result) {
   JsonWriter json;
@@ -191,4 +237,12 @@ SEESAW_EXPORT int __tvm_ffi_kernel_index(void*, const TVMFFIAny* args, int32_t c
 
 SEESAW_EXPORT int __tvm_ffi_info(void*, const TVMFFIAny*, int32_t, TVMFFIAny* result) {
   return guarded([&] { return seesaw::python::info(result); });
+}
+
+SEESAW_EXPORT int __tvm_ffi_stats(void*, const TVMFFIAny*, int32_t, TVMFFIAny* result) {
+  return guarded([&] { return seesaw::python::stats(result); });
+}
+
+SEESAW_EXPORT int __tvm_ffi_stats_prometheus(void*, const TVMFFIAny*, int32_t, TVMFFIAny* result) {
+  return guarded([&] { return seesaw::python::stats_prometheus(result); });
 }

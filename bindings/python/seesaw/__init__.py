@@ -23,12 +23,14 @@ from seesaw._queries import (
     workspace_size,
 )
 from seesaw._schedule import Schedule, make_schedule
+from seesaw._stats import KernelStats, stats, stats_prometheus
 from seesaw._version import __version__
 
 __all__ = [
     "Device",
     "Explanation",
     "Info",
+    "KernelStats",
     "KernelSupport",
     "Piece",
     "Problem",
@@ -39,6 +41,8 @@ __all__ = [
     "info",
     "make_schedule",
     "pieces",
+    "stats",
+    "stats_prometheus",
     "supports",
     "workspace_size",
 ]

@@ -112,6 +112,29 @@ static void run(const seesaw_dense_decode_plan* plan) {
   free(workspace_base);
 }
 
+/* What this process has asked of the library so far, as numbers and as text. */
+static void check_stats(uint64_t runs, uint64_t refused) {
+  seesaw_stats row;
+  memset(&row, 0, sizeof row);
+  row.struct_size = sizeof row;
+  uint64_t runs_counted = 0;
+  uint64_t refused_counted = 0;
+  for (uint64_t i = 0; i < seesaw_stats_count(); ++i) {
+    require_ok(seesaw_stats_get(i, &row), "stats_get");
+    runs_counted += row.calls[SEESAW_STATS_RUN][SEESAW_OK];
+    refused_counted += row.calls[SEESAW_STATS_PLAN][SEESAW_INVALID_ARGUMENT];
+  }
+  require(runs_counted == runs, "every run is counted");
+  require(refused_counted == refused, "every refused plan is counted");
+  uint64_t needed = 0;
+  require_ok(seesaw_stats_prometheus(NULL, 0, &needed), "stats_prometheus, its size");
+  char* text = malloc(needed);
+  require(text != NULL, "there is memory");
+  require_ok(seesaw_stats_prometheus(text, needed, &needed), "stats_prometheus");
+  require(strstr(text, "# TYPE seesaw_calls_total counter\n") != NULL, "the text has its types");
+  free(text);
+}
+
 int main(void) {
   char version[32];
   snprintf(version, sizeof version, "%d.%d.%d", SEESAW_VERSION_MAJOR, SEESAW_VERSION_MINOR,
@@ -135,5 +158,6 @@ int main(void) {
   require(seesaw_dense_decode_plan_create(&problem, &plan) == SEESAW_INVALID_ARGUMENT,
           "a negative page size is an invalid argument");
   require(strstr(seesaw_last_error(), "page_size = -1") != NULL, "the message says what arrived");
+  check_stats(1, 1);
   return 0;
 }
