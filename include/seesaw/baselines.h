@@ -7,7 +7,7 @@
  *   3. select      seesaw_baselines_supports(): every backend, and why not.
  *   4. predict     seesaw_baselines_cost(): operations and bytes, without a device or data.
  *   5. plan        seesaw_baselines_plan_create(): backend, matrix products, workspace size.
- *   6. run         seesaw_baselines_run(): x -> out. Seesaw allocates nothing in it. On a GPU:
+ *   6. run         seesaw_baselines_run(): x -> out. No tensor is allocated in it. On a GPU:
  *                  asynchronous on the stream given.
  *
  * Conventions are those of seesaw.h: sized structs (set struct_size, zero the rest), 64-bit sizes,

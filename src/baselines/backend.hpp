@@ -43,7 +43,7 @@ class Backend {
 std::span<const Backend* const> backends();
 
 // The backends; a build without one gets another definition of the same function.
-const Backend& onednn_backend();    // cpu_backend.cpp or cpu_absent.cpp
-const Backend& cublaslt_backend();  // cuda_backend.cpp or cuda_absent.cpp
+const Backend& onednn_backend();    // cpu/backend.cpp or cpu/absent.cpp
+const Backend& cublaslt_backend();  // cuda/backend.cpp or cuda_absent.cpp
 
 }  // namespace seesaw::baselines

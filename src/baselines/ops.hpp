@@ -1,5 +1,5 @@
-// The operations that the models are written in. One implementation a backend: cpu_ops (oneDNN and
-// OpenMP loops), cuda_ops (cuBLASLt and small kernels), and cost_ops, which only counts.
+// The operations that the models are written in. One implementation a backend: in cpu/ (oneDNN and
+// OpenMP loops), in cuda/ (cuBLASLt and small kernels), and cost_ops, which only counts.
 //
 // A model calls the same operations in the same order for the same problem. So a backend plans by
 // letting the model run once over views of no memory, and runs by letting it run again: the i-th

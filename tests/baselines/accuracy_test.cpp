@@ -95,10 +95,11 @@ TEST_P(Accuracy, MaskJoinsCausality) {
   check(d, call);
 }
 
-TEST_P(Accuracy, GivenPositionsAndScale) {
+TEST_P(Accuracy, GivenPositionsScaleAndEpsilon) {
   BaselineDescriptor d = odd_layer(model(), dtype());
   d.scale = 0.7F;
   d.rope_theta = 500.0;
+  d.norm_epsilon = 0.5F;
   LayerCall call{.x = Layer::random_x(d, d.tokens)};
   for (int32_t i = 0; i < d.batch * d.tokens; ++i) {
     call.positions.push_back(1000 * (i % 3) + 7 * i);

@@ -1,5 +1,5 @@
 #!/bin/sh
-# The shared library exports the functions that seesaw.h declares, all of them and nothing else.
+# A shared library exports the functions that its header declares, all of them and nothing else.
 # Usage: exported_symbols.sh LIBRARY HEADER
 set -eu
 exported=$(nm -D --defined-only "$1" | awk '{print $NF}' | sort)
