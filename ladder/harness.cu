@@ -83,7 +83,7 @@ struct GpuHarness::Impl {
   std::vector<int64_t> rows;
   std::vector<double> reference;
 
-  Status run(const Rung& rung, RungResult* result);
+  Status run(const std::function<Status(const Problem&, Launcher*)>& prepare, RungResult* result);
   Status time(const Launcher& launcher, RungResult* result);
   Status check(const Launcher& launcher, Deviation* deviation);
 };
@@ -173,9 +173,10 @@ Status GpuHarness::Impl::time(const Launcher& launcher, RungResult* result) {
   return {};
 }
 
-Status GpuHarness::Impl::run(const Rung& rung, RungResult* result) {
+Status GpuHarness::Impl::run(const std::function<Status(const Problem&, Launcher*)>& prepare,
+                             RungResult* result) {
   Launcher launcher;
-  SEESAW_RETURN_IF_ERROR(kPrepare[static_cast<size_t>(rung.number - 1)](problem, &launcher));
+  SEESAW_RETURN_IF_ERROR(prepare(problem, &launcher));
   SEESAW_RETURN_IF_ERROR(check(launcher, &result->deviation));
   return options.max_runs > 0 ? time(launcher, result) : Status();
 }
@@ -190,7 +191,13 @@ RungResult GpuHarness::run(const Rung& rung) {
   RungResult result;
   result.number = rung.number;
   result.idea = rung.idea;
-  result.error = impl_->run(rung, &result).message();
+  result.error = impl_->run(kPrepare[static_cast<size_t>(rung.number - 1)], &result).message();
+  return result;
+}
+
+RungResult GpuHarness::run(const std::function<Status(const Problem&, Launcher*)>& prepare) {
+  RungResult result;
+  result.error = impl_->run(prepare, &result).message();
   return result;
 }
 

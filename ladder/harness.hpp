@@ -55,6 +55,8 @@ class GpuHarness {
 
   Status setup();  // allocates, copies, computes the reference
   RungResult run(const Rung& rung);
+  // A rung with other sizes; checked and timed like any.
+  RungResult run(const std::function<Status(const Problem&, Launcher*)>& prepare);
 
   // The time of a kernel that does nothing, measured in the same way: what every rung's time
   // contains besides its work.

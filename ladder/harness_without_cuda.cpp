@@ -27,4 +27,10 @@ RungResult GpuHarness::run(const Rung& rung) {
   return result;
 }
 
+RungResult GpuHarness::run(const std::function<Status(const Problem&, Launcher*)>&) {
+  RungResult result;
+  result.error = setup().message();
+  return result;
+}
+
 }  // namespace seesaw::ladder

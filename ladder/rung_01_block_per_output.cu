@@ -14,11 +14,10 @@
 // COST. Every row reads all of K' three times and all of V' once, 2 bytes at a time, from L2.
 #include "ladder/arithmetic.hpp"
 #include "ladder/runtime.cuh"
+#include "ladder/variants.hpp"
 
 namespace seesaw::ladder {
 namespace {
-
-constexpr int kThreads = 128;
 
 struct Row {
   const Bf16* q;  // [576]
@@ -45,6 +44,7 @@ __device__ float score(const Row& row, int token, float scale) {
   return sum * scale;
 }
 
+template <int kThreads>
 __global__ void block_per_output(const Problem p) {
   __shared__ float part[kThreads];
   const Row row = row_of_block(p);
@@ -98,10 +98,17 @@ __global__ void block_per_output(const Problem p) {
 
 }  // namespace
 
-Status prepare_rung_01(const Problem& problem, Launcher* launcher) {
-  const LaunchShape shape = {problem.heads, problem.batch, kThreads};
-  *launcher = [=](Stream stream) { return launch(block_per_output, shape, stream, problem); };
+Status prepare_rung_01_with(const Problem& problem, int threads, Launcher* launcher) {
+  const auto kernel = threads == 512   ? block_per_output<512>
+                      : threads == 256 ? block_per_output<256>
+                                       : block_per_output<128>;
+  const LaunchShape shape = {problem.heads, problem.batch, threads};
+  *launcher = [=](Stream stream) { return launch(kernel, shape, stream, problem); };
   return {};
+}
+
+Status prepare_rung_01(const Problem& problem, Launcher* launcher) {
+  return prepare_rung_01_with(problem, 128, launcher);
 }
 
 }  // namespace seesaw::ladder

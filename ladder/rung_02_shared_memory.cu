@@ -16,13 +16,12 @@
 // COST. K' once and V' once per row, still 2 bytes at a time; but every row reads them again.
 #include "ladder/arithmetic.hpp"
 #include "ladder/runtime.cuh"
+#include "ladder/variants.hpp"
 
 namespace seesaw::ladder {
 namespace {
 
-constexpr int kThreads = 256;
-constexpr int kChunkTokens = 2048;  // 8 KB of scores
-
+template <int kThreads, int kChunkTokens>
 struct Shared {
   float q[kQkColumns];
   float scores[kChunkTokens];  // then the probabilities, in place
@@ -33,8 +32,8 @@ enum class Reduce { kMaximum, kSum };
 
 // Combines one value per thread; every thread gets the result. Each level of the tree ends with a
 // barrier, and a thread only reads what the level before has written.
-template <Reduce kReduce>
-__device__ float reduce_over_block(Shared& shared, float value) {
+template <Reduce kReduce, int kThreads, int kChunkTokens>
+__device__ float reduce_over_block(Shared<kThreads, kChunkTokens>& shared, float value) {
   const unsigned thread = threadIdx.x;
   shared.tree[thread] = value;
   __syncthreads();
@@ -51,8 +50,9 @@ __device__ float reduce_over_block(Shared& shared, float value) {
   return result;
 }
 
+template <int kThreads, int kChunkTokens>
 __global__ void shared_memory_rows(const Problem p) {
-  __shared__ Shared shared;
+  __shared__ Shared<kThreads, kChunkTokens> shared;
   const int thread = static_cast<int>(threadIdx.x);
   const int64_t sequence = blockIdx.y;
   const int64_t row = sequence * p.heads + blockIdx.x;
@@ -109,12 +109,28 @@ __global__ void shared_memory_rows(const Problem p) {
   }
 }
 
+template <int kThreads>
+auto kernel_for(int chunk_tokens) {
+  return chunk_tokens == 512    ? shared_memory_rows<kThreads, 512>
+         : chunk_tokens == 1024 ? shared_memory_rows<kThreads, 1024>
+         : chunk_tokens == 4096 ? shared_memory_rows<kThreads, 4096>
+                                : shared_memory_rows<kThreads, 2048>;
+}
+
 }  // namespace
 
-Status prepare_rung_02(const Problem& problem, Launcher* launcher) {
-  const LaunchShape shape = {problem.heads, problem.batch, kThreads};
-  *launcher = [=](Stream stream) { return launch(shared_memory_rows, shape, stream, problem); };
+Status prepare_rung_02_with(const Problem& problem, const SharedMemorySizes& sizes,
+                            Launcher* launcher) {
+  const auto kernel = sizes.threads == 128   ? kernel_for<128>(sizes.chunk_tokens)
+                      : sizes.threads == 512 ? kernel_for<512>(sizes.chunk_tokens)
+                                             : kernel_for<256>(sizes.chunk_tokens);
+  const LaunchShape shape = {problem.heads, problem.batch, sizes.threads};
+  *launcher = [=](Stream stream) { return launch(kernel, shape, stream, problem); };
   return {};
+}
+
+Status prepare_rung_02(const Problem& problem, Launcher* launcher) {
+  return prepare_rung_02_with(problem, SharedMemorySizes{}, launcher);
 }
 
 }  // namespace seesaw::ladder
