@@ -1,7 +1,12 @@
 // What must be equal without any reference: forms of one layer, chunk sizes, repeated calls.
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <cmath>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
 
 #include "baselines/layer.hpp"
 
@@ -203,6 +208,27 @@ TEST(Identities, SameInputsSameBits) {
     const Array first = layer.run(call);
     EXPECT_EQ(layer.run(call).values, first.values);
   }
+}
+
+// One plan, several threads, each with memory of its own.
+TEST(Identities, OnePlanServesSeveralThreads) {
+  const BaselineDescriptor d = deepseek(SEESAW_BASELINE_DEEPSEEK_MLA_ABSORBED, SEESAW_BFLOAT16);
+  Layer layer(d);
+  const LayerCall call{.x = Layer::random_x(d, d.tokens)};
+  const Array want = layer.run(call);
+  std::vector<std::thread> threads;
+  std::atomic<int> equal = 0;
+  for (int i = 0; i < 3; ++i) {
+    threads.emplace_back([&] {
+      for (int repeat = 0; repeat < 3; ++repeat) {
+        equal += layer.run(call).values == want.values ? 1 : 0;
+      }
+    });
+  }
+  for (std::thread& thread : threads) {
+    thread.join();
+  }
+  EXPECT_EQ(equal, 9);
 }
 
 }  // namespace

@@ -232,7 +232,9 @@ Array Layer::run(const LayerCall& call) {
           << "cache row " << token << " changed";
     }
   }
-  cache_.assign(cache.memory->data(), cache.memory->data() + cache_.size());
+  if (d.cache_capacity > 0) {
+    cache_.assign(cache.memory->data(), cache.memory->data() + cache_.size());
+  }
   return {call.x.shape, decode(d.dtype, out.memory->data(), count_of(call.x.shape))};
 }
 
