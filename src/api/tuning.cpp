@@ -38,7 +38,7 @@ ReadFiles& read_files() {
 constexpr uintmax_t kMostBytes = uintmax_t{16} << 20;
 
 Status cannot_read(const std::string& path, std::string_view why) {
-  return invalid_argument(four_part_message(fmt::format("tuning file {}", path), why,
+  return invalid_argument(four_part_message("tuning_file", fmt::format("{}: {}", path, why),
                                             "a file that `seesaw tune` wrote",
                                             "Name one that is there, or unset SEESAW_TUNE_FILE."));
 }
@@ -108,7 +108,7 @@ Status apply(const plan::Tuning& tuning, const std::string& name,
   constexpr int32_t kUnset = plan::Tuning::kUnset;
   if (tuning.num_workers > plan->split.num_workers) {
     return invalid_argument(four_part_message(
-        fmt::format("tuning file {}", name), fmt::format("num_workers = {}", tuning.num_workers),
+        "tuning_file", fmt::format("{}: num_workers = {}", name, tuning.num_workers),
         fmt::format("1 to {} for this problem", plan->split.num_workers),
         "Run `seesaw tune` again."));
   }

@@ -92,8 +92,8 @@ class Reader {
  private:
   Status bad(const std::string& arrived, std::string_view allowed) const {
     return invalid_argument(four_part_message(
-        fmt::format("tuning file {}", where_), entry_ < 0 ? arrived : at_entry(arrived), allowed,
-        "Mend it, run `seesaw tune` again, or unset SEESAW_TUNE_FILE."));
+        "tuning_file", fmt::format("{}: {}", where_, entry_ < 0 ? arrived : at_entry(arrived)),
+        allowed, "Mend it, run `seesaw tune` again, or unset SEESAW_TUNE_FILE."));
   }
   std::string at_entry(const std::string& arrived) const {
     return fmt::format("entry {}: {}", entry_, arrived);

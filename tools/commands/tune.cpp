@@ -130,7 +130,7 @@ void print_text(const Tuned& tuned) {
   fmt::print("default    {:.1f} us ({:.1f} to {:.1f}); {}\n", s.default_us.median, s.default_us.p10,
              s.default_us.p90, tuned.item.defaults_text());
   if (s.best.empty()) {
-    fmt::print("result     the default is best here");
+    fmt::print("result     nothing is faster beyond the noise: the default stays");
     if (!s.contender.empty()) {
       fmt::print(
           ": {} was {:.3f} times as fast in the median of {} pairs ({:.3f} to {:.3f}), "
@@ -155,9 +155,21 @@ void print_text(const Tuned& tuned) {
              tuned.path);
 }
 
+// A busy machine's noise hides what there is to find.
+void warn_if_busy(double load) {
+  const int cpus = describe_machine().logical_cpus;
+  if (load > 0.25 * cpus) {
+    fmt::print(stderr,
+               "tune: load {:.1f} on {} CPUs before the start, for a sure result: about 0. Stop "
+               "what else runs and repeat.\n",
+               load, cpus);
+  }
+}
+
 void tune(const TuneOptions& options) {
   const StopRequest stop;
   const double load = load_average();
+  warn_if_busy(load);
   const std::string path = output_path(options);
   TuneCase item(shape_of(options));
   const std::vector<Knob> knobs = item.knobs();

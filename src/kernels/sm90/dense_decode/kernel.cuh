@@ -14,6 +14,7 @@ __global__ void __launch_bounds__(kThreads, 1)
   const SharedAddresses<Config> shared(storage);
   const int warp = __shfl_sync(~0u, static_cast<int>(threadIdx.x) / 32, 0);
   const int lane = static_cast<int>(threadIdx.x) % 32;
+  mark<Config>(0, Mark::kEntered);
 
   const int warpgroup = warp / 4;
   constexpr int kFirstLoaderWarp = 2 * 4;           // of warpgroup 2, the producers
@@ -37,6 +38,7 @@ __global__ void __launch_bounds__(kThreads, 1)
   } else {
     ptx::barrier_sync(kBarriersReady, kThreads);
   }
+  mark<Config>(0, Mark::kGo);
   ptx::release_next_grid();
 
   const ConsumerThread thread{warp % 4, lane};
@@ -52,9 +54,11 @@ __global__ void __launch_bounds__(kThreads, 1)
   } else if (warpgroup == 0) {
     ptx::raise_registers<kConsumerRegisters>();
     Consumer<Config>{params, shared, storage, work, thread}.run_left();
+    mark<Config>(0, Mark::kLeft);
   } else {
     ptx::raise_registers<kConsumerRegisters>();
     Consumer<Config>{params, shared, storage, work, thread}.run_right();
+    mark<Config>(0, Mark::kLeft);
   }
 }
 

@@ -217,6 +217,12 @@ Support supports_dense_decode_shape(const DenseDecodeProblem& problem) {
 }
 
 Status launch_dense_decode(const DenseDecodePlan& plan, const DenseDecodeArguments& arguments) {
+  const bool bf16 = plan.problem.q_dtype == DType::kBFloat16;
+  return launch_dense_decode_as(plan, arguments, bf16 ? launch_bf16 : launch_fp16);
+}
+
+Status launch_dense_decode_as(const DenseDecodePlan& plan, const DenseDecodeArguments& arguments,
+                              LaunchFunction launch) {
   const DenseDecodeProblem& problem = plan.problem;
   if (arguments.batch == 0) return {};
   if (!aligned_16(arguments.kv_cache.data)) {
@@ -235,7 +241,6 @@ Status launch_dense_decode(const DenseDecodePlan& plan, const DenseDecodeArgumen
   set_schedule(plan, arguments, &params);
   const dim3 grid(static_cast<unsigned>(params.row_tiles), static_cast<unsigned>(params.h_kv),
                   static_cast<unsigned>(plan.split.num_workers));
-  const auto launch = problem.q_dtype == DType::kBFloat16 ? launch_bf16 : launch_fp16;
   return cuda::status_of(launch(params, static_cast<int>(problem.d_qk), grid,
                                 static_cast<cudaStream_t>(arguments.stream)),
                          kWhere, "launching the attention kernel");

@@ -2,11 +2,14 @@
 // file for the algorithm.
 #pragma once
 
+#include <cuda_runtime_api.h>
+
 #include <cstdint>
 
 #include "base/math.hpp"
 #include "base/status.hpp"
 #include "kernels/cuda/partials.hpp"
+#include "kernels/sm90/dense_decode/config.hpp"
 #include "plan/dense_decode_plan.hpp"
 #include "problem/dense_decode.hpp"
 
@@ -44,5 +47,11 @@ Support supports_dense_decode_shape(const DenseDecodeProblem& problem);
 // dependent launch with programmatic stream serialisation early; the dependent kernel must wait for
 // the grid before it reads partials. Asynchronous; checked.
 Status launch_dense_decode(const DenseDecodePlan& plan, const DenseDecodeArguments& arguments);
+
+// The same with a variant of the kernel in the place of the one for the dtype: launch_traced.
+using LaunchFunction = cudaError_t (*)(const DenseDecodeParams& params, int d_qk, dim3 grid,
+                                       cudaStream_t stream);
+Status launch_dense_decode_as(const DenseDecodePlan& plan, const DenseDecodeArguments& arguments,
+                              LaunchFunction launch);
 
 }  // namespace seesaw::sm90

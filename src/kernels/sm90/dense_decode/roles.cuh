@@ -3,6 +3,7 @@
 #pragma once
 
 #include "kernels/sm90/dense_decode/epilogue.cuh"
+#include "kernels/sm90/dense_decode/marks.cuh"
 
 namespace seesaw::sm90 {
 
@@ -141,6 +142,7 @@ struct Consumer {
     ConsumerState state;
     Loop loop;
     open_piece(loop, 0);
+    mark<Config>(0, Mark::kOpened);
     if (loop.num_tiles > 0) {
       score_left_first(state, loop);
       await_rotary_box(0);
@@ -157,22 +159,30 @@ struct Consumer {
       }
       __syncwarp();
       clear(state);
+      mark<Config>(k, Mark::kScored);
       if (loop.num_tiles <= 2) release(shared.q_empty(0), thread);
 #pragma unroll 1
-      for (int32_t tile = 0; tile < loop.num_tiles; tile += 2) left_pair(state, loop, k, tile);
+      for (int32_t tile = 0; tile < loop.num_tiles; tile += 2) {
+        left_pair(state, loop, k, tile);
+        if (tile == 0) mark<Config>(k, Mark::kFirstPair);
+      }
+      mark<Config>(k, Mark::kTilesDone);
       release(shared.q_empty(1), thread);
       if (k + 1 == num_pieces) {
         finish_piece<Config>(params, work, storage.piece[k & 1], state, storage, thread.apart(),
                              Side::kLeft, k & 1);
+        mark<Config>(k, Mark::kFinished);
         return;
       }
       // The next piece's first scores run while this piece is written out. They are issued even if
       // that piece is empty, as ptxas would serialise every product if they were under way on some
       // paths only; then they read whatever is there, and nobody reads them.
       open_piece(loop, k + 1);
+      mark<Config>(k + 1, Mark::kOpened);
       score_left_first(state, loop);
       finish_piece<Config>(params, work, storage.piece[k & 1], state, storage, thread.apart(),
                            Side::kLeft, k & 1);
+      mark<Config>(k, Mark::kFinished);
       await_rotary_box(k + 1);
       if (loop.num_tiles > 0) {
         keep_rotary_box<Config>(state, shared, thread);
@@ -253,6 +263,7 @@ struct Consumer {
     ConsumerState state;
     Loop loop;
     open_piece(loop, 0);
+    mark<Config>(0, Mark::kOpened);
     if (loop.num_tiles > 1) {
       score_right_first(state, loop);
       await_rotary_box(0);
@@ -264,18 +275,26 @@ struct Consumer {
 #pragma unroll 1
     for (int k = 0;; ++k) {
       clear(state);
+      mark<Config>(k, Mark::kScored);
       if (loop.num_tiles <= 3) release(shared.q_empty(0), thread);
 #pragma unroll 1
-      for (int32_t tile = 0; tile < loop.num_tiles; tile += 2) right_pair(state, loop, k, tile);
+      for (int32_t tile = 0; tile < loop.num_tiles; tile += 2) {
+        right_pair(state, loop, k, tile);
+        if (tile == 0) mark<Config>(k, Mark::kFirstPair);
+      }
+      mark<Config>(k, Mark::kTilesDone);
       if (k + 1 == num_pieces) {
         finish_piece<Config>(params, work, storage.piece[k & 1], state, storage, thread.apart(),
                              Side::kRight, k & 1);
+        mark<Config>(k, Mark::kFinished);
         return;
       }
       open_piece(loop, k + 1);
+      mark<Config>(k + 1, Mark::kOpened);
       score_right_first(state, loop);  // in any case: see run_left
       finish_piece<Config>(params, work, storage.piece[k & 1], state, storage, thread.apart(),
                            Side::kRight, k & 1);
+      mark<Config>(k, Mark::kFinished);
       await_rotary_box(k + 1);
       if (loop.num_tiles > 1) {
         keep_rotary_box<Config>(state, shared, thread);
