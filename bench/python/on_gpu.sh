@@ -23,30 +23,41 @@ python3 -m pip install -q --no-index --no-deps --no-compile --target "$site" "$w
 export PYTHONPATH=$site PYTHONUNBUFFERED=1 FLASHINFER_WORKSPACE_BASE=$site
 failed=0
 
-# step SECONDS COMMAND...
+# step SECONDS NAME COMMAND...: its output is also in NAME.txt.
 step() {
-  local seconds=$1 begin=$SECONDS status=0
-  shift
-  timeout "$seconds" "$@" || status=$?
+  local seconds=$1 name=$2 begin=$SECONDS status
+  shift 2
+  timeout "$seconds" "$@" 2>&1 | tee "$results/$name.txt"
+  status=${PIPESTATUS[0]}
   ((status == 0)) || failed=1
-  echo "on_gpu: $1 $2 $3: exit $status after $((SECONDS - begin)) s"
+  echo "on_gpu: $name: exit $status after $((SECONDS - begin)) s"
+}
+
+# compare SECONDS NAME OPTION...: bench/compare.py, its table and CSV under that name.
+compare() {
+  local seconds=$1 name=$2
+  shift 2
+  step "$seconds" "$name" \
+    python3 bench/compare.py --seconds 0.4 --csv "$results/$name.csv" "$@"
 }
 
 others=("flash_mla" "flash_mla (vllm)" "flashinfer" "flash_attn_3" "flash_attn_3 (vllm)"
   "triton (vllm)")
 for name in $steps; do
   case $name in
-    test) step 150 python3 -m pytest -q -p no:cacheprovider --durations 5 tests/python/gpu \
-            2>&1 | tee "$results/python-tests.txt" ;;
-    overhead) step 60 python3 bench/python/overhead.py --library torch --device cuda:0 \
+    test) step 150 python-tests \
+            python3 -m pytest -q -p no:cacheprovider --durations 5 tests/python/gpu ;;
+    overhead) step 60 python-overhead \
+                python3 bench/python/overhead.py --library torch --device cuda:0 \
                 --json "$results/python-overhead.json" ;;
     compare)
-      step 150 python3 bench/compare.py --batch 1 4 16 64 128 --heads 16 128 \
-        --length 1024 8192 32768 --seconds 0.4 --backends seesaw seesaw.compat.flash_mla \
-        "${others[@]}" --csv "$results/compare.csv" 2>&1 | tee "$results/compare.txt"
+      compare 150 compare --batch 1 4 16 64 128 --heads 16 128 --length 1024 8192 32768 \
+        --backends seesaw seesaw.compat.flash_mla "${others[@]}"
+      compare 60 compare-varied --batch 128 --heads 128 --length 4096 8192 --s-q 1 2 --varlen \
+        --backends seesaw "${others[@]}"
       # PyTorch gathers the whole cache at once: small batches only.
-      step 60 python3 bench/compare.py --batch 1 4 16 --heads 16 128 --length 1024 8192 \
-        --seconds 0.4 --backends seesaw torch --csv "$results/compare-torch.csv" ;;
+      compare 60 compare-torch --batch 1 4 16 --heads 16 128 --length 1024 8192 \
+        --backends seesaw torch ;;
     *) echo "on_gpu: step $name, allowed: test, overhead, compare. Name one of them." >&2; exit 2 ;;
   esac
 done

@@ -42,7 +42,8 @@ STAND_INS = {
 }  # fmt: skip
 """For the parts of vLLM that those files import."""
 
-FLASHINFER_PARTS = ("*.py", "**/*.py", "data/aot/**/*.so")
+FLASHINFER_PARTS = ("**/*.py", "data/aot/**/*.so", "data/csrc/batch_mla*")
+"""It reads the sources of a module even where it is compiled already."""
 
 
 def add_bytes(archive: tarfile.TarFile, name: str, content: bytes) -> None:

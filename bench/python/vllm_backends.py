@@ -92,15 +92,19 @@ class VllmFlashAttention3(Backend):
 
 
 class VllmTriton(Backend):
-    """The Triton kernel that vLLM falls back to: one query token, splits fixed by the caller."""
+    """The Triton kernel that vLLM falls back to: one query token, splits fixed by the caller, and
+    offsets of 32 bits (beyond them it read elsewhere: an illegal access at 128 x 32768 tokens)."""
 
     name = "triton (vllm)"
     module = "vllm.v1.attention.ops.triton_decode_attention"
 
     def why_not(self, inputs: Inputs) -> str:
-        return super().why_not(inputs) or (
-            "" if inputs.shape.s_q == 1 else "one query token a sequence only"
-        )
+        reason = super().why_not(inputs)
+        if reason:
+            return reason
+        if inputs.shape.s_q > 1:
+            return "one query token a sequence only"
+        return "" if inputs.kv_cache.numel() < 2**31 else "caches of less than 2^31 elements only"
 
     def prepare(self, inputs: Inputs) -> Call:
         decode = importlib.import_module(self.module).decode_attention_fwd
