@@ -21,10 +21,10 @@ namespace seesaw::baselines {
 namespace {
 
 struct Parameters {
-  Linear q_proj;        // or:
-  Linear q_a_proj;      //
-  View q_a_layernorm;   //
-  Linear q_b_proj;      //
+  Linear q_proj;        // [H (d_nope + R), d_model]; or, with a low-rank query, the next three:
+  Linear q_a_proj;      // [d_q_latent, d_model]
+  View q_a_layernorm;   // [d_q_latent]
+  Linear q_b_proj;      // [H (d_nope + R), d_q_latent]
   Linear kv_a_proj;     // [L + R, d_model]
   View kv_a_layernorm;  // [L]
   View kv_b_proj;       // [H (d_nope + V), L]
