@@ -240,10 +240,10 @@ Status trace(const seesaw_dense_decode_plan* plan, const seesaw_dense_decode_arg
   SEESAW_RETURN_IF_ERROR(read_call(plan, args, &arguments));
   const registry::TraceFunction traced = registry::trace_function(*plan->kernel);
   if (traced == nullptr) {
-    return not_supported(four_part_message(
-        "dense_decode_trace", fmt::format("a plan of {}", plan->kernel->name),
-        "kernels with a traced variant (cpu.dense_decode, sm90.dense_decode)",
-        "Insist on one of them, or use seesaw_dense_decode_run."));
+    return not_supported(
+        four_part_message("dense_decode_trace", fmt::format("a plan of {}", plan->kernel->name),
+                          "kernels with a traced variant (cpu.dense_decode, sm90.dense_decode)",
+                          "Insist on one of them, or use seesaw_dense_decode_run."));
   }
   plan::Trace found;
   if (arguments.batch > 0) {
@@ -325,9 +325,8 @@ seesaw_status seesaw_dense_decode_trace(const seesaw_dense_decode_plan* plan,
                                         const seesaw_dense_decode_args* args,
                                         seesaw_trace_span* spans, uint64_t capacity,
                                         uint64_t* count) {
-  return at_boundary("dense_decode_trace", [&] {
-    return seesaw::api::trace(plan, args, spans, capacity, count);
-  });
+  return at_boundary("dense_decode_trace",
+                     [&] { return seesaw::api::trace(plan, args, spans, capacity, count); });
 }
 
 }  // extern "C"
