@@ -37,7 +37,8 @@ def test_import_takes_less_than_300_ms():
 
 def test_native_files_are_small_and_complete():
     libraries = sorted(path.name.partition(".")[0] for path in PACKAGE.glob("*.so*"))
-    always, where_built = ["libseesaw", "seesaw_ffi"], ["libseesaw_baselines", "seesaw_baselines_ffi"]
+    always = ["libseesaw", "seesaw_ffi"]
+    where_built = ["libseesaw_baselines", "seesaw_baselines_ffi"]
     assert libraries in (always, sorted(always + where_built)), libraries
     assert (PACKAGE / "py.typed").exists()
     assert sum(path.stat().st_size for path in PACKAGE.rglob("*") if path.is_file()) < 20 * 2**20

@@ -2,13 +2,11 @@
 
 import pytest
 import torch
-from baselines_reference import BOUNDS, D_MODEL, HEADS, MODELS
+from baselines_reference import BOUNDS, D_MODEL, HEADS, MODELS, import_baselines
 from gpu.grid import DEVICE
 from torch_cpu.baselines_modules import error_of, make_module
 
-baselines = pytest.importorskip(
-    "seesaw.baselines", reason="built without the baselines", exc_type=ImportError
-)
+baselines = import_baselines(DEVICE)
 
 BATCH, TOKENS = 2, 37
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}

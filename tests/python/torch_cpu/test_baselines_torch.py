@@ -24,7 +24,8 @@ def random_x(dtype="float32"):
 
 def some_mask(name):
     heads = 1 if MODELS[name].one_pattern else HEADS
-    mask = torch.rand(BATCH, heads, TOKENS, TOKENS, generator=torch.Generator().manual_seed(2)) < 0.6
+    generator = torch.Generator().manual_seed(2)
+    mask = torch.rand(BATCH, heads, TOKENS, TOKENS, generator=generator) < 0.6
     mask[0, :, 1] = False
     return mask
 

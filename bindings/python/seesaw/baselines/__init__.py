@@ -4,10 +4,10 @@
     layer.load_state_dict(module.state_dict())
     out = layer(x, causal=True)
 
-Multi-head attention, traditional MLA in its plain and its memory-efficient form, and DeepSeek's MLA,
-expanded and absorbed. Matrix products are oneDNN's on the CPU and cuBLAS's on a GPU. They are a
-native library of their own, which not every installation has: importing this module where it is
-missing raises ImportError and says what to install. See docs/python.md.
+Multi-head attention, traditional MLA in its plain and its memory-efficient form, and DeepSeek's
+MLA, expanded and absorbed. Matrix products are oneDNN's on the CPU and cuBLASLt's on a GPU. They
+are in a native library of their own, which not every installation has: importing this module where
+it is missing raises ImportError and says what to install. See docs/python.md.
 """
 
 from seesaw.baselines._attention import MemoryEfficientMLA, MultiHeadAttention, TraditionalMLA

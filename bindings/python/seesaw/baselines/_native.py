@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ def require_installed() -> None:
         )
 
 
-@lru_cache(maxsize=None)
+@cache
 def native() -> Any:
     """The tvm-ffi module. Raises ImportError if a library that it needs is missing."""
     require_installed()
