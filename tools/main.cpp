@@ -94,6 +94,7 @@ int main(int argc, char** argv) {
   seesaw::tools::register_plan(app);
   seesaw::tools::register_bench(app);
   seesaw::tools::register_ladder(app);
+  seesaw::tools::register_compare(app);
   seesaw::tools::register_tune(app);
   seesaw::tools::register_profile(app);
   return flush_output(parse_and_run(app, argc, argv));

@@ -21,6 +21,8 @@ using GemmEx = int (*)(void*, int, int, int, int, int, const void*, const void*,
                        const void*, int, int, const void*, void*, int, int, int, int);
 constexpr int kNoTranspose = 0;
 constexpr int kTranspose = 1;
+constexpr int kRealFp32 = 0;       // CUDA_R_32F
+constexpr int kRealFp16 = 2;       // CUDA_R_16F
 constexpr int kRealBf16 = 14;      // CUDA_R_16BF
 constexpr int kComputeFloat = 68;  // CUBLAS_COMPUTE_32F
 constexpr int kDefaultAlgorithm = -1;
@@ -85,14 +87,18 @@ Cublas::Cublas() {
   }
 }
 
-bool Cublas::multiply(const void* a, const void* b, void* c, int n, cudaStream_t stream) const {
+bool Cublas::multiply(const void* a, const void* b, void* c, int n, cudaStream_t stream,
+                      Product product) const {
   const auto set_stream = reinterpret_cast<SetStream>(dlsym(library_, "cublasSetStream_v2"));
   const auto gemm = reinterpret_cast<GemmEx>(dlsym(library_, "cublasGemmEx"));
+  const int type = product == Product::kFloat32   ? kRealFp32
+                   : product == Product::kFloat16 ? kRealFp16
+                                                  : kRealBf16;
   const float one = 1.0F;
   const float zero = 0.0F;
   return set_stream != nullptr && gemm != nullptr && set_stream(handle_, stream) == 0 &&
-         gemm(handle_, kTranspose, kNoTranspose, n, n, n, &one, a, kRealBf16, n, b, kRealBf16, n,
-              &zero, c, kRealBf16, n, kComputeFloat, kDefaultAlgorithm) == 0;
+         gemm(handle_, kTranspose, kNoTranspose, n, n, n, &one, a, type, n, b, type, n, &zero, c,
+              type, n, kComputeFloat, kDefaultAlgorithm) == 0;
 }
 
 Roofs measure_roofs(const RoofInputs& inputs, const Nvml& nvml) {

@@ -44,13 +44,17 @@ cudaError_t launch_tma_read(const void* from, int64_t bytes, int32_t num_sms, fl
 cudaError_t launch_normal_fill(void* to, int64_t count, float sigma, bool half, uint64_t seed,
                                cudaStream_t stream);
 
-// One bf16 product c = a b of size n by cuBLAS, found at run time.
+// What a product's operands are; sums are float32, without tensor cores for kFloat32.
+enum class Product { kBfloat16, kFloat16, kFloat32 };
+
+// One product c = a b of size n by cuBLAS, found at run time.
 class Cublas {
  public:
   Cublas();
   const std::string& problem() const { return problem_; }  // empty if usable
   // Queues the product on `stream`; false if cuBLAS refused.
-  bool multiply(const void* a, const void* b, void* c, int n, cudaStream_t stream) const;
+  bool multiply(const void* a, const void* b, void* c, int n, cudaStream_t stream,
+                Product product = Product::kBfloat16) const;
 
  private:
   void* library_ = nullptr;

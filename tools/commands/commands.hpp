@@ -12,6 +12,7 @@ void register_info(CLI::App& app);
 void register_run(CLI::App& app);
 void register_make_case(CLI::App& app);
 void register_check(CLI::App& app);
+void register_compare(CLI::App& app);
 void register_explain(CLI::App& app);
 void register_plan(CLI::App& app);
 void register_bench(CLI::App& app);
