@@ -9,11 +9,13 @@ cd "$(dirname "$0")/../.."
 host=build/gpu-host
 carry=build/gpu
 programs=(tests/gpu/seesaw_gpu_tests bench/gpu/seesaw_bench_gpu tools/seesaw
-  tests/gpu/seesaw_sanitizer_patterns)
-targets=(seesaw_gpu_tests seesaw_bench_gpu seesaw_tool seesaw_sanitizer_patterns)
+  tests/gpu/seesaw_sanitizer_patterns tests/gpu/baselines/seesaw_gpu_baselines_tests)
+targets=(seesaw_gpu_tests seesaw_bench_gpu seesaw_tool seesaw_sanitizer_patterns
+  seesaw_gpu_baselines_tests)
 
 mkdir -p build
-cmake -S . -B "$host" -G Ninja -DSEESAW_CUDA=ON "$@" > "$host.log" 2>&1 ||
+# Without oneDNN, which is as large as everything else together and needed for the CPU only.
+cmake -S . -B "$host" -G Ninja -DSEESAW_CUDA=ON -DSEESAW_DNNL_LIBRARY=OFF "$@" > "$host.log" 2>&1 ||
   { tail -20 "$host.log"; exit 1; }
 cmake --build "$host" --target "${targets[@]}"
 

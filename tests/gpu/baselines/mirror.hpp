@@ -80,6 +80,9 @@ class Mirror {
     return seesaw::gpu_test::copy_to_host<uint8_t>(device_.as<void>(), host_.size(), nullptr);
   }
 
+  std::vector<double> host_values() const { return values_of(host_); }
+  std::vector<double> device_values() const { return values_of(device_bytes()); }
+
   // Where the GPU's bytes differ by more than allowed; empty if nowhere.
   std::string difference(const Tolerance& allowed) {
     std::vector<uint8_t> bytes = device_bytes();
@@ -104,6 +107,15 @@ class Mirror {
 
  private:
   static constexpr int64_t kGuard = 256;
+
+  std::vector<double> values_of(std::vector<uint8_t> bytes) const {
+    const View view = flat(bytes.data());
+    std::vector<double> values;
+    for (int64_t i = 0; i < elements_; ++i) {
+      values.push_back(load(view, i));
+    }
+    return values;
+  }
 
   View flat(uint8_t* base) const {
     return packed(base + begin_ * size_of(dtype_), dtype_, {1, 1, 1, elements_});

@@ -59,7 +59,7 @@ std::string ModelCase::name() const {
       problem.chunk_size, problem.flags, static_cast<int>(mask), positions, offset);
 }
 
-ModelRun::ModelRun(const ModelCase& c) : case_(c) {
+ModelRun::ModelRun(const ModelCase& c, const ModelRun* planned) : case_(c) {
   case_.problem.struct_size = sizeof(seesaw_baseline_problem);
   case_.problem.device = {SEESAW_CUDA, 0};
   const Status status = read_problem(&case_.problem, &problem_);
@@ -75,7 +75,12 @@ ModelRun::ModelRun(const ModelCase& c) : case_(c) {
   make_mask();
   make_positions();
   out_ = &tensor(rows * problem_.d_model);
-  plan();
+  if (planned == nullptr) {
+    plan();
+  } else {
+    plan_ = planned->plan_;
+  }
+  read_plan();
   refill(1);
 }
 
@@ -120,10 +125,13 @@ void ModelRun::make_positions() {
 void ModelRun::plan() {
   seesaw_baselines_plan* made = nullptr;
   must_succeed(seesaw_baselines_plan_create(&case_.problem, &made));
-  plan_.reset(made);
+  plan_.reset(made, seesaw_baselines_plan_destroy);
+}
+
+void ModelRun::read_plan() {
   seesaw_baselines_plan_info info = {};
   info.struct_size = sizeof(info);
-  must_succeed(seesaw_baselines_plan_get_info(made, &info));
+  must_succeed(seesaw_baselines_plan_get_info(plan_.get(), &info));
   if (std::string(info.backend) != "cuda.cublaslt") {
     throw std::runtime_error(std::string("planned on ") + info.backend);
   }
@@ -148,6 +156,14 @@ void ModelRun::refill(uint64_t seed) {
   }
   workspace_.poison(workspace_.bytes(), stream_.get());
   stream_.wait();
+}
+
+void ModelRun::advance(uint64_t seed) {
+  case_.past += problem_.tokens;
+  x_->fill(seed, std::sqrt(3.0));
+  out_->poison();
+  x_->upload();
+  out_->upload();
 }
 
 std::string ModelRun::run() {
@@ -249,6 +265,19 @@ std::string ModelRun::workspace_guards() const {
 std::vector<uint8_t> ModelRun::out_bytes() const {
   stream_.wait();
   return out_->device_bytes();
+}
+
+std::vector<double> ModelRun::out_values() const {
+  stream_.wait();
+  return out_->device_values();
+}
+
+std::vector<double> ModelRun::weight_values(size_t i) const {
+  std::vector<double> values;
+  for (int64_t element = 0; element < weights_[i].elements(); ++element) {
+    values.push_back(load(weights_[i], element));
+  }
+  return values;
 }
 
 }  // namespace seesaw::baselines::gpu_test

@@ -26,12 +26,17 @@ struct ModelCase {
 
 class ModelRun {
  public:
-  explicit ModelRun(const ModelCase& c);
+  explicit ModelRun(const ModelCase& c) : ModelRun(c, nullptr) {}
+  // With another's plan, which is of the same problem.
+  ModelRun(const ModelCase& c, const ModelRun* planned);
   ModelRun(const ModelRun&) = delete;
   ModelRun& operator=(const ModelRun&) = delete;
 
   // New random values of x; results, new cache rows and workspace are NaN again, here and there.
   void refill(uint64_t seed);
+
+  // The tokens after those of the last run: new values of x, and the cache as that left it.
+  void advance(uint64_t seed);
 
   // Asynchronous. Empty, or the message of the failure.
   std::string run();
@@ -39,13 +44,14 @@ class ModelRun {
   std::string verdict();
 
   std::vector<uint8_t> out_bytes() const;
+  // Values of x, of the GPU's result, and of a parameter.
+  std::vector<double> x_values() const { return x_->host_values(); }
+  std::vector<double> out_values() const;
+  std::vector<double> weight_values(size_t i) const;
+  const Problem& problem() const { return problem_; }
   const Stream& stream() const { return stream_; }
 
  private:
-  struct DestroyPlan {
-    void operator()(seesaw_baselines_plan* plan) const { seesaw_baselines_plan_destroy(plan); }
-  };
-
   Mirror& tensor(int64_t elements) {
     return mirrors_.emplace_back(problem_.dtype, elements, case_.offset);
   }
@@ -53,6 +59,7 @@ class ModelRun {
   void make_mask();
   void make_positions();
   void plan();
+  void read_plan();
   std::string workspace_guards() const;
 
   ModelCase case_;
@@ -68,7 +75,7 @@ class ModelRun {
   DeviceBuffer device_mask_;
   std::vector<int32_t> positions_;
   DeviceBuffer device_positions_;
-  std::unique_ptr<seesaw_baselines_plan, DestroyPlan> plan_;
+  std::shared_ptr<seesaw_baselines_plan> plan_;
   uint64_t workspace_bytes_ = 0;
   DeviceBuffer workspace_;  // between guards
 };
