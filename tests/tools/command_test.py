@@ -271,6 +271,22 @@ class BadInput(CommandTest):
         self.assertGreater(summary["error_of_bound"], 0)
         self.assertLessEqual(summary["error_of_bound"], 1)
 
+    def test_verify_refuses_wrong_results(self):
+        spoiler = os.environ.get("SEESAW_TEST_WRONG_RESULTS")
+        if not spoiler:
+            self.skipTest("SEESAW_TEST_WRONG_RESULTS names no library to preload (ctest sets it)")
+        self.succeed("make-case", "-o", "case", "--batch", 2, "--heads", 3, "--len", 130)
+        (WORK / "out").write_text("precious")
+        for tensor in ("out", "lse"):
+            environment = {**os.environ, "LD_PRELOAD": spoiler, "SEESAW_TEST_SPOIL": tensor,
+                           "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "")
+                           + ":verify_asan_link_order=0"}
+            result = run("run", "case", "-o", "out", "--verify", env=environment)
+            self.assertEqual(result.returncode, 1, result.stderr)
+            self.assertIn(f"out of bound against the reference: {tensor}[0]", result.stderr)
+            self.assertEqual((WORK / "out").read_text(), "precious")
+            self.assertEqual(self.leftovers(), ["case", "out"])
+
     def test_a_failed_run_keeps_the_old_output(self):
         write_safetensors(WORK / "case", small_case(seq_lens=("I32", [1], ints(-1))))
         (WORK / "out").write_text("precious")
