@@ -25,6 +25,7 @@ from typing import Any, Iterator, List, Optional, Tuple
 sys.path.insert(0, str(Path(__file__).parent / "python"))
 
 import figures
+import summary
 from records import Record, Roofs, read
 
 
@@ -68,6 +69,8 @@ def main(argv: Optional[List[str]] = None) -> int:
     )
     parser.add_argument("files", nargs="+", type=Path)
     parser.add_argument("--output", type=Path, default=Path("figures"), help="folder (figures)")
+    parser.add_argument("--label", help="in the figures' names, instead of the file's")
+    parser.add_argument("--table", action="store_true", help="print a comparison's ratios too")
     parser.add_argument("--roof-tflops", type=float, help="for a CSV, which has no roofs")
     parser.add_argument("--roof-gbps", type=float)
     arguments = parser.parse_args(argv)
@@ -83,11 +86,13 @@ def main(argv: Optional[List[str]] = None) -> int:
             for group in figures.by(results.records, by).values()
         ]
         for name, figure in itertools.chain(*drawn):
-            stem = re.sub(r"[^A-Za-z0-9._-]+", "-", f"{name}-{path.stem}")
+            stem = re.sub(r"[^A-Za-z0-9._-]+", "-", f"{name}-{arguments.label or path.stem}")
             target = arguments.output / f"{stem}.png"
             figure.savefig(target)
             figures.plt.close(figure)
             print(target)
+        if arguments.table:
+            print(summary.table(results.records))
     return 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from typing import Any, Dict, Iterable, List, Optional, Sequence
 
 import matplotlib
@@ -93,19 +94,25 @@ def length_axis(axis: Any, lengths: Iterable[int]) -> None:
 
 
 def label_line_ends(axis: Any, ends: List[tuple]) -> None:
-    """Texts at the right ends of lines, pushed apart so that none covers another."""
+    """Texts at the ends of lines, pushed apart so that none covers another."""
     low, high = axis.get_ylim()
     gap = (high - low) * 0.055
     points_per_unit = axis.bbox.height * 72 / axis.figure.dpi / (high - low)
-    last: Dict[float, float] = {}  # by x: lines that end elsewhere are not in the way
+    right = max(x for _, x, _, _ in ends)
+    last = low - gap
     for y, x, text, colour in sorted(ends):
-        last[x] = max(y, last.get(x, low - gap) + gap)
+        if x < right:  # a line that ends early: above its end, off the longer lines
+            offset, align = (0.0, 11.0), "center"
+        else:
+            last = max(y, last + gap)
+            offset, align = (6.0, (last - y) * points_per_unit), "left"
         axis.annotate(
             text,
             (x, y),
-            (6, (last[x] - y) * points_per_unit),
+            offset,
             textcoords="offset points",
             color=colour,
+            ha=align,
             va="center",
             fontsize=9,
             annotation_clip=False,
@@ -178,6 +185,12 @@ def roofline(records: List[Record], roofs: Roofs, title: str) -> Any:
             [record.intensity for record in group], [record.tflops for record in group], sizes,
             label=backend, alpha=0.5, linewidths=0, **styles[backend],
         )  # fmt: skip
+    for rows, group in _by_rows(records).items():
+        lowest = min(group, key=lambda record: record.tflops)
+        axis.annotate(
+            f"{rows} rows", (lowest.intensity, lowest.tflops), (0, -14), ha="center",
+            textcoords="offset points", color=MUTED, fontsize=8,
+        )  # fmt: skip
     ridge = roofs.tflops * 1e3 / roofs.gbps
     low = min(min(record.intensity for record in records), ridge) / 2.5
     high = max(max(record.intensity for record in records), ridge) * 1.6
@@ -206,9 +219,10 @@ def roofline(records: List[Record], roofs: Roofs, title: str) -> Any:
     axis.set_yscale("log")
     axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axis.set_xlabel("FLOP per byte (grows with heads × query tokens)")
+    axis.set_xlabel("FLOP per byte (grows with rows = heads × query tokens)")
     axis.set_ylabel("TFLOPS")
     axis.set_xlim(low, high)
+    axis.set_ylim(bottom=min(record.tflops for record in records) / 2)
     if len(styles) > 1:
         axis.legend(loc="lower right", fontsize=9)
     axis.text(0.99, 0.02 if len(styles) == 1 else 0.98, "larger marks: larger batch",
@@ -216,6 +230,17 @@ def roofline(records: List[Record], roofs: Roofs, title: str) -> Any:
               color=MUTED, fontsize=8)  # fmt: skip
     axis.set_title(f"Roofline, roofs measured in the same run\n{title}", fontsize=11)
     return figure
+
+
+def _by_rows(records: List[Record]) -> Dict[int, List[Record]]:
+    groups: Dict[int, List[Record]] = {}
+    for record in records:
+        groups.setdefault(record.h_q * record.s_q, []).append(record)
+    return groups
+
+
+FAR = 3.0
+"""Speed-ups beyond it are written out at the edge, so that the near ones have room."""
 
 
 def speed_ups(records: List[Record], ours: str, title: str) -> Any:
@@ -227,25 +252,23 @@ def speed_ups(records: List[Record], ours: str, title: str) -> Any:
     ratios = [ratio for rows in panels.values() for _, row in rows for ratio in row.values()]
     tallest = max(len(rows) for rows in panels.values())
     figure, axes = plt.subplots(
-        1, len(panels), figsize=(1 + 4.6 * len(panels), 2.1 + 0.24 * tallest), squeeze=False
+        1, len(panels), figsize=(1 + 4.6 * len(panels), 2.1 + 0.3 * tallest), squeeze=False
     )
     styles = style_of([ours, *rivals])
-    low, high = min(*ratios, 0.9) / 1.1, max(*ratios, 1.1) * 1.1
+    low = min(*ratios, 0.9) / 1.05
+    high = min(max(*ratios, 1.1) * 1.1, FAR)
     for axis, (h_q, rows) in zip(axes[0], panels.items()):
         axis.axvspan(low, 1, color="#f1f1f1", linewidth=0)
         axis.axvline(1, color=INK, linewidth=1.2)
-        for rival in rivals:
-            points = [(row[rival], y) for y, (_, row) in enumerate(rows) if rival in row]
-            axis.plot(*zip(*points), linestyle="", markersize=6, label=rival, **styles[rival])
+        _speed_up_marks(axis, rows, rivals, styles, high)
+        axis.grid(axis="y", visible=False)
+        for y in range(1, len(rows)):
+            axis.axhline(y - 0.5, color=GRID, linewidth=0.8, zorder=0)
         axis.set_yticks(range(len(rows)), [label for label, _ in rows], color=INK, fontsize=9)
-        axis.set_ylim(len(rows) - 0.4, -0.6)
+        axis.set_ylim(len(rows) - 0.5, -0.5)
         axis.set_xscale("log", base=2)
-        axis.set_xlim(low, high)
-        ticks = [
-            t
-            for t in (0.25, 0.5, 0.75, 1, 1.25, 1.5, 2, 3, 4, 6, 8, 12, 16, 32, 64)
-            if low <= t <= high
-        ]
+        axis.set_xlim(low, high * (1.08 if high == FAR else 1))
+        ticks = [t for t in (0.25, 0.5, 0.75, 1, 1.25, 1.5, 2, 2.5) if low <= t <= high]
         axis.xaxis.set_major_locator(FixedLocator(ticks))
         axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}×"))
         axis.xaxis.set_minor_locator(NullLocator())
@@ -256,6 +279,23 @@ def speed_ups(records: List[Record], ours: str, title: str) -> Any:
     figure.suptitle(f"Speed-up of {ours}; in the grey, {ours} is slower\n{title}", fontsize=11)
     figure.tight_layout(rect=(0, 0.45 / figure.get_figheight(), 1, 1))
     return figure
+
+
+def _speed_up_marks(
+    axis: Any, rows: List[tuple], rivals: Sequence[str], styles: Dict[str, Any], high: float
+) -> None:
+    """A mark per rival and row, one below the other; at the edge with its number if it is far."""
+    for i, rival in enumerate(rivals):
+        offset = (i - (len(rivals) - 1) / 2) * 0.17
+        points = [(row[rival], y + offset) for y, (_, row) in enumerate(rows) if rival in row]
+        near = [(min(ratio, high), y) for ratio, y in points]
+        axis.plot(*zip(*near), linestyle="", markersize=5, label=rival, **styles[rival])
+        for ratio, y in points:
+            if ratio > high:
+                axis.annotate(
+                    f"{ratio:.1f}×", (high, y), (-7, 0), textcoords="offset points", fontsize=7,
+                    ha="right", va="center", color=styles[rival]["color"],
+                )  # fmt: skip
 
 
 def _speed_up_rows(records: List[Record], ours: str) -> List[tuple]:
@@ -277,6 +317,8 @@ def small_batch_latency(records: List[Record], title: str, largest_batch: int = 
     """Microseconds against length at small batch: a panel per (heads, batch), a line per backend,
     a band from the 10th to the 90th percentile."""
     chosen = [record for record in records if record.b <= largest_batch]
+    if any(record.backend == "seesaw" for record in chosen):  # its other face would cover it
+        chosen = [record for record in chosen if not record.backend.startswith("seesaw.")]
     heads = sorted({record.h_q for record in chosen})
     batches = sorted({record.b for record in chosen})
     figure, axes = plt.subplots(
@@ -310,6 +352,9 @@ def small_batch_latency(records: List[Record], title: str, largest_batch: int = 
                 )
         length_axis(axis, [record.s_k for record in chosen])
         axis.set_yscale("log", base=2)
+        drawn = [record.us for record in panels.get((h_q, b), [])]
+        if drawn:
+            axis.set_ylim(bottom=2.0 ** math.floor(math.log2(min(drawn))))
         axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.4g}"))
         axis.set_title(f"batch {b}, {h_q} heads", fontsize=10)
         axis.set_ylabel("µs" if column == 0 else "")

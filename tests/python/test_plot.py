@@ -54,7 +54,7 @@ def test_json_of_the_benchmark(tmp_path):
     assert figures_of(path, tmp_path / "out") == ["latency", "rates", "roofline"]
 
 
-def test_csv_of_a_comparison(tmp_path):
+def test_csv_of_a_comparison(tmp_path, capsys):
     path = tmp_path / "compare.csv"
     with path.open("w", newline="") as file:
         writer = None
@@ -65,8 +65,14 @@ def test_csv_of_a_comparison(tmp_path):
                 if file.tell() == 0:
                     writer.writeheader()
                 writer.writerow(row)
-    kinds = figures_of(path, tmp_path / "out", "--roof-tflops", "780", "--roof-gbps", "4400")
+    options = ["--roof-tflops", "780", "--roof-gbps", "4400", "--label", "here", "--table"]
+    kinds = figures_of(path, tmp_path / "out", *options)
     assert kinds == ["latency", "rates", "roofline", "speedups"]
+    assert all(figure.stem.endswith("-here") for figure in (tmp_path / "out").iterdir())
+    table = capsys.readouterr().out
+    # 12 shapes; the time is 5 us and 1, 2 or 9 ns a token: 1.17 to 2 times as long, 2.36 to 8.92.
+    assert "| `flash_mla` | 12 | " in table and "| 1.17 (b 1, h_q 16, s_q 1, s_k 1k) |" in table
+    assert "| `torch` | 12 | " in table and "8.92 (b 64, h_q 16, s_q 1, s_k 8k) | 0 |" in table
 
 
 def test_other_files_are_refused(tmp_path):
