@@ -1,7 +1,17 @@
 // A build without nvcc has no rungs to run: it says so, and runs the CPU row.
 #include "ladder/harness.hpp"
+#include "ladder/rung_03_four_steps.hpp"
+#include "ladder/variants.hpp"
 
 namespace seesaw::ladder {
+namespace {
+
+Status no_gpu_kernels() {
+  return not_supported(
+      "ladder: build without GPU kernels, allowed: a build with nvcc. Reconfigure.");
+}
+
+}  // namespace
 
 struct GpuHarness::Impl {};
 
@@ -12,10 +22,7 @@ Device find_device() {
 GpuHarness::GpuHarness(HostProblem&, const TimingOptions&) {}
 GpuHarness::~GpuHarness() = default;
 
-Status GpuHarness::setup() {
-  return not_supported(
-      "ladder: build without GPU kernels, allowed: a build with nvcc. Reconfigure.");
-}
+Status GpuHarness::setup() { return no_gpu_kernels(); }
 
 double GpuHarness::empty_microseconds() { return 0.0; }
 
@@ -31,6 +38,16 @@ RungResult GpuHarness::run(const std::function<Status(const Problem&, Launcher*)
   RungResult result;
   result.error = setup().message();
   return result;
+}
+
+Status prepare_rung_01_with(const Problem&, int, Launcher*) { return no_gpu_kernels(); }
+
+Status prepare_rung_02_with(const Problem&, const SharedMemorySizes&, Launcher*) {
+  return no_gpu_kernels();
+}
+
+Status prepare_rung_03_with(const Problem&, const FourStepsSizes&, Launcher*) {
+  return no_gpu_kernels();
 }
 
 }  // namespace seesaw::ladder

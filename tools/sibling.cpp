@@ -20,7 +20,7 @@ std::string find_sibling(const std::string& program, const std::string& folder,
   }
   throw bad_input({where, "no program " + program + " in or beside " + here.string(),
                    "allowed: a build that has it",
-                   "Configure with -DSEESAW_BUILD_TESTS=ON and build " + program});
+                   "Configure with -DSEESAW_BUILD_LADDER=ON and build " + program});
 }
 
 void become(const std::string& program, std::vector<std::string> arguments) {
