@@ -5,8 +5,8 @@
     python bench/regress.py bench/results/h200/OLD.json new.json --threshold 0.02 --json=report.json
 
 Reads what the project's benchmarks write: `seesaw bench --json`, seesaw_bench_gpu, Google
-Benchmark's JSON (seesaw_cpu_bench, with repetitions) and `seesaw_ladder --json`; both files of one
-kind.
+Benchmark's JSON (seesaw_cpu_bench, with repetitions), `seesaw_ladder --json` and
+bench/python/overhead.py; both files of one kind.
 
 A case moved if its time changed by more than the threshold and the ranges from p10 to p90 (of the
 samples, or of the repetitions) do not overlap. Where the machine itself was slower (or faster) by

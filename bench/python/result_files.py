@@ -197,8 +197,29 @@ def read_ladder(path: Path, data: Dict[str, Any]) -> Results:
     )
 
 
+def read_overhead(path: Path, data: Dict[str, Any]) -> Results:
+    """bench/python/overhead.py: the least mean of a batch of calls bounds the range from below."""
+    cases = {}
+    for name, row in data["results"].items():
+        least, median = row["min_us"], row["median_us"]
+        cases[name] = Case(median, least, 2 * median - least)
+    device = data["device"]
+    return Results(
+        path=path,
+        kind="Python overhead",
+        commit=data.get("commit", "not recorded"),
+        machine={"device": data["devices"].get(device, device), "library": data["library"]},
+        conditions={},
+        cases=cases,
+        remarks={name: data.get(name) for name in ("python", "tvm_ffi", "torch", "load_average")},
+    )
+
+
 def read(path: Path) -> Results:
-    known = "JSON of `seesaw bench`, seesaw_bench_gpu, Google Benchmark, seesaw_ladder"
+    known = (
+        "JSON of `seesaw bench`, seesaw_bench_gpu, Google Benchmark, seesaw_ladder, "
+        "bench/python/overhead.py"
+    )
     try:
         data = json.loads(path.read_text())
     except OSError as error:
@@ -213,8 +234,10 @@ def read(path: Path) -> Results:
             results = read_google_benchmark(path, data)
         elif data.get("benchmark") == "ladder":
             results = read_ladder(path, data)
-        elif "results" in data and "device" in data and isinstance(data["results"], list):
+        elif "device" in data and isinstance(data.get("results"), list):
             results = read_results(path, data)
+        elif "device" in data and isinstance(data.get("results"), dict):
+            results = read_overhead(path, data)
         else:
             raise Refusal(f"{path}: no benchmark's result, allowed: {known}. Check the file.")
     except (KeyError, TypeError, AttributeError) as error:

@@ -16,6 +16,7 @@ import unittest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "bench"))
 
 import regress  # noqa: E402
+import result_files  # noqa: E402
 
 RESULTS = pathlib.Path()
 
@@ -24,6 +25,15 @@ def recorded(pattern):
     found = sorted(RESULTS.glob(pattern))
     if not found:
         raise AssertionError(f"no recorded result {pattern} in {RESULTS}")
+    return found
+
+
+def recorded_gpu():
+    """Files of seesaw_bench_gpu, by what they hold."""
+    found = [path for path in recorded("h200/*.json")
+             if isinstance(json.loads(path.read_text()).get("results"), list)]
+    if not found:
+        raise AssertionError(f"no result of seesaw_bench_gpu in {RESULTS}/h200")
     return found
 
 
@@ -89,7 +99,8 @@ class RegressTest(unittest.TestCase):
 class Recorded(RegressTest):
     def each(self):
         yield from recorded("*/*-cpu-bench.json")
-        yield from recorded("h200/*-*-*-*.json")
+        yield from recorded_gpu()
+        yield from recorded("*/*-python-numpy.json")
         yield from recorded("h200/ladder-*.json")
 
     def test_a_file_against_itself_moved_nothing(self):
@@ -102,15 +113,17 @@ class Recorded(RegressTest):
                 self.assertEqual(report["only_before"] + report["only_after"], [])
 
     def test_a_planted_slowdown_is_found_and_no_other(self):
-        for path in recorded("h200/*-*-*-*.json"):
+        for path in recorded_gpu():
             data = json.loads(path.read_text())
             slowed = copy.deepcopy(data)
-            for name in ("us", "us_p10", "us_p90"):
-                slowed["results"][3][name] *= 1.5
+            case = result_files.name_of(data["results"][-1])
+            for row in slowed["results"]:
+                if result_files.name_of(row) == case:
+                    row.update({name: row[name] * 10 for name in ("us", "us_p10", "us_p90")})
             code, report = self.report(data, slowed)
             self.assertEqual(code, 1)
             self.assertEqual((report["slower"], report["faster"]), (1, 0))
-            self.assertAlmostEqual(report["changes"][0]["change"], 0.5)
+            self.assertAlmostEqual(report["changes"][0]["change"], 9)
             code, report = self.report(slowed, data)
             self.assertEqual((code, report["slower"], report["faster"]), (0, 0, 1))
 
@@ -119,7 +132,7 @@ class Recorded(RegressTest):
         slowed = copy.deepcopy(data)
         name = data["benchmarks"][0]["run_name"]
         for row in slowed["benchmarks"]:
-            row["real_time"] *= 3 if row["run_name"] == name else 1
+            row["real_time"] *= 10 if row["run_name"] == name else 1
         code, report = self.report(data, slowed)
         self.assertEqual((code, report["slower"]), (1, 1))
         self.assertEqual(report["changes"][0]["case"], name)
