@@ -148,9 +148,9 @@ def in_turns(calls, rounds, seconds):
     return {name: statistics.median(values) for name, values in times.items()}
 
 
-def gemm_rate(size):
+def gemm_rate(size, seconds):
     a, b = (torch.randn(size, size).bfloat16() for _ in range(2))
-    return 2 * size**3 / time_call(lambda: torch.mm(a, b), 1.0) * 1e-9
+    return 2 * size**3 / time_call(lambda: torch.mm(a, b), seconds) * 1e-9
 
 
 def machine(threads):
@@ -213,7 +213,7 @@ def main(argv=None):
     torch.set_num_threads(args.threads)
     library = c_abi.load(args.library)
 
-    before = gemm_rate(args.gemm)
+    before = gemm_rate(args.gemm, 3 * args.seconds)
     print(f"{'h_q':>4} {'b':>2} {'s_k':>5} | {'seesaw':>8} {'matmul':>8} {'sdpa':>8} "
           f"{'sdpa_wide':>9} | {'x best':>6} | max error   (GFLOP/s, {args.threads} threads)")
     rows = []
@@ -226,7 +226,7 @@ def main(argv=None):
                 print(f"{h_q:4} {batch:2} {s_k:5} | {rate['seesaw']:8.1f} {rate['matmul']:8.1f} "
                       f"{rate['sdpa']:8.1f} {rate['sdpa_wide']:9.1f} | "
                       f"{row['times_torch_best']:6.2f} | {row['max_error']:.2e}", flush=True)
-    after = gemm_rate(args.gemm)
+    after = gemm_rate(args.gemm, 3 * args.seconds)
     print(f"PyTorch's bfloat16 matrix product of {args.gemm}^3: {before:.1f} GFLOP/s before, "
           f"{after:.1f} after")
     if args.output:

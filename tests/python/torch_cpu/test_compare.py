@@ -1,14 +1,18 @@
-"""bench/compare.py on the CPU: it runs, agrees, and notices when something does not."""
+"""bench/compare.py and bench/compare_torch_cpu.py on the CPU: they run, agree, and notice when
+something does not."""
 
 import csv
+import json
 import sys
 from pathlib import Path
 
+import seesaw
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[3] / "bench"))
 
 import compare  # noqa: E402
+import compare_torch_cpu  # noqa: E402
 
 TINY = "--device cpu --batch 2 --heads 4 --length 70 --s-q 2 --seconds 0 --causal --varlen".split()
 
@@ -39,3 +43,15 @@ def test_nan_is_outside_every_bound():
     out, lse = torch.ones(2), torch.ones(2)
     errors = compare.errors_of((out * float("nan"), lse), (out, lse))
     assert errors["out_error_of_bound"] == float("inf") and errors["lse_error_of_bound"] == 0
+
+
+def test_the_c_abi_beside_pytorch(tmp_path):
+    (library,) = Path(seesaw.__file__).parent.glob("libseesaw.so.*")
+    target = tmp_path / "result.json"
+    tiny = "--heads 4 --batch 2 --len 128 --rounds 1 --seconds 0 --gemm 64 --threads 1".split()
+    compare_torch_cpu.main(["--library", str(library), *tiny, "-o", str(target)])
+    result = json.loads(target.read_text())
+    (row,) = result["rows"]
+    assert row["kernel"].startswith("cpu.dense_decode") and row["max_error"] < 2e-3
+    assert set(row["gflops"]) == {"seesaw", "matmul", "sdpa", "sdpa_wide"}
+    assert result["torch_gemm_64_gflops"]["before"] > 0
