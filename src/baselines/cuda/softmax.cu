@@ -4,7 +4,7 @@
 //   [3] write e^(score - largest) / sum, and 0 where a score is hidden
 // A row is read three times, but after the first from a cache. The three steps, rather than the
 // online form that needs two, keep -inf and NaN simple: a NaN gets into the sum and from there into
-// the whole row, and a row with nothing visible has sum 0.
+// the whole row, and of a row with nothing visible nothing but zeros is written.
 #include "baselines/cuda/block_reduce.cuh"
 #include "baselines/cuda/elements.cuh"
 #include "baselines/cuda/kernels.hpp"
@@ -62,9 +62,9 @@ __device__ void softmax_row(const SoftmaxParams& p, const Row& row, int64_t out)
   for (int64_t s = threadIdx.x; s < row.visible_end; s += blockDim.x) {  // [2]
     sum += row.visible(s) ? expf(row.score(s) - largest) : 0.0F;
   }
-  sum = reduce_block<Sum>(sum);
+  const float share = 1.0F / reduce_block<Sum>(sum);
   for (int64_t s = threadIdx.x; s < p.keys; s += blockDim.x) {  // [3]
-    const float value = row.visible(s) ? expf(row.score(s) - largest) / sum : 0.0F;
+    const float value = row.visible(s) ? expf(row.score(s) - largest) * share : 0.0F;
     p.probabilities.store(out + s, value);
   }
 }
