@@ -8,7 +8,8 @@ set -euo pipefail
 run_packages=(cmake ninja-build g++ pkg-config
               libhwy-dev libfmt-dev libcli11-dev nlohmann-json3-dev libdnnl-dev libeigen3-dev)
 test_packages=("${run_packages[@]}" libgtest-dev libgmock-dev libbenchmark-dev
-               clang libclang-rt-14-dev libomp-14-dev clang-format python3 python3-venv)
+               clang libclang-rt-14-dev libomp-14-dev clang-format python3 python3-venv
+               ccache) # the wheel compiles what the unit tests have compiled
 tidy_packages=("${test_packages[@]}" clang-tidy)
 
 case ${1:-} in
