@@ -1,4 +1,4 @@
-// Sum and maximum over the threads of a block, in a fixed order.
+// Sum and maximum over the threads of a row, in a fixed order.
 #pragma once
 
 namespace seesaw::baselines {
@@ -22,7 +22,8 @@ __device__ float reduce_warp(float value) {
   return value;
 }
 
-// Sync: all threads call it, whole warps, at most 1024 threads; every thread gets the result.
+// Over the threads of one threadIdx.y. Sync: all threads call it; whole warps, at most 1024
+// threads, and if there is more than one threadIdx.y a warp each. Every thread gets the result.
 template <typename Operation>
 __device__ float reduce_block(float value) {
   __shared__ float of_warps[32];

@@ -1,8 +1,9 @@
 // Copies between any two strided views of one shape, converting. Two kernels:
-//   rows   the destination's contiguous dimension is the source's too: threads side by side read
-//          and write side by side
-//   tiles  it is another: a tile of 32 x 32 goes through shared memory, read along one dimension
-//          and written along the other
+//   rows   the destination's contiguous dimension is the source's too: a thread moves four elements
+//          side by side
+//   tiles  it is another, or there is none: a tile of 32 x 32 goes through shared memory, read
+//   along
+//          one dimension and written along the other
 // Both order the dimensions so that the destination's contiguous one is the last, and the tiles'
 // other one the last but one. Grid: x columns, y rows (dimension 2), z matrices (dimensions 0, 1).
 #include <utility>
@@ -29,17 +30,18 @@ struct CopyParams {
 };
 
 __global__ void __launch_bounds__(kThreads) copy_rows_kernel(const __grid_constant__ CopyParams p) {
-  const int64_t column = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
+  const int64_t column = (int64_t{blockIdx.x} * blockDim.x + threadIdx.x) * 4;
   if (column >= p.columns) {
     return;
   }
   for (int64_t z = blockIdx.z; z < p.matrices; z += gridDim.z) {
-    const int64_t i = z / p.inner;
-    const int64_t j = z % p.inner;
+    const int64_t from = p.from.offset(z / p.inner, z % p.inner, 0);
+    const int64_t to = p.to.offset(z / p.inner, z % p.inner, 0);
     for (int64_t row = int64_t{blockIdx.y} * blockDim.y + threadIdx.y; row < p.rows;
          row += int64_t{gridDim.y} * blockDim.y) {
-      const float value = p.from.load(p.from.offset(i, j, row) + column * p.from.stride[3]);
-      p.to.store(p.to.offset(i, j, row) + column * p.to.stride[3], value);
+      const int64_t left = p.columns - column;
+      p.to.store4(to + row * p.to.stride[2] + column, left,
+                  p.from.load4(from + row * p.from.stride[2] + column, left));
     }
   }
 }
@@ -117,11 +119,11 @@ CopyParams params_of(const View& from, const View& to) {
 
 cudaError_t launch_rows(const CopyParams& params, cudaStream_t stream) {
   unsigned width = 32;
-  while (width < kThreads && width < params.columns) {
+  while (width < kThreads && width * 4 < params.columns) {
     width *= 2;
   }
   const dim3 block(width, kThreads / width);
-  const dim3 grid(grid_dim_x(ceil_div(params.columns, int64_t{block.x})),
+  const dim3 grid(grid_dim_x(ceil_div(params.columns, int64_t{block.x} * 4)),
                   grid_dim(ceil_div(params.rows, int64_t{block.y})), grid_dim(params.matrices));
   return cuda::launch_kernel(copy_rows_kernel, {.grid = grid, .block = block, .stream = stream},
                              params);
@@ -141,7 +143,8 @@ cudaError_t launch_copy(const View& from, const View& to, cudaStream_t stream) {
   const size_t of_source = contiguous_dim(from);
   const std::array<size_t, 4> order = order_of(of_source, last);
   const CopyParams params = params_of(from.permute(order), to.permute(order));
-  return of_source == last ? launch_rows(params, stream) : launch_tiles(params, stream);
+  const bool rows = params.columns == 1 || (params.from.stride[3] == 1 && params.to.stride[3] == 1);
+  return rows ? launch_rows(params, stream) : launch_tiles(params, stream);
 }
 
 }  // namespace seesaw::baselines

@@ -92,15 +92,20 @@ std::vector<int64_t> planned_pasts(const Problem& problem) {
   return pasts;
 }
 
-PlannedProduct plan_product(const CublasLt& lt, cublasLtHandle_t handle, const Product& product) {
+PlannedProduct plan_product(const CublasLt& lt, cublasLtHandle_t handle, const Product& product,
+                            const Varying& varying) {
   PlannedProduct planned{product, {}};
+  const Alignment best = alignment_of(product);
   for (const Alignment alignment : {Alignment::kNone, Alignment::kRows, Alignment::kWhole}) {
-    if (alignment <= alignment_of(product)) {
+    // Addresses may be aligned or not; that rows are whole changes with a size only.
+    const bool possible =
+        alignment == Alignment::kNone || alignment == best || (alignment < best && varying.any());
+    if (possible) {
       const int64_t bytes =
           alignment == Alignment::kNone ? size_of(product.in) : int64_t{kAlignedBytes};
       planned.algorithms[static_cast<size_t>(alignment)] =
-          choose_algorithm(lt, handle, weakened(product, alignment), static_cast<uint32_t>(bytes),
-                           kMaxProductWorkspace);
+          choose_algorithm(lt, handle, weakened(product, alignment, varying),
+                           static_cast<uint32_t>(bytes), kMaxProductWorkspace);
     }
   }
   return planned;
@@ -108,7 +113,9 @@ PlannedProduct plan_product(const CublasLt& lt, cublasLtHandle_t handle, const P
 
 Status make_plan(const CublasLt& lt, cublasLtHandle_t handle, const Problem& problem,
                  CudaPlan* plan) {
+  Rehearsal first;
   Rehearsal longest;
+  SEESAW_RETURN_IF_ERROR(rehearse_with(problem, 0, &first));
   SEESAW_RETURN_IF_ERROR(rehearse_with(problem, problem.max_past(), &longest));
   plan->arena_bytes = longest.arena_bytes;
   for (const int64_t past : planned_pasts(problem)) {
@@ -116,11 +123,12 @@ Status make_plan(const CublasLt& lt, cublasLtHandle_t handle, const Problem& pro
     SEESAW_RETURN_IF_ERROR(rehearse_with(problem, past, &rehearsal));
     plan->arena_bytes = std::max(plan->arena_bytes, rehearsal.arena_bytes);
     PlanOfPast of_past{past, {}};
-    for (const Product& product : rehearsal.products) {
-      const size_t i = of_past.products.size();
+    for (size_t i = 0; i < rehearsal.products.size(); ++i) {
+      const Product& product = rehearsal.products[i];
+      const Varying varying = varying_between(first.products[i], longest.products[i]);
       const bool known = !plan->pasts.empty() && plan->pasts.back().products[i].product == product;
       of_past.products.push_back(known ? plan->pasts.back().products[i]
-                                       : plan_product(lt, handle, product));
+                                       : plan_product(lt, handle, product, varying));
       const PlannedProduct& planned = of_past.products.back();
       if (planned.algorithm_for(Alignment::kWhole) == nullptr) {
         return no_algorithm(product);

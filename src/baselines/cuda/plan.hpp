@@ -41,8 +41,9 @@ struct CudaPlan {
 // The pasts that a plan has algorithms for.
 std::vector<int64_t> planned_pasts(const Problem& problem);
 
-// One algorithm for each alignment up to the product's own; none, if there is none.
-PlannedProduct plan_product(const CublasLt& lt, cublasLtHandle_t handle, const Product& product);
+// One algorithm for each alignment that runs may have; none, if there is none.
+PlannedProduct plan_product(const CublasLt& lt, cublasLtHandle_t handle, const Product& product,
+                            const Varying& varying);
 
 // Rehearses the model and chooses. The handle's device is current.
 Status make_plan(const CublasLt& lt, cublasLtHandle_t handle, const Problem& problem,

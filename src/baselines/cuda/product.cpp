@@ -125,14 +125,18 @@ Alignment alignment_of(const Product& product) {
   return whole ? Alignment::kWhole : Alignment::kRows;
 }
 
-Product weakened(const Product& product, Alignment alignment) {
+Varying varying_between(const Product& one, const Product& other) {
+  return {one.m != other.m, one.n != other.n, one.k != other.k};
+}
+
+Product weakened(const Product& product, Alignment alignment, const Varying& varying) {
   Product weak = product;
   if (alignment == Alignment::kWhole) {
     return weak;
   }
-  weak.m = odd_size(weak.m);
-  weak.n = odd_size(weak.n);
-  weak.k = odd_size(weak.k);
+  weak.m = varying.m ? odd_size(weak.m) : weak.m;
+  weak.n = varying.n ? odd_size(weak.n) : weak.n;
+  weak.k = varying.k ? odd_size(weak.k) : weak.k;
   if (alignment == Alignment::kNone) {
     make_strides_odd(weak.a);
     make_strides_odd(weak.b);

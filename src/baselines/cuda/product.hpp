@@ -52,9 +52,19 @@ inline constexpr int64_t kAlignedBytes = 16;
 
 Alignment alignment_of(const Product& product);
 
-// The product, or one of nearly its sizes, that lets an algorithm expect no more than `alignment`:
-// what is found for it does any product of the same layout with that alignment.
-Product weakened(const Product& product, Alignment alignment);
+// Which of a product's sizes differ between runs.
+struct Varying {
+  bool m = false;
+  bool n = false;
+  bool k = false;
+
+  bool any() const { return m || n || k; }
+};
+Varying varying_between(const Product& one, const Product& other);
+
+// The product, or one of nearly its varying sizes, that lets an algorithm expect no more than
+// `alignment` of what varies: what is found for it does any run's product with that alignment.
+Product weakened(const Product& product, Alignment alignment, const Varying& varying);
 
 // Whether a and b and c are matrices as Gemm has them: one of the last two strides is 1.
 bool is_product(const Gemm& step);

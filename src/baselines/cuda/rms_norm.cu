@@ -7,7 +7,7 @@
 namespace seesaw::baselines {
 namespace {
 
-constexpr int kThreads = 256;
+constexpr unsigned kMaxThreads = 256;
 
 struct RmsNormParams {
   Elements x;
@@ -17,9 +17,11 @@ struct RmsNormParams {
   float epsilon;
 };
 
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kMaxThreads)
     rms_norm_kernel(const __grid_constant__ RmsNormParams p) {
   const int64_t width = p.shape[3];
+  const int64_t first = int64_t{threadIdx.x} * 4;
+  const int64_t step = int64_t{blockDim.x} * 4;
   const int64_t num_rows = p.shape[0] * p.shape[1] * p.shape[2];
   for (int64_t i = blockIdx.x; i < num_rows; i += gridDim.x) {
     const int64_t k = i % p.shape[2];
@@ -28,14 +30,18 @@ __global__ void __launch_bounds__(kThreads)
     const int64_t x = p.x.offset(b, j, k);
     const int64_t out = p.out.offset(b, j, k);
     float squares = 0.0F;
-    for (int64_t c = threadIdx.x; c < width; c += kThreads) {
-      const float value = p.x.load(x + c);
-      squares += value * value;
+    for (int64_t c = first; c < width; c += step) {
+      const float4 four = p.x.load4(x + c, width - c);  // 0 beyond the row
+      squares += four.x * four.x + four.y * four.y + four.z * four.z + four.w * four.w;
     }
     squares = reduce_block<Sum>(squares);
     const float factor = 1.0F / sqrtf(squares / static_cast<float>(width) + p.epsilon);
-    for (int64_t c = threadIdx.x; c < width; c += kThreads) {
-      p.out.store(out + c, p.x.load(x + c) * factor * p.weight.load(c * p.weight.stride[3]));
+    for (int64_t c = first; c < width; c += step) {
+      const float4 four = p.x.load4(x + c, width - c);
+      const float4 weight = p.weight.load4(c, width - c);
+      p.out.store4(out + c, width - c,
+                   {four.x * factor * weight.x, four.y * factor * weight.y,
+                    four.z * factor * weight.z, four.w * factor * weight.w});
     }
   }
 }
@@ -51,10 +57,11 @@ cudaError_t launch_rms_norm(const RmsNorm& step, cudaStream_t stream) {
       .shape = {shape[0], shape[1], shape[2], shape[3]},
       .epsilon = step.epsilon,
   };
-  return cuda::launch_kernel(
-      rms_norm_kernel,
-      {.grid = grid_dim_x(shape[0] * shape[1] * shape[2]), .block = kThreads, .stream = stream},
-      params);
+  return cuda::launch_kernel(rms_norm_kernel,
+                             {.grid = grid_dim_x(shape[0] * shape[1] * shape[2]),
+                              .block = threads_for_row(shape[3], kMaxThreads),
+                              .stream = stream},
+                             params);
 }
 
 }  // namespace seesaw::baselines

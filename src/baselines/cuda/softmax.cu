@@ -1,10 +1,11 @@
-// Softmax of rows, a block a row:
+// Softmax of rows, a block a row, or a warp a short one:
 //   [1] the largest visible scaled score
-//   [2] the sum of e^(score - largest)
-//   [3] write e^(score - largest) / sum, and 0 where a score is hidden
+//   [2] the sum of 2^(score - largest), the scale holding the change of base
+//   [3] write 2^(score - largest) / sum, and 0 where a score is hidden
 // A row is read three times, but after the first from a cache. The three steps, rather than the
 // online form that needs two, keep -inf and NaN simple: a NaN gets into the sum and from there into
 // the whole row, and of a row with nothing visible nothing but zeros is written.
+#include "base/math.hpp"
 #include "baselines/cuda/block_reduce.cuh"
 #include "baselines/cuda/elements.cuh"
 #include "baselines/cuda/kernels.hpp"
@@ -13,8 +14,10 @@
 namespace seesaw::baselines {
 namespace {
 
-constexpr int kMaxThreads = 512;
-constexpr int kElementsOfThread = 8;
+constexpr unsigned kMaxThreads = 256;
+constexpr unsigned kBlocksPerSm = 6;  // at most 42 registers a thread: with 7 blocks, some spill
+constexpr unsigned kRowsOfWarps = 4;  // in a block, if a warp has enough threads for a row
+constexpr float kLog2E = 1.4426950408889634F;
 
 struct SoftmaxParams {
   Elements scores;
@@ -25,66 +28,90 @@ struct SoftmaxParams {
   int64_t keys;
   int64_t num_rows;
   int64_t first_position;
-  float scale;
+  float scale_log2;
   Visible visible;
+};
+
+// Four scaled scores, and which of them are visible.
+struct Four {
+  float score[4];
+  bool seen[4];
 };
 
 // One row's place in memory and what of it is visible.
 struct Row {
-  const float* scores;
+  const SoftmaxParams& p;
+  int64_t scores;
   const uint8_t* mask;
-  int64_t mask_stride;
   int64_t visible_end;  // entries [0, visible_end) may be visible, if the mask lets them
-  float scale;
 
-  __device__ Row(const SoftmaxParams& p, int64_t b, int64_t h, int64_t n)
-      : scores(static_cast<const float*>(p.scores.data) + p.scores.offset(b, h, n)),
+  __device__ Row(const SoftmaxParams& params, int64_t b, int64_t h, int64_t n)
+      : p(params),
+        scores(p.scores.offset(b, h, n)),
         mask(p.mask.data == nullptr
                  ? nullptr
                  : static_cast<const uint8_t*>(p.mask.data) + p.mask.offset(b, h, n)),
-        mask_stride(p.mask.stride[3]),
-        visible_end(p.visible == Visible::kCausal ? min(p.keys, p.first_position + n + 1) : p.keys),
-        scale(p.scale) {}
+        visible_end(p.visible == Visible::kCausal ? min(p.keys, p.first_position + n + 1)
+                                                  : p.keys) {}
 
-  __device__ bool visible(int64_t s) const {
-    return s < visible_end && (mask == nullptr || mask[s * mask_stride] != 0);
+  // Entries [s, s + 4), of which s is in the row.
+  __device__ Four load(int64_t s) const {
+    const float4 raw = p.scores.load4(scores + s, p.keys - s);
+    Four four = {{raw.x, raw.y, raw.z, raw.w}, {}};
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      four.score[i] *= p.scale_log2;
+      four.seen[i] =
+          s + i < visible_end && (mask == nullptr || mask[(s + i) * p.mask.stride[3]] != 0);
+    }
+    return four;
   }
-  __device__ float score(int64_t s) const { return scale * scores[s]; }
 };
 
 __device__ void softmax_row(const SoftmaxParams& p, const Row& row, int64_t out) {
+  const int64_t first = int64_t{threadIdx.x} * 4;
+  const int64_t step = int64_t{blockDim.x} * 4;
   float largest = Maximum::kNeutral;
-  for (int64_t s = threadIdx.x; s < row.visible_end; s += blockDim.x) {  // [1]
-    largest = row.visible(s) ? fmaxf(largest, row.score(s)) : largest;
+  for (int64_t s = first; s < row.visible_end; s += step) {  // [1]
+    const Four four = row.load(s);
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      largest = four.seen[i] ? fmaxf(largest, four.score[i]) : largest;
+    }
   }
   largest = reduce_block<Maximum>(largest);
   float sum = 0.0F;
-  for (int64_t s = threadIdx.x; s < row.visible_end; s += blockDim.x) {  // [2]
-    sum += row.visible(s) ? expf(row.score(s) - largest) : 0.0F;
+  for (int64_t s = first; s < row.visible_end; s += step) {  // [2]
+    const Four four = row.load(s);
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      sum += four.seen[i] ? exp2f(four.score[i] - largest) : 0.0F;
+    }
   }
   const float share = 1.0F / reduce_block<Sum>(sum);
-  for (int64_t s = threadIdx.x; s < p.keys; s += blockDim.x) {  // [3]
-    const float value = row.visible(s) ? expf(row.score(s) - largest) * share : 0.0F;
-    p.probabilities.store(out + s, value);
+  for (int64_t s = first; s < p.keys; s += step) {  // [3]
+    Four four = {};
+    if (s < row.visible_end) {
+      four = row.load(s);
+    }
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      four.score[i] = four.seen[i] ? exp2f(four.score[i] - largest) * share : 0.0F;
+    }
+    p.probabilities.store4(out + s, p.keys - s,
+                           {four.score[0], four.score[1], four.score[2], four.score[3]});
   }
 }
 
-__global__ void __launch_bounds__(kMaxThreads)
+__global__ void __launch_bounds__(kMaxThreads, kBlocksPerSm)
     softmax_kernel(const __grid_constant__ SoftmaxParams p) {
-  for (int64_t i = blockIdx.x; i < p.num_rows; i += gridDim.x) {
+  const int64_t step = int64_t{gridDim.x} * blockDim.y;
+  for (int64_t i = int64_t{blockIdx.x} * blockDim.y + threadIdx.y; i < p.num_rows; i += step) {
     const int64_t n = i % p.queries;
     const int64_t h = i / p.queries % p.heads;
     const int64_t b = i / p.queries / p.heads;
     softmax_row(p, Row(p, b, h, n), p.probabilities.offset(b, h, n));
   }
-}
-
-unsigned threads_for(int64_t keys) {
-  unsigned threads = 32;
-  while (threads < kMaxThreads && threads * kElementsOfThread < keys) {
-    threads *= 2;
-  }
-  return threads;
 }
 
 }  // namespace
@@ -100,13 +127,16 @@ cudaError_t launch_softmax(const Softmax& step, cudaStream_t stream) {
       .keys = shape[3],
       .num_rows = shape[0] * shape[1] * shape[2],
       .first_position = step.first_position,
-      .scale = step.scale,
+      .scale_log2 = step.scale * kLog2E,
       .visible = step.visible,
   };
-  return cuda::launch_kernel(
-      softmax_kernel,
-      {.grid = grid_dim_x(params.num_rows), .block = threads_for(shape[3]), .stream = stream},
-      params);
+  const unsigned threads = threads_for_row(shape[3], kMaxThreads);
+  const unsigned rows = threads == 32 ? kRowsOfWarps : 1;
+  return cuda::launch_kernel(softmax_kernel,
+                             {.grid = grid_dim_x(ceil_div(params.num_rows, int64_t{rows})),
+                              .block = dim3(threads, rows),
+                              .stream = stream},
+                             params);
 }
 
 cudaError_t kernels_are_loadable() {

@@ -134,9 +134,13 @@ TEST(Alignment, WeakerProductsExpectNoMore) {
     whole.c = packed(somewhere(), DType::kBFloat16, {2, 3, step.a.shape[2], step.b.shape[3]});
     const Product product = product_of(whole);
     ASSERT_EQ(alignment_of(product), Alignment::kWhole);
-    ASSERT_EQ(weakened(product, Alignment::kWhole), product);
-    ASSERT_EQ(alignment_of(weakened(product, Alignment::kRows)), Alignment::kRows);
-    ASSERT_EQ(alignment_of(weakened(product, Alignment::kNone)), Alignment::kNone);
+    const Varying n_varies = {.n = true};
+    ASSERT_EQ(weakened(product, Alignment::kWhole, n_varies), product);
+    const Product rows = weakened(product, Alignment::kRows, n_varies);
+    ASSERT_EQ(alignment_of(rows), Alignment::kRows);
+    ASSERT_EQ(rows.m, product.m);
+    ASSERT_LT(rows.n, product.n);
+    ASSERT_EQ(alignment_of(weakened(product, Alignment::kNone, {})), Alignment::kNone);
   }
 }
 

@@ -43,14 +43,19 @@ class Gpu {
 
   Status run(const std::function<Status(Ops&)>& step) { return run_planned(step, {}); }
 
+  // A run's step that was planned as `planned`.
   Status run_product(const Gemm& step, const Gemm& planned) {
-    return run_planned(
-        [&](Ops& ops) { return ops.gemm(step); },
-        {plan_product(*cublaslt().functions, handle_.get(),
-                      product_of(bias_comes_first(planned) ? added_to_bias(planned) : planned))});
+    const Product product = planned_product(planned);
+    return run_planned([&](Ops& ops) { return ops.gemm(step); },
+                       {plan_product(*cublaslt().functions, handle_.get(), product,
+                                     varying_between(product, planned_product(step)))});
   }
 
  private:
+  static Product planned_product(const Gemm& step) {
+    return product_of(bias_comes_first(step) ? added_to_bias(step) : step);
+  }
+
   Status run_planned(const std::function<Status(Ops&)>& step,
                      const std::vector<PlannedProduct>& products) {
     Arena arena;

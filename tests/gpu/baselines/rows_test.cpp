@@ -160,6 +160,21 @@ TEST_F(OpsTest, QuickCopiesConvertAndTranspose) {
   }
 }
 
+TEST_F(OpsTest, QuickCopyOfEverySecondElement) {
+  for (const DType dtype : kTypes) {
+    ViewPair from = tensor(DType::kFloat32, {2, 3, 40, 70});
+    ViewPair to = result(dtype, {2, 3, 40, 70});
+    for (View* each : {&from.host, &from.device, &to.host, &to.device}) {
+      each->shape[3] = 35;
+      each->stride[3] = 2;
+    }
+    upload();
+    ASSERT_TRUE(gpu_->run([&](Ops& ops) { return ops.copy(from.device, to.device); }).ok());
+    ASSERT_TRUE(host([&](Ops& ops) { return ops.copy(from.host, to.host); }).ok());
+    ASSERT_NO_FATAL_FAILURE(expect_same({}, "every second"));
+  }
+}
+
 TEST_F(OpsTest, CopyRepeatsARow) {
   const ViewPair row = tensor(DType::kFloat16, {1, 1, 1, 77});
   const ViewPair to = result(DType::kFloat32, {2, 70000, 1, 77});
