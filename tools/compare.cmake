@@ -25,7 +25,7 @@ add_library(seesaw_tool_compare STATIC
   compare_weights.cpp)
 target_link_libraries(seesaw_tool_compare
   PUBLIC seesaw_tool_core seesaw_baselines
-  PRIVATE seesaw_warnings Eigen3::Eigen)
+  PRIVATE seesaw_warnings Eigen3::Eigen OpenMP::OpenMP_CXX)
 if(SEESAW_WITH_CUDA)
   # The ceilings are those of seesaw_bench_gpu: cuBLAS found at run time, a sweep over memory.
   set(gpu_bench ${PROJECT_SOURCE_DIR}/bench/gpu)

@@ -25,7 +25,7 @@ constexpr double kTolerance = 0.15;
 
 bool same(const NotesShape& a, const Setting& s) {
   return s.phase == Phase::kPrefill && s.batch == a.batch && s.len == a.tokens &&
-         s.heads == a.heads && s.head_dim == a.head_dim && s.bias && !s.causal;
+         s.heads == a.heads && s.head_dim == a.head_dim && s.width == 0 && s.bias && !s.causal;
 }
 
 const Row* find(const std::vector<Row>& rows, const NotesShape& shape, System system) {

@@ -13,7 +13,7 @@ namespace {
 constexpr const char* kStyle = R"(
 :root { color-scheme: light; }
 body { font: 15px/1.5 system-ui, sans-serif; color: #1c1c1c; background: #fff; margin: 2rem auto;
-  max-width: 72rem; padding: 0 1rem; }
+  max-width: 84rem; padding: 0 1rem; }
 h1 { font-size: 1.6rem; margin-bottom: 0.2rem; } h2 { font-size: 1.2rem; margin-top: 2.4rem; }
 .facts { color: #555; } .note { color: #555; max-width: 60rem; }
 .table { overflow-x: auto; }
@@ -21,12 +21,13 @@ table { border-collapse: collapse; font-size: 0.8rem; font-variant-numeric: tabu
 th { text-align: left; border-bottom: 2px solid #999; padding: 0.25rem 0.6rem; white-space: nowrap;
   position: sticky; top: 0; background: #fff; }
 td { border-bottom: 1px solid #e8e8e8; padding: 0.2rem 0.6rem; white-space: nowrap; }
-td.n { text-align: right; } td.wrap { white-space: normal; min-width: 20rem; }
+td.n { text-align: right; } td.wrap { white-space: normal; min-width: 22rem; }
+#claims td { white-space: normal; }
 tr.first td { border-top: 2px solid #bbb; }
-.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(30rem, 1fr)); gap: 1.5rem; }
-svg { width: 100%; height: auto; max-width: 48rem; font-family: system-ui, sans-serif; }
-svg .title { font-size: 13px; font-weight: 600; fill: #1c1c1c; }
-svg .label { font-size: 11px; fill: #444; } svg .value { font-size: 11px; fill: #1c1c1c; }
+.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(36rem, 1fr)); gap: 1.5rem; }
+svg { width: 100%; height: auto; max-width: 50rem; font-family: system-ui, sans-serif; }
+svg .title { font-size: 15px; font-weight: 600; fill: #1c1c1c; }
+svg .label { font-size: 12.5px; fill: #444; } svg .value { font-size: 12.5px; fill: #1c1c1c; }
 @media (max-width: 40rem) { .plots { grid-template-columns: 1fr; } }
 )";
 
@@ -35,7 +36,7 @@ bool is_number(const std::string& cell) {
 }
 
 std::string table_html(const Section& section) {
-  constexpr size_t kLongCell = 48;
+  constexpr size_t kLongCell = 60;
   std::string html = "<div class=\"table\"><table>\n<thead><tr>";
   for (const std::string& name : section.header) {
     html += fmt::format("<th>{}</th>", escaped(name));
@@ -203,25 +204,34 @@ Line line_of(const Tradeoff& t, System system, const std::string& name, size_t c
 }
 
 std::string tradeoff_plots(const Tradeoff& t) {
-  LinePlot errors{"Error against cache compression",
-                  "times less cache than multi-head attention",
+  const auto error = [](size_t dtype) {
+    return [dtype](const TradeoffPoint& p) { return p.errors[dtype].error.relative; };
+  };
+  LinePlot fp32{"Error against cache compression, fp32",
+                "times less cache than multi-head attention",
+                "relative error",
+                Scale::kLog,
+                Scale::kLinear,
+                {}};
+  fp32.lines.push_back(line_of(t, System::kExpanded, "DeepSeek", 3, error(0)));
+  fp32.lines.push_back(line_of(t, System::kExpanded, "its cut weights", 3,
+                               [](const TradeoffPoint& p) { return p.weight_error; }));
+  fp32.lines.back().dashed = true;
+  fp32.lines.push_back(line_of(t, System::kTraditional, "traditional", 1, error(0)));
+  fp32.lines.push_back(
+      line_of(t, System::kTraditional, "its own error", 1,
+              [](const TradeoffPoint& p) { return p.own_errors[0].error.relative; }));
+  fp32.lines.back().dashed = true;
+  LinePlot dtypes{"DeepSeek's form: rounding and compression",
+                  "times less cache",
                   "relative error",
                   Scale::kLog,
                   Scale::kLog,
                   {}};
   for (size_t i = 0; i < kFloatTypes.size(); ++i) {
-    errors.lines.push_back(
-        line_of(t, System::kExpanded, fmt::format("DeepSeek {}", short_name(kFloatTypes[i])), i,
-                [i](const TradeoffPoint& p) { return p.errors[i].error.relative; }));
+    dtypes.lines.push_back(line_of(t, System::kExpanded, short_name(kFloatTypes[i]), i, error(i)));
   }
-  errors.lines.push_back(
-      line_of(t, System::kTraditional, "traditional fp32", 3,
-              [](const TradeoffPoint& p) { return p.errors[0].error.relative; }));
-  errors.lines.push_back(
-      line_of(t, System::kTraditional, "traditional, own error", 5,
-              [](const TradeoffPoint& p) { return p.own_errors[0].error.relative; }));
-  errors.lines.back().dashed = true;
-  std::string html = svg(errors);
+  std::string html = svg(fp32) + svg(dtypes);
   for (const bool prefill : {true, false}) {
     LinePlot speed{fmt::format("Speed-up over the given layer, {}", prefill ? "prefill" : "decode"),
                    "times less cache than multi-head attention",

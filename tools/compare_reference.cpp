@@ -46,8 +46,9 @@ double dot(const double* a, const double* b, size_t count) {
 Values linear(const Rows& x, const Values& weight, const Values* bias) {
   const Rows w = rows_of(weight, x.columns);
   Values y(x.rows * w.rows);
-  for (size_t i = 0; i < x.rows; ++i) {
-    for (size_t o = 0; o < w.rows; ++o) {
+#pragma omp parallel for
+  for (size_t o = 0; o < w.rows; ++o) {
+    for (size_t i = 0; i < x.rows; ++i) {
       y[i * w.rows + o] = dot(x.row(i), w.row(o), x.columns) + (bias != nullptr ? (*bias)[o] : 0.0);
     }
   }

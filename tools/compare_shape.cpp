@@ -69,7 +69,7 @@ const char* title_of(System system) {
     case System::kDenseDecode:
       break;
   }
-  return "dense_decode (attention alone)";
+  return "dense_decode, attention only";
 }
 
 const char* name_of(Phase phase) { return phase == Phase::kPrefill ? "prefill" : "decode"; }

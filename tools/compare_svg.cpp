@@ -13,9 +13,11 @@ namespace {
 // Told apart also with the common colour blindnesses.
 constexpr std::array kColours = {"#2f6fb3", "#d9730d", "#2e8b57", "#a33a6b", "#6a5acd", "#7a7a7a"};
 constexpr double kWidth = 760;
-constexpr double kNameWidth = 235;
+constexpr double kNameWidth = 262;
 constexpr double kTop = 30;  // below the title
-constexpr double kRowHeight = 20;
+constexpr double kRowHeight = 22;
+constexpr double kValueWidth = 120;     // behind bars
+constexpr double kLongestSpread = 1.4;  // of a spread's end, to the longest bar
 
 const char* colour(size_t i) { return kColours[i % kColours.size()]; }
 
@@ -140,7 +142,7 @@ void legend(const std::vector<std::pair<std::string, size_t>>& names, double y, 
     canvas->raw(fmt::format("<circle cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"4.5\" fill=\"{}\"/>\n", x + 5,
                             y - 4, colour(index)));
     canvas->label(x + 14, y, name, "start");
-    x += 30 + 6.2 * static_cast<double>(name.size());
+    x += 30 + 7.2 * static_cast<double>(name.size());
     if (x > kWidth - 160) {
       x = 0;
       y += 16;
@@ -180,28 +182,32 @@ std::string escaped(std::string_view text) {
 }
 
 std::string svg(const BarPlot& plot) {
+  double longest = 0;
   double most = 0;
   for (const Bar& bar : plot.bars) {
+    longest = std::max(longest, bar.value);
     most = std::max({most, bar.value, bar.high});
   }
+  most = std::min(most, kLongestSpread * longest);
   if (!drawable(most)) {
     return empty_plot(plot.title);
   }
   const double bottom = kTop + kRowHeight * static_cast<double>(plot.bars.size());
   Canvas canvas(kWidth, bottom + 34, plot.title);
-  const Axis axis(Scale::kLinear, 0, most, kNameWidth, kWidth - 95);
-  vertical_ticks(axis, kTop, bottom, plot.unit, kWidth - 95, &canvas);
+  const Axis axis(Scale::kLinear, 0, most, kNameWidth, kWidth - kValueWidth);
+  vertical_ticks(axis, kTop, bottom, plot.unit, kWidth - kValueWidth, &canvas);
   double y = kTop;
   for (const Bar& bar : plot.bars) {
     canvas.label(kNameWidth - 8, y + 14, bar.name, "end");
     canvas.raw(fmt::format(
         "<rect x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"13\" rx=\"2\" fill=\"{}\"/>\n",
         kNameWidth, y + 3.5, std::max(axis.at(bar.value) - kNameWidth, 0.8), colour(bar.colour)));
+    const double high = std::min(bar.high, most);
     if (bar.high > 0) {
-      canvas.line(axis.at(bar.low), y + 10, axis.at(bar.high), y + 10,
+      canvas.line(axis.at(bar.low), y + 10, axis.at(high), y + 10,
                   "stroke=\"#222\" stroke-width=\"1.2\"");
     }
-    canvas.label(axis.at(std::max(bar.value, bar.high)) + 6, y + 14, bar.text, "start", "value");
+    canvas.label(axis.at(std::max(bar.value, high)) + 6, y + 14, bar.text, "start", "value");
     y += kRowHeight;
   }
   return canvas.finish();
@@ -215,7 +221,7 @@ std::string svg(const DotPlot& plot) {
   if (range.empty()) {
     return empty_plot(plot.title);
   }
-  const double top = kTop + 22;  // the legend
+  const double top = kTop + (plot.series.size() > 4 ? 40 : 22);  // below the legend
   const double bottom = top + kRowHeight * static_cast<double>(plot.rows.size());
   Canvas canvas(kWidth, bottom + 34, plot.title);
   std::vector<std::pair<std::string, size_t>> names;
@@ -223,7 +229,8 @@ std::string svg(const DotPlot& plot) {
     names.emplace_back(plot.series[i], i);
   }
   legend(names, kTop + 6, &canvas);
-  const Axis axis(Scale::kLog, range.low, range.high, kNameWidth + 6, kWidth - 20);
+  const Axis axis(plot.scale, plot.scale == Scale::kLog ? range.low : 0, range.high, kNameWidth + 6,
+                  kWidth - 20);
   vertical_ticks(axis, top, bottom, plot.unit, kWidth - 20, &canvas);
   double y = top;
   for (const DotRow& row : plot.rows) {
@@ -257,7 +264,7 @@ std::string svg(const LinePlot& plot) {
   if (xs.empty() || ys.empty()) {
     return empty_plot(plot.title);
   }
-  const double top = kTop + (plot.lines.size() > 4 ? 42 : 24);
+  const double top = kTop + (plot.lines.size() > 4 ? 56 : 38);
   const double bottom = top + kHeight;
   Canvas canvas(kWidth, bottom + 34, plot.title);
   std::vector<std::pair<std::string, size_t>> names;
@@ -272,7 +279,7 @@ std::string svg(const LinePlot& plot) {
     canvas.line(kLeft, y.at(tick), kWidth - 20, y.at(tick), kGrid);
     canvas.label(kLeft - 6, y.at(tick) + 4, tick_text(tick), "end");
   }
-  canvas.label(kLeft, top - 6, plot.y_unit, "start");
+  canvas.label(kLeft, top - 8, plot.y_unit, "start");
   for (const Line& line : plot.lines) {
     std::string path;
     std::string marks;

@@ -13,7 +13,8 @@ std::string escaped(std::string_view text);
 
 enum class Scale { kLinear, kLog };
 
-// A horizontal bar with its value written behind it. `low` and `high`: its spread, if high > 0.
+// A horizontal bar with its value written behind it. `low` and `high`: its spread, if high > 0;
+// one that reaches far beyond all bars is cut at the edge.
 struct Bar {
   std::string name;
   double value = 0;
@@ -29,7 +30,7 @@ struct BarPlot {
 };
 std::string svg(const BarPlot& plot);
 
-// For each line of names some marks along one logarithmic axis: a row a name, a colour a series.
+// For each line of names some marks along one axis: a row a name, a colour a series.
 struct DotRow {
   std::string name;
   std::vector<double> values;  // by series; not positive or not finite: no mark
@@ -39,6 +40,7 @@ struct DotPlot {
   std::string unit;
   std::vector<std::string> series;
   std::vector<DotRow> rows;
+  Scale scale = Scale::kLog;
 };
 std::string svg(const DotPlot& plot);
 

@@ -150,16 +150,20 @@ Section theory_section(const CompareReport& report) {
 }
 
 Section precision_section(const CompareReport& report) {
+  const Setting& setting = report.precision[0].setting;
   Section section{"precision",
                   "Error against double",
-                  "Each layer on random inputs rounded to its dtype, against plain loops in "
-                  "double on the same rounded inputs. Relative: ||out - ref|| / ||ref||.",
-                  {"setting", "system", "relative", "largest", "products through float32"},
+                  fmt::format("Each layer on random inputs rounded to its dtype, b {} len {} heads "
+                              "{}x{}, against plain loops in double on the same rounded inputs. "
+                              "Relative: ||out - ref|| / ||ref||. Through float32: products on "
+                              "converted copies, as the backend has none of the dtype.",
+                              setting.batch, setting.len, setting.heads, setting.head_dim),
+                  {"system", "dtype", "relative", "largest", "through float32"},
                   {}};
   for (const PrecisionRow& row : report.precision) {
     const bool run = row.result.why_not.empty();
     section.rows.push_back(
-        {row.setting.text(), row.contender.text(),
+        {row.contender.text(), short_name(row.setting.dtype),
          run ? fmt::format("{:.2e}", row.result.error.relative) : kNone,
          run ? fmt::format("{:.2e}", row.result.error.largest) : kNone,
          run ? std::to_string(row.result.converted_products) : "not run: " + row.result.why_not});
@@ -326,7 +330,9 @@ std::vector<Section> sections_of(const CompareReport& report) {
   sections.push_back(systems_section(all));
   sections.push_back(theory_section(report));
   sections.push_back(memory_section(all, report.memory_method));
-  sections.push_back(precision_section(report));
+  if (!report.precision.empty()) {
+    sections.push_back(precision_section(report));
+  }
   if (report.tradeoff) {
     sections.push_back(tradeoff_section(*report.tradeoff));
   }

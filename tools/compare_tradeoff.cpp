@@ -39,12 +39,6 @@ std::vector<int64_t> choose_ranks(const TradeoffRules& rules, int64_t full) {
       ranks.push_back(full / part);
     }
   }
-  for (const int64_t rank : ranks) {
-    if (rank < 1 || rank > full) {
-      throw bad_input({"--ranks", std::to_string(rank), fmt::format("allowed: 1 to {}", full),
-                       "Choose ranks up to the weights' own."});
-    }
-  }
   std::sort(ranks.begin(), ranks.end(), std::greater<>());
   ranks.erase(std::unique(ranks.begin(), ranks.end()), ranks.end());
   return ranks;
@@ -144,6 +138,17 @@ class Study {
 };
 
 }  // namespace
+
+void check_ranks(const std::vector<int64_t>& ranks, int64_t heads, int64_t head_dim,
+                 int64_t d_model) {
+  const int64_t full = std::min(2 * heads * head_dim, d_model);  // of [Wk; Wv]
+  for (const int64_t rank : ranks) {
+    if (rank < 1 || rank > full) {
+      throw bad_input({"--ranks", std::to_string(rank), fmt::format("allowed: 1 to {}", full),
+                       "Choose ranks up to the weights' own."});
+    }
+  }
+}
 
 MeasuredError measure_error(const Bench& bench, BaselineDescriptor descriptor,
                             const LayerInputs& inputs, const Values& reference) {

@@ -57,6 +57,10 @@ struct TradeoffRules {
   seesaw_dtype dtype = SEESAW_FLOAT32;  // of the timed calls
 };
 
+// Throws Failure for a rank that no fit of these weights has.
+void check_ranks(const std::vector<int64_t>& ranks, int64_t heads, int64_t head_dim,
+                 int64_t d_model);
+
 // Calls `step` before each of tradeoff_steps(rules) parts.
 Tradeoff measure_tradeoff(const Bench& bench, const HeadWeights& weights,
                           const TradeoffRules& rules,

@@ -48,7 +48,7 @@ seesaw_dtype float_dtype(const TensorEntry& entry, const std::string& where) {
     }
   }
   throw bad_input({where, std::string("dtype ") + name_of(entry.dtype), "allowed: F32, BF16, F16",
-                   "Convert the tensor"});
+                   "Convert the tensor."});
 }
 
 Matrix read_matrix(const SafetensorsFile& file, const std::string& name) {
@@ -99,7 +99,7 @@ void check_shapes(const HeadWeights& w, const std::string& path) {
          fmt::format("needed beside q_proj [{}, {}] of {} heads: k_proj and v_proj [heads' divisor "
                      "* {}, {}], out_proj [{}, {}]",
                      w.q.rows, w.q.columns, heads, dim, w.q.columns, w.q.columns, w.q.rows),
-         "Check --weights-prefix and --fit-heads"});
+         "Check --weights-prefix and --fit-heads."});
   }
 }
 
@@ -135,7 +135,7 @@ HeadWeights read_weights(const WeightFile& from) {
   if (w.heads < 1 || w.q.rows % static_cast<size_t>(w.heads) != 0) {
     throw bad_input({"--fit-heads", std::to_string(w.heads),
                      fmt::format("allowed: divisors of q_proj's {} rows", w.q.rows),
-                     "Give the model's number of query heads"});
+                     "Give the model's number of query heads."});
   }
   w.head_dim = static_cast<int64_t>(w.q.rows) / w.heads;
   w.d_model = static_cast<int64_t>(w.q.columns);

@@ -32,7 +32,8 @@ struct CompareOptions {
   std::vector<int64_t> d_latents;  // L; none: 4 head_dim
   std::vector<std::string> dtypes = {"fp32", "bf16"};
   int64_t head_dim = 64;
-  int64_t d_rope = 0;  // 0: head_dim / 2
+  int64_t d_model = 0;  // 0: heads * head_dim
+  int64_t d_rope = 0;   // 0: head_dim / 2
   int64_t chunk = 1024;
   int64_t check_tokens = 128;
   TradeoffRules tradeoff;
@@ -91,12 +92,17 @@ void require_sense(const CompareOptions& options) {
   require_each("--d-latent", options.d_latents);
   require_each("--head-dim", {options.head_dim});
   require_each("--chunk", {options.chunk});
-  require_each("--check-tokens", {options.check_tokens});
+  if (options.check_tokens != 0) {
+    require_each("--check-tokens", {options.check_tokens});
+  }
   require_each("--fit-tokens", {options.tradeoff.check_tokens});
   require_each("--fit-len", {options.tradeoff.len});
   require_each("--fit-heads", {options.fit_heads});
   require_each("--fit-head-dim", {options.spectrum.head_dim});
   require_each("--ranks", options.tradeoff.ranks);
+  if (options.d_model != 0) {
+    require_each("--d-model", {options.d_model});
+  }
   if (options.d_rope < 0 || options.d_rope % 2 != 0) {
     refuse("--d-rope", std::to_string(options.d_rope), "0 (half of --head-dim) or an even number");
   }
@@ -131,6 +137,7 @@ std::vector<Setting> make_settings(const CompareOptions& options) {
             setting.len = len;
             setting.heads = heads;
             setting.head_dim = options.head_dim;
+            setting.width = options.d_model;
             setting.chunk_size = options.chunk;
             setting.dtype = parse_dtype(dtype, "--dtype");
             setting.causal = options.causal;
@@ -173,6 +180,7 @@ std::vector<PrecisionRow> measure_precision(const CompareOptions& options, const
   setting.len = options.check_tokens;
   setting.heads = options.heads[0];
   setting.head_dim = options.head_dim;
+  setting.width = options.d_model;
   setting.chunk_size = std::max<int64_t>(1, options.check_tokens / 3);  // several, of unequal size
   setting.causal = options.causal;
   for (const Contender& contender : make_contenders(options, Phase::kPrefill)) {
@@ -207,7 +215,9 @@ class Run {
       add(measure_group(bench_, setting, make_contenders(options_, setting.phase)), &report_->rows);
     }
     step("precision");
-    report_->precision = measure_precision(options_, bench_);
+    if (options_.check_tokens > 0) {
+      report_->precision = measure_precision(options_, bench_);
+    }
     if (options_.fit) {
       fit();
     }
@@ -266,6 +276,18 @@ void warn_if_busy(const CompareReport& report) {
   }
 }
 
+void check_fit(const CompareOptions& options) {
+  const int64_t width = options.fit_heads * options.spectrum.head_dim;
+  if (options.weights.path.empty()) {
+    check_ranks(options.tradeoff.ranks, options.fit_heads, options.spectrum.head_dim, width);
+  } else {
+    WeightFile file = options.weights;
+    file.heads = options.fit_heads;
+    const HeadWeights weights = read_weights(file);
+    check_ranks(options.tradeoff.ranks, weights.heads, weights.head_dim, weights.d_model);
+  }
+}
+
 void compare_systems(const CLI::App& command, CompareOptions options) {
   if (options.quick) {
     make_quick(command, &options);
@@ -279,11 +301,7 @@ void compare_systems(const CLI::App& command, CompareOptions options) {
       predict(setting, contender, {});
     }
   }
-  if (!options.weights.path.empty()) {
-    WeightFile file = options.weights;
-    file.heads = options.fit_heads;
-    read_weights(file);
-  }
+  check_fit(options);
   const std::unique_ptr<Device> device = open_device(parse_device(options.device));
   CompareReport report;
   report.machine = describe_machine();
@@ -312,6 +330,7 @@ void add_shape_options(CLI::App* command, CompareOptions* o) {
   command->add_option("--batch", o->batches, "list of batches (1)")->delimiter(',');
   command->add_option("--heads", o->heads, "list of heads (16)")->delimiter(',');
   command->add_option("--head-dim", o->head_dim, "columns of a head")->capture_default_str();
+  command->add_option("--d-model", o->d_model, "columns of x (--heads * --head-dim)");
   command->add_option("--latent", o->latents, "list of D' of traditional MLA (--head-dim)")
       ->delimiter(',');
   command->add_option("--d-latent", o->d_latents, "list of L of DeepSeek's MLA (4 --head-dim)")
@@ -358,7 +377,8 @@ void register_compare(CLI::App& app) {
   add_fit_options(command, options.get());
   command->add_flag("--claims,!--no-claims", options->claims,
                     "measure the study notes' own shapes too (yes, unless --quick)");
-  command->add_option("--check-tokens", options->check_tokens, "tokens of the precision rows")
+  command
+      ->add_option("--check-tokens", options->check_tokens, "tokens of the precision rows; 0: none")
       ->capture_default_str();
   command->add_option("--seconds", options->rules.seconds, "to spend on the rounds of a setting")
       ->capture_default_str();

@@ -1,0 +1,266 @@
+#!/usr/bin/env python3
+"""seesaw compare from outside: a small run, its JSON and its page, and what must be refused.
+
+Usage: compare_command_test.py SEESAW WORK_FOLDER. Needs nothing but Python's standard library.
+"""
+import html.parser
+import json
+import math
+import os
+import pathlib
+import re
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import unittest
+import xml.etree.ElementTree
+
+SEESAW = ""
+WORK = pathlib.Path()
+DTYPES = ("float32", "bfloat16", "float16")
+
+
+def run(*arguments):
+    return subprocess.run([SEESAW, "compare", *map(str, arguments)], capture_output=True, text=True,
+                          timeout=300, cwd=WORK)
+
+
+def write_weights(path, shapes, seed=1):
+    """A state_dict of float32 matrices, of numbers from a small generator."""
+    header, data, state = {}, b"", seed
+    for name, shape in shapes.items():
+        values = []
+        for _ in range(math.prod(shape)):
+            state = (state * 6364136223846793005 + 1442695040888963407) % 2**64
+            values.append((state >> 33) / 2**31 - 0.5)
+        content = struct.pack(f"<{len(values)}f", *values)
+        header[name] = {"dtype": "F32", "shape": shape,
+                        "data_offsets": [len(data), len(data) + len(content)]}
+        data += content
+    text = json.dumps(header).encode()
+    pathlib.Path(path).write_bytes(struct.pack("<Q", len(text)) + text + data)
+
+
+class Links(html.parser.HTMLParser):
+    """Everything in a page that would fetch something."""
+
+    def __init__(self):
+        super().__init__()
+        self.found = []
+
+    def handle_starttag(self, tag, attrs):
+        if tag in ("script", "link", "img", "iframe", "object", "embed", "base", "video", "audio"):
+            self.found.append(tag)
+        for name, value in attrs:
+            if name in ("src", "href", "srcset", "action", "data") or "url(" in (value or ""):
+                self.found.append(f"{tag} {name}={value}")
+
+
+class CompareTest(unittest.TestCase):
+    def setUp(self):
+        shutil.rmtree(WORK, ignore_errors=True)
+        WORK.mkdir(parents=True)
+
+    def succeed(self, *arguments):
+        result = run(*arguments)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        return result
+
+    def refuse(self, *arguments, part):
+        result = run(*arguments)
+        self.assertEqual(result.returncode, 2, f"{arguments}\n{result.stdout}\n{result.stderr}")
+        self.assertIn(part, result.stderr)
+        message = result.stderr.splitlines()[-1]  # a busy machine is warned of first
+        self.assertRegex(message, re.compile(r"^[^\n]+: [^\n]+, [^\n]+\. [^\n]+\.$"))
+        self.assertEqual(result.stdout, "")
+        self.assertEqual([p.name for p in WORK.iterdir() if "part" in p.name], [])
+
+
+class SmallRun(CompareTest):
+    """One run feeds the tests of its three faces."""
+
+    def test_all_faces(self):
+        result = self.succeed("--quick", "--fit-tokens", 16, "--fit-len", 32, "--threads", 1,
+                              "--seconds", 0, "--len", "24,48", "--html", "page.html",
+                              "--json=report.json", "--progress")
+        self.assertIn("compare: 0/", result.stderr)
+        self.check_text(result.stdout)
+        self.check_page((WORK / "page.html").read_text())
+        self.check_json(json.loads((WORK / "report.json").read_text()))
+
+    def check_text(self, text):
+        for title in ("Time of every system", "theoretical against measured",
+                      "Memory, predicted and measured", "Error against double",
+                      "Compression against error and speed", "The study notes' claims", "In short"):
+            self.assertIn(title, text)
+        self.assertNotIn("\x1b", text)
+
+    def check_page(self, page):
+        root = xml.etree.ElementTree.fromstring(page.replace("<!DOCTYPE html>", ""))
+        self.assertEqual(root.tag, "html")
+        self.assertGreaterEqual(page.count("<svg "), 10)
+        links = Links()
+        links.feed(page)
+        self.assertEqual(links.found, [])
+        self.assertEqual(re.findall(r'https?://(?!www\.w3\.org/2000/svg")', page), [])
+        self.assertNotIn("nan", re.sub(r"<[^>]*>", "", page).lower().split())
+
+    def check_json(self, report):
+        for key in ("device", "commit", "date", "machine", "ceilings", "memory_method", "rows",
+                    "theory", "precision", "tradeoff", "claims", "findings"):
+            self.assertTrue(report[key], key)
+        self.assertEqual((report["kind"], report["format"]), ("compare", 1))
+        self.assertEqual(report["claim_rows"], [])
+        self.check_rows(report["rows"])
+        self.check_theory(report["theory"], report["rows"])
+        self.check_precision(report["precision"])
+        self.check_tradeoff(report["tradeoff"])
+        for claim in report["claims"]:
+            self.assertTrue(claim["source"] and claim["claim"] and claim["verdict"], claim)
+
+    def check_rows(self, rows):
+        groups = {}
+        for row in rows:
+            groups.setdefault((row["phase"], row["len"]), []).append(row)
+            self.assertIsNone(row["why_not"], row)
+            self.assertGreater(row["us"], 0)
+            self.assertLessEqual(row["us_p10"], row["us"])
+            self.assertLessEqual(row["us"], row["us_p90"])
+            self.assertGreaterEqual(row["runs"], 5)
+            self.assertGreater(row["ceiling_fraction"], 0)
+            predicted = row["predicted"]
+            self.assertAlmostEqual(row["gflops"], predicted["operations"] / row["us"] / 1e3,
+                                   delta=1e-6 * row["gflops"])
+            self.assertAlmostEqual(row["ceiling_fraction"], row["bound_us"] / row["us"], places=9)
+        self.assertEqual(sorted(groups), [("decode", 24), ("decode", 48), ("prefill", 24),
+                                          ("prefill", 48)])
+        systems = ["mha", "traditional_mla", "chunked_mla", "deepseek_mla_expanded",
+                   "deepseek_mla_absorbed"]
+        for (phase, _), group in groups.items():
+            expected = systems + (["dense_decode"] if phase == "decode" else [])
+            self.assertEqual([row["system"] for row in group], expected)
+            self.assertEqual(group[0]["speed_up"], 1)
+        # 4 heads of 32, float32: keys and values of all heads; two latents of 32; 128 + 16.
+        cache = {row["system"]: row["predicted"]["cache_bytes_per_token"] for row in rows}
+        self.assertEqual([cache[system] for system in systems], [1024, 256, 256, 576, 576])
+
+    def check_theory(self, theory, rows):
+        operations = {(row["phase"], row["len"], row["system"]): row["predicted"]["operations"]
+                      for row in rows}
+        self.assertEqual(len(theory), 2 * 2)
+        for row in theory:
+            n, h, d, latent = row["len"], row["heads"], row["head_dim"], row["latent"]
+            ideal = 2 * n * n * latent + 2 * h * n * d
+            self.assertEqual(row["notes_mha_operations"], 2 * h * n * n * d)
+            self.assertEqual(row["notes_mla_operations"], ideal)
+            self.assertEqual(row["notes_overhead_operations"], 4 * h * n * d * latent)
+            self.assertAlmostEqual(row["notes_speed_up"], 2 * h * n * n * d / ideal)
+            self.assertAlmostEqual(row["counted_speed_up"], operations["prefill", n, "mha"] /
+                                   operations["prefill", n, row["system"]])
+
+    def check_precision(self, rows):
+        self.assertEqual(len(rows), 5 * 3)
+        bounds = {"float32": 1e-5, "bfloat16": 3e-2, "float16": 4e-3}
+        for row in rows:
+            self.assertGreater(row["relative"], 0, row)
+            self.assertLess(row["relative"], bounds[row["dtype"]], row)
+        for system in {row["system"] for row in rows}:
+            error = {row["dtype"]: row["relative"] for row in rows if row["system"] == system}
+            self.assertLess(error["float32"], error["float16"])
+            self.assertLess(error["float16"], error["bfloat16"])
+
+    def check_tradeoff(self, tradeoff):
+        self.assertIn("synthetic", tradeoff["weights"])
+        values = tradeoff["singular_values"]
+        self.assertEqual(values, sorted(values, reverse=True))
+        points = {}
+        for point in tradeoff["points"]:
+            points.setdefault(point["system"], []).append(point)
+        for system in ("deepseek_mla_expanded", "deepseek_mla_absorbed"):
+            fits = points[system]
+            self.assertLess(fits[0]["error"]["float32"]["relative"], 1e-5)  # full rank: exact
+            self.assertGreater(fits[1]["error"]["float32"]["relative"], 1e-2)
+            self.assert_growing([point["weight_error"] for point in fits])
+            self.assert_growing([point["compression"] for point in fits])
+        self.assertLess(points["traditional_mla"][0]["own_error"]["float32"]["relative"], 1e-5)
+        self.assertGreater(points["traditional_mla"][0]["error"]["float32"]["relative"], 0.1)
+        for point in tradeoff["points"]:
+            self.assertEqual(sorted(point["error"]), sorted(DTYPES))
+            self.assertGreater(point["prefill"]["us"], 0)
+            self.assertGreater(point["decode"]["us"], 0)
+
+    def assert_growing(self, values):
+        self.assertEqual(values, sorted(set(values)))
+
+
+class Options(CompareTest):
+    small = ("--quick", "--len", 16, "--phase", "prefill", "--seconds", 0, "--fit-len", 16,
+             "--fit-tokens", 8, "--threads", 1)
+
+    def test_given_weights(self):
+        write_weights(WORK / "w", {"m.q_proj.weight": [8, 6], "m.k_proj.weight": [4, 6],
+                                   "m.v_proj.weight": [4, 6], "m.o_proj.weight": [6, 8]})
+        report = json.loads(self.succeed(*self.small, "--weights", "w", "--weights-prefix", "m.",
+                                         "--fit-heads", 2, "--ranks", "6,4,2", "--json").stdout)
+        tradeoff = report["tradeoff"]
+        self.assertEqual((tradeoff["heads"], tradeoff["head_dim"], tradeoff["d_model"]), (2, 4, 6))
+        self.assertIn("grouped", tradeoff["weights"])
+        expanded = [point for point in tradeoff["points"]
+                    if point["system"] == "deepseek_mla_expanded"]
+        self.assertEqual([point["latent"] for point in expanded], [6, 4, 2])
+        self.assertLess(expanded[0]["error"]["float32"]["relative"], 1e-5)
+
+    def test_lists(self):
+        report = json.loads(self.succeed(*self.small, "--no-fit", "--dtype", "fp32,fp16",
+                                         "--batch", "1,2", "--latent", "4,8", "--d-latent", 24,
+                                         "--causal", "--check-tokens", 0, "--json").stdout)
+        self.assertEqual(report["precision"], [])
+        self.assertIsNone(report["tradeoff"])
+        self.assertEqual(len(report["rows"]), 2 * 2 * (1 + 2 * 2 + 2))
+        self.assertEqual({row["dtype"] for row in report["rows"]}, {"float32", "float16"})
+        self.assertEqual({row["b"] for row in report["rows"]}, {1, 2})
+        self.assertTrue(all(row["causal"] for row in report["rows"]))
+
+    def test_refusals(self):
+        self.refuse("--len", 0, part="--len = 0")
+        self.refuse("--heads", "4,-1", part="--heads = -1")
+        self.refuse("--dtype", "int8", part="int8")
+        self.refuse("--phase", "training", part="--phase = training")
+        self.refuse("--seconds", -1, part="--seconds")
+        self.refuse("--seconds", "nan", part="--seconds")
+        self.refuse("--threads", -2, part="--threads")
+        self.refuse("--d-rope", 3, part="--d-rope = 3")
+        self.refuse("--device", "tpu", part="tpu")
+        self.refuse("--weights", "missing", part="missing")
+        self.refuse("--weights", "missing", "--no-fit", part="--no-fit")
+        self.refuse("--bogus", part="--bogus")
+        write_weights(WORK / "w", {"q_proj.weight": [8, 6]})
+        self.refuse("--weights", "w", "--fit-heads", 2, part="k_proj.weight")
+        self.refuse(*self.small, "--ranks", 9999, part="--ranks: 9999")
+        self.refuse(*self.small, "--html", "missing/page.html", "--no-fit", part="missing")
+
+    def test_help(self):
+        self.assertIn("Examples:", self.succeed("--help").stdout)
+
+    def test_interruption_leaves_nothing(self):
+        (WORK / "page.html").write_text("old")
+        process = subprocess.Popen([SEESAW, "compare", "--quick", "--seconds", "60", "--progress",
+                                    "--html", "page.html", "--json=report.json"], cwd=WORK,
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        line = process.stderr.readline()
+        while "compare: 0/" not in line:
+            line = process.stderr.readline()
+            self.assertTrue(line)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+        self.assertEqual(process.returncode, 130)
+        self.assertEqual([path.name for path in WORK.iterdir()], ["page.html"])
+        self.assertEqual((WORK / "page.html").read_text(), "old")
+
+
+if __name__ == "__main__":
+    SEESAW = os.path.abspath(sys.argv[1])
+    WORK = pathlib.Path(sys.argv[2]).absolute()
+    unittest.main(argv=sys.argv[:1] + sys.argv[3:])

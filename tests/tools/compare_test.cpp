@@ -1,0 +1,290 @@
+// seesaw compare from inside: predictions against numbers counted by hand, the notes' formulas, the
+// double reference, the fits, the plots, and the weights' file.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <numeric>
+#include <string>
+
+#include "compare_claims.hpp"
+#include "compare_fit.hpp"
+#include "compare_formula.hpp"
+#include "compare_reference.hpp"
+#include "compare_shape.hpp"
+#include "compare_svg.hpp"
+#include "compare_values.hpp"
+#include "compare_weights.hpp"
+#include "error.hpp"
+#include "io/safetensors_writer.hpp"
+
+namespace seesaw::tools {
+namespace {
+
+Setting small_setting() {
+  Setting setting;
+  setting.len = 4;
+  setting.heads = 2;
+  setting.head_dim = 8;
+  return setting;
+}
+
+// Multi-head attention, B 1, N 4, H 2, D 8: four products [4, 16] x [16, 16], and per head
+// [4, 8] x [8, 4] and [4, 4] x [4, 8].
+TEST(ComparePrediction, MultiHeadAttentionByHand) {
+  const Prediction p = predict(small_setting(), {System::kMha, 0, 0}, {});
+  EXPECT_EQ(p.attention_operations, 2 * (2 * 4 * 8 * 4 + 2 * 4 * 4 * 8));
+  EXPECT_EQ(p.operations - p.attention_operations, 4 * 2 * 4 * 16 * 16);
+  EXPECT_EQ(p.parameters, 4u * (16 * 16 + 16));
+  EXPECT_EQ(p.weight_bytes, p.parameters * 4);
+  EXPECT_EQ(p.cache_bytes_per_token, 2u * 2 * 8 * 4);
+}
+
+// Traditional MLA, D' 3: q, k, v and output as above, three [4, 16] x [16, 3], reconstruction
+// [4, 3] x [3, 16]; one attention pattern [4, 3] x [3, 4], [4, 4] x [4, 3].
+TEST(ComparePrediction, TraditionalByHand) {
+  const Prediction p = predict(small_setting(), {System::kTraditional, 3, 0}, {});
+  EXPECT_EQ(p.attention_operations, 2 * 4 * 3 * 4 + 2 * 4 * 4 * 3);
+  EXPECT_EQ(p.operations - p.attention_operations,
+            4 * 2 * 4 * 16 * 16 + 3 * 2 * 4 * 16 * 3 + 2 * 4 * 3 * 16);
+  EXPECT_EQ(p.cache_bytes_per_token, 2u * 3 * 4);
+}
+
+// Decoding, absorbed, 4 keys, L 6, R 2: attention of one row of each head over rows of 8 and 6.
+TEST(ComparePrediction, AbsorbedDecodingByHand) {
+  Setting setting = small_setting();
+  setting.phase = Phase::kDecode;
+  const Prediction p = predict(setting, {System::kAbsorbed, 6, 2}, {});
+  EXPECT_EQ(p.attention_operations, 2 * (2 * 4 * 8 + 2 * 4 * 6));
+  EXPECT_EQ(p.cache_bytes_per_token, (6u + 2) * 4);
+  const Prediction kernel = predict(setting, {System::kDenseDecode, 6, 2}, {});
+  EXPECT_EQ(kernel.operations, p.attention_operations);
+  EXPECT_EQ(kernel.cache_bytes_per_token, p.cache_bytes_per_token);
+}
+
+// The digest's example: H 32, N 2048, D = D' = 64.
+TEST(CompareFormula, NotesExample) {
+  constexpr NotesModel model = notes_model({1, 2048, 32, 64, 64});
+  EXPECT_EQ(model.mha, 17179869184.0);
+  EXPECT_EQ(model.mla_ideal, 536870912.0 + 8388608.0);
+  EXPECT_EQ(model.overhead, 805306368.0 + 268435456.0);
+  EXPECT_NEAR(model.ideal_speed_up(), 31.5, 0.01);  // printed: 16.0
+  EXPECT_NEAR(model.speed_up(), 10.61, 0.01);       // printed: 2.1
+  EXPECT_NEAR(model.overhead_ratio(), 1.97, 0.01);  // printed: 6.6
+  EXPECT_EQ(model.mha_bytes, 536870912.0);
+}
+
+Row measured_row(System system, double us, double speed_up) {
+  Row row;
+  row.setting = setting_of({1, 2048, 32, 64, 64}, SEESAW_FLOAT32);
+  row.contender = {system, system == System::kMha ? 0 : 64, 0};
+  row.us = {us, us, us};
+  row.speed_up = {speed_up, speed_up, speed_up};
+  row.peak_bytes = 1;
+  row.ceilings = {100, 10, ""};
+  return row;
+}
+
+const ClaimAnswer& answer_to(const std::vector<ClaimAnswer>& answers, const std::string& text) {
+  for (const ClaimAnswer& answer : answers) {
+    if (answer.claim.text == text) {
+      return answer;
+    }
+  }
+  throw std::runtime_error("no claim: " + text);
+}
+
+TEST(CompareClaims, AnswersComeFromTheRightRows) {
+  const std::vector<Row> rows = {measured_row(System::kMha, 12000, 1),
+                                 measured_row(System::kTraditional, 6000, 2),
+                                 measured_row(System::kChunked, 3000, 4)};
+  const std::vector<ClaimAnswer> answers = answer_claims(rows, false);
+  EXPECT_EQ(answers.size(), notes_claims().size());
+  const ClaimAnswer& speed_up = answer_to(answers, "speed-up (1, 2048, 32, 64)");
+  EXPECT_EQ(speed_up.plain, 2.0);
+  EXPECT_EQ(speed_up.chunked, 4.0);
+  EXPECT_EQ(speed_up.verdict, "plain: as claimed; chunked: 1.9 times more than claimed");
+  const ClaimAnswer& time = answer_to(answers, "multi-head attention, ms (32, 2048, 64)");
+  EXPECT_EQ(time.mha, 12.0);
+  EXPECT_EQ(time.verdict, "multi-head attention here: as claimed");
+  EXPECT_EQ(answer_to(answers, "speed-up (1, 4096, 32, 64)").verdict, "not measured in this run");
+  EXPECT_EQ(answer_to(answers, "bandwidth used in decoding").verdict, "not measured: needs a GPU");
+  for (const ClaimAnswer& answer : answers) {
+    EXPECT_NE(answer.verdict, "") << answer.claim.text;
+  }
+}
+
+TEST(CompareClaims, FormulaVerdictsSayThatTheyDoNotFollow) {
+  const std::vector<ClaimAnswer> answers = answer_claims({}, false);
+  EXPECT_NE(answers[0].verdict.find("the notes' formula gives 31.5, not this"), std::string::npos);
+}
+
+Matrix random_matrix(size_t rows, size_t columns, uint64_t seed) {
+  return {rows, columns, widened(normal_array(rows * columns, 1, SEESAW_FLOAT32, seed))};
+}
+
+TEST(CompareSvd, GivesBackTheMatrixAndFalls) {
+  const Matrix a = random_matrix(12, 7, 3);
+  const Svd svd = decompose(a);
+  ASSERT_EQ(svd.s.size(), 7u);
+  EXPECT_TRUE(std::is_sorted(svd.s.rbegin(), svd.s.rend()));
+  for (size_t i = 0; i < a.rows; ++i) {
+    for (size_t j = 0; j < a.columns; ++j) {
+      double sum = 0;
+      for (size_t k = 0; k < svd.s.size(); ++k) {
+        sum += svd.u.at(i, k) * svd.s[k] * svd.v.at(j, k);
+      }
+      EXPECT_NEAR(sum, a.at(i, j), 1e-12);
+    }
+  }
+  const Matrix product = multiply(a, svd.v);  // = u diag(s)
+  EXPECT_NEAR(product.at(3, 2), svd.u.at(3, 2) * svd.s[2], 1e-12);
+}
+
+TEST(CompareSvd, TruncationErrorIsTheTailsShare) {
+  const Svd svd = {{}, {3, 2, 1}, {}};
+  EXPECT_EQ(svd.truncation_error(3), 0);
+  EXPECT_NEAR(svd.truncation_error(2), std::sqrt(1.0 / 14), 1e-15);
+  EXPECT_EQ(svd.truncation_error(0), 1);
+}
+
+// The reference on weights whose result is known: all scores equal, so every output is the mean of
+// the values; q = 0, v = x, out = identity.
+TEST(CompareReference, EqualScoresGiveTheMean) {
+  BaselineDescriptor d;
+  d.tokens = 3;
+  d.d_model = 2;
+  d.num_heads = 1;
+  const Values zero(4, 0);
+  const Values one = {1, 0, 0, 1};
+  const Values out = reference_out(d, {{1, 2, 4, 8, 7, -4}, {zero, one, one, one}});
+  for (size_t i = 0; i < 3; ++i) {
+    EXPECT_NEAR(out[2 * i], 4, 1e-15);
+    EXPECT_NEAR(out[2 * i + 1], 2, 1e-15);
+  }
+  d.flags = SEESAW_BASELINE_CAUSAL;
+  const Values causal = reference_out(d, {{1, 2, 4, 8, 7, -4}, {zero, one, one, one}});
+  EXPECT_EQ(causal[0], 1);
+  EXPECT_NEAR(causal[2], 2.5, 1e-15);
+}
+
+TEST(CompareReference, NaNIsAnInfiniteError) {
+  EXPECT_TRUE(std::isinf(error_of({1, std::nan("")}, {1, 2}).largest));
+  EXPECT_TRUE(std::isinf(error_of({1, std::nan("")}, {1, 2}).relative));
+  EXPECT_EQ(error_of({1, 4}, {1, 2}).largest, 2);
+  EXPECT_NEAR(error_of({1, 4}, {1, 2}).relative, 2 / std::sqrt(5.0), 1e-15);
+}
+
+// Fits of a small layer, run by the reference in double.
+class CompareFit : public testing::Test {
+ protected:
+  static constexpr int64_t kTokens = 9;
+
+  Values run(const FittedLayer& layer) const {
+    BaselineDescriptor d = layer.descriptor;
+    d.tokens = kTokens;
+    return reference_out(d, {x_, layer.weights});
+  }
+  double error(const FittedLayer& layer) const {
+    return error_of(run(layer), run(as_given(weights_))).relative;
+  }
+
+  const HeadWeights weights_ = synthetic_weights({2, 6, 0.7, 5});
+  const Fitter fitter_{weights_};
+  const Values x_ = widened(normal_array(kTokens * 12, 1, SEESAW_FLOAT32, 9));
+};
+
+// In double only the switched-off norm is left: mean squares beside an epsilon of 2^30.
+TEST_F(CompareFit, DeepseekIsExactAtFullRank) {
+  EXPECT_EQ(fitter_.full_rank(), 12);
+  EXPECT_LT(error(fitter_.deepseek(12, System::kExpanded)), 1e-6);
+  EXPECT_GT(error(fitter_.deepseek(3, System::kExpanded)), 1e-3);
+}
+
+TEST_F(CompareFit, WeightErrorGrowsAsTheRankFalls) {
+  double last = -1;
+  for (int64_t rank = fitter_.full_rank(); rank >= 1; --rank) {
+    const double error = fitter_.deepseek(rank, System::kAbsorbed).weight_error;
+    EXPECT_GT(error, last) << rank;
+    last = error;
+  }
+  EXPECT_LT(last, 1);
+}
+
+TEST_F(CompareFit, OutputErrorAtHalfRankIsBelowThatAtRankOne) {
+  EXPECT_LT(error(fitter_.deepseek(11, System::kExpanded)),
+            error(fitter_.deepseek(1, System::kExpanded)));
+}
+
+// One head: traditional MLA at full width is multi-head attention. Two heads: it is not.
+TEST_F(CompareFit, TraditionalIsExactForOneHeadOnly) {
+  const HeadWeights one = synthetic_weights({1, 12, 0.7, 5});
+  const Fitter fitter(one);
+  EXPECT_LT(error_of(run(fitter.traditional(12)), run(as_given(one))).relative, 1e-6);
+  EXPECT_GT(error(fitter_.traditional(12)), 0.1);
+}
+
+class CompareWeights : public testing::Test {
+ protected:
+  void SetUp() override {
+    path_ = testing::TempDir() + "compare_weights_" +
+            testing::UnitTest::GetInstance()->current_test_info()->name() + ".safetensors";
+  }
+  void TearDown() override { std::remove(path_.c_str()); }
+
+  // q [4, 3] of 2 heads, k and v [kv_rows, 3], out [3, 4], all counting up.
+  void write(int64_t kv_rows) const {
+    SafetensorsWriter writer(path_);
+    writer.declare({{"a.q_proj.weight", FileDType::kF32, {4, 3}},
+                    {"a.k_proj.weight", FileDType::kF32, {kv_rows, 3}},
+                    {"a.v_proj.weight", FileDType::kF32, {kv_rows, 3}},
+                    {"a.o_proj.weight", FileDType::kF32, {3, 4}},
+                    {"a.q_proj.bias", FileDType::kF32, {4}}},
+                   {});
+    std::vector<float> values(static_cast<size_t>(12 + 6 * kv_rows + 12 + 4));
+    std::iota(values.begin(), values.end(), 0.0F);
+    writer.write(values.data(), values.size() * sizeof(float));
+    writer.commit();
+  }
+
+  std::string path_;
+};
+
+TEST_F(CompareWeights, GroupedHeadsAreRepeated) {
+  write(2);
+  const HeadWeights w = read_weights({path_, "a.", 2});
+  EXPECT_EQ(w.head_dim, 2);
+  EXPECT_EQ(w.d_model, 3);
+  EXPECT_EQ(w.q.at(3, 2), 11);
+  EXPECT_EQ(w.k.values, (Values{12, 13, 14, 15, 16, 17, 12, 13, 14, 15, 16, 17}));
+  EXPECT_EQ(w.out.at(0, 0), 24);
+  EXPECT_EQ(w.left_out, "q_proj.bias");
+}
+
+TEST_F(CompareWeights, RefusalsNameWhatIsWrong) {
+  write(3);
+  const auto message = [&](const WeightFile& file) -> std::string {
+    try {
+      read_weights(file);
+    } catch (const Failure& failure) {
+      return failure.what();
+    }
+    return "";
+  };
+  EXPECT_NE(message({path_, "a.", 2}).find("k_proj [3, 3]"), std::string::npos);
+  EXPECT_NE(message({path_, "b.", 2}).find("b.q_proj.weight: missing"), std::string::npos);
+  EXPECT_NE(message({path_, "a.", 3}).find("--fit-heads: 3"), std::string::npos);
+}
+
+TEST(CompareSvg, EscapesAndSkipsWhatCannotBeDrawn) {
+  EXPECT_EQ(escaped("a<b> & \"c\"\n"), "a&lt;b&gt; &amp; &quot;c&quot; ");
+  const std::string plot =
+      svg(DotPlot{"t", "u", {"s"}, {{"ok", {2}}, {"zero", {0}}, {"nan", {std::nan("")}}}});
+  EXPECT_NE(plot.find("<circle"), std::string::npos);
+  EXPECT_EQ(plot.find("nan,"), std::string::npos);
+  EXPECT_EQ(plot.find("\"nan\""), std::string::npos);
+  EXPECT_EQ(plot.find("inf"), std::string::npos);
+  EXPECT_NE(svg(LinePlot{}).find("nothing was measured"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace seesaw::tools
