@@ -23,13 +23,9 @@ struct Metric {
 };
 
 constexpr std::array kUtilisation = {
-    Metric{"tensor cores",
-           "sm__inst_executed_pipe_tensor_op_gmma.avg.pct_of_peak_sustained_elapsed"},
     Metric{"tensor cores", "sm__pipe_tensor_cycles_active.avg.pct_of_peak_sustained_elapsed"},
     Metric{"tensor cores",
            "sm__pipe_tensor_op_hmma_cycles_active.avg.pct_of_peak_sustained_elapsed"},
-    Metric{"tensor cores",
-           "sm__inst_executed_pipe_tensor_op_hmma.avg.pct_of_peak_sustained_elapsed"},
     Metric{"CUDA cores, FMA", "sm__pipe_fma_cycles_active.avg.pct_of_peak_sustained_elapsed"},
     Metric{"CUDA cores, FMA", "sm__inst_executed_pipe_fma.avg.pct_of_peak_sustained_active"},
     Metric{"CUDA cores, ALU", "sm__pipe_alu_cycles_active.avg.pct_of_peak_sustained_elapsed"},
@@ -137,7 +133,7 @@ double factor_of(std::string_view unit) {
                                                               {"cycle/nsecond", 1},
                                                               {"cycle/usecond", 1e-3},
                                                               {"cycle/second", 1e-9},
-                                                              {"Hz", 1e-9},
+                                                              {"hz", 1e-9},
                                                               {"Mhz", 1e-3},
                                                               {"MHz", 1e-3},
                                                               {"Ghz", 1},
@@ -221,15 +217,6 @@ std::string advice_for(const std::string& unit) {
 std::optional<double> KernelMetrics::get(std::string_view metric) const {
   const auto found = values.find(std::string(metric));
   return found == values.end() ? std::nullopt : std::optional(found->second);
-}
-
-std::optional<double> KernelMetrics::first(std::initializer_list<std::string_view> metrics) const {
-  for (const std::string_view metric : metrics) {
-    if (const std::optional<double> value = get(metric)) {
-      return value;
-    }
-  }
-  return std::nullopt;
 }
 
 std::vector<std::string> ncu_arguments(const std::string& ncu, const std::string& log,
@@ -330,8 +317,10 @@ std::vector<std::string> ncu_reading(const KernelMetrics& metrics) {
   const auto by_registers = metrics.get("launch__occupancy_limit_registers");
   const auto by_shared = metrics.get("launch__occupancy_limit_shared_mem");
   if (by_registers && by_shared) {
-    reading.push_back(fmt::format("{} limit the blocks of an SM to {:.0f}.",
-                                  *by_shared < *by_registers ? "Shared memory" : "Registers",
+    const char* limit = *by_shared < *by_registers   ? "Shared memory limits"
+                        : *by_registers < *by_shared ? "Registers limit"
+                                                     : "Registers and shared memory both limit";
+    reading.push_back(fmt::format("{} the blocks of an SM to {:.0f}.", limit,
                                   std::min(*by_registers, *by_shared)));
   }
   const auto bytes = metrics.get("dram__bytes_read.sum");
@@ -344,8 +333,12 @@ std::vector<std::string> ncu_reading(const KernelMetrics& metrics) {
 
 nlohmann::ordered_json ncu_json(const KernelMetrics& metrics) {
   nlohmann::ordered_json json = {{"kernel", metrics.kernel}};
-  for (const auto& [name, value] : metrics.values) {
-    json["metrics"][name] = value;
+  for (const std::span<const Metric> group : kAll) {
+    for (const Metric& metric : group) {
+      if (const std::optional<double> value = metrics.get(metric.name)) {
+        json["metrics"][metric.name] = *value;
+      }
+    }
   }
   for (const auto& [label, value] : instruction_mix(metrics)) {
     json["instruction_mix_percent"][label] = value;

@@ -22,8 +22,6 @@ struct KernelMetrics {
   std::map<std::string, double> values;
 
   std::optional<double> get(std::string_view metric) const;
-  // The first of several names that this GPU or this ncu knows.
-  std::optional<double> first(std::initializer_list<std::string_view> metrics) const;
 };
 
 // Reads `ncu --csv --page raw`: lines of ncu's own (==PROF==) and of the program are skipped; times

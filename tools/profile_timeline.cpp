@@ -58,6 +58,7 @@ StepSummary step_of(const std::string& name, const std::vector<seesaw_trace_span
   step.begin_us = 1e300;
   for (const seesaw_trace_span& span : spans) {
     if (name == span.step) {
+      step.of_device = of_whole_device(span);
       sums[{span.worker, span.part}] += length(span);
       step.begin_us = std::min(step.begin_us, span.begin_us);
       step.end_us = std::max(step.end_us, span.end_us);
@@ -114,12 +115,19 @@ TimelineSummary summarise(const std::vector<seesaw_trace_span>& spans,
   TimelineSummary summary;
   summary.lanes = lanes_of(spans);
   std::vector<std::string> names;
+  double first_us = 1e300;
+  double until_us = 0;
   for (const seesaw_trace_span& span : spans) {
     summary.total_us = std::max(summary.total_us, span.end_us);
+    if (!of_whole_device(span)) {
+      first_us = std::min(first_us, span.begin_us);
+      until_us = std::max(until_us, span.end_us);
+    }
     if (std::find(names.begin(), names.end(), span.step) == names.end()) {
       names.emplace_back(span.step);
     }
   }
+  summary.lanes_us = std::max(until_us - first_us, 0.0);
   const auto lanes = static_cast<double>(summary.lanes.size());
   double working_us = 0;
   double ends_us = 0;
@@ -129,13 +137,17 @@ TimelineSummary summarise(const std::vector<seesaw_trace_span>& spans,
     ends_us += lane.end_us;
     last_end_us = std::max(last_end_us, lane.end_us);
   }
-  const double all_us = lanes * summary.total_us;
+  const double all_us = lanes * summary.lanes_us;
   for (const std::string& name : names) {
     summary.steps.push_back(step_of(name, spans, all_us));
+    StepSummary& step = summary.steps.back();
+    if (step.of_device) {
+      step.share = step.lane_us.median / summary.total_us;
+    }
   }
   if (all_us > 0) {
     summary.working_share = working_us / all_us;
-    summary.end_over_mean = (last_end_us - ends_us / lanes) / summary.total_us;
+    summary.end_over_mean = (last_end_us - ends_us / lanes) / summary.lanes_us;
   }
   summary.steady_us_a_tile = steady_us_a_tile(spans, pieces);
   return summary;
@@ -158,7 +170,7 @@ std::string timeline_text(const TimelineSummary& summary) {
     for (const LaneSummary& lane : summary.lanes) {
       lanes.add({lane_name(lane, parts), fmt::format("{:.1f}", lane.begin_us),
                  fmt::format("{:.1f}", lane.end_us), fmt::format("{:.1f}", lane.working_us),
-                 percent(lane.working_us / summary.total_us)});
+                 percent(lane.working_us / summary.lanes_us)});
     }
     text.append("\n").append(lanes.text());
   }
@@ -171,11 +183,12 @@ std::vector<std::string> timeline_reading(const TimelineSummary& summary) {
     return {"Nothing was recorded: the call had nothing to do."};
   }
   reading.push_back(fmt::format("{} lanes took {:.1f} us; they were at work {} % of that time.",
-                                summary.lanes.size(), summary.total_us,
+                                summary.lanes.size(), summary.lanes_us,
                                 percent(summary.working_share)));
-  const auto largest =
-      std::max_element(summary.steps.begin(), summary.steps.end(),
-                       [](const auto& a, const auto& b) { return a.share < b.share; });
+  const auto largest = std::max_element(
+      summary.steps.begin(), summary.steps.end(), [](const auto& a, const auto& b) {
+        return (a.of_device ? 0 : a.share) < (b.of_device ? 0 : b.share);
+      });
   reading.push_back(
       fmt::format("Most time goes to \"{}\": {} %.", largest->step, percent(largest->share)));
   if (summary.end_over_mean > 0.05) {
@@ -204,12 +217,14 @@ std::vector<std::string> timeline_reading(const TimelineSummary& summary) {
         "work, bound by latency. Fewer, longer pieces or more calls in flight help.",
         percent(begin)));
   }
-  if (const double end =
-          share_of(summary, "epilogue") + share_of(summary, "combine") + share_of(summary, "merge");
-      end > 0.15) {
-    reading.push_back(
-        fmt::format("{} % is writing results and merging partials: fewer splits would save some.",
-                    percent(end)));
+  if (const double end = share_of(summary, "epilogue") + share_of(summary, "merge"); end > 0.15) {
+    reading.push_back(fmt::format(
+        "{} % is writing results and partials: fewer splits would save some.", percent(end)));
+  }
+  if (const double combine = share_of(summary, "combine"); combine > 0.15) {
+    reading.push_back(fmt::format(
+        "Merging partials takes {} % of the call after the last block: fewer splits would save it.",
+        percent(combine)));
   }
   if (summary.steady_us_a_tile > 0) {
     reading.push_back(fmt::format("In the steady state a tile takes {:.2f} us on each block.",
@@ -220,6 +235,7 @@ std::vector<std::string> timeline_reading(const TimelineSummary& summary) {
 
 Json timeline_json(const TimelineSummary& summary) {
   Json json = {{"total_us", summary.total_us},
+               {"lanes_us", summary.lanes_us},
                {"working_share", summary.working_share},
                {"end_over_mean", summary.end_over_mean},
                {"steady_us_a_tile", summary.steady_us_a_tile}};

@@ -15,11 +15,12 @@ namespace seesaw::tools {
 // All spans of one step.
 struct StepSummary {
   std::string step;
-  int64_t lanes = 0;    // that have it
-  double share = 0;     // of the time of all lanes, from start to the last end
-  Spread lane_us;       // a lane's sum
-  double begin_us = 0;  // of the first
-  double end_us = 0;    // of the last
+  int64_t lanes = 0;       // that have it
+  bool of_device = false;  // no lane's
+  double share = 0;        // of the time of all lanes; of the whole call, if of_device
+  Spread lane_us;          // a lane's sum
+  double begin_us = 0;     // of the first
+  double end_us = 0;       // of the last
 };
 
 // A lane is a worker on the CPU, a warpgroup of a worker's thread block on a GPU.
@@ -32,11 +33,12 @@ struct LaneSummary {
 };
 
 struct TimelineSummary {
-  double total_us = 0;
+  double total_us = 0;             // from the start of the call to the last end
+  double lanes_us = 0;             // from the first lane's beginning to the last one's end
   std::vector<StepSummary> steps;  // in order of their first appearance
   std::vector<LaneSummary> lanes;
-  double working_share = 0;     // of lanes x total_us
-  double end_over_mean = 0;     // (last end - mean end) / total: how uneven the load is
+  double working_share = 0;     // of lanes x lanes_us
+  double end_over_mean = 0;     // (last end - mean end) / lanes_us: how uneven the load is
   double steady_us_a_tile = 0;  // GPU: of pieces of more than two tiles; 0: none
 };
 

@@ -1,0 +1,166 @@
+// What profile makes of spans and of ncu's output.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "error.hpp"
+#include "profile_ncu.hpp"
+#include "profile_timeline.hpp"
+
+namespace seesaw::tools {
+namespace {
+
+std::string joined(const std::vector<std::string>& sentences) {
+  std::string text;
+  for (const std::string& sentence : sentences) {
+    text.append(sentence).append("\n");
+  }
+  return text;
+}
+
+bool mentions(const std::string& text, const std::string& words) {
+  return text.find(words) != std::string::npos;
+}
+
+// Two workers; the second has twice the work, the first waits for it.
+std::vector<seesaw_trace_span> uneven() {
+  return {{"pack", 0, 0, 0, 0, 0, 30},
+          {"scores", 0, 0, 0, 0, 30, 50},
+          {"wait", 0, 0, -1, -1, 50, 100},
+          {"pack", 1, 0, 1, 0, 0, 60},
+          {"scores", 1, 0, 1, 0, 60, 100}};
+}
+
+TEST(Timeline, SharesLanesAndReading) {
+  const TimelineSummary summary = summarise(uneven(), {});
+  EXPECT_DOUBLE_EQ(summary.total_us, 100);
+  ASSERT_EQ(summary.steps.size(), 3U);
+  EXPECT_EQ(summary.steps[0].step, "pack");
+  EXPECT_DOUBLE_EQ(summary.steps[0].share, 0.45);
+  EXPECT_DOUBLE_EQ(summary.steps[2].share, 0.25);
+  EXPECT_DOUBLE_EQ(summary.working_share, 0.75);
+  EXPECT_DOUBLE_EQ(summary.end_over_mean, 0.25);
+  ASSERT_EQ(summary.lanes.size(), 2U);
+  EXPECT_DOUBLE_EQ(summary.lanes[0].end_us, 50);  // waiting is not work
+  const std::string reading = joined(timeline_reading(summary));
+  EXPECT_TRUE(mentions(reading, "Most time goes to \"pack\": 45.0 %")) << reading;
+  EXPECT_TRUE(mentions(reading, "the load is uneven")) << reading;
+  EXPECT_TRUE(mentions(reading, "25.0 % is waiting")) << reading;
+  EXPECT_TRUE(mentions(reading, "Packing takes 45.0 %")) << reading;
+  EXPECT_TRUE(mentions(timeline_text(summary), "accumulate") == false);
+  EXPECT_EQ(timeline_json(summary)["steps"].size(), 3U);
+}
+
+TEST(Timeline, AnEvenLoadIsCalledEven) {
+  const TimelineSummary summary =
+      summarise({{"scores", 0, 0, 0, 0, 0, 100}, {"scores", 1, 0, 1, 0, 1, 99}}, {});
+  EXPECT_TRUE(mentions(joined(timeline_reading(summary)), "the load is even"));
+}
+
+TEST(Timeline, AGpusSteadyStateIsGivenByTheTile) {
+  const TimelineSummary summary = summarise({{"launch", -1, 0, -1, -1, 0, 5},
+                                             {"first tile", 0, 0, 3, 8, 5, 9},
+                                             {"first pair", 0, 0, 3, 8, 9, 12},
+                                             {"steady", 0, 0, 3, 8, 12, 32}},
+                                            {{0, 3, 8, 20, -1}});
+  EXPECT_DOUBLE_EQ(summary.steady_us_a_tile, 2);  // 12 tiles, the first two not counted
+  ASSERT_EQ(summary.lanes.size(), 1U);            // the launch is nobody's
+}
+
+TEST(Timeline, NothingToDoIsSaid) {
+  EXPECT_TRUE(mentions(joined(timeline_reading(summarise({}, {}))), "nothing to do"));
+}
+
+TEST(Timeline, TheTraceFileIsTheTraceEventFormat) {
+  const nlohmann::ordered_json trace = chrome_trace(uneven(), "a title");
+  int complete = 0;
+  for (const auto& event : trace["traceEvents"]) {
+    if (event["ph"] == "X") {
+      ++complete;
+      EXPECT_TRUE(event["ts"].is_number() && event["dur"].get<double>() >= 0);
+      EXPECT_TRUE(event["pid"].is_number_integer() && event["tid"].is_number_integer());
+    } else {
+      EXPECT_EQ(event["ph"], "M");
+    }
+  }
+  EXPECT_EQ(complete, 5);
+  EXPECT_EQ(trace["otherData"]["title"], "a title");
+}
+
+std::string sample() {
+  std::ostringstream text;
+  text << std::ifstream(SEESAW_NCU_SAMPLE).rdbuf();
+  return text.str();
+}
+
+TEST(Ncu, TheSampleIsRead) {
+  const std::vector<KernelMetrics> kernels = parse_ncu_csv(sample());
+  ASSERT_FALSE(kernels.empty());
+  const auto attention = std::find_if(kernels.begin(), kernels.end(), [](const auto& kernel) {
+    return kernel.kernel.find("dense_decode_kernel") != std::string::npos;
+  });
+  ASSERT_NE(attention, kernels.end());
+  EXPECT_EQ(attention->get("launch__registers_per_thread"), 168);
+  EXPECT_EQ(attention->get("launch__block_size"), 384);
+  const double us = attention->get("gpu__time_duration.sum").value_or(0);
+  EXPECT_GT(us, 5);
+  EXPECT_LT(us, 5000);
+  EXPECT_GT(attention->get("dram__bytes_read.sum").value_or(0), 1e6);
+  const std::string text = ncu_text(*attention);
+  for (const char* label : {"tensor cores", "CUDA cores, FMA", "shared memory", "L1", "L2", "DRAM",
+                            "registers a thread", "warps active", "instructions, %", "barrier"}) {
+    EXPECT_TRUE(mentions(text, label)) << label << " is not in\n" << text;
+  }
+  const std::string reading = joined(ncu_reading(*attention));
+  EXPECT_TRUE(mentions(reading, "Nearest to its limit: ")) << reading;
+  EXPECT_TRUE(mentions(reading, "A warp waits mostly for: ")) << reading;
+  EXPECT_TRUE(mentions(reading, "limit the blocks of an SM to 1")) << reading;
+}
+
+TEST(Ncu, UnitsBecomeMicrosecondsAndBytes) {
+  const std::string text =
+      "==PROF== Connected\nthe program's own \"words\"\n"
+      "\"ID\",\"Kernel Name\",\"gpu__time_duration.sum\",\"dram__bytes_read.sum\",\"other\"\n"
+      "\"\",\"\",\"msecond\",\"Mbyte\",\"%\"\n"
+      "\"0\",\"k<int, \"\"x\"\">(p)\",\"1.5\",\"1,234.5\",\"n/a\"\r\n"
+      "\"1\",\"other\",\"2\",\"3\",\"4\"\n";
+  const std::vector<KernelMetrics> kernels = parse_ncu_csv(text);
+  ASSERT_EQ(kernels.size(), 2U);
+  EXPECT_EQ(kernels[0].kernel, "k<int, \"x\">(p)");
+  EXPECT_EQ(kernels[0].get("gpu__time_duration.sum"), 1500);
+  EXPECT_EQ(kernels[0].get("dram__bytes_read.sum"), 1234.5e6);
+  EXPECT_FALSE(kernels[0].get("other").has_value());
+  EXPECT_EQ(kernels[1].get("other"), 4);
+}
+
+TEST(Ncu, OutputWithoutATableIsRefused) {
+  EXPECT_THROW(parse_ncu_csv(""), Failure);
+  EXPECT_THROW(parse_ncu_csv("==ERROR== nothing\n"), Failure);
+  EXPECT_THROW(parse_ncu_csv("\"ID\",\"Kernel Name\"\n\"\",\"\"\n"), Failure);
+}
+
+TEST(Ncu, RefusalsAreExplained) {
+  EXPECT_TRUE(mentions(why_ncu_refused("==ERROR== ERR_NVGPUCTRPERM - The user does not have ..."),
+                       "NVreg_RestrictProfilingToAdminUsers"));
+  EXPECT_EQ(why_ncu_refused("==PROF== x\n==ERROR== LibraryNotLoaded\nmore"), "LibraryNotLoaded");
+  EXPECT_TRUE(mentions(why_ncu_refused(""), "without a result"));
+}
+
+TEST(Ncu, WordsFollowTheNumbers) {
+  KernelMetrics memory{"k",
+                       {{"dram__throughput.avg.pct_of_peak_sustained_elapsed", 91},
+                        {"lts__throughput.avg.pct_of_peak_sustained_elapsed", 40}}};
+  EXPECT_TRUE(mentions(joined(ncu_reading(memory)), "DRAM at 91 %"));
+  EXPECT_TRUE(mentions(joined(ncu_reading(memory)), "fewer bytes"));
+  memory.values["dram__throughput.avg.pct_of_peak_sustained_elapsed"] = 20;
+  EXPECT_TRUE(mentions(joined(ncu_reading(memory)), "waiting (latency)"));
+  EXPECT_TRUE(mentions(joined(ncu_reading({"k", {}})), "none of the metrics"));
+}
+
+}  // namespace
+}  // namespace seesaw::tools
