@@ -26,11 +26,14 @@ step() {
 
 echo "commit $commit"
 step tests 120 ./seesaw_gpu_tests
+step baselines 60 ./seesaw_gpu_baselines_tests
 if command -v compute-sanitizer > /dev/null; then
   for tool in memcheck initcheck; do
     step "$tool" 60 compute-sanitizer --tool "$tool" --error-exitcode 1 ./seesaw_gpu_tests \
       --gtest_filter='Quick.*'
   done
+  step baselines-memcheck 60 compute-sanitizer --tool memcheck --error-exitcode 1 \
+    ./seesaw_gpu_baselines_tests --gtest_filter='*Quick*'
   for tool in synccheck racecheck; do
     step "$tool" 90 compute-sanitizer --tool "$tool" --print-limit 1000 ./seesaw_gpu_tests \
       --gtest_filter='Quick.*'
