@@ -16,6 +16,7 @@
 #include "case.hpp"
 #include "commands/commands.hpp"
 #include "error.hpp"
+#include "io/atomic_file.hpp"
 #include "options.hpp"
 #include "output.hpp"
 #include "profile_ncu.hpp"
@@ -32,6 +33,7 @@ struct ProfileOptions {
   PlaceOptions place;
   std::string tool = "auto";
   std::string ncu;
+  std::string ncu_csv;
   std::string trace;
   bool for_ncu = false;  // the run that ncu looks at
   JsonOption json;
@@ -97,7 +99,13 @@ void timeline(const ProfileOptions& options, const std::string& why_no_ncu) {
   Loaded loaded(options);
   loaded.call->trace(kMostSpans);  // the first loads the traced variant
   const std::vector<seesaw_trace_span> spans = loaded.call->trace(kMostSpans);
+  const std::vector<std::byte> traced_out = loaded.call->out();
   const double run_us = loaded.device->time_us([&] { loaded.call->run(); });
+  if (loaded.call->out() != traced_out) {
+    throw Failure(ExitCode::kCheckFailed,
+                  "profile: the traced run's results are not those of a run, expected: the same "
+                  "bits. Report it with the case.");
+  }
   const TimelineSummary summary = summarise(spans, loaded.call->pieces());
   const std::string title = title_of(loaded);
   if (!options.trace.empty()) {
@@ -204,6 +212,9 @@ std::string try_ncu(const ProfileOptions& options) {
   if (result.exit_code != 0 || text.find("\"ID\"") == std::string::npos) {
     return ncu + ": " + why_ncu_refused(text + result.said);
   }
+  if (!options.ncu_csv.empty()) {
+    write_text_file(options.ncu_csv, text);
+  }
   print_ncu(options, parse_ncu_csv(text));
   return "";
 }
@@ -253,6 +264,7 @@ void register_profile(CLI::App& app) {
                    "ncu, timeline, or auto: ncu on a GPU if it works, else the timeline")
       ->capture_default_str();
   command->add_option("--ncu", options->ncu, "the ncu program (default: from PATH)");
+  command->add_option("--ncu-csv", options->ncu_csv, "keep ncu's own table in this file");
   command->add_option("--trace", options->trace,
                       "write the timeline for Perfetto or chrome://tracing to this file");
   command->add_flag("--for-ncu", options->for_ncu)->group("");  // hidden: what ncu runs
