@@ -71,9 +71,8 @@ std::string against(const Claim& claim, double value) {
   if (value >= claim.low * (1 - kTolerance) && value <= claim.high * (1 + kTolerance)) {
     return "as claimed";
   }
-  const bool more = value > claim.high;
-  const double factor = more ? value / claim.high : claim.low / value;
-  return fmt::format("{:.3g} times {} than claimed", factor, more ? "more" : "less");
+  return fmt::format("{:.3g} times the printed value",
+                     value / (value > claim.high ? claim.high : claim.low));
 }
 
 std::string formula_verdict(const ClaimAnswer& answer) {
@@ -269,6 +268,21 @@ Setting setting_of(const NotesShape& shape, seesaw_dtype dtype) {
   setting.head_dim = shape.head_dim;
   setting.dtype = dtype;
   return setting;
+}
+
+std::vector<DecodeClaim> decode_claims() {
+  Setting setting;
+  setting.phase = Phase::kDecode;
+  setting.batch = 64;
+  setting.len = 8192;
+  setting.head_dim = 128;
+  setting.dtype = SEESAW_BFLOAT16;
+  std::vector<DecodeClaim> claims;
+  for (const int64_t heads : {128, 16}) {
+    setting.heads = heads;
+    claims.push_back({setting, {System::kDenseDecode, 512, 64}});
+  }
+  return claims;
 }
 
 std::vector<Contender> claim_contenders(const NotesShape& shape) {

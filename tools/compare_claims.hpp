@@ -46,6 +46,14 @@ Setting setting_of(const NotesShape& shape, seesaw_dtype dtype);
 // Multi-head attention, traditional MLA plain and chunked: a group's contenders.
 std::vector<Contender> claim_contenders(const NotesShape& shape);
 
+// What a GPU's decode kernel is put to for the claims about it: DeepSeek's shape, bound by
+// arithmetic (128 heads) and by memory (16).
+struct DecodeClaim {
+  Setting setting;
+  Contender contender;
+};
+std::vector<DecodeClaim> decode_claims();
+
 struct ClaimAnswer {
   Claim claim;
   std::optional<double> formula;  // the notes' own model, evaluated

@@ -78,8 +78,11 @@ std::string time_plots(const std::vector<Row>& rows) {
 }
 
 std::string fraction_plot(const std::vector<Row>& rows) {
-  DotPlot plot{
-      "Fraction of the ceiling (1: nothing could be faster from memory)", "bound / time", {}, {}};
+  DotPlot plot{"Fraction of the ceiling (1: nothing could be faster from memory)",
+               "bound / time",
+               {},
+               {},
+               Scale::kLinear};
   const System systems[] = {System::kMha,      System::kTraditional, System::kChunked,
                             System::kExpanded, System::kAbsorbed,    System::kDenseDecode};
   for (const System system : systems) {

@@ -114,6 +114,11 @@ class Axis {
 
 bool drawable(double value) { return std::isfinite(value) && value > 0; }
 
+// Zero has a place on a linear axis.
+bool drawable(double value, Scale scale) {
+  return drawable(value) || (scale == Scale::kLinear && value == 0);
+}
+
 // The smallest and largest of what can be drawn on a logarithmic axis.
 struct Range {
   double low = std::numeric_limits<double>::infinity();
@@ -255,7 +260,7 @@ std::string svg(const LinePlot& plot) {
   Range xs, ys;
   for (const Line& line : plot.lines) {
     for (const Point& point : line.points) {
-      if (drawable(point.x) && drawable(point.y)) {
+      if (drawable(point.x, plot.x_scale) && drawable(point.y, plot.y_scale)) {
         xs.add(point.x);
         ys.add(point.y);
       }
@@ -284,7 +289,7 @@ std::string svg(const LinePlot& plot) {
     std::string path;
     std::string marks;
     for (const Point& point : line.points) {
-      if (drawable(point.x) && drawable(point.y)) {
+      if (drawable(point.x, plot.x_scale) && drawable(point.y, plot.y_scale)) {
         path += fmt::format("{:.1f},{:.1f} ", x.at(point.x), y.at(point.y));
         marks += fmt::format(
             "<circle cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"3.2\" fill=\"{}\"><title>{}: {:.3g}, {:.3g}"

@@ -238,11 +238,31 @@ const Row* row_of(const std::vector<Row>& rows, const Group& group, System syste
   return nullptr;
 }
 
-void add_prefill_finding(const std::vector<Row>& rows, std::vector<std::string>* findings) {
+// Of each dtype and phase the group of most work: the shorter ones say the same.
+std::vector<Group> largest_groups(const std::vector<Row>& rows, Phase phase) {
+  std::vector<Group> chosen;
   for (const Group& group : groups_of(rows)) {
+    const Row& row = rows[group.begin];
+    if (row.setting.phase != phase) {
+      continue;
+    }
+    const auto same = std::find_if(chosen.begin(), chosen.end(), [&](const Group& other) {
+      return rows[other.begin].setting.dtype == row.setting.dtype;
+    });
+    if (same == chosen.end()) {
+      chosen.push_back(group);
+    } else if (rows[same->begin].prediction.operations <= row.prediction.operations) {
+      *same = group;
+    }
+  }
+  return chosen;
+}
+
+void add_prefill_finding(const std::vector<Row>& rows, std::vector<std::string>* findings) {
+  for (const Group& group : largest_groups(rows, Phase::kPrefill)) {
     const Row* mha = row_of(rows, group, System::kMha);
     const Row* mla = row_of(rows, group, System::kTraditional);
-    if (mha == nullptr || mla == nullptr || mha->setting.phase != Phase::kPrefill) {
+    if (mha == nullptr || mla == nullptr) {
       continue;
     }
     const NotesModel model = notes_model(notes_shape(*mla));
@@ -250,29 +270,31 @@ void add_prefill_finding(const std::vector<Row>& rows, std::vector<std::string>*
         1 - mha->prediction.attention_operations / mha->prediction.operations;
     findings->push_back(fmt::format(
         "{}: traditional MLA is {:.2f} times as fast as multi-head attention ({:.2f} to {:.2f}). "
-        "The notes' formula promises {:.1f}, with overheads {:.1f}; counting whole layers gives "
-        "{:.2f}, because {:.0f} % of multi-head attention's operations are projections, which "
-        "traditional MLA keeps.",
+        "The notes' formula promises {:.1f}, with overheads {:.1f}. Counting the operations of "
+        "whole layers gives {:.2f}, as {:.0f} % of multi-head attention's are projections, which "
+        "traditional MLA keeps; with the bytes of the materialised scores, against the ceilings, "
+        "{:.2f}.",
         mha->setting.text(), mla->speed_up.median, mla->speed_up.p10, mla->speed_up.p90,
         model.ideal_speed_up(), model.speed_up(),
-        mha->prediction.operations / mla->prediction.operations, 100 * projections));
+        mha->prediction.operations / mla->prediction.operations, 100 * projections,
+        mha->bound_seconds / mla->bound_seconds));
   }
 }
 
 void add_decode_finding(const std::vector<Row>& rows, std::vector<std::string>* findings) {
-  for (const Group& group : groups_of(rows)) {
+  for (const Group& group : largest_groups(rows, Phase::kDecode)) {
     const Row* expanded = row_of(rows, group, System::kExpanded);
     const Row* absorbed = row_of(rows, group, System::kAbsorbed);
-    if (expanded == nullptr || absorbed == nullptr || expanded->setting.phase != Phase::kDecode) {
+    if (expanded == nullptr || absorbed == nullptr) {
       continue;
     }
     findings->push_back(fmt::format(
         "{}: absorbing the up-projections makes DeepSeek's MLA {:.1f} times as fast ({:.3f} ms "
-        "against {:.3f} ms expanded, {:.1f} times fewer operations); its cache row is {} bytes, "
-        "multi-head attention's {}.",
+        "against {:.3f} ms expanded, {:.1f} times fewer operations; absorbed it runs at {:.2f} of "
+        "the ceiling); a token's cache is {} bytes, multi-head attention's {}.",
         expanded->setting.text(), expanded->seconds() / absorbed->seconds(),
         absorbed->us.median / 1e3, expanded->us.median / 1e3,
-        expanded->prediction.operations / absorbed->prediction.operations,
+        expanded->prediction.operations / absorbed->prediction.operations, absorbed->fraction(),
         absorbed->prediction.cache_bytes_per_token,
         rows[group.begin].prediction.cache_bytes_per_token));
   }
@@ -280,25 +302,25 @@ void add_decode_finding(const std::vector<Row>& rows, std::vector<std::string>* 
 
 void add_tradeoff_finding(const Tradeoff& t, std::vector<std::string>* findings) {
   const TradeoffPoint* full = nullptr;
-  const TradeoffPoint* halved = nullptr;  // the first that keeps at most a quarter of the rank
+  const TradeoffPoint* cut = nullptr;  // the first that keeps at most a quarter of the rank
   const TradeoffPoint* traditional = nullptr;
   for (const TradeoffPoint& point : t.points) {
     if (point.contender.system == System::kExpanded) {
       full = full == nullptr ? &point : full;
-      if (halved == nullptr && point.contender.latent * 4 <= full->contender.latent) {
-        halved = &point;
+      if (cut == nullptr && point.contender.latent * 4 <= full->contender.latent) {
+        cut = &point;
       }
     }
     if (point.contender.system == System::kTraditional && traditional == nullptr) {
       traditional = &point;
     }
   }
-  if (full != nullptr && halved != nullptr && full->errors[0].why_not.empty()) {
+  if (full != nullptr && cut != nullptr && full->errors[0].why_not.empty()) {
     findings->push_back(fmt::format(
         "Compression of the given layer: DeepSeek's form is exact at full rank (relative error "
         "{:.1e} in fp32); at rank {} the cache is {:.1f} times smaller and the error {:.2g}.",
-        full->errors[0].error.relative, halved->contender.latent, halved->compression,
-        halved->errors[0].error.relative));
+        full->errors[0].error.relative, cut->contender.latent, cut->compression,
+        cut->errors[0].error.relative));
   }
   if (traditional != nullptr && traditional->errors[0].why_not.empty()) {
     findings->push_back(fmt::format(
@@ -313,12 +335,12 @@ void add_tradeoff_finding(const Tradeoff& t, std::vector<std::string>* findings)
 std::vector<Group> groups_of(const std::vector<Row>& rows) {
   std::vector<Group> groups;
   for (size_t i = 0; i < rows.size(); ++i) {
-    if (rows[i].contender.system == System::kMha) {
+    const bool begins = i == 0 || rows[i].contender.system == System::kMha ||
+                        rows[i].setting.text() != rows[i - 1].setting.text();
+    if (begins) {
       groups.push_back({i, i});
     }
-    if (!groups.empty()) {
-      groups.back().end = i + 1;
-    }
+    groups.back().end = i + 1;
   }
   return groups;
 }

@@ -227,6 +227,10 @@ class Run {
         step("claims, " + setting.text());
         add(measure_group(bench_, setting, claim_contenders(shape)), &report_->claim_rows);
       }
+      for (const DecodeClaim& claim : claims_about_decoding()) {
+        step("claims, " + claim.setting.text());
+        add(measure_group(bench_, claim.setting, {claim.contender}), &report_->claim_rows);
+      }
     }
     std::vector<Row> every = report_->claim_rows;  // the notes' own shapes are looked at first
     add(report_->rows, &every);
@@ -236,7 +240,14 @@ class Run {
  private:
   int64_t total() const {
     return static_cast<int64_t>(settings_.size()) + 2 + (options_.fit ? kTradeoffSteps : 0) +
-           (options_.claims ? static_cast<int64_t>(claim_shapes().size()) : 0);
+           (options_.claims
+                ? static_cast<int64_t>(claim_shapes().size() + claims_about_decoding().size())
+                : 0);
+  }
+
+  // They are about a GPU.
+  std::vector<DecodeClaim> claims_about_decoding() const {
+    return bench_.device.is_host() ? std::vector<DecodeClaim>{} : decode_claims();
   }
 
   void step(const std::string& what) { progress_.update(done_++, what); }
