@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <random>
 
@@ -82,11 +83,29 @@ class CombineRun {
     stat_host_.resize(static_cast<size_t>(layout_.num_rows()));
     for (size_t row = 0; row < stat_host_.size(); ++row) {
       const bool empty = random() % 5 == 0;
-      stat_host_[row] = {empty ? cuda::kEmptyFrame : 20.0F * normal(random),
-                         empty ? 0.0F : 1.0F + 50.0F * std::fabs(normal(random))};
-      for (size_t e = 0; e < 512; ++e) {
-        out_host_[row * 512 + e] = empty ? 0.0F : stat_host_[row].sum * normal(random);
+      cuda::PartialStat& stat = stat_host_[row];
+      stat.frame = empty ? cuda::kEmptyFrame : 20.0F * normal(random);
+      stat.sum = empty ? 0.0F : 1.0F + 50.0F * std::fabs(normal(random));
+      for (size_t half = 0; half < 2; ++half) {
+        // Also far smaller than the sum: the scale takes it into 16 bits and back.
+        const float size = empty ? 0.0F : stat.sum * std::exp2(-std::fabs(10.0F * normal(random)));
+        make_half_row(size, &out_host_[row * 512 + half * 256], &stat.unscale[half], random);
       }
+    }
+  }
+
+  static void make_half_row(float size, uint16_t* out, float* unscale, std::mt19937_64& random) {
+    std::normal_distribution<float> normal;
+    std::vector<float> values(256);
+    float largest = 0.0F;
+    for (float& value : values) {
+      value = size * normal(random);
+      largest = std::max(largest, std::fabs(value));
+    }
+    const cuda::PartialScale bits = cuda::partial_scale(std::bit_cast<uint32_t>(largest));
+    *unscale = std::bit_cast<float>(bits.unscale_bits);
+    for (size_t i = 0; i < values.size(); ++i) {
+      out[i] = from_float<Float16>(values[i] * std::bit_cast<float>(bits.scale_bits)).bits;
     }
   }
 
@@ -135,9 +154,11 @@ class CombineRun {
       const double weight = std::exp2(static_cast<double>(stat_host_[row].frame) - frame);
       sum += weight * stat_host_[row].sum;
       for (int column = 0; column < 512; ++column) {
-        const int place = cuda::partial_unit(column) * 4 + cuda::partial_element(column);
+        const int place =
+            cuda::partial_unit(column) * cuda::kPartialUnitElements + cuda::partial_element(column);
+        const float stored = to_float(Float16{out_host_[row * 512 + static_cast<size_t>(place)]});
         merged.out[static_cast<size_t>(column)] +=
-            weight * out_host_[row * 512 + static_cast<size_t>(place)];
+            weight * stat_host_[row].unscale[place / 256] * stored;
       }
     }
     merged.empty = sum == 0.0;
@@ -184,11 +205,27 @@ class CombineRun {
   cuda::PartialLayout layout_;
   Stream stream_;
   std::vector<uint8_t> schedule_host_;
-  std::vector<float> out_host_;
+  std::vector<uint16_t> out_host_;
   std::vector<cuda::PartialStat> stat_host_;
   std::vector<uint16_t> out_;
   std::vector<float> lse_;
 };
+
+// Whatever the largest magnitude, the scaled number keeps 11 bits in fp16, and the inverse is
+// exact.
+TEST(Combine, ScalesOfPartials) {
+  for (int exponent = -126; exponent <= 126; ++exponent) {
+    const float largest = std::ldexp(1.9990234375F, exponent);  // 11 bits, all set
+    const cuda::PartialScale bits = cuda::partial_scale(std::bit_cast<uint32_t>(largest));
+    const float scale = std::bit_cast<float>(bits.scale_bits);
+    const float unscale = std::bit_cast<float>(bits.unscale_bits);
+    EXPECT_EQ(scale * unscale, 1.0F) << exponent;
+    EXPECT_EQ(to_float(from_float<Float16>(largest * scale)) * unscale, largest) << exponent;
+  }
+  const cuda::PartialScale zero = cuda::partial_scale(0);
+  EXPECT_TRUE(std::isfinite(std::bit_cast<float>(zero.scale_bits)));
+  EXPECT_GT(std::bit_cast<float>(zero.unscale_bits), 0.0F);
+}
 
 TEST(Combine, AnyNumberOfSplits) {
   for (const int32_t workers : {2, 3, 7, 8, 9, 16, 17, 33, 64, 100, 132, 300}) {

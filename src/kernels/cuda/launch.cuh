@@ -10,7 +10,7 @@ namespace seesaw::cuda {
 
 // kProgrammatic: the kernel may start before its predecessor in the stream has ended, once that has
 // released its dependents; it must call wait_for_predecessor() before it reads the predecessor's
-// results, and in every block before that ends, or the next kernel could overtake both.
+// results, and in at least one block before that ends, or the next kernel could overtake both.
 enum class Edge { kFull, kProgrammatic };
 
 struct LaunchShape {

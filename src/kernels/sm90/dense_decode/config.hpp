@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cuda.h>
+#include <vector_types.h>
 
 #include <cstdint>
 
@@ -70,7 +71,7 @@ struct DenseDecodeParams {
 
   const int32_t* worker_piece_begin;  // schedule, see plan/split_kv.hpp
   const plan::Piece* pieces;
-  float* partial_out;  // see kernels/cuda/partials.hpp
+  uint4* partial_out;  // see kernels/cuda/partials.hpp
   cuda::PartialStat* partial_stat;
   cuda::PartialLayout partials;
 

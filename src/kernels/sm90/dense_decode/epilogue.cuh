@@ -132,7 +132,19 @@ __device__ __forceinline__ void write_lse(const DenseDecodeParams& params, const
   }
 }
 
-// A split's part, in the order of the accumulator: see kernels/cuda/partials.hpp.
+// Largest magnitude of a row of the thread, r = 0 or 1, over the four lanes that share it.
+__device__ __forceinline__ float largest_of_row(const ConsumerState& state, int r) {
+  float largest = 0.0F;
+#pragma unroll
+  for (int n = 0; n < 32; ++n) {
+    largest =
+        fmaxf(largest, fmaxf(fabsf(state.o[4 * n + 2 * r]), fabsf(state.o[4 * n + 2 * r + 1])));
+  }
+  largest = fmaxf(largest, __shfl_xor_sync(~0u, largest, 1));
+  return fmaxf(largest, __shfl_xor_sync(~0u, largest, 2));
+}
+
+// A split's part, scaled to 16 bits and in the order of the accumulator: kernels/cuda/partials.hpp.
 template <typename Config>
 __device__ __forceinline__ void write_partial(const DenseDecodeParams& params,
                                               const BlockWork& work, int32_t slot,
@@ -141,21 +153,29 @@ __device__ __forceinline__ void write_partial(const DenseDecodeParams& params,
                                               const RowTotals& totals, const ConsumerThread& thread,
                                               Side side) {
   const int quad_lane = thread.lane % 4;
+  const int half = static_cast<int>(side);
 #pragma unroll
   for (int r = 0; r < 2; ++r) {
+    const cuda::PartialScale bits = cuda::partial_scale(__float_as_uint(largest_of_row(state, r)));
+    const float scale = __uint_as_float(bits.scale_bits);
     const int32_t row = work.row_tile * kTileRows + thread.row() + 8 * r;
     if (row >= params.rows) continue;
     const int64_t index = params.partials.row_index(slot, work.kv_head, row);
-    float4* out = reinterpret_cast<float4*>(params.partial_out + index * cuda::kPartialColumns) +
-                  static_cast<int>(side) * (cuda::kPartialUnitsPerRow / 2) + quad_lane;
+    uint4* out = params.partial_out + index * cuda::kPartialUnitsPerRow +
+                 half * (cuda::kPartialUnitsPerRow / cuda::kPartialHalves) + quad_lane;
 #pragma unroll
-    for (int pair = 0; pair < 16; ++pair) {
-      const int i = 8 * pair + 2 * r;
-      out[4 * pair] = make_float4(state.o[i], state.o[i + 1], state.o[i + 4], state.o[i + 5]);
+    for (int four = 0; four < 8; ++four) {
+      out[4 * four] = make_uint4(output_word<__half>(state, r, 4 * four, scale),
+                                 output_word<__half>(state, r, 4 * four + 1, scale),
+                                 output_word<__half>(state, r, 4 * four + 2, scale),
+                                 output_word<__half>(state, r, 4 * four + 3, scale));
     }
-    if (side == Side::kLeft && quad_lane == 0) {
-      params.partial_stat[index] = {storage.frame[thread.row() + 8 * r],
-                                    r == 0 ? totals.sum0 : totals.sum1};
+    if (quad_lane != 0) continue;
+    cuda::PartialStat& stat = params.partial_stat[index];
+    stat.unscale[half] = __uint_as_float(bits.unscale_bits);
+    if (side == Side::kLeft) {
+      stat.frame = storage.frame[thread.row() + 8 * r];
+      stat.sum = r == 0 ? totals.sum0 : totals.sum1;
     }
   }
 }

@@ -178,7 +178,7 @@ void set_schedule(const DenseDecodePlan& plan, const DenseDecodeArguments& argum
   params->pieces = schedule.pieces;
   params->partials = dense_decode_partials(plan);
   char* workspace = static_cast<char*>(arguments.workspace);
-  params->partial_out = reinterpret_cast<float*>(workspace + params->partials.out_offset());
+  params->partial_out = reinterpret_cast<uint4*>(workspace + params->partials.out_offset());
   params->partial_stat =
       reinterpret_cast<cuda::PartialStat*>(workspace + params->partials.stat_offset());
 }
