@@ -1,6 +1,6 @@
 #!/bin/sh
 # Build gate for GPU kernels. Fails if a kernel spills registers, or if ptxas had to serialise WGMMA
-# (warnings C7507, C7511, C7512, C7520): both cost more than most optimisations win.
+# (warnings C7507, C7511, C7512, C7518, C7520): both cost more than most optimisations win.
 # Usage: check_ptxas.sh LOG_DIR     logs written by nvcc_with_log.sh
 #        check_ptxas.sh --self-test
 set -eu
@@ -23,7 +23,7 @@ check_logs() {
         bad = 1
       }
     }
-    /C7507|C7511|C7512|C7520/ {
+    /C7507|C7511|C7512|C7518|C7520/ {
       printf "%s: %s; allowed: no serialised WGMMA. ", FILENAME, $0
       print "Keep accumulators out of functions, branches and copies between wgmma calls."
       bad = 1

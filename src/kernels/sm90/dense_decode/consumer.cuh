@@ -1,21 +1,10 @@
 // What the two consumer warpgroups share: products, the tail of a sequence, signals.
 #pragma once
 
-#include <type_traits>
-
 #include "kernels/cuda/online_softmax.cuh"
 #include "kernels/sm90/dense_decode/producer.cuh"
 
 namespace seesaw::sm90 {
-
-// Calls f(integral_constant) for kBegin .. kEnd - 1.
-template <int kBegin, int kEnd, typename Function>
-__device__ __forceinline__ void static_for(Function f) {
-  if constexpr (kBegin < kEnd) {
-    f(std::integral_constant<int, kBegin>{});
-    static_for<kBegin + 1, kEnd>(f);
-  }
-}
 
 // Which half of the output a consumer warpgroup owns, and so which KV buffer it scores.
 enum class Side : int { kLeft = 0, kRight = 1 };

@@ -51,13 +51,9 @@ __global__ void __launch_bounds__(kThreads, 1)
     } else if (warp == kQueryWarp && lane == 0) {
       QueryBoxLoader<Config>{params, shared, storage, work}.run();
     }
-  } else if (warpgroup == 0) {
-    ptx::raise_registers<kConsumerRegisters>();
-    Consumer<Config>{params, shared, storage, work, thread}.run_left();
-    mark<Config>(0, Mark::kLeft);
   } else {
     ptx::raise_registers<kConsumerRegisters>();
-    Consumer<Config>{params, shared, storage, work, thread}.run_right();
+    Consumer<Config>{params, shared, storage, work, thread}.run(static_cast<Side>(warpgroup));
     mark<Config>(0, Mark::kLeft);
   }
 }

@@ -108,90 +108,95 @@ struct Consumer {
                                             state.s, state.p, 1, params.scale_log2, move.frame1);
   }
 
-  // ---- warpgroup left: scores even tiles, owns columns 0-255 of the output
+  // ---- scores
 
-  // Issues S (+)= Q K^T over the boxes of copies [kBegin, kEnd) of the tile in `buffer`, each as
-  // soon as it has landed. One commit group a copy.
-  template <int kBegin, int kEnd>
-  __device__ __forceinline__ void score_copies(ConsumerState& state, const Loop& loop, int buffer,
-                                               bool first, bool landed) const {
-    const Descriptors at = descriptors(buffer);
-    static_for<kBegin, kEnd>([&](auto copy) {
-      constexpr int kCopy = decltype(copy)::value;
-      constexpr int kBoxBegin = kCopy * kCopyBoxes;
-      constexpr int kBoxEnd = kCopy == Config::kRotaryCopy ? kBoxBegin + 1 : kBoxBegin + kCopyBoxes;
-      if (landed) ptx::mbarrier_wait_warp(shared.kv_full(buffer, kCopy), loop.use & 1);
-      issue_scores<Config, kBoxBegin, kBoxEnd>(state, at, first && kCopy == kBegin);
-    });
+  // Issues S (+)= Q K^T over `kHalfCopies` copies from `begin` of the tile in `buffer`, each as
+  // soon as it has landed. One commit group a copy. A loop, not unrolled: the two warpgroups' code
+  // is larger than what the instruction caches hold near them (notebook 0055).
+  __device__ __forceinline__ void score_half(ConsumerState& state, const Loop& loop, int buffer,
+                                             int begin, bool first) const {
+    constexpr uint32_t kCopyStep = kCopyBoxes * kBoxStep;
+    Descriptors at = descriptors(buffer);
+    at.q += begin * kCopyStep;
+    at.kv += begin * kCopyStep;
+#pragma unroll 1
+    for (int copy = begin; copy < begin + kHalfCopies; ++copy) {
+      ptx::mbarrier_wait_warp(shared.kv_full(buffer, copy), loop.use & 1);
+      issue_scores<Config, 0, kCopyBoxes>(state, at, first && copy == begin);
+      at.q += kCopyStep;
+      at.kv += kCopyStep;
+    }
   }
 
-  // S = Q K0^T in two halves, in the order in which the boxes are released and come.
-  __device__ __forceinline__ void score_left_first(ConsumerState& state, const Loop& loop) const {
-    score_copies<0, kHalfCopies>(state, loop, 0, true, loop.num_tiles > 0);
+  // The halves in the order in which they are released and come: the half that the warpgroup itself
+  // multiplies first, the rotary box last, as its queries come last.
+  __device__ __forceinline__ void score_first(ConsumerState& state, const Loop& loop,
+                                              Side side) const {
+    const int own = static_cast<int>(side);
+    score_half(state, loop, own, own * kHalfCopies, true);
   }
-  __device__ __forceinline__ void score_left_rest(ConsumerState& state, Loop& loop) const {
-    score_copies<kHalfCopies, Config::kKvCopies>(state, loop, 0, false, true);
+  __device__ __forceinline__ void score_rest(ConsumerState& state, Loop& loop, Side side) const {
+    const int own = static_cast<int>(side);
+    score_half(state, loop, own, (1 - own) * kHalfCopies, false);
+    if constexpr (Config::kHasRotaryBox) {
+      ptx::mbarrier_wait_warp(shared.kv_full(own, Config::kRotaryCopy), loop.use & 1);
+      issue_scores<Config, kValueBoxes, kValueBoxes + 1>(state, descriptors(own), false);
+    }
     ptx::wgmma_wait<0>();
     ptx::pin(state.s);
     ++loop.use;
   }
 
-  __device__ void run_left() const {
+  // ---- a worker's pieces. One code for both warpgroups but for the loop over tiles, as it runs
+  // once a piece and has to come through the instruction caches first.
+
+  __device__ __forceinline__ void run(Side side) const {
     const int num_pieces = work.piece_end - work.piece_begin;
     if (num_pieces == 0) return;
+    const int own = static_cast<int>(side);
     ConsumerState state;
     Loop loop;
-    open_piece(loop, 0);
-    mark<Config>(0, Mark::kOpened);
-    if (loop.num_tiles > 0) {
-      score_left_first(state, loop);
-      await_rotary_box(0);
-      keep_rotary_box<Config>(state, shared, thread);
-      score_left_rest(state, loop);
-    } else {
-      await_rotary_box(0);
-    }
 #pragma unroll 1
-    for (int k = 0;; ++k) {
-      if (thread.lane % 4 == 0) {
-        storage.frame[thread.row()] = cuda::kEmptyFrame;
-        storage.frame[thread.row() + 8] = cuda::kEmptyFrame;
+    for (int k = 0; k < num_pieces; ++k) {
+      open_piece(loop, k);
+      mark<Config>(k, Mark::kOpened);
+      if (loop.num_tiles > own) {
+        score_first(state, loop, side);
+        await_rotary_box(k);
+        keep_rotary_box<Config>(state, shared, thread);
+        score_rest(state, loop, side);
+      } else {
+        await_rotary_box(k);
       }
-      __syncwarp();
       clear(state);
       mark<Config>(k, Mark::kScored);
-      if (loop.num_tiles <= 2) release(shared.q_empty(0), thread);
-#pragma unroll 1
-      for (int32_t tile = 0; tile < loop.num_tiles; tile += 2) {
-        left_pair(state, loop, k, tile);
-        if (tile == 0) mark<Config>(k, Mark::kFirstPair);
+      if (loop.num_tiles <= 2 + own) release(shared.q_empty(0), thread);
+      if (side == Side::kLeft) {
+        left_tiles(state, loop, k);
+      } else {
+        right_tiles(state, loop, k);
       }
       mark<Config>(k, Mark::kTilesDone);
-      release(shared.q_empty(1), thread);
-      if (k + 1 == num_pieces) {
-        finish_piece<Config>(params, work, storage.piece[k & 1], state, storage, thread.apart(),
-                             Side::kLeft, k & 1);
-        mark<Config>(k, Mark::kFinished);
-        return;
-      }
-      // The next piece's first scores run while this piece is written out. They are issued even if
-      // that piece is empty, as ptxas would serialise every product if they were under way on some
-      // paths only; then they read whatever is there, and nobody reads them.
-      open_piece(loop, k + 1);
-      mark<Config>(k + 1, Mark::kOpened);
-      score_left_first(state, loop);
-      finish_piece<Config>(params, work, storage.piece[k & 1], state, storage, thread.apart(),
-                           Side::kLeft, k & 1);
+      finish_piece<Config>(params, work, storage.piece[k & 1], state, storage, thread.apart(), side,
+                           k & 1);
       mark<Config>(k, Mark::kFinished);
-      await_rotary_box(k + 1);
-      if (loop.num_tiles > 0) {
-        keep_rotary_box<Config>(state, shared, thread);
-        score_left_rest(state, loop);
-      } else {
-        ptx::wgmma_wait<0>();
-        ptx::pin(state.s);
-      }
     }
+  }
+
+  // ---- warpgroup left: scores even tiles, owns columns 0-255 of the output
+
+  __device__ __forceinline__ void left_tiles(ConsumerState& state, Loop& loop, int k) const {
+    if (thread.lane % 4 == 0) {
+      storage.frame[thread.row()] = cuda::kEmptyFrame;
+      storage.frame[thread.row() + 8] = cuda::kEmptyFrame;
+    }
+    __syncwarp();
+#pragma unroll 1
+    for (int32_t tile = 0; tile < loop.num_tiles; tile += 2) {
+      left_pair(state, loop, k, tile);
+      if (tile == 0) mark<Config>(k, Mark::kFirstPair);
+    }
+    release(shared.q_empty(1), thread);
   }
 
   __device__ __forceinline__ void left_pair(ConsumerState& state, Loop& loop, int k,
@@ -200,7 +205,7 @@ struct Consumer {
     const uint32_t v = values(Side::kLeft);
     if (tile >= loop.masked_tile) mask_tile(state, k, tile, kLeftScrub);
     const FrameMove move = move_frame(state, 0);
-    if (any_moved(move.factor0, move.factor1)) {
+    if (tile > 0 && any_moved(move.factor0, move.factor1)) {  // of the first, O is still 0
       cuda::scale_rows(state.o, move.factor0, move.factor1);
     }
     probabilities(state, move, move.factor0, move.factor1);
@@ -230,10 +235,10 @@ struct Consumer {
       issue_remote_values<Config>(state, ptx::descriptor_k_major(shared.p(1)), v + kBuffer1);
     }
     if (tile + 2 < loop.num_tiles) {
-      score_left_first(state, loop);
+      score_first(state, loop, Side::kLeft);
       ptx::wgmma_wait<kHalfCopies>();  // the products with tile 1 are done
       release(shared.kv_empty(1, 0), thread);
-      score_left_rest(state, loop);
+      score_rest(state, loop, Side::kLeft);
       ptx::pin(state.o);
       if (tile + 4 >= loop.num_tiles) release(shared.q_empty(0), thread);
     } else {
@@ -245,64 +250,11 @@ struct Consumer {
 
   // ---- warpgroup right: scores odd tiles, owns columns 256-511 of the output
 
-  // S = Q K1^T, the right half first; the rotary box last, as its queries come last.
-  __device__ __forceinline__ void score_right_first(ConsumerState& state, const Loop& loop) const {
-    score_copies<kHalfCopies, 2 * kHalfCopies>(state, loop, 1, true, loop.num_tiles > 1);
-  }
-  __device__ __forceinline__ void score_right_rest(ConsumerState& state, Loop& loop) const {
-    score_copies<0, kHalfCopies>(state, loop, 1, false, true);
-    score_copies<Config::kRotaryCopy, Config::kKvCopies>(state, loop, 1, false, true);
-    ptx::wgmma_wait<0>();
-    ptx::pin(state.s);
-    ++loop.use;
-  }
-
-  __device__ void run_right() const {
-    const int num_pieces = work.piece_end - work.piece_begin;
-    if (num_pieces == 0) return;
-    ConsumerState state;
-    Loop loop;
-    open_piece(loop, 0);
-    mark<Config>(0, Mark::kOpened);
-    if (loop.num_tiles > 1) {
-      score_right_first(state, loop);
-      await_rotary_box(0);
-      keep_rotary_box<Config>(state, shared, thread);
-      score_right_rest(state, loop);
-    } else {
-      await_rotary_box(0);
-    }
+  __device__ __forceinline__ void right_tiles(ConsumerState& state, Loop& loop, int k) const {
 #pragma unroll 1
-    for (int k = 0;; ++k) {
-      clear(state);
-      mark<Config>(k, Mark::kScored);
-      if (loop.num_tiles <= 3) release(shared.q_empty(0), thread);
-#pragma unroll 1
-      for (int32_t tile = 0; tile < loop.num_tiles; tile += 2) {
-        right_pair(state, loop, k, tile);
-        if (tile == 0) mark<Config>(k, Mark::kFirstPair);
-      }
-      mark<Config>(k, Mark::kTilesDone);
-      if (k + 1 == num_pieces) {
-        finish_piece<Config>(params, work, storage.piece[k & 1], state, storage, thread.apart(),
-                             Side::kRight, k & 1);
-        mark<Config>(k, Mark::kFinished);
-        return;
-      }
-      open_piece(loop, k + 1);
-      mark<Config>(k + 1, Mark::kOpened);
-      score_right_first(state, loop);  // in any case: see run_left
-      finish_piece<Config>(params, work, storage.piece[k & 1], state, storage, thread.apart(),
-                           Side::kRight, k & 1);
-      mark<Config>(k, Mark::kFinished);
-      await_rotary_box(k + 1);
-      if (loop.num_tiles > 1) {
-        keep_rotary_box<Config>(state, shared, thread);
-        score_right_rest(state, loop);
-      } else {
-        ptx::wgmma_wait<0>();
-        ptx::pin(state.s);
-      }
+    for (int32_t tile = 0; tile < loop.num_tiles; tile += 2) {
+      right_pair(state, loop, k, tile);
+      if (tile == 0) mark<Config>(k, Mark::kFirstPair);
     }
   }
 
@@ -324,7 +276,7 @@ struct Consumer {
       state.sum0 *= factor0;
       state.sum1 *= factor1;
     }
-    if (any_moved(factor0, factor1)) cuda::scale_rows(state.o, factor0, factor1);
+    if (tile > 0 && any_moved(factor0, factor1)) cuda::scale_rows(state.o, factor0, factor1);
     ptx::barrier_arrive(kFrame1Ready, kConsumerThreads);
     if (second) {
       store_p(shared.p(1), thread, state.p);
@@ -342,8 +294,8 @@ struct Consumer {
     ptx::pin(state.o);
     release(shared.kv_empty(0, 1), thread);
     if (tile + 3 < loop.num_tiles) {
-      score_right_first(state, loop);
-      score_right_rest(state, loop);
+      score_first(state, loop, Side::kRight);
+      score_rest(state, loop, Side::kRight);
       if (tile + 5 >= loop.num_tiles) release(shared.q_empty(0), thread);
     }
   }
