@@ -1,6 +1,7 @@
 #!/bin/bash
-# Runs every GPU test, compute-sanitizer's four tools on the quick ones, and the benchmark, on a
-# machine with a Hopper GPU, from what scripts/gpu/build.sh collected in build/gpu. About 4 minutes.
+# Runs every GPU test, compute-sanitizer's four tools on the quick ones, `seesaw check` on the GPU and
+# the benchmark, on a machine with a Hopper GPU, from what scripts/gpu/build.sh collected in
+# build/gpu. About 4 minutes.
 # Usage: scripts/gpu/run_all.sh [output folder] [benchmark options]
 # Exits non-zero if a step failed; what synccheck and racecheck report is in their summaries, and
 # docs/notebook/0011 explains it. The output folder has every log and bench.json, which
@@ -39,7 +40,7 @@ if command -v compute-sanitizer > /dev/null; then
       --gtest_filter='Quick.*'
   done
   # What the tools say of right code in the kernel's patterns: the yardstick for the two above.
-  for pattern in 0 1 2 3 4; do
+  for pattern in 0 1 2 3 4 5; do
     for tool in synccheck racecheck; do
       step "pattern$pattern-$tool" 20 compute-sanitizer --tool "$tool" \
         ./seesaw_sanitizer_patterns "$pattern"

@@ -118,6 +118,28 @@ __global__ void __launch_bounds__(kThreads, 1) there_and_back(float* out) {
   out[t] = sum;
 }
 
+// 5: two warpgroups meet at one barrier from two places, round after round, and read what the other
+// wrote; two sets of values take turns, so that a set is written again two rounds later.
+__global__ void meet_in_rounds(float* out) {
+  __shared__ float value[2][kConsumers];
+  const int t = static_cast<int>(threadIdx.x);
+  float sum = 0.0F;
+  if (t < 128) {
+    for (int round = 0; round < 6; ++round) {
+      value[round % 2][t] = static_cast<float>(round);
+      named_sync(5, kConsumers);
+      sum += value[round % 2][t + 128];
+    }
+  } else if (t < kConsumers) {
+    for (int round = 0; round < 6; ++round) {
+      value[round % 2][t] = static_cast<float>(-round);
+      named_sync(5, kConsumers);
+      sum += value[round % 2][t - 128];
+    }
+  }
+  out[t] = sum;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -135,6 +157,8 @@ int main(int argc, char** argv) {
     there_and_back<false><<<1, kThreads>>>(out);
   } else if (pattern == 4) {
     there_and_back<true><<<1, kThreads>>>(out);
+  } else if (pattern == 5) {
+    meet_in_rounds<<<1, kThreads>>>(out);
   } else {
     copy_and_mbarrier<<<1, kThreads>>>(in, out);
   }

@@ -1,0 +1,293 @@
+#!/usr/bin/env python3
+"""Builds of Seesaw and FlashMLA on the same tensors, in one process, in turn.
+
+    rivals.py --library new=a/libseesaw.so --library old=b/libseesaw.so \\
+        --flash-mla _C_legacy.abi3.so --roofs bench.json --json rivals.json [--filter h16,b1.]
+
+Two regimes, as seesaw_bench_gpu has them: *burst* is one CUDA-graph replay of at least ten calls or
+two milliseconds, after an idle gap and one replay to warm up; *short* is the median of the replays
+from 20 to 150 ms after an idle gap. In both the contestants take turns, round after round. FlashMLA
+is an extension that registers `flash_mla_legacy.dense_decode_fwd`, as the wheel of sgl-flash-mla
+1.0.0 holds it (its dense kernel for Hopper). Schedules are made once, outside the timed calls. `of FM` is FlashMLA's time over ours; the fractions of roof are those of
+seesaw_bench_gpu's JSON file, cuBLAS's bursts and the best HBM read, in both regimes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import json
+import statistics
+import sys
+import time
+from pathlib import Path
+from typing import Any, Callable, Dict, List, NamedTuple, Optional
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "bench" / "python"))
+
+import c_abi
+import torch
+
+D_QK, D_V, PAGE = 576, 512, 64
+SCALE = D_QK**-0.5
+
+
+class Case(NamedTuple):
+    b: int
+    s_q: int
+    h_q: int
+    s_k: int
+    varied: bool = False
+    causal: bool = False
+
+    def __str__(self) -> str:
+        flags = (".var" if self.varied else "") + (".causal" if self.causal else "")
+        return f"b{self.b}.sq{self.s_q}.h{self.h_q}.s{self.s_k}{flags}"
+
+    def lengths(self) -> List[int]:
+        if not self.varied:
+            return [self.s_k] * self.b
+        drawn = torch.randn(self.b, generator=torch.Generator().manual_seed(0))
+        return (drawn * (self.s_k / 2) + self.s_k).clamp(self.s_q, 2 * self.s_k).int().tolist()
+
+
+def table() -> List[Case]:
+    """The cases of seesaw_bench_gpu."""
+    cases = [Case(128, s_q, 128, s_k, True) for s_k in (4096, 8192, 16384, 32768) for s_q in (1, 2)]
+    cases += [Case(128, 2, 128, 8192), Case(128, 1, 128, 8192), Case(128, 2, 128, 8192, True, True)]
+    cases += [Case(128, 1, 128, 1024), *(Case(128, 1, h, 8192) for h in (16, 32, 64))]
+    cases += [Case(128, 2, 16, 1024), Case(32, 4, 16, 4096)]
+    cases += [Case(b, 1, h, s) for b in (1, 4, 16, 64) for s in (1024, 8192, 65536) for h in (128, 16)]
+    return cases
+
+
+class Inputs:
+    """randn / 10 within 1; pages of one pool in random order."""
+
+    def __init__(self, case: Case, pool: torch.Tensor) -> None:
+        self.case, self.cache = case, pool
+        self.lengths = case.lengths()
+        width = -(-max(self.lengths) // PAGE)
+        pages = [-(-n // PAGE) for n in self.lengths]
+        order = torch.randperm(pool.shape[0], generator=torch.Generator().manual_seed(1)).int()
+        rows = torch.zeros(case.b, width, dtype=torch.int32)
+        begin = 0
+        for i, n in enumerate(pages):
+            rows[i, :n] = order[begin : begin + n]
+            begin += n
+        self.block_table = rows.cuda()
+        self.seq_lens = torch.tensor(self.lengths, dtype=torch.int32).cuda()
+        drawn = torch.randn(case.b, case.s_q, case.h_q, D_QK, device="cuda")
+        self.q = (drawn / 10).clamp_(-1, 1).bfloat16()
+
+    @property
+    def flops(self) -> float:
+        return 2.0 * self.case.s_q * self.case.h_q * sum(self.lengths) * (D_QK + D_V)
+
+    @property
+    def bytes(self) -> float:
+        rows = self.case.b * self.case.s_q * self.case.h_q
+        return 2.0 * (sum(self.lengths) * D_QK + rows * (D_QK + D_V))
+
+
+def address(tensor: torch.Tensor, dtype: int) -> c_abi.Tensor:
+    return c_abi.make_tensor(tensor.data_ptr(), tensor.shape, dtype, c_abi.Device(c_abi.CUDA, 0))
+
+
+def seesaw_call(library: ctypes.CDLL, inputs: Inputs) -> Callable[[], Any]:
+    """A call of seesaw_dense_decode_run on the current stream; returns (out, keep-alive)."""
+    case = inputs.case
+    problem = c_abi.sized(
+        c_abi.Problem,
+        device=c_abi.Device(c_abi.CUDA, 0),
+        q_dtype=c_abi.BFLOAT16,
+        kv_dtype=c_abi.BFLOAT16,
+        batch=case.b,
+        s_q=case.s_q,
+        h_q=case.h_q,
+        h_kv=1,
+        d_qk=D_QK,
+        d_v=D_V,
+        page_size=PAGE,
+        max_pages_per_sequence=inputs.block_table.shape[1],
+        flags=1 if case.causal else 0,
+    )
+    plan = c_abi.make_plan(library, problem)
+    info = c_abi.sized(c_abi.PlanInfo)
+    c_abi.check(library, library.seesaw_dense_decode_plan_get_info(plan, ctypes.byref(info)))
+    out = torch.empty(case.b, case.s_q, case.h_q, D_V, dtype=torch.bfloat16, device="cuda")
+    lse = torch.empty(case.b, case.h_q, case.s_q, device="cuda")
+    schedule = torch.empty(info.schedule_bytes, dtype=torch.uint8, device="cuda")
+    workspace = torch.empty(max(info.workspace_bytes, 1), dtype=torch.uint8, device="cuda")
+    lens = address(inputs.seq_lens, c_abi.INT32)
+    library.seesaw_dense_decode_schedule.argtypes = [ctypes.c_void_p] * 3 + [ctypes.c_uint64, ctypes.c_void_p]
+    c_abi.check(
+        library,
+        library.seesaw_dense_decode_schedule(
+            plan, ctypes.addressof(lens), schedule.data_ptr(), info.schedule_bytes, None
+        ),
+    )
+    torch.cuda.synchronize()
+    arguments = c_abi.sized(
+        c_abi.Arguments,
+        q=address(inputs.q, c_abi.BFLOAT16),
+        kv_cache=address(inputs.cache, c_abi.BFLOAT16),
+        block_table=address(inputs.block_table, c_abi.INT32),
+        seq_lens=lens,
+        out=address(out, c_abi.BFLOAT16),
+        lse=address(lse, c_abi.FLOAT32),
+        scale=SCALE,
+        schedule=schedule.data_ptr(),
+        schedule_bytes=info.schedule_bytes,
+        workspace=workspace.data_ptr(),
+        workspace_bytes=info.workspace_bytes,
+    )
+
+    def call(_keep: Any = (schedule, workspace, lse)) -> torch.Tensor:
+        arguments.stream = torch.cuda.current_stream().cuda_stream
+        c_abi.check(library, library.seesaw_dense_decode_run(plan, ctypes.byref(arguments)))
+        return out
+
+    return call
+
+
+def flash_mla_call(inputs: Inputs) -> Callable[[], Any]:
+    """Its schedule is made by a first call, and given to the later ones."""
+    run = torch.ops.flash_mla_legacy.dense_decode_fwd
+    arguments = (inputs.q, inputs.cache, D_V, inputs.seq_lens, inputs.block_table, SCALE)
+    schedule = run(*arguments, inputs.case.causal, None, None)[2:]
+    return lambda: run(*arguments, inputs.case.causal, *schedule)[0]
+
+
+class Contestant:
+    """A graph of so many calls that a replay lasts about two milliseconds."""
+
+    def __init__(self, call: Callable[[], torch.Tensor]) -> None:
+        self.out = call().clone()
+        self.calls = 10
+        self.capture(call)
+        self.calls = max(10, min(400, round(2000.0 / self.replay_us())))
+        self.capture(call)
+
+    def capture(self, call: Callable[[], torch.Tensor]) -> None:
+        torch.cuda.synchronize()
+        self.graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self.graph):
+            for _ in range(self.calls):
+                call()
+        self.graph.replay()
+
+    def replay_us(self) -> float:
+        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        begin.record()
+        self.graph.replay()
+        end.record()
+        end.synchronize()
+        return begin.elapsed_time(end) * 1e3 / self.calls
+
+    def burst_us(self) -> float:
+        torch.cuda.synchronize()
+        time.sleep(0.1)
+        self.graph.replay()
+        return self.replay_us()
+
+    def short_us(self) -> float:
+        torch.cuda.synchronize()
+        time.sleep(0.15)
+        marks = [torch.cuda.Event(enable_timing=True)]
+        marks[0].record()
+        start = time.perf_counter()
+        while time.perf_counter() - start < 0.15:
+            self.graph.replay()
+            marks.append(torch.cuda.Event(enable_timing=True))
+            marks[-1].record()
+            if len(marks) > 3:
+                marks[-3].synchronize()
+        torch.cuda.synchronize()
+        us = [
+            before.elapsed_time(after) * 1e3 / self.calls
+            for before, after in zip(marks, marks[1:])
+            if marks[0].elapsed_time(before) >= 20.0
+        ]
+        return statistics.median(us or [marks[-2].elapsed_time(marks[-1]) * 1e3 / self.calls])
+
+
+def measure(inputs: Inputs, calls: Dict[str, Callable[[], Any]], rounds: int) -> Dict[str, Any]:
+    runners = {name: Contestant(call) for name, call in calls.items()}
+    first = next(iter(runners.values())).out.float()
+    results: Dict[str, Any] = {}
+    for name, runner in runners.items():
+        results[name] = {"difference": (runner.out.float() - first).abs().max().item()}
+    for regime, count in (("burst", rounds), ("short", 1 + rounds // 4)):
+        samples: Dict[str, List[float]] = {name: [] for name in runners}
+        names = list(runners)
+        for turn in range(count):
+            for i in range(len(names)):
+                name = names[(i + turn) % len(names)]
+                samples[name].append(getattr(runners[name], regime + "_us")())
+        for name, us in samples.items():
+            results[name][regime] = statistics.median(us)
+    return results
+
+
+def line(inputs: Inputs, results: Dict[str, Any], roof_us: Optional[float]) -> str:
+    text = f"{str(inputs.case):30}"
+    rival = results.get("flash_mla")
+    for name, r in results.items():
+        text += f" | {name}"
+        for regime in ("burst", "short"):
+            text += f" {r[regime]:8.1f}"
+            if roof_us:
+                text += f" ({roof_us / r[regime]:.3f})"
+        if rival is not None and r is not rival:
+            text += " of FM " + " ".join(f"{rival[k] / r[k]:.3f}" for k in ("burst", "short"))
+        text += f" d {r['difference']:.0e}"
+    return text
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--library", action="append", default=[], help="NAME=libseesaw.so")
+    parser.add_argument("--flash-mla", help="FlashMLA's extension")
+    parser.add_argument("--roofs", help="JSON file of seesaw_bench_gpu")
+    parser.add_argument("--json", help="file to write the results to")
+    parser.add_argument("--filter", help="only cases whose name contains one of these, by commas")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--pool-mib", type=int, default=5120)
+    arguments = parser.parse_args()
+    makers: Dict[str, Callable[[Inputs], Callable[[], Any]]] = {}
+    for entry in arguments.library:
+        name, _, path = entry.partition("=")
+        library = c_abi.load(Path(path))
+        makers[name] = lambda inputs, library=library: seesaw_call(library, inputs)
+    if arguments.flash_mla:
+        torch.ops.load_library(arguments.flash_mla)
+        makers["flash_mla"] = flash_mla_call
+    roofs = json.loads(Path(arguments.roofs).read_text())["roofs"] if arguments.roofs else None
+    wanted = (arguments.filter or "").split(",")
+    pages = (arguments.pool_mib << 20) // (PAGE * D_QK * 2)
+    pool = torch.empty(pages, PAGE, 1, D_QK, dtype=torch.bfloat16, device="cuda")
+    for part in pool.split(4096):
+        part.copy_((torch.randn(part.shape, device="cuda") / 10).clamp_(-1, 1))
+    records = []
+    for case in table():
+        if not any(part in str(case) for part in wanted):
+            continue
+        inputs = Inputs(case, pool)
+        results = measure(inputs, {n: make(inputs) for n, make in makers.items()}, arguments.rounds)
+        roof_us = None
+        if roofs:
+            compute = inputs.flops / (roofs["cublas_bf16_tflops"] * 1e6)
+            roof_us = max(compute, inputs.bytes / (roofs["hbm_read_gbps"] * 1e3))
+        print(line(inputs, results, roof_us), flush=True)
+        records.append({"case": case._asdict(), "roof_us": roof_us, "us": results})
+        if arguments.json:
+            device = torch.cuda.get_device_name()
+            record = {"device": device, "roofs": roofs, "results": records}
+            Path(arguments.json).write_text(json.dumps(record, indent=1) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
