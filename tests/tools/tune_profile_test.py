@@ -120,6 +120,7 @@ class Tune(unittest.TestCase):
     def test_usage(self):
         for arguments, words in ((["--budget", "0"], "--budget"),
                                  (["--batch-invariant"], "nothing to tune"),
+                                 (["--tuning", "f.json"], "-o"),
                                  (["--kernel", "reference.dense_decode"], "something to tune"),
                                  (["--max-tokens", "100"], "--max-tokens")):
             result = run("tune", *SHAPE, "-o", self.file, *arguments)

@@ -63,6 +63,11 @@ TuneShape shape_of(const TuneOptions& options) {
     throw bad_input({"tune", "--batch-invariant", "allowed: balanced splits only",
                      "Batch-invariant splits are the same everywhere; there is nothing to tune."});
   }
+  if (!options.place.tuning.empty()) {
+    throw bad_input({"tune", "--tuning " + printable(options.place.tuning),
+                     "allowed: without it, as the kernel's own numbers are what is compared with",
+                     "Name the file to add to with -o."});
+  }
   TuneShape shape;
   shape.lengths = make_lengths(options.lengths.rule(), options.shape.batch, options.lengths.seed);
   shape.shape = synthetic_shape(options.shape, options.lengths.seed);
