@@ -80,7 +80,8 @@ Params params_of(const DenseDecodePlan& plan, const DenseDecodeArguments& argume
   params.partial_out = reinterpret_cast<const uint4*>(workspace + partials.out_offset());
   params.partial_stat = reinterpret_cast<const PartialStat*>(workspace + partials.stat_offset());
   params.batch = static_cast<int32_t>(arguments.batch);
-  params.group = static_cast<int32_t>(problem.group());
+  params.rows_per_head = combine::Divisor(static_cast<uint32_t>(partials.rows_per_head));
+  params.group = combine::Divisor(static_cast<uint32_t>(problem.group()));
   params.out = arguments.out.data;
   params.lse = static_cast<float*>(arguments.lse.data);
   bool even = reinterpret_cast<uintptr_t>(params.out) % 4 == 0;

@@ -96,10 +96,11 @@ __device__ inline Merged merge_parts(const Exchange& exchange, int parts, int un
 template <typename T>
 __device__ void do_long_job(const Params& p, const SplitSequence& split, int64_t first_unit,
                             const JobShape& shape, Exchange& exchange) {
+  const int units = shape.units();
   const int lane = static_cast<int>(threadIdx.x) % kSharingLanes;
   const int first_lane = static_cast<int>(threadIdx.x) % 32 - lane;
-  const int local = static_cast<int>(threadIdx.x) & (shape.units - 1);  // units: a power of two
-  const int group = static_cast<int>(threadIdx.x) / shape.units;
+  const int local = static_cast<int>(threadIdx.x) & (units - 1);
+  const int group = static_cast<int>(threadIdx.x) >> shape.log2_units;
   const int64_t unit = first_unit + local;
   const bool live = unit < units_of(p);  // the same for sharing lanes
   Merged merged;
@@ -122,20 +123,20 @@ __device__ void do_long_job(const Params& p, const SplitSequence& split, int64_t
       merged.add_weighted(__shfl_sync(kAllLanes, weight, first_lane + k), out[k]);
     }
   }
-  const int part_threads = shape.units > 32 ? shape.units : 32;
-  const int part = static_cast<int>(threadIdx.x) / part_threads;
-  const bool holds = static_cast<int>(threadIdx.x) % part_threads < shape.units;
+  const int log2_part = shape.log2_units > 5 ? shape.log2_units : 5;
+  const int part = static_cast<int>(threadIdx.x) >> log2_part;
+  const bool holds = static_cast<int>(threadIdx.x) - (part << log2_part) < units;
   if (shape.log2_groups > 0) {
-    merge_lanes(shape.units, &merged);
+    merge_lanes(units, &merged);
     if (holds) {
-      exchange.out[part * shape.units + local] = merged.out;
+      exchange.out[part * units + local] = merged.out;
       if (local % kPartialUnitsPerRow == 0) {
         exchange.stat[local / kPartialUnitsPerRow][part] = {merged.totals.frame, merged.totals.sum};
       }
     }
     __syncthreads();
     if (part == 0) {
-      merged = merge_parts(exchange, kThreads / part_threads, shape.units, local);
+      merged = merge_parts(exchange, kThreads >> log2_part, units, local);
     }
     __syncthreads();
   }
@@ -148,7 +149,7 @@ template <typename T>
 __device__ void do_job(const Params& p, const SplitSequence& split, int64_t job,
                        Exchange& exchange) {
   const JobShape shape = shape_of(p, split.num_pieces);
-  const int64_t first_unit = job * shape.units;
+  const int64_t first_unit = job << shape.log2_units;
   if (shape.units_per_thread == 4) {
     do_short_job<T, 2, 4>(p, split, first_unit);
   } else if (shape.units_per_thread == 2) {

@@ -130,10 +130,11 @@ template <typename T>
 __device__ void store_unit(const Params& p, int32_t sequence, int64_t unit, const Merged& merged) {
   const int32_t flat_row = static_cast<int32_t>(unit / kPartialUnitsPerRow);
   const int unit_of_row = static_cast<int>(unit % kPartialUnitsPerRow);
-  const int32_t rows_per_head = static_cast<int32_t>(p.partials.rows_per_head);
-  const int32_t row = flat_row % rows_per_head;
-  const int64_t head = int64_t{flat_row / rows_per_head} * p.group + row % p.group;
-  const int64_t token = row / p.group;
+  const int32_t kv_head = p.rows_per_head.divide(flat_row);
+  const int32_t row = p.rows_per_head.remainder(flat_row, kv_head);
+  const int32_t token = p.group.divide(row);
+  const int32_t head =
+      kv_head * static_cast<int32_t>(p.group.value) + p.group.remainder(row, token);
   const bool empty = merged.totals.sum == 0.0F;
   const float factor = empty ? 0.0F : 1.0F / merged.totals.sum;
   T* out = static_cast<T*>(p.out) + sequence * p.out_stride[0] + token * p.out_stride[1] +

@@ -11,7 +11,8 @@
 
 namespace seesaw::cuda::combine {
 
-inline constexpr int kThreads = 256;
+inline constexpr int kLog2Threads = 8;
+inline constexpr int kThreads = 1 << kLog2Threads;
 inline constexpr int kBlocksPerSm = 4;  // of at most 64 registers a thread
 // Pieces of a unit that a thread of a long job loads at once. 132 SMs, in the powers of two that a
 // unit's threads come in, give 132 / 32 = 4.1 pieces a thread: 5 do them in one go.
@@ -22,6 +23,29 @@ inline constexpr int kPiecesOfRound = kPiecesAtOnce << kMaxLog2Groups;
 inline constexpr int kSharingLanes = 8;
 static_assert(kPiecesAtOnce <= kSharingLanes && kThreads >> kMaxLog2Groups >= kSharingLanes);
 
+// Division by a number that is the same for the whole launch, of anything below 2^31: a product and
+// a shift instead of 20 instructions (Granlund and Montgomery, PLDI 1994, figure 4.1).
+struct Divisor {
+  uint32_t value = 1;
+  uint32_t multiplier = 1;
+  uint32_t shift = 0;
+
+  Divisor() = default;
+  explicit Divisor(uint32_t divisor) : value(divisor) {
+    while ((uint64_t{1} << shift) < divisor) ++shift;
+    const uint64_t excess = (uint64_t{1} << shift) - divisor;
+    multiplier = static_cast<uint32_t>((excess << 32) / divisor + 1);
+  }
+
+  __device__ int32_t divide(int32_t number) const {
+    const auto n = static_cast<uint32_t>(number);
+    return static_cast<int32_t>((__umulhi(n, multiplier) + n) >> shift);
+  }
+  __device__ int32_t remainder(int32_t number, int32_t quotient) const {
+    return number - quotient * static_cast<int32_t>(value);
+  }
+};
+
 struct Params {
   plan::SplitConfig config;
   PartialLayout partials;
@@ -29,7 +53,8 @@ struct Params {
   const uint4* partial_out;         // [num_rows][64] units
   const PartialStat* partial_stat;  // [num_rows]
   int32_t batch;
-  int32_t group;          // query heads of a KV head
+  Divisor rows_per_head;  // query rows of a KV head
+  Divisor group;          // query heads of a KV head
   void* out;              // [b, s_q, h_q, 512]
   int64_t out_stride[3];  // elements
   float* lse;             // [b, h_q, s_q], or null
@@ -58,20 +83,23 @@ __device__ inline int64_t units_of(const Params& p) {
 struct JobShape {
   int log2_groups;       // log2 of the threads that share a unit
   int units_per_thread;  // 1 if threads share units; fewer of few rows, for the sake of more jobs
-  int units;             // of the job
+  int log2_units;        // of the job
+  __device__ int units() const { return 1 << log2_units; }
 };
 
 inline constexpr int kShortPieces = 4;  // at most: one thread does a unit
 
 __device__ inline JobShape shape_of(const Params& p, int32_t num_pieces) {
-  JobShape shape = {0, 1, 0};
+  JobShape shape = {0, 1, kLog2Threads};
   if (num_pieces <= kShortPieces) {
     shape.units_per_thread = num_pieces <= 2 && p.many_rows ? 4 : 2;
+    shape.log2_units += shape.units_per_thread / 2;
+    return shape;
   }
   while (shape.log2_groups < kMaxLog2Groups && (kPiecesAtOnce << shape.log2_groups) < num_pieces) {
     ++shape.log2_groups;
   }
-  shape.units = (kThreads >> shape.log2_groups) * shape.units_per_thread;
+  shape.log2_units -= shape.log2_groups;
   return shape;
 }
 
@@ -148,7 +176,8 @@ __device__ inline Slots slots_from(const Params& p, const SplitSequence& split, 
 
 __device__ inline int32_t jobs_of(const Params& p, const SplitSequence& split) {
   if (split.num_pieces == 0) return 0;
-  return static_cast<int32_t>(ceil_div<int64_t>(units_of(p), shape_of(p, split.num_pieces).units));
+  const JobShape shape = shape_of(p, split.num_pieces);
+  return static_cast<int32_t>((units_of(p) + shape.units() - 1) >> shape.log2_units);
 }
 
 }  // namespace seesaw::cuda::combine
