@@ -9,6 +9,7 @@ find_package(Eigen3 3.3 REQUIRED NO_MODULE)
 add_library(seesaw_tool_compare STATIC
   compare_ceilings.cpp
   compare_claims.cpp
+  compare_findings.cpp
   compare_fit.cpp
   compare_html.cpp
   compare_json.cpp

@@ -115,8 +115,7 @@ std::string theory_plot(const std::vector<Row>& rows) {
         continue;
       }
       const Setting& s = row.setting;
-      const NotesModel model =
-          notes_model({s.batch, s.len, s.heads, s.head_dim, row.contender.latent});
+      const NotesModel model = notes_model(shape_of(row));
       plot.rows.push_back(
           {fmt::format("b {} len {} heads {}x{} {}, D' {}", s.batch, s.len, s.heads, s.head_dim,
                        short_name(s.dtype), row.contender.latent),

@@ -94,8 +94,7 @@ Json theory_json(const std::vector<Row>& rows) {
         continue;
       }
       const Setting& s = row.setting;
-      const NotesModel model =
-          notes_model({s.batch, s.len, s.heads, s.head_dim, row.contender.latent});
+      const NotesModel model = notes_model(shape_of(row));
       Json item = setting_json(s, row.contender);
       item["notes_mha_operations"] = model.mha;
       item["notes_mla_operations"] = model.mla_ideal;

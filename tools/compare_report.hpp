@@ -43,6 +43,9 @@ struct Group {
 };
 std::vector<Group> groups_of(const std::vector<Row>& rows);
 
+// The shape of a traditional MLA row, as the notes' formulas take it.
+NotesShape shape_of(const Row& row);
+
 // A part of the report that is a table, for the terminal and for the page.
 struct Section {
   std::string id;  // "systems"

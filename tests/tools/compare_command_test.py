@@ -223,6 +223,15 @@ class Options(CompareTest):
         self.assertEqual({row["b"] for row in report["rows"]}, {1, 2})
         self.assertTrue(all(row["causal"] for row in report["rows"]))
 
+    def test_what_does_not_fit_says_so(self):
+        result = self.succeed("--quick", "--phase", "prefill", "--len", 2**21, "--chunk", 2**21,
+                              "--no-fit", "--check-tokens", 0, "--seconds", 0, "--json=report.json")
+        for row in json.loads((WORK / "report.json").read_text())["rows"]:
+            self.assertIn("needs about", row["why_not"])
+            self.assertGreater(row["predicted"]["score_bytes"], 2**42)
+            self.assertNotIn("us", row)
+        self.assertIn("not run: needs about", result.stdout)
+
     def test_refusals(self):
         self.refuse("--len", 0, part="--len = 0")
         self.refuse("--heads", "4,-1", part="--heads = -1")

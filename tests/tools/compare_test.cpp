@@ -2,14 +2,22 @@
 // double reference, the fits, the plots, and the weights' file.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <cstdio>
+#include <cstring>
+#include <memory>
 #include <numeric>
+#include <stdexcept>
 #include <string>
 
+#include "compare_ceilings.hpp"
 #include "compare_claims.hpp"
 #include "compare_fit.hpp"
 #include "compare_formula.hpp"
+#include "compare_memory.hpp"
 #include "compare_reference.hpp"
+#include "compare_report.hpp"
 #include "compare_shape.hpp"
 #include "compare_svg.hpp"
 #include "compare_values.hpp"
@@ -275,8 +283,50 @@ TEST_F(CompareWeights, RefusalsNameWhatIsWrong) {
   EXPECT_NE(message({path_, "a.", 3}).find("--fit-heads: 3"), std::string::npos);
 }
 
+TEST(CompareMemory, SeesWhatIsTakenAndGivenBack) {
+  const std::unique_ptr<Device> device = open_device(kCpu);
+  const MemoryMeter meter(*device);
+  if (!meter.usable()) {
+    GTEST_SKIP() << "this system does not let a process reset its peak";
+  }
+  constexpr size_t kBytes = size_t{64} << 20;
+  {
+    const DeviceBuffer buffer(*device, kBytes);
+    std::memset(buffer.data(), 1, kBytes);
+  }
+  EXPECT_GE(meter.growth_bytes(), kBytes - (kBytes >> 4));
+  EXPECT_LE(meter.growth_bytes(), 2 * kBytes);
+}
+
+TEST(CompareCeilings, FollowTheDtype) {
+  const DeviceCeilings ceilings = {100, 200, 0, 10, ""};
+  EXPECT_EQ(ceilings_of(ceilings, SEESAW_BFLOAT16, false).peak_gflops, 200);
+  EXPECT_EQ(ceilings_of(ceilings, SEESAW_BFLOAT16, true).peak_gflops, 100);
+  EXPECT_EQ(ceilings_of(ceilings, SEESAW_FLOAT16, false).peak_gflops, 100);
+  EXPECT_EQ(ceilings_of(ceilings, SEESAW_FLOAT32, false).read_gbps, 10);
+}
+
+TEST(CompareReport, GroupsBeginWithMultiHeadAttentionOrAnotherSetting) {
+  std::vector<Row> rows = {measured_row(System::kMha, 1, 1), measured_row(System::kChunked, 1, 1),
+                           measured_row(System::kMha, 1, 1),
+                           measured_row(System::kDenseDecode, 1, 1)};
+  rows[3].setting.len = 7;
+  const std::vector<Group> groups = groups_of(rows);
+  ASSERT_EQ(groups.size(), 3u);
+  EXPECT_EQ(groups[0].end, 2u);
+  EXPECT_EQ(groups[1].begin, 2u);
+  EXPECT_EQ(groups[2].begin, 3u);
+}
+
 TEST(CompareSvg, EscapesAndSkipsWhatCannotBeDrawn) {
   EXPECT_EQ(escaped("a<b> & \"c\"\n"), "a&lt;b&gt; &amp; &quot;c&quot; ");
+  const std::string linear = svg(LinePlot{"t",
+                                          "x",
+                                          "y",
+                                          Scale::kLog,
+                                          Scale::kLinear,
+                                          {{"zero on a linear axis", {{1, 0}, {2, 1}}, 0}}});
+  EXPECT_NE(linear.find("zero on a linear axis: 1, 0"), std::string::npos);
   const std::string plot =
       svg(DotPlot{"t", "u", {"s"}, {{"ok", {2}}, {"zero", {0}}, {"nan", {std::nan("")}}}});
   EXPECT_NE(plot.find("<circle"), std::string::npos);
