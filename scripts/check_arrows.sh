@@ -17,8 +17,9 @@ kernels/cuda:     kernels/cuda plan problem base
 kernels/sm*:      kernels/cuda plan problem base
 kernels/*:        plan problem base
 registry:         registry kernels/* plan problem base
-api:              api public registry plan problem base
-baselines:        baselines kernels/cuda public base
+boundary:         boundary public base
+api:              api boundary public registry plan problem base
+baselines:        baselines boundary kernels/cuda public base
 tools:            tools public bench
 bindings:         bindings public
 ladder:           ladder public kernels/cuda base
@@ -52,7 +53,7 @@ room_of_include() {
   case $written in
     seesaw/*) echo public ;;
     kernels/*/*) cut -d/ -f1-2 <<<"$written" ;;
-    base/* | problem/* | plan/* | registry/* | api/* | baselines/* | tools/* | bindings/* | \
+    base/* | boundary/* | problem/* | plan/* | registry/* | api/* | baselines/* | tools/* | bindings/* | \
       bench/* | ladder/*)
       cut -d/ -f1 <<<"$written" ;;
     *)

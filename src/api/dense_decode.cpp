@@ -5,11 +5,11 @@
 #include <string>
 #include <string_view>
 
-#include "api/error.hpp"
 #include "api/stats.hpp"
 #include "api/structs.hpp"
 #include "api/tuning.hpp"
 #include "base/message.hpp"
+#include "boundary/error.hpp"
 #include "plan/check_schedule.hpp"
 #include "plan/dense_decode_plan.hpp"
 #include "problem/validate.hpp"
@@ -261,7 +261,7 @@ Status trace(const seesaw_dense_decode_plan* plan, const seesaw_dense_decode_arg
 }  // namespace
 }  // namespace seesaw::api
 
-using seesaw::api::at_boundary;
+using seesaw::at_boundary;
 using seesaw::api::counted;
 using seesaw::api::StatsFunction;
 

@@ -2,8 +2,8 @@
 #include <algorithm>
 #include <cstdio>
 
-#include "api/error.hpp"
 #include "base/message.hpp"
+#include "boundary/error.hpp"
 #include "registry/devices.hpp"
 
 namespace seesaw::api {
@@ -40,6 +40,6 @@ Status list_devices(seesaw_device_info* rows, uint64_t capacity, uint64_t* count
 
 extern "C" seesaw_status seesaw_list_devices(seesaw_device_info* rows, uint64_t capacity,
                                              uint64_t* count) {
-  return seesaw::api::at_boundary("list_devices",
+  return seesaw::at_boundary("list_devices",
                                   [&] { return seesaw::api::list_devices(rows, capacity, count); });
 }

@@ -5,8 +5,8 @@
 #include <charconv>
 #include <cstring>
 
-#include "api/error.hpp"
 #include "base/message.hpp"
+#include "boundary/error.hpp"
 #include "registry/dense_decode.hpp"
 
 namespace seesaw::api {
@@ -205,6 +205,6 @@ void write_prometheus(std::span<const seesaw_stats> rows, PrometheusWriter* writ
 }  // namespace seesaw::api
 
 extern "C" seesaw_status seesaw_stats_prometheus(char* buffer, uint64_t size, uint64_t* needed) {
-  return seesaw::api::at_boundary("stats_prometheus",
+  return seesaw::at_boundary("stats_prometheus",
                                   [&] { return seesaw::api::prometheus(buffer, size, needed); });
 }

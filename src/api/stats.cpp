@@ -168,7 +168,7 @@ extern "C" {
 uint64_t seesaw_stats_count(void) { return seesaw::api::num_kernels() + 1; }
 
 seesaw_status seesaw_stats_get(uint64_t index, seesaw_stats* stats) {
-  return seesaw::api::at_boundary("stats_get", [&] { return seesaw::api::get(index, stats); });
+  return seesaw::at_boundary("stats_get", [&] { return seesaw::api::get(index, stats); });
 }
 
 }  // extern "C"

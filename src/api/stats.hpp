@@ -8,7 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "api/error.hpp"
+#include "boundary/error.hpp"
 #include "api/nvtx.hpp"
 #include "plan/dense_decode_plan.hpp"
 #include "problem/dense_decode.hpp"

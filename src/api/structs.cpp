@@ -9,40 +9,16 @@
 #include <string_view>
 
 #include "base/message.hpp"
+#include "boundary/sized.hpp"
 #include "problem/validate.hpp"
 
 namespace seesaw::api {
 namespace {
 
-Status bad(std::string_view arrived, std::string_view allowed, std::string_view remedy) {
-  return invalid_argument(four_part_message("dense_decode", arrived, allowed, remedy));
-}
+constexpr const char* kWhere = "dense_decode";
 
-// Copies a sized struct of any version; every struct starts with uint64_t struct_size.
-template <typename T>
-Status read_sized(const char* name, const T* from, T* to) {
-  if (from == nullptr) {
-    return bad(fmt::format("{} = NULL", name), "a pointer to the struct", "Pass its address.");
-  }
-  uint64_t size = 0;
-  std::memcpy(&size, from, sizeof(size));
-  if (size < sizeof(uint64_t) || size > 4096) {
-    return bad(fmt::format("{}.struct_size = {}", name, size),
-               fmt::format("sizeof({}) = {}", name, sizeof(T)),
-               "Set struct_size before anything else.");
-  }
-  const auto* bytes = reinterpret_cast<const unsigned char*>(from);
-  const uint64_t known = std::min<uint64_t>(size, sizeof(T));
-  if (std::any_of(bytes + known, bytes + size, [](unsigned char byte) { return byte != 0; })) {
-    return not_supported(four_part_message(
-        "dense_decode",
-        fmt::format("{} of {} bytes with fields of a newer version set", name, size),
-        fmt::format("the {} bytes of version {}", sizeof(T), seesaw_version()),
-        "Zero the newer fields, or use a newer library."));
-  }
-  *to = T{};
-  std::memcpy(to, from, known);
-  return {};
+Status bad(std::string_view arrived, std::string_view allowed, std::string_view remedy) {
+  return invalid_argument(four_part_message(kWhere, arrived, allowed, remedy));
 }
 
 Status read_dtype(const char* name, int32_t from, DType* to) {
@@ -97,7 +73,7 @@ Status read_flags(uint32_t flags, DenseDecodeProblem* to) {
 
 Status read_problem(const seesaw_dense_decode_problem* from, DenseDecodeProblem* to) {
   seesaw_dense_decode_problem given;
-  SEESAW_RETURN_IF_ERROR(read_sized("seesaw_dense_decode_problem", from, &given));
+  SEESAW_RETURN_IF_ERROR(read_sized(kWhere, "seesaw_dense_decode_problem", from, &given));
   SEESAW_RETURN_IF_ERROR(read_device("the problem", given.device, &to->device));
   SEESAW_RETURN_IF_ERROR(read_dtype("q", given.q_dtype, &to->q_dtype));
   SEESAW_RETURN_IF_ERROR(read_dtype("kv_cache", given.kv_dtype, &to->kv_dtype));
@@ -140,7 +116,7 @@ Status read_tensor(const char* name, const seesaw_tensor& from, TensorView* to) 
 Status read_arguments(const seesaw_dense_decode_args* from, DenseDecodeArguments* to,
                       CallBuffers* buffers) {
   seesaw_dense_decode_args given;
-  SEESAW_RETURN_IF_ERROR(read_sized("seesaw_dense_decode_args", from, &given));
+  SEESAW_RETURN_IF_ERROR(read_sized(kWhere, "seesaw_dense_decode_args", from, &given));
   SEESAW_RETURN_IF_ERROR(read_tensor("q", given.q, &to->q));
   SEESAW_RETURN_IF_ERROR(read_tensor("kv_cache", given.kv_cache, &to->kv_cache));
   SEESAW_RETURN_IF_ERROR(read_tensor("block_table", given.block_table, &to->block_table));
@@ -163,12 +139,7 @@ Status read_arguments(const seesaw_dense_decode_args* from, DenseDecodeArguments
 
 Status write_plan_info(const seesaw_dense_decode_plan_info& from,
                        seesaw_dense_decode_plan_info* to) {
-  seesaw_dense_decode_plan_info given;
-  SEESAW_RETURN_IF_ERROR(read_sized("seesaw_dense_decode_plan_info", to, &given));
-  const uint64_t size = given.struct_size;
-  std::memcpy(to, &from, std::min<uint64_t>(size, sizeof(from)));
-  to->struct_size = size;
-  return {};
+  return write_sized(kWhere, "seesaw_dense_decode_plan_info", from, to);
 }
 
 }  // namespace seesaw::api

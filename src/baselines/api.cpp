@@ -9,9 +9,9 @@
 #include "baselines/arguments.hpp"
 #include "baselines/backend.hpp"
 #include "baselines/cost_ops.hpp"
-#include "baselines/error.hpp"
 #include "baselines/models.hpp"
-#include "baselines/sized.hpp"
+#include "baselines/refusal.hpp"
+#include "boundary/error.hpp"
 
 struct seesaw_baselines_plan {
   seesaw::baselines::Problem problem;
@@ -82,7 +82,7 @@ Status predict(const seesaw_baseline_problem* problem, int64_t past_tokens,
   total.weight_bytes = total.parameter_count * element;
   total.cache_bytes_per_token = static_cast<uint64_t>(asked.cache_width()) * element;
   total.intermediate_bytes = arena.peak_bytes();
-  return write_sized("seesaw_baseline_cost", total, cost);
+  return write_sized(kWhere, "seesaw_baseline_cost", total, cost);
 }
 
 Status select(const Problem& problem, const Backend** selected) {
@@ -124,7 +124,7 @@ Status plan_get_info(const seesaw_baselines_plan* plan, seesaw_baselines_plan_in
   filled.max_past_tokens = plan->problem.max_past();
   filled.num_products = plan->prepared->num_products();
   filled.converted_products = plan->prepared->converted_products();
-  return write_sized("seesaw_baselines_plan_info", filled, info);
+  return write_sized(kWhere, "seesaw_baselines_plan_info", filled, info);
 }
 
 Status check_workspace(const seesaw_baselines_args& args, uint64_t needed_bytes) {
@@ -147,7 +147,7 @@ Status check_workspace(const seesaw_baselines_args& args, uint64_t needed_bytes)
 Status run(const seesaw_baselines_plan* plan, const seesaw_baselines_args* args) {
   SEESAW_RETURN_IF_ERROR(require(plan, "plan"));
   seesaw_baselines_args given;
-  SEESAW_RETURN_IF_ERROR(read_sized("seesaw_baselines_args", args, &given));
+  SEESAW_RETURN_IF_ERROR(read_sized(kWhere, "seesaw_baselines_args", args, &given));
   std::array<View, kMostParameters> weights;
   Call call{.problem = plan->problem};
   SEESAW_RETURN_IF_ERROR(read_arguments(given, plan->parameters,
@@ -159,9 +159,11 @@ Status run(const seesaw_baselines_plan* plan, const seesaw_baselines_args* args)
 }  // namespace
 }  // namespace seesaw::baselines
 
-using seesaw::baselines::at_boundary;
+using seesaw::at_boundary;
 
 extern "C" {
+
+const char* seesaw_baselines_last_error(void) { return seesaw::last_error_message(); }
 
 const char* seesaw_baselines_model_name(int32_t model) {
   switch (model) {

@@ -4,7 +4,7 @@
 #include <initializer_list>
 
 #include "base/checked.hpp"
-#include "baselines/sized.hpp"
+#include "baselines/refusal.hpp"
 
 namespace seesaw::baselines {
 namespace {

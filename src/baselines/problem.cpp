@@ -6,7 +6,7 @@
 #include <initializer_list>
 
 #include "base/checked.hpp"
-#include "baselines/sized.hpp"
+#include "baselines/refusal.hpp"
 
 namespace seesaw::baselines {
 namespace {
@@ -227,7 +227,7 @@ int64_t Problem::cache_width() const {
 
 Status read_problem(const seesaw_baseline_problem* from, Problem* to) {
   seesaw_baseline_problem given;
-  SEESAW_RETURN_IF_ERROR(read_sized("seesaw_baseline_problem", from, &given));
+  SEESAW_RETURN_IF_ERROR(read_sized(kWhere, "seesaw_baseline_problem", from, &given));
   SEESAW_RETURN_IF_ERROR(read_enums(given, to));
   read_sizes(given, to);
   SEESAW_RETURN_IF_ERROR(check_sizes(*to));

@@ -1,12 +1,18 @@
-// From Status inside to code and thread-local message at the C boundary of this library.
+// From Status inside to code and thread-local message at the C boundary. Each shared library has a
+// copy, and so a message of its own.
 #pragma once
+
+#include <exception>
 
 #include "base/status.hpp"
 #include "seesaw/seesaw.h"
 
-namespace seesaw::baselines {
+namespace seesaw {
 
-// Remembers the message for seesaw_baselines_last_error() and returns the code.
+// The message of this thread's last failure in this library. Never null.
+const char* last_error_message() noexcept;
+
+// Remembers the message for last_error_message() and returns the code.
 seesaw_status report(const Status& status) noexcept;
 
 // The same for an exception that reached the boundary: out of memory, or a defect.
@@ -22,4 +28,4 @@ seesaw_status at_boundary(const char* where, Body&& body) noexcept {
   }
 }
 
-}  // namespace seesaw::baselines
+}  // namespace seesaw

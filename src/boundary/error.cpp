@@ -1,10 +1,10 @@
-#include "api/error.hpp"
+#include "boundary/error.hpp"
 
 #include <cstdio>
 #include <new>
 #include <string>
 
-namespace seesaw::api {
+namespace seesaw {
 namespace {
 
 struct LastError {
@@ -44,6 +44,11 @@ void remember_fallback(const char* where, const char* what) noexcept {
 
 }  // namespace
 
+const char* last_error_message() noexcept {
+  const LastError& error = last_error();
+  return error.use_fallback ? error.fallback : error.message.c_str();
+}
+
 seesaw_status report(const Status& status) noexcept {
   if (status.ok()) {
     return SEESAW_OK;
@@ -71,29 +76,4 @@ seesaw_status report_exception(const char* where) noexcept {
   return SEESAW_INTERNAL_ERROR;
 }
 
-}  // namespace seesaw::api
-
-extern "C" {
-
-const char* seesaw_last_error(void) {
-  const seesaw::api::LastError& error = seesaw::api::last_error();
-  return error.use_fallback ? error.fallback : error.message.c_str();
-}
-
-const char* seesaw_status_name(seesaw_status status) {
-  switch (status) {
-    case SEESAW_OK:
-      return "SEESAW_OK";
-    case SEESAW_INVALID_ARGUMENT:
-      return "SEESAW_INVALID_ARGUMENT";
-    case SEESAW_NOT_SUPPORTED:
-      return "SEESAW_NOT_SUPPORTED";
-    case SEESAW_DEVICE_ERROR:
-      return "SEESAW_DEVICE_ERROR";
-    case SEESAW_INTERNAL_ERROR:
-      return "SEESAW_INTERNAL_ERROR";
-  }
-  return "unknown seesaw_status";
-}
-
-}  // extern "C"
+}  // namespace seesaw

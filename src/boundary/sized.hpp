@@ -8,37 +8,33 @@
 #include "base/message.hpp"
 #include "seesaw/seesaw.h"
 
-namespace seesaw::baselines {
+namespace seesaw {
 
-inline constexpr const char* kWhere = "baselines";
-
-inline Status bad(std::string_view arrived, std::string_view allowed, std::string_view remedy) {
-  return invalid_argument(four_part_message(kWhere, arrived, allowed, remedy));
-}
-
-inline Status require(const void* pointer, const char* name) {
+// `where` begins the message.
+inline Status require_pointer(const char* where, const void* pointer, const char* name) {
   if (pointer != nullptr) {
     return {};
   }
-  return bad(fmt::format("{} = NULL", name), "a valid pointer", "Pass its address.");
+  return invalid_argument(four_part_message(where, fmt::format("{} = NULL", name),
+                                            "a valid pointer", "Pass its address."));
 }
 
 // Copies a caller's struct: what an older caller lacks is zero, what a newer one adds must be.
 template <typename T>
-Status read_sized(const char* name, const T* from, T* to) {
-  SEESAW_RETURN_IF_ERROR(require(from, name));
+Status read_sized(const char* where, const char* name, const T* from, T* to) {
+  SEESAW_RETURN_IF_ERROR(require_pointer(where, from, name));
   uint64_t size = 0;
   std::memcpy(&size, from, sizeof(size));
   if (size < sizeof(uint64_t) || size > 4096) {
-    return bad(fmt::format("{}.struct_size = {}", name, size),
-               fmt::format("sizeof({}) = {}", name, sizeof(T)),
-               "Set struct_size before anything else.");
+    return invalid_argument(four_part_message(where, fmt::format("{}.struct_size = {}", name, size),
+                                              fmt::format("sizeof({}) = {}", name, sizeof(T)),
+                                              "Set struct_size before anything else."));
   }
   const auto* bytes = reinterpret_cast<const unsigned char*>(from);
   const uint64_t known = std::min<uint64_t>(size, sizeof(T));
   if (std::any_of(bytes + known, bytes + size, [](unsigned char byte) { return byte != 0; })) {
     return not_supported(four_part_message(
-        kWhere, fmt::format("{} of {} bytes with fields of a newer version set", name, size),
+        where, fmt::format("{} of {} bytes with fields of a newer version set", name, size),
         fmt::format("the {} bytes of version {}", sizeof(T), SEESAW_VERSION_STRING),
         "Zero the newer fields, or use a newer library."));
   }
@@ -49,13 +45,13 @@ Status read_sized(const char* name, const T* from, T* to) {
 
 // Writes as much of `from` as the caller's struct_size holds.
 template <typename T>
-Status write_sized(const char* name, const T& from, T* to) {
+Status write_sized(const char* where, const char* name, const T& from, T* to) {
   T given;
-  SEESAW_RETURN_IF_ERROR(read_sized(name, to, &given));
+  SEESAW_RETURN_IF_ERROR(read_sized(where, name, to, &given));
   const uint64_t size = given.struct_size;
   std::memcpy(to, &from, std::min<uint64_t>(size, sizeof(T)));
   to->struct_size = size;
   return {};
 }
 
-}  // namespace seesaw::baselines
+}  // namespace seesaw
