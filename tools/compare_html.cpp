@@ -22,7 +22,8 @@ th { text-align: left; border-bottom: 2px solid #999; padding: 0.25rem 0.6rem; w
   position: sticky; top: 0; background: #fff; }
 td { border-bottom: 1px solid #e8e8e8; padding: 0.2rem 0.6rem; white-space: nowrap; }
 td.n { text-align: right; } td.wrap { white-space: normal; min-width: 22rem; }
-#claims td { white-space: normal; }
+#claims td { white-space: normal; } #claims td:first-child { white-space: nowrap; }
+#claims td:nth-child(3) { text-align: left; }
 tr.first td { border-top: 2px solid #bbb; }
 .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(36rem, 1fr)); gap: 1.5rem; }
 svg { width: 100%; height: auto; max-width: 50rem; font-family: system-ui, sans-serif; }
@@ -123,7 +124,7 @@ std::string theory_plot(const std::vector<Row>& rows) {
             base.prediction.operations / row.prediction.operations, row.speed_up.median}});
     }
   }
-  return svg(plot);
+  return plot.rows.empty() ? "" : svg(plot);
 }
 
 std::string memory_plot(const std::vector<Row>& rows) {
@@ -146,7 +147,7 @@ std::string memory_plot(const std::vector<Row>& rows) {
       }
     }
   }
-  return svg(plot);
+  return plot.rows.empty() ? "" : svg(plot);
 }
 
 std::string cache_plot(const std::vector<Row>& rows) {

@@ -51,8 +51,8 @@ class Canvas {
 constexpr const char* kGrid = "stroke=\"#e3e3e3\"";
 
 std::string tick_text(double value) {
-  return value >= 1e4 || (value < 1e-2 && value > 0) ? fmt::format("{:.0e}", value)
-                                                     : fmt::format("{:g}", value);
+  return value >= 1e6 || (value < 1e-2 && value > 0) ? fmt::format("{:.0e}", value)
+                                                     : fmt::format("{:.6g}", value);
 }
 
 // Maps values to pixels, and chooses ticks.
