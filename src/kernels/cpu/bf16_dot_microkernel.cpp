@@ -257,10 +257,12 @@ struct Kernel {
     }
   }
 
+  // What an output tile's accumulators start from: the output so far, rescaled.
   template <int kRows, int kVectors>
-  static void output_tile(const PackedLayout& layout, const OutputTile& tile) {
-    __m512 sum[kRows][kVectors];
-#pragma GCC unroll 4
+  [[gnu::always_inline]] static inline void load_output(const PackedLayout& layout,
+                                                        const OutputTile& tile,
+                                                        __m512 (&sum)[kRows][kVectors]) {
+#pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r) {
       const __m512 rescale = _mm512_set1_ps(tile.rescale[r]);
 #pragma GCC unroll 4
@@ -271,6 +273,25 @@ struct Kernel {
                         : _mm512_mul_ps(rescale, _mm512_load_ps(output));
       }
     }
+  }
+
+  template <int kRows, int kVectors>
+  [[gnu::always_inline]] static inline void store_output(const PackedLayout& layout,
+                                                         const OutputTile& tile,
+                                                         const __m512 (&sum)[kRows][kVectors]) {
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) {
+        _mm512_store_ps(tile.output + r * layout.output_stride + v * kLanes, sum[r][v]);
+      }
+    }
+  }
+
+  template <int kRows, int kVectors>
+  static void output_tile(const PackedLayout& layout, const OutputTile& tile) {
+    __m512 sum[kRows][kVectors];
+    load_output(layout, tile, sum);
     const uint32_t* weights = tile.weights;
     const uint32_t* values = tile.values;
     const char* prefetch = tile.prefetch;
@@ -292,13 +313,7 @@ struct Kernel {
       weights += kLanes;
       values += kColumnBlock;
     }
-#pragma GCC unroll 4
-    for (int r = 0; r < kRows; ++r) {
-#pragma GCC unroll 4
-      for (int v = 0; v < kVectors; ++v) {
-        _mm512_store_ps(tile.output + r * layout.output_stride + v * kLanes, sum[r][v]);
-      }
-    }
+    store_output(layout, tile, sum);
   }
 
   // Two vectors of columns from the tokens' rows themselves: a pair of rows is interleaved in
@@ -309,17 +324,7 @@ struct Kernel {
     constexpr int kVectors = 2;
     const Interleave interleave;
     __m512 sum[kRows][kVectors];
-#pragma GCC unroll 8
-    for (int r = 0; r < kRows; ++r) {
-      const __m512 rescale = _mm512_set1_ps(tile.rescale[r]);
-#pragma GCC unroll 2
-      for (int v = 0; v < kVectors; ++v) {
-        const float* output = tile.output + r * layout.output_stride + v * kLanes;
-        sum[r][v] = tile.accumulators == Accumulators::kStart
-                        ? _mm512_setzero_ps()
-                        : _mm512_mul_ps(rescale, _mm512_load_ps(output));
-      }
-    }
+    load_output(layout, tile, sum);
     const uint32_t* weights = tile.weights;
     const char* prefetch = tile.prefetch;
     for (int64_t first = 0; first < tokens.count; first += kTileKeys) {
@@ -344,13 +349,7 @@ struct Kernel {
         even += 2 * rows.token_words;
       }
     }
-#pragma GCC unroll 8
-    for (int r = 0; r < kRows; ++r) {
-#pragma GCC unroll 2
-      for (int v = 0; v < kVectors; ++v) {
-        _mm512_store_ps(tile.output + r * layout.output_stride + v * kLanes, sum[r][v]);
-      }
-    }
+    store_output(layout, tile, sum);
   }
 };
 
