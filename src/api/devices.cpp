@@ -41,5 +41,5 @@ Status list_devices(seesaw_device_info* rows, uint64_t capacity, uint64_t* count
 extern "C" seesaw_status seesaw_list_devices(seesaw_device_info* rows, uint64_t capacity,
                                              uint64_t* count) {
   return seesaw::at_boundary("list_devices",
-                                  [&] { return seesaw::api::list_devices(rows, capacity, count); });
+                             [&] { return seesaw::api::list_devices(rows, capacity, count); });
 }

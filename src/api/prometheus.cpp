@@ -206,5 +206,5 @@ void write_prometheus(std::span<const seesaw_stats> rows, PrometheusWriter* writ
 
 extern "C" seesaw_status seesaw_stats_prometheus(char* buffer, uint64_t size, uint64_t* needed) {
   return seesaw::at_boundary("stats_prometheus",
-                                  [&] { return seesaw::api::prometheus(buffer, size, needed); });
+                             [&] { return seesaw::api::prometheus(buffer, size, needed); });
 }

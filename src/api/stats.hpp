@@ -8,8 +8,8 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "boundary/error.hpp"
 #include "api/nvtx.hpp"
+#include "boundary/error.hpp"
 #include "plan/dense_decode_plan.hpp"
 #include "problem/dense_decode.hpp"
 #include "registry/dense_decode.hpp"
