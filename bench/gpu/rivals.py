@@ -58,7 +58,8 @@ def table() -> List[Case]:
     cases += [Case(128, 2, 128, 8192), Case(128, 1, 128, 8192), Case(128, 2, 128, 8192, True, True)]
     cases += [Case(128, 1, 128, 1024), *(Case(128, 1, h, 8192) for h in (16, 32, 64))]
     cases += [Case(128, 2, 16, 1024), Case(32, 4, 16, 4096)]
-    cases += [Case(b, 1, h, s) for b in (1, 4, 16, 64) for s in (1024, 8192, 65536) for h in (128, 16)]
+    lengths = (1024, 8192, 65536)
+    cases += [Case(b, 1, h, s) for b in (1, 4, 16, 64) for s in lengths for h in (128, 16)]
     return cases
 
 
@@ -121,13 +122,12 @@ def seesaw_call(library: ctypes.CDLL, inputs: Inputs) -> Callable[[], Any]:
     schedule = torch.empty(info.schedule_bytes, dtype=torch.uint8, device="cuda")
     workspace = torch.empty(max(info.workspace_bytes, 1), dtype=torch.uint8, device="cuda")
     lens = address(inputs.seq_lens, c_abi.INT32)
-    library.seesaw_dense_decode_schedule.argtypes = [ctypes.c_void_p] * 3 + [ctypes.c_uint64, ctypes.c_void_p]
-    c_abi.check(
-        library,
-        library.seesaw_dense_decode_schedule(
-            plan, ctypes.addressof(lens), schedule.data_ptr(), info.schedule_bytes, None
-        ),
+    make_schedule = library.seesaw_dense_decode_schedule
+    make_schedule.argtypes = [*[ctypes.c_void_p] * 3, ctypes.c_uint64, ctypes.c_void_p]
+    status = make_schedule(
+        plan, ctypes.addressof(lens), schedule.data_ptr(), info.schedule_bytes, None
     )
+    c_abi.check(library, status)
     torch.cuda.synchronize()
     arguments = c_abi.sized(
         c_abi.Arguments,
