@@ -8,8 +8,9 @@ Two regimes, as seesaw_bench_gpu has them: *burst* is one CUDA-graph replay of a
 two milliseconds, after an idle gap and one replay to warm up; *short* is the median of the replays
 from 20 to 150 ms after an idle gap. In both the contestants take turns, round after round. FlashMLA
 is an extension that registers `flash_mla_legacy.dense_decode_fwd`, as the wheel of sgl-flash-mla
-1.0.0 holds it (its dense kernel for Hopper). Schedules are made once, outside the timed calls. `of FM` is FlashMLA's time over ours; the fractions of roof are those of
-seesaw_bench_gpu's JSON file, cuBLAS's bursts and the best HBM read, in both regimes.
+1.0.0 holds it (its dense kernel for Hopper). Schedules are made once, outside the timed calls.
+`of FM` is FlashMLA's time over ours; the fractions of roof are those of seesaw_bench_gpu's JSON
+file, cuBLAS's bursts and the best HBM read, in both regimes.
 """
 
 from __future__ import annotations
