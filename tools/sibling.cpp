@@ -9,7 +9,7 @@
 namespace seesaw::tools {
 
 std::string find_sibling(const std::string& program, const std::string& folder,
-                         const std::string& where) {
+                         const std::string& where, const std::string& option) {
   namespace fs = std::filesystem;
   std::error_code ignored;
   const fs::path here = fs::read_symlink("/proc/self/exe", ignored).parent_path();
@@ -20,7 +20,7 @@ std::string find_sibling(const std::string& program, const std::string& folder,
   }
   throw bad_input({where, "no program " + program + " in or beside " + here.string(),
                    "allowed: a build that has it",
-                   "Configure with -DSEESAW_BUILD_LADDER=ON and build " + program});
+                   "Configure with -D" + option + "=ON and build " + program});
 }
 
 void become(const std::string& program, std::vector<std::string> arguments) {

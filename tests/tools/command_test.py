@@ -446,7 +446,10 @@ class OtherCommands(CommandTest):
             self.assertGreater(result["roofs"]["cpu_read_gbps"], 0)
             for key in ("device", "commit", "date", "machine"):
                 self.assertTrue(result[key])
-        self.refuse("bench", "--device", "cuda", part="--device cuda")
+        self.refuse("bench", "--device", "cuda", "--threads-list", 2, part="--threads-list")
+        self.refuse("bench", "--device", "cuda", "--len", 64, part="one value of each")
+        self.refuse("bench", "--device", "cuda:1", part="the first GPU")
+        self.refuse("bench", "--nonsense", part="--nonsense")
 
     def test_output_that_cannot_be_written(self):
         with open("/dev/full", "w") as full:

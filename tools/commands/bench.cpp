@@ -15,6 +15,7 @@
 #include "machine.hpp"
 #include "output.hpp"
 #include "progress.hpp"
+#include "sibling.hpp"
 
 namespace seesaw::tools {
 namespace {
@@ -66,11 +67,63 @@ std::vector<BenchCase> make_cases(const BenchOptions& options, const Machine& ma
   return cases;
 }
 
-void require_sense(const BenchOptions& options) {
+// On a GPU the instrument of bench/gpu takes over, which has graphs, regimes and clocks: with its
+// table of cases, or with the one that is described here. `command` knows which options were given.
+[[noreturn]] void bench_on_gpu(const BenchOptions& options, const CLI::App& command) {
+  for (const char* name : {"--threads-list", "--threads", "--seconds", "--seed", "--kernel",
+                           "--d-v", "--dtype", "--kv-dtype", "--lse-base", "--batch-invariant"}) {
+    if (command.count(name) > 0) {
+      throw bad_input({"bench", std::string(name) + " with --device " + options.place.device,
+                       "allowed there: --batch, --heads, --len, --s-q, --h-kv, --page-size, "
+                       "--causal, --varlen, --json=FILE and the options of seesaw_bench_gpu",
+                       "Leave it out."});
+    }
+  }
+  if (parse_device(options.place.device).index != 0 || options.json.target == "-") {
+    throw bad_input({"bench", "another GPU than the first, or JSON to standard output",
+                     "measured: the first GPU, with --json=FILE",
+                     "Set CUDA_VISIBLE_DEVICES; name a file."});
+  }
+  std::vector<std::string> arguments = {"--commit", build_commit()};
+  if (options.json.wanted()) {
+    arguments.insert(arguments.end(), {"--json", options.json.target});
+  }
+  const size_t given = command.count("--batch") + command.count("--heads") + command.count("--len");
+  if (given > 0) {
+    if (options.batches.size() != 1 || options.heads.size() != 1 || options.lens.size() != 1) {
+      throw bad_input({"bench", "--batch, --heads or --len missing, or a list",
+                       "allowed on a GPU: one value of each, or none for the table of cases",
+                       "Give one value of each."});
+    }
+    const auto add = [&arguments](const char* name, int64_t value) {
+      arguments.insert(arguments.end(), {name, std::to_string(value)});
+    };
+    arguments.emplace_back("--one");
+    add("--b", options.batches[0]);
+    add("--h-q", options.heads[0]);
+    add("--s-k", options.lens[0]);
+    add("--s-q", options.shape.s_q);
+    add("--h-kv", options.shape.h_kv);
+    add("--page-size", options.shape.page_size);
+    if (options.shape.causal) {
+      arguments.emplace_back("--causal");
+    }
+    if (options.varlen) {
+      arguments.emplace_back("--varied");
+    }
+  }
+  const std::vector<std::string> more = command.remaining();
+  arguments.insert(arguments.end(), more.begin(), more.end());
+  become(find_sibling("seesaw_bench_gpu", "bench/gpu", "seesaw bench", "SEESAW_BUILD_BENCH"),
+         arguments);
+}
+
+void require_sense(const BenchOptions& options, const CLI::App& command) {
   const auto positive = [](auto value) { return value >= 1; };
-  if (parse_device(options.place.device).type != SEESAW_CPU) {
-    throw bad_input({"bench", "--device " + printable(options.place.device),
-                     "measured by this command: cpu", "Leave --device out."});
+  const std::vector<std::string> unknown = command.remaining();
+  if (!unknown.empty()) {
+    throw bad_input({"bench", printable(unknown.front()), "allowed: the options of bench",
+                     "seesaw bench --help lists them."});
   }
   if (!std::all_of(options.threads.begin(), options.threads.end(), positive) ||
       !(options.seconds >= 0 && options.seconds <= 3600)) {
@@ -90,8 +143,11 @@ void warn_if_busy(const Machine& machine, double load) {
   }
 }
 
-void bench(const BenchOptions& options) {
-  require_sense(options);
+void bench(const BenchOptions& options, const CLI::App& command) {
+  if (parse_device(options.place.device).type != SEESAW_CPU) {
+    bench_on_gpu(options, command);
+  }
+  require_sense(options, command);
   const Machine machine = describe_machine();
   const double load = load_average();
   warn_if_busy(machine, load);
@@ -143,14 +199,20 @@ void register_bench(CLI::App& app) {
   add_place_options(*command, &options->place);
   command->add_flag("--progress", options->progress, "report progress even without a terminal");
   add_json_option(*command, &options->json);
+  command->allow_extras();  // of seesaw_bench_gpu
   command->footer(
       "of roof = max(operations / peak, bytes / read bandwidth) / time: 1 is this machine's "
       "limit.\n"
-      "With --json=FILE the table is printed too.\n\nExamples:\n"
+      "With --json=FILE the table is printed too. On a GPU seesaw_bench_gpu takes over (its "
+      "options "
+      "may follow): its\n"
+      "table of cases, or the one of --batch, --heads and --len.\n\nExamples:\n"
       "  seesaw bench\n"
       "  seesaw bench --heads 128 --batch 1 --len 8192 --threads-list 1,2\n"
-      "  seesaw bench --cold --json=result.json");
-  command->callback([options] { bench(*options); });
+      "  seesaw bench --cold --json=result.json\n"
+      "  seesaw bench --device cuda --batch 64 --heads 128 --len 8192 --no-sustained\n"
+      "  seesaw bench --device cuda --json=h200.json");
+  command->callback([options, command] { bench(*options, *command); });
 }
 
 }  // namespace seesaw::tools

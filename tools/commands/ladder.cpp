@@ -12,7 +12,8 @@ void register_ladder(CLI::App& app) {
   command->set_help_flag();  // the program has its own --help
   command->prefix_command();
   command->callback([command] {
-    become(find_sibling("seesaw_ladder", "ladder", "seesaw ladder"), command->remaining());
+    become(find_sibling("seesaw_ladder", "ladder", "seesaw ladder", "SEESAW_BUILD_LADDER"),
+           command->remaining());
   });
 }
 

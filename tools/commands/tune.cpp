@@ -250,7 +250,7 @@ void register_tune(CLI::App& app) {
   ladder->prefix_command();
   command->callback([options, ladder] {
     if (ladder->parsed()) {
-      become(find_sibling("seesaw_ladder_tune", "ladder", "seesaw tune ladder"),
+      become(find_sibling("seesaw_ladder_tune", "ladder", "seesaw tune ladder", "SEESAW_BUILD_LADDER"),
              ladder->remaining());
     }
     tune(*options);
