@@ -11,17 +11,17 @@
 #include <stdexcept>
 #include <string>
 
-#include "compare_ceilings.hpp"
-#include "compare_claims.hpp"
-#include "compare_fit.hpp"
-#include "compare_formula.hpp"
-#include "compare_memory.hpp"
-#include "compare_reference.hpp"
-#include "compare_report.hpp"
-#include "compare_shape.hpp"
-#include "compare_svg.hpp"
-#include "compare_values.hpp"
-#include "compare_weights.hpp"
+#include "compare/claims.hpp"
+#include "compare/device_ceilings.hpp"
+#include "compare/fit.hpp"
+#include "compare/formula.hpp"
+#include "compare/memory.hpp"
+#include "compare/reference.hpp"
+#include "compare/report.hpp"
+#include "compare/shape.hpp"
+#include "compare/svg.hpp"
+#include "compare/values.hpp"
+#include "compare/weights.hpp"
 #include "error.hpp"
 #include "io/safetensors_writer.hpp"
 

@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "error.hpp"
-#include "profile_ncu.hpp"
-#include "profile_timeline.hpp"
+#include "profile/ncu.hpp"
+#include "profile/timeline.hpp"
 
 namespace seesaw::tools {
 namespace {

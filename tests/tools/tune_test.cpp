@@ -14,8 +14,8 @@
 
 #include "error.hpp"
 #include "seesaw/seesaw.hpp"
-#include "tune_file.hpp"
-#include "tune_search.hpp"
+#include "tune/file.hpp"
+#include "tune/search.hpp"
 
 namespace seesaw::tools {
 namespace {

@@ -9,8 +9,8 @@
 #include <nlohmann/json.hpp>
 
 #include "commands/commands.hpp"
-#include "compare_memory.hpp"
-#include "compare_report.hpp"
+#include "compare/memory.hpp"
+#include "compare/report.hpp"
 #include "error.hpp"
 #include "io/atomic_file.hpp"
 #include "numbers.hpp"

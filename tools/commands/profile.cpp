@@ -19,8 +19,8 @@
 #include "io/atomic_file.hpp"
 #include "options.hpp"
 #include "output.hpp"
-#include "profile_ncu.hpp"
-#include "profile_timeline.hpp"
+#include "profile/ncu.hpp"
+#include "profile/timeline.hpp"
 #include "subprocess.hpp"
 
 namespace seesaw::tools {

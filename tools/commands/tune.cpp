@@ -18,8 +18,8 @@
 #include "progress.hpp"
 #include "sibling.hpp"
 #include "table.hpp"
-#include "tune_case.hpp"
-#include "tune_file.hpp"
+#include "tune/case.hpp"
+#include "tune/file.hpp"
 
 namespace seesaw::tools {
 namespace {
@@ -250,8 +250,9 @@ void register_tune(CLI::App& app) {
   ladder->prefix_command();
   command->callback([options, ladder] {
     if (ladder->parsed()) {
-      become(find_sibling("seesaw_ladder_tune", "ladder", "seesaw tune ladder", "SEESAW_BUILD_LADDER"),
-             ladder->remaining());
+      become(
+          find_sibling("seesaw_ladder_tune", "ladder", "seesaw tune ladder", "SEESAW_BUILD_LADDER"),
+          ladder->remaining());
     }
     tune(*options);
   });

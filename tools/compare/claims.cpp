@@ -1,0 +1,302 @@
+#include "compare/claims.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+namespace seesaw::tools {
+namespace {
+
+using K = ClaimKind;
+
+// (batch, tokens, heads, head_dim, latent), as the notes' tables give them.
+constexpr NotesShape kN1024{1, 1024, 32, 64, 64};
+constexpr NotesShape kN2048{1, 2048, 32, 64, 64};
+constexpr NotesShape kN4096{1, 4096, 32, 64, 64};
+constexpr NotesShape kB4N1024{4, 1024, 32, 64, 64};
+constexpr NotesShape kB4N2048{4, 2048, 32, 64, 64};
+constexpr NotesShape kH64{1, 2048, 64, 64, 64};
+constexpr std::array kMeasuredShapes = {kN1024, kN2048, kN4096, kB4N1024, kB4N2048, kH64};
+
+// Within this of the printed value counts as the same.
+constexpr double kTolerance = 0.15;
+
+bool same(const NotesShape& a, const Setting& s) {
+  return s.phase == Phase::kPrefill && s.batch == a.batch && s.len == a.tokens &&
+         s.heads == a.heads && s.head_dim == a.head_dim && s.width == 0 && s.bias && !s.causal;
+}
+
+const Row* find(const std::vector<Row>& rows, const NotesShape& shape, System system) {
+  const auto found = std::find_if(rows.begin(), rows.end(), [&](const Row& row) {
+    const bool latent = system == System::kMha || row.contender.latent == shape.latent;
+    return row.measured() && row.contender.system == system && latent && same(shape, row.setting);
+  });
+  return found == rows.end() ? nullptr : &*found;
+}
+
+using Quantity = double (*)(const Row& row);
+
+double speed_up(const Row& row) { return row.speed_up.median; }
+double efficiency(const Row& row) {
+  return row.speed_up.median / static_cast<double>(row.setting.heads);
+}
+double gigabytes(const Row& row) { return static_cast<double>(row.peak_bytes) / 1e9; }
+double milliseconds(const Row& row) { return row.us.median / 1e3; }
+double bandwidth(const Row& row) { return row.gbps(); }
+double bandwidth_fraction(const Row& row) { return row.gbps() / row.ceilings.read_gbps; }
+
+void measure(const std::vector<Row>& rows, Quantity quantity, bool with_mha, ClaimAnswer* answer) {
+  const auto value = [&](System system) -> std::optional<double> {
+    const Row* row = find(rows, answer->claim.shape, system);
+    return row == nullptr ? std::nullopt : std::optional<double>(quantity(*row));
+  };
+  answer->plain = value(System::kTraditional);
+  answer->chunked = value(System::kChunked);
+  answer->mha = with_mha ? value(System::kMha) : std::nullopt;
+}
+
+// The best that the decode kernel did anywhere.
+void measure_decode(const std::vector<Row>& rows, Quantity quantity, ClaimAnswer* answer) {
+  for (const Row& row : rows) {
+    if (row.measured() && row.contender.system == System::kDenseDecode) {
+      answer->plain = std::max(answer->plain.value_or(0), quantity(row));
+    }
+  }
+}
+
+// "as claimed", or how far off.
+std::string against(const Claim& claim, double value) {
+  if (value >= claim.low * (1 - kTolerance) && value <= claim.high * (1 + kTolerance)) {
+    return "as claimed";
+  }
+  return fmt::format("{:.3g} times the printed value",
+                     value / (value > claim.high ? claim.high : claim.low));
+}
+
+std::string formula_verdict(const ClaimAnswer& answer) {
+  const double value = *answer.formula;
+  const std::string first = against(answer.claim, value) == "as claimed"
+                                ? "the notes' formula gives this"
+                                : fmt::format("the notes' formula gives {:.3g}, not this", value);
+  return answer.counted
+             ? first + fmt::format("; a whole layer's count gives {:.3g}", *answer.counted)
+             : first;
+}
+
+std::string measured_verdict(const ClaimAnswer& answer, const char* otherwise) {
+  if (!answer.plain && !answer.chunked && !answer.mha) {
+    return otherwise;
+  }
+  if (answer.claim.kind == K::kMhaTime && answer.mha) {
+    return "multi-head attention here: " + against(answer.claim, *answer.mha);
+  }
+  std::string verdict;
+  const auto add = [&](const char* name, const std::optional<double>& value) {
+    if (value) {
+      verdict += (verdict.empty() ? "" : "; ") + std::string(name) + against(answer.claim, *value);
+    }
+  };
+  add(answer.chunked ? "plain: " : "", answer.plain);
+  add("chunked: ", answer.chunked);
+  return verdict;
+}
+
+std::string memory_verdict(const ClaimAnswer& answer) {
+  std::string verdict =
+      fmt::format("H N^2 4 bytes is {:.3g} GB, the printed figure {:.3g} times it", *answer.formula,
+                  answer.claim.high / *answer.formula);
+  if (answer.mha && answer.plain) {
+    verdict +=
+        fmt::format("; measured: multi-head attention {}, traditional MLA {}",
+                    against(answer.claim, *answer.mha), against(answer.claim, *answer.plain));
+  }
+  return verdict;
+}
+
+// Operations of whole layers, as the library counts them.
+double counted_ratio(const NotesShape& shape) {
+  const Setting setting = setting_of(shape, SEESAW_FLOAT32);
+  const std::vector<Contender> contenders = claim_contenders(shape);
+  return predict(setting, contenders[0], {}).operations /
+         predict(setting, contenders[1], {}).operations;
+}
+
+constexpr const char* kNotRun = "not measured in this run";
+constexpr const char* kNeedsGpu = "not measured: needs a GPU";
+
+ClaimAnswer answer_one(const Claim& claim, const std::vector<Row>& rows, bool is_gpu) {
+  ClaimAnswer answer;
+  answer.claim = claim;
+  const NotesModel model = notes_model(claim.shape);
+  switch (claim.kind) {
+    case K::kIdealRatio:
+      answer.formula = model.ideal_speed_up();
+      answer.counted = counted_ratio(claim.shape);
+      break;
+    case K::kRatio:
+      answer.formula = model.speed_up();
+      answer.counted = counted_ratio(claim.shape);
+      break;
+    case K::kOverheadRatio:
+      answer.formula = model.overhead_ratio();
+      break;
+    case K::kSpeedUp:
+      answer.formula = model.speed_up();
+      answer.counted = counted_ratio(claim.shape);
+      measure(rows, speed_up, false, &answer);
+      break;
+    case K::kEfficiency:
+      measure(rows, efficiency, false, &answer);
+      break;
+    case K::kMemory:
+      answer.formula = model.mha_bytes / 1e9;
+      measure(rows, gigabytes, true, &answer);
+      answer.verdict = memory_verdict(answer);
+      return answer;
+    case K::kMhaTime:
+    case K::kMlaTime:
+      measure(rows, milliseconds, claim.kind == K::kMhaTime, &answer);
+      if (claim.kind == K::kMhaTime) {
+        answer.plain = answer.chunked = std::nullopt;
+      }
+      break;
+    case K::kMlaBandwidth:
+      measure(rows, bandwidth, true, &answer);
+      break;
+    case K::kMlaBandwidthFraction:
+      measure(rows, bandwidth_fraction, true, &answer);
+      break;
+    case K::kDecodeRate:
+      if (is_gpu) {
+        measure_decode(
+            rows, [](const Row& row) { return row.gflops() / 1e3; }, &answer);
+      }
+      break;
+    case K::kDecodeBandwidth:
+      if (is_gpu) {
+        measure_decode(rows, bandwidth, &answer);
+      }
+      break;
+    case K::kDecodeBandwidthFraction:
+      if (is_gpu) {
+        measure_decode(rows, bandwidth_fraction, &answer);
+      }
+      break;
+    case K::kCounter:
+      answer.verdict = "not measured here: needs a GPU's hardware counters (seesaw profile)";
+      return answer;
+    case K::kElsewhere:
+      answer.verdict = "not measured here: needs another device or program";
+      return answer;
+  }
+  const bool formula_only =
+      claim.kind == K::kIdealRatio || claim.kind == K::kRatio || claim.kind == K::kOverheadRatio;
+  const bool needs_gpu = claim.kind == K::kDecodeRate || claim.kind == K::kDecodeBandwidth ||
+                         claim.kind == K::kDecodeBandwidthFraction;
+  answer.verdict = formula_only
+                       ? formula_verdict(answer)
+                       : measured_verdict(answer, needs_gpu && !is_gpu ? kNeedsGpu : kNotRun);
+  return answer;
+}
+
+}  // namespace
+
+const std::vector<Claim>& notes_claims() {
+  static const std::vector<Claim> claims = {
+      {"B, cost model", "speed-up in theory (H 32, N 2048, D = D' = 64)", "16.0x", 16, 16,
+       K::kIdealRatio, kN2048},
+      {"B, cost model", "speed-up with overheads, same shape", "2.1x", 2.1, 2.1, K::kRatio, kN2048},
+      {"B, cost model", "overheads over the rest, same shape", "6.6", 6.6, 6.6, K::kOverheadRatio,
+       kN2048},
+      {"B, table 1, row 1", "speed-up (B 1, N 1024, 32 x 64)", "1.8x", 1.8, 1.8, K::kSpeedUp,
+       kN1024},
+      {"B, table 1, row 2", "speed-up (1, 2048, 32, 64)", "2.1x", 2.1, 2.1, K::kSpeedUp, kN2048},
+      {"B, table 1, row 3", "speed-up (1, 4096, 32, 64)", "2.3x", 2.3, 2.3, K::kSpeedUp, kN4096},
+      {"B, table 1, row 4", "speed-up (4, 1024, 32, 64)", "1.9x", 1.9, 1.9, K::kSpeedUp, kB4N1024},
+      {"B, table 1, row 5", "speed-up (4, 2048, 32, 64)", "2.0x", 2.0, 2.0, K::kSpeedUp, kB4N2048},
+      {"B, table 1, row 1", "memory (1, 1024, 32, 64)", "2.1 GB", 2.1, 2.1, K::kMemory, kN1024},
+      {"B, table 1, row 2", "memory (1, 2048, 32, 64)", "8.4 GB", 8.4, 8.4, K::kMemory, kN2048},
+      {"B, table 1, row 3", "memory (1, 4096, 32, 64)", "33.6 GB", 33.6, 33.6, K::kMemory, kN4096},
+      {"B, table 1, row 4", "memory (4, 1024, 32, 64)", "8.4 GB", 8.4, 8.4, K::kMemory, kB4N1024},
+      {"B, table 1, row 5", "memory (4, 2048, 32, 64)", "33.6 GB", 33.6, 33.6, K::kMemory,
+       kB4N2048},
+      {"B, table 1", "efficiency = speed-up / heads, row 2", "2.1 / 32", 2.1 / 32, 2.1 / 32,
+       K::kEfficiency, kN2048},
+      {"B, table 2, row 1", "multi-head attention, ms (32, 2048, 64)", "12.5 ms", 12.5, 12.5,
+       K::kMhaTime, kN2048},
+      {"B, table 2, row 1", "traditional MLA, ms (32, 2048, 64)", "6.2 ms", 6.2, 6.2, K::kMlaTime,
+       kN2048},
+      {"B, table 2, row 2", "multi-head attention, ms (64, 2048, 64)", "25.0 ms", 25, 25,
+       K::kMhaTime, kH64},
+      {"B, table 2, row 2", "traditional MLA, ms (64, 2048, 64)", "10.8 ms", 10.8, 10.8,
+       K::kMlaTime, kH64},
+      {"B, table 2, row 2", "speed-up in theory (64, 2048, 64)", "32x", 32, 32, K::kIdealRatio,
+       kH64},
+      {"B, table 2, row 2", "speed-up (64, 2048, 64)", "2.3x", 2.3, 2.3, K::kSpeedUp, kH64},
+      {"B, bandwidth", "GB/s that traditional MLA reaches", "180 to 220", 180, 220,
+       K::kMlaBandwidth, kN2048},
+      {"B, bandwidth", "of the device's bandwidth", "20 to 24 %", 0.2, 0.24,
+       K::kMlaBandwidthFraction, kN2048},
+      {"B, caches", "L1 hits, L2 hits, shared memory used", "45 %, 78 %, 32 %", 0, 0, K::kCounter},
+      {"B, utilisation", "CUDA cores, tensor cores, shared memory, registers",
+       "35-45, 10-20, 25-35, 40-50 %", 0, 0, K::kCounter},
+      {"B, instructions", "memory, floating point, control, synchronisation", "45, 35, 15, 5 %", 0,
+       0, K::kCounter},
+      {"B, architectures", "Ampere, Hopper, Ada, Turing", "1.0, 1.2, 1.1, 0.8", 0, 0,
+       K::kElsewhere},
+      {"A, claims", "decoding on an H800, TFLOPS (best of this run's shapes)", "660", 660, 660,
+       K::kDecodeRate},
+      {"A, claims", "decoding on an H800, GB/s (best of this run's shapes)", "3,000", 3000, 3000,
+       K::kDecodeBandwidth},
+      {"A, claims", "bandwidth used in decoding", "above 80 %", 0.8, 1,
+       K::kDecodeBandwidthFraction},
+      {"A, claims", "faster than its predecessor", "5 to 15 %", 0, 0, K::kElsewhere},
+      {"A, claims", "overlap of CUDA cores and tensor cores", "near full", 0, 0, K::kCounter},
+  };
+  return claims;
+}
+
+std::vector<NotesShape> claim_shapes() { return {kMeasuredShapes.begin(), kMeasuredShapes.end()}; }
+
+Setting setting_of(const NotesShape& shape, seesaw_dtype dtype) {
+  Setting setting;
+  setting.batch = shape.batch;
+  setting.len = shape.tokens;
+  setting.heads = shape.heads;
+  setting.head_dim = shape.head_dim;
+  setting.dtype = dtype;
+  return setting;
+}
+
+std::vector<DecodeClaim> decode_claims() {
+  Setting setting;
+  setting.phase = Phase::kDecode;
+  setting.batch = 64;
+  setting.len = 8192;
+  setting.head_dim = 128;
+  setting.dtype = SEESAW_BFLOAT16;
+  std::vector<DecodeClaim> claims;
+  for (const int64_t heads : {128, 16}) {
+    setting.heads = heads;
+    claims.push_back({setting, {System::kDenseDecode, 512, 64}});
+  }
+  return claims;
+}
+
+std::vector<Contender> claim_contenders(const NotesShape& shape) {
+  return {{System::kMha, 0, 0},
+          {System::kTraditional, shape.latent, 0},
+          {System::kChunked, shape.latent, 0}};
+}
+
+std::vector<ClaimAnswer> answer_claims(const std::vector<Row>& rows, bool is_gpu) {
+  std::vector<ClaimAnswer> answers;
+  for (const Claim& claim : notes_claims()) {
+    answers.push_back(answer_one(claim, rows, is_gpu));
+  }
+  return answers;
+}
+
+}  // namespace seesaw::tools
