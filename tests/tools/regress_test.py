@@ -29,9 +29,12 @@ def recorded(pattern):
 
 
 def recorded_gpu():
-    """Files of seesaw_bench_gpu, by what they hold."""
-    found = [path for path in recorded("h200/*.json")
-             if isinstance(json.loads(path.read_text()).get("results"), list)]
+    """Files of seesaw_bench_gpu, by what they hold: a list of rows with spreads."""
+    def is_one(record):
+        rows = record.get("results")
+        return isinstance(rows, list) and bool(rows) and "us_p10" in rows[0]
+
+    found = [path for path in recorded("h200/*.json") if is_one(json.loads(path.read_text()))]
     if not found:
         raise AssertionError(f"no result of seesaw_bench_gpu in {RESULTS}/h200")
     return found

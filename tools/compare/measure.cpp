@@ -157,6 +157,7 @@ std::vector<Row> measure_group(const Bench& bench, const Setting& setting,
   }
   time_rounds(bench, &entries);
   std::vector<Row> rows;
+  rows.reserve(entries.size());
   for (Entry& entry : entries) {
     if (!entry.us.empty()) {
       entry.row.us = spread_of(entry.us);
