@@ -300,6 +300,7 @@ class BadInput(CommandTest):
             self.skipTest("this machine has a GPU that a kernel supports")
         write_safetensors(WORK / "case", small_case())
         self.refuse("run", "case", "-o", "out", "--device", "cuda", part="dense_decode")
+        self.refuse("bench", "--device", "cuda", part="needed: a GPU")
         self.assertEqual(self.leftovers(), ["case"])
 
 

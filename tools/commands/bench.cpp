@@ -67,6 +67,15 @@ std::vector<BenchCase> make_cases(const BenchOptions& options, const Machine& ma
   return cases;
 }
 
+void require_a_gpu() {
+  for (const seesaw_device_info& row : devices()) {
+    if (row.device.type == SEESAW_CUDA && row.usable == 0) {
+      throw bad_input({"bench --device cuda", row.reason, "needed: a GPU that kernels run on",
+                       "seesaw info lists what there is."});
+    }
+  }
+}
+
 // On a GPU the instrument of bench/gpu takes over, which has graphs, regimes and clocks: with its
 // table of cases, or with the one that is described here. `command` knows which options were given.
 [[noreturn]] void bench_on_gpu(const BenchOptions& options, const CLI::App& command) {
@@ -114,6 +123,7 @@ std::vector<BenchCase> make_cases(const BenchOptions& options, const Machine& ma
   }
   const std::vector<std::string> more = command.remaining();
   arguments.insert(arguments.end(), more.begin(), more.end());
+  require_a_gpu();
   become(find_sibling("seesaw_bench_gpu", "bench/gpu", "seesaw bench", "SEESAW_BUILD_BENCH"),
          arguments);
 }
