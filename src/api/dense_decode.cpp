@@ -10,11 +10,11 @@
 #include "api/tuning.hpp"
 #include "base/message.hpp"
 #include "boundary/error.hpp"
+#include "boundary/sized.hpp"
 #include "plan/check_schedule.hpp"
 #include "plan/dense_decode_plan.hpp"
 #include "problem/validate.hpp"
 #include "registry/dense_decode.hpp"
-#include "registry/trace.hpp"
 
 struct seesaw_dense_decode_plan {
   const seesaw::registry::DenseDecodeKernel* kernel;
@@ -35,10 +35,7 @@ Status bad(std::string_view arrived, std::string_view allowed, std::string_view 
 }
 
 Status require(const void* pointer, const char* name) {
-  if (pointer != nullptr) {
-    return {};
-  }
-  return bad(fmt::format("{} = NULL", name), "a valid pointer", "Pass its address.");
+  return require_pointer(kWhere, pointer, name);
 }
 
 // The kernel insisted on, or the first that can; the reasons of all if none can.
@@ -238,8 +235,7 @@ Status trace(const seesaw_dense_decode_plan* plan, const seesaw_dense_decode_arg
   }
   DenseDecodeArguments arguments;
   SEESAW_RETURN_IF_ERROR(read_call(plan, args, &arguments));
-  const registry::TraceFunction traced = registry::trace_function(*plan->kernel);
-  if (traced == nullptr) {
+  if (plan->kernel->trace == nullptr) {
     return not_supported(
         four_part_message("dense_decode_trace", fmt::format("a plan of {}", plan->kernel->name),
                           "kernels with a traced variant (cpu.dense_decode, sm90.dense_decode)",
@@ -247,7 +243,7 @@ Status trace(const seesaw_dense_decode_plan* plan, const seesaw_dense_decode_arg
   }
   plan::Trace found;
   if (arguments.batch > 0) {
-    SEESAW_RETURN_IF_ERROR(traced(plan->plan, arguments, &found));
+    SEESAW_RETURN_IF_ERROR(plan->kernel->trace(plan->plan, arguments, &found));
   }
   for (uint64_t i = 0; i < std::min<uint64_t>(capacity, found.spans.size()); ++i) {
     const plan::TraceSpan& span = found.spans[i];

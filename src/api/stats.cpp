@@ -1,10 +1,9 @@
 #include "api/stats.hpp"
 
 #include <algorithm>
-#include <cstring>
-#include <string_view>
 
 #include "base/message.hpp"
+#include "boundary/sized.hpp"
 #include "plan/split_kv.hpp"
 
 namespace seesaw::api {
@@ -65,33 +64,15 @@ seesaw_stats snapshot(const registry::DenseDecodeKernel* kernel) noexcept {
   return stats;
 }
 
-Status bad(std::string_view arrived, std::string_view allowed, std::string_view remedy) {
-  return invalid_argument(four_part_message("stats_get", arrived, allowed, remedy));
-}
-
-// Writes as much of `from` as the caller's struct_size holds.
-Status write_sized(const seesaw_stats& from, seesaw_stats* to) {
-  if (to == nullptr) {
-    return bad("stats = NULL", "a pointer to the struct", "Pass its address.");
-  }
-  const uint64_t size = to->struct_size;
-  if (size < sizeof(size) || size > 4096) {
-    return bad(fmt::format("seesaw_stats.struct_size = {}", size),
-               fmt::format("sizeof(seesaw_stats) = {}", sizeof(from)),
-               "Set struct_size before anything else.");
-  }
-  std::memcpy(to, &from, std::min<uint64_t>(size, sizeof(from)));
-  to->struct_size = size;
-  return {};
-}
-
 Status get(uint64_t index, seesaw_stats* stats) {
   if (index > num_kernels()) {
-    return bad(fmt::format("index = {}", index), fmt::format("0 to {}", num_kernels()),
-               "Ask seesaw_stats_count for the number of rows.");
+    return invalid_argument(four_part_message("stats_get", fmt::format("index = {}", index),
+                                              fmt::format("0 to {}", num_kernels()),
+                                              "Ask seesaw_stats_count for the number of rows."));
   }
   const auto kernels = registry::dense_decode_kernels();
-  return write_sized(snapshot(index < kernels.size() ? &kernels[index] : nullptr), stats);
+  return write_sized("stats_get", "stats",
+                     snapshot(index < kernels.size() ? &kernels[index] : nullptr), stats);
 }
 
 }  // namespace

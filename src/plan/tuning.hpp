@@ -1,5 +1,5 @@
 // Tuned numbers for the planner: what `seesaw tune` found best, for which device, kernel and class
-// of shapes. The format is docs/tune.md's. Pure functions; registry/tuning.hpp finds files and
+// of shapes. The format is docs/tune.md's. Pure functions; api/tuning.hpp finds files and
 // devices and makes plans.
 #pragma once
 

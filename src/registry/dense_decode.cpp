@@ -4,10 +4,12 @@
 #include <string_view>
 
 #include "kernels/cpu/dense_decode.hpp"
+#include "kernels/cpu/trace.hpp"
 #include "kernels/reference/dense_decode.hpp"
 #include "registry/disabled.hpp"
 #ifdef SEESAW_WITH_CUDA
 #include "kernels/sm90/dense_decode.hpp"
+#include "kernels/sm90/dense_decode/trace.hpp"
 #endif
 
 namespace seesaw::registry {
@@ -27,18 +29,21 @@ constexpr std::array kKernels = {
                       .supports = sm90::supports_dense_decode_bf16,
                       .plan = sm90::plan_dense_decode,
                       .schedule = sm90::schedule_dense_decode,
-                      .run = sm90::run_dense_decode},
+                      .run = sm90::run_dense_decode,
+                      .trace = sm90::trace_dense_decode},
     DenseDecodeKernel{.name = "sm90.dense_decode.fp16",
                       .supports = sm90::supports_dense_decode_fp16,
                       .plan = sm90::plan_dense_decode,
                       .schedule = sm90::schedule_dense_decode,
-                      .run = sm90::run_dense_decode},
+                      .run = sm90::run_dense_decode,
+                      .trace = sm90::trace_dense_decode},
 #endif
     DenseDecodeKernel{.name = "cpu.dense_decode",
                       .supports = cpu::supports_dense_decode,
                       .plan = cpu::plan_dense_decode,
                       .schedule = schedule_on_host,
-                      .run = cpu::run_dense_decode},
+                      .run = cpu::run_dense_decode,
+                      .trace = cpu::trace_dense_decode},
     DenseDecodeKernel{.name = "reference.dense_decode",
                       .supports = reference::supports_dense_decode,
                       .plan = reference::plan_dense_decode,

@@ -6,6 +6,7 @@
 
 #include "base/status.hpp"
 #include "plan/dense_decode_plan.hpp"
+#include "plan/trace.hpp"
 #include "problem/dense_decode.hpp"
 
 namespace seesaw::registry {
@@ -19,6 +20,9 @@ struct DenseDecodeKernel {
   Status (*schedule)(const DenseDecodePlan&, const TensorView& seq_lens, void* schedule,
                      void* stream);
   Status (*run)(const DenseDecodePlan&, const DenseDecodeArguments&);  // arguments are validated
+  // The same, noting who did what when; may allocate and wait for the device. Null: no such
+  // variant.
+  Status (*trace)(const DenseDecodePlan&, const DenseDecodeArguments&, plan::Trace*) = nullptr;
 };
 
 // Fastest first, the reference last.

@@ -12,7 +12,7 @@ namespace seesaw::cpu {
 // Runs as run_dense_decode does, with the same bits, and appends what each worker did. Steps:
 // "query" (packing the query rows), "pack" (keys and values), "scores", "softmax", "accumulate",
 // "store", "wait" (for the other workers), "merge". With few rows (README.md, [2]) values are
-// packed inside "accumulate".
+// not packed but paired inside "accumulate".
 Status trace_dense_decode(const DenseDecodePlan& plan, const DenseDecodeArguments& arguments,
                           plan::Trace* trace);
 
