@@ -1,103 +1,20 @@
 #!/usr/bin/env python3
-"""The command from outside: make-case, run, check, and everything that must be refused.
+"""The main job from outside: make-case and run, what must be refused, and interruptions.
 
 Usage: command_test.py SEESAW WORK_FOLDER. Needs nothing but Python's standard library.
 """
 import json
 import math
 import os
-import pathlib
-import re
-import shutil
 import signal
 import struct
 import subprocess
-import sys
 import time
-import unittest
 
-SEESAW = ""
-WORK = pathlib.Path()
+from command import (SEESAW, WORK, CommandTest, ints, read_safetensors, run, small_case,
+                     write_safetensors, main)
+
 REFERENCE = "reference.dense_decode"
-
-
-def run(*arguments, **options):
-    return subprocess.run([SEESAW, *map(str, arguments)], capture_output=True, text=True,
-                          timeout=300, cwd=WORK, **options)
-
-
-def read_safetensors(path):
-    """Tensors as {name: (shape, [floats or ints])}, and the metadata."""
-    content = pathlib.Path(path).read_bytes()
-    (length,) = struct.unpack_from("<Q", content)
-    header = json.loads(content[8:8 + length])
-    metadata = header.pop("__metadata__", {})
-    tensors = {}
-    for name, entry in header.items():
-        begin, end = entry["data_offsets"]
-        data = content[8 + length + begin:8 + length + end]
-        if entry["dtype"] == "BF16":
-            raw = struct.unpack(f"<{len(data) // 2}H", data)
-            values = struct.unpack(f"<{len(raw)}f", struct.pack(f"<{len(raw)}I",
-                                                                *(x << 16 for x in raw)))
-        else:
-            code = {"F16": "e", "F32": "f", "I32": "i"}[entry["dtype"]]
-            values = struct.unpack(f"<{len(data) // struct.calcsize(code)}{code}", data)
-        tensors[name] = (entry["shape"], values)
-    return tensors, metadata
-
-
-def write_safetensors(path, tensors, metadata=None, header_edit=None):
-    """tensors: {name: (dtype, shape, bytes)}."""
-    header, data = {}, b""
-    if metadata:
-        header["__metadata__"] = metadata
-    for name, (dtype, shape, content) in tensors.items():
-        header[name] = {"dtype": dtype, "shape": shape,
-                        "data_offsets": [len(data), len(data) + len(content)]}
-        data += content
-    if header_edit:
-        header_edit(header)
-    text = json.dumps(header).encode()
-    pathlib.Path(path).write_bytes(struct.pack("<Q", len(text)) + text + data)
-
-
-def ints(*values):
-    return struct.pack(f"<{len(values)}i", *values)
-
-
-def small_case(**changes):
-    """b 1, s_q 1, h_q 2, d_qk 4, float32; 2 pages of 2 tokens, length 3."""
-    tensors = {
-        "q": ("F32", [1, 1, 2, 4], struct.pack("<8f", *range(8))),
-        "kv_cache": ("F32", [2, 2, 1, 4], struct.pack("<16f", *(x / 16 for x in range(16)))),
-        "block_table": ("I32", [1, 2], ints(1, 0)),
-        "seq_lens": ("I32", [1], ints(3)),
-    }
-    tensors.update(changes)
-    return tensors
-
-
-class CommandTest(unittest.TestCase):
-    def setUp(self):
-        shutil.rmtree(WORK, ignore_errors=True)
-        WORK.mkdir(parents=True)
-
-    def succeed(self, *arguments):
-        result = run(*arguments)
-        self.assertEqual(result.returncode, 0, result.stderr)
-        return result
-
-    def refuse(self, *arguments, part):
-        """Exit code 2, one four-part line on stderr that holds `part`, nothing on stdout."""
-        result = run(*arguments)
-        self.assertEqual(result.returncode, 2, f"{arguments}\n{result.stdout}\n{result.stderr}")
-        self.assertIn(part, result.stderr)
-        self.assertRegex(result.stderr, re.compile(r"^[^\n]+: [^\n]+, [^\n]+\. [^\n]+\.\n$"))
-        self.assertEqual(result.stdout, "")
-
-    def leftovers(self):
-        return sorted(path.name for path in WORK.iterdir())
 
 
 class MainJob(CommandTest):
@@ -344,123 +261,5 @@ class Interruption(CommandTest):
         self.assertEqual(self.leftovers(), ["case"])
 
 
-class OtherCommands(CommandTest):
-    def test_help_everywhere(self):
-        for command in ([], ["info"], ["run"], ["make-case"], ["check"], ["explain"], ["plan"],
-                        ["bench"]):
-            self.assertIn("Examples:", self.succeed(*command, "--help").stdout)
-        self.assertRegex(self.succeed("--version").stdout, r"^seesaw \d+\.\d+\.\d+\n$")
-
-    def test_info(self):
-        self.assertIn(REFERENCE, self.succeed("info").stdout)
-        info = json.loads(self.succeed("info", "--json").stdout)
-        kernels = {kernel["kernel"]: kernel for kernel in info["kernels"]["cpu"]}
-        self.assertTrue(kernels[REFERENCE]["supported"])
-        for answers in info["kernels"].values():
-            for kernel in answers:
-                self.assertEqual(kernel["supported"], kernel["reason"] == "", kernel)
-
-    def test_disabled_kernels(self):
-        environment = {**os.environ, "SEESAW_DISABLE": "cpu, sm09"}
-        result = run("info", env=environment)
-        self.assertEqual(result.returncode, 0, result.stderr)
-        self.assertIn('names "sm09", which is no kernel of this build', result.stdout)
-        self.assertIn('disabled by "cpu" in the environment variable SEESAW_DISABLE',
-                      result.stdout)
-        info = json.loads(run("info", "--json", env=environment).stdout)
-        self.assertEqual(info["unknown_disabled"], ["sm09"])
-        self.assertEqual(json.loads(self.succeed("info", "--json").stdout)["unknown_disabled"], [])
-        explained = json.loads(run("explain", "--heads", "2", "--batch", "1", "--len", "9", "--json",
-                                   env=environment).stdout)
-        self.assertEqual(explained["kernel"], REFERENCE)
-        self.succeed("make-case", "-o", "case", "--len", 70, "--heads", 2, "--batch", 2)
-        result = run("run", "case", "-o", "out",
-                     env={**os.environ, "SEESAW_DISABLE": "cpu,reference"})
-        self.assertEqual(result.returncode, 2)
-        self.assertRegex(result.stderr, r"^dense_decode: [^\n]+, allowed: [^\n]+\. [^\n]+\.\n$")
-        self.assertNotIn("out", self.leftovers())
-
-    def test_check(self):
-        result = json.loads(self.succeed("check", "--quick", "--filter", "sq1 hq16", "--json")
-                            .stdout)
-        self.assertGreater(result["cases"], 10)
-        self.assertEqual(result["failures"], [])
-        for row in result["results"]:
-            self.assertGreater(row["elements"], 0)
-            self.assertLessEqual(row["out_of_bound"]["max"], 1)
-        self.assertIn("|err|", self.succeed("check", "--quick", "--filter", "hq7").stdout)
-        self.refuse("check", "--quick", "--filter", "hq9999", part="no case was run")
-        self.refuse("check", "--quick", "--kernel", "no.such", part="no case was run")
-
-    def test_progress_goes_to_stderr(self):
-        result = self.succeed("check", "--quick", "--filter", "hq7", "--progress", "--json")
-        self.assertIn("check: 0/", result.stderr)
-        json.loads(result.stdout)
-        self.assertEqual(self.succeed("check", "--quick", "--filter", "hq7").stderr, "")
-
-    def test_explain(self):
-        text = self.succeed("explain", "--heads", 16, "--len", 1000, "--peak-gflops", 100,
-                            "--read-gbps", 10).stdout
-        self.assertIn("chosen", text)
-        self.assertIn("bound", text)
-        result = json.loads(self.succeed(
-            "explain", "--heads", 16, "--batch", 2, "--len", 1000, "--peak-gflops", 100,
-            "--read-gbps", 10, "--json").stdout)
-        flops = 2 * 2 * 1000 * 16 * (576 + 512)
-        read = 2 * (2 * 1000 * 576 + 2 * 16 * (576 + 512))
-        self.assertEqual((result["flops"], result["bytes"]), (flops, read))
-        self.assertAlmostEqual(result["bound_us"], max(flops / 100e3, read / 10e3), places=6)
-        self.refuse("explain", "--peak-gflops", 100, part="--read-gbps")
-
-    def test_plan(self):
-        for mode in ([], ["--batch-invariant"]):
-            plan = json.loads(self.succeed("plan", "--lens", "0,1,64,65,5000", "--threads", 4,
-                                           "--json", *mode).stdout)
-            tiles = {}
-            for piece in plan["pieces"]:
-                for tile in range(piece["tile_begin"], piece["tile_end"]):
-                    key = (piece["sequence"], tile)
-                    self.assertNotIn(key, tiles)
-                    tiles[key] = piece["worker"]
-            per_sequence = [math.ceil(length / plan["tile_tokens"]) for length in plan["seq_lens"]]
-            self.assertEqual(len(tiles), sum(per_sequence))
-            self.assertEqual(plan["total_tiles"], sum(per_sequence))
-            self.assertEqual(max(plan["worker_tiles"]), plan["busiest_tiles"])
-        text = self.succeed("plan", "--lens", "100,4096", "--threads", 2, "--svg", "plan.svg").stdout
-        self.assertIn("busiest worker", text)
-        self.assertNotIn("\x1b", text)  # no colours into a pipe
-        self.assertTrue((WORK / "plan.svg").read_text().startswith("<svg "))
-        self.assertIn("->p", self.succeed("plan", "--lens", "9000", "--threads", 2, "--table").stdout)
-        self.refuse("plan", "--lens", "5,-1", part="lengths")
-
-    def test_bench(self):
-        for extra in ([], ["--cold"]):
-            self.succeed("bench", "--batch", 1, "--heads", 4, "--len", 256, "--seconds", 0.01,
-                         "--threads-list", "1,2", "--json=bench.json", *extra)
-            result = json.loads((WORK / "bench.json").read_text())
-            self.assertEqual(len(result["results"]), 2)
-            for row in result["results"]:
-                self.assertGreater(row["us"], 0)
-                self.assertLessEqual(row["us_p10"], row["us_p90"])
-                self.assertEqual(row["l2"], "cold" if extra else "warm")
-                self.assertGreater(row["roof_fraction"], 0)
-            self.assertGreater(result["roofs"]["cpu_read_gbps"], 0)
-            for key in ("device", "commit", "date", "machine"):
-                self.assertTrue(result[key])
-        self.refuse("bench", "--device", "cuda", "--threads-list", 2, part="--threads-list")
-        self.refuse("bench", "--device", "cuda", "--len", 64, part="one value of each")
-        self.refuse("bench", "--device", "cuda:1", part="the first GPU")
-        self.refuse("bench", "--nonsense", part="--nonsense")
-
-    def test_output_that_cannot_be_written(self):
-        with open("/dev/full", "w") as full:
-            process = subprocess.run([SEESAW, "plan", "--lens", "100", "--json"], stdout=full,
-                                     stderr=subprocess.PIPE, text=True, timeout=60)
-        self.assertEqual(process.returncode, 2)
-        self.assertIn("standard output", process.stderr)
-
-
 if __name__ == "__main__":
-    SEESAW = os.path.abspath(sys.argv[1])
-    WORK = pathlib.Path(sys.argv[2]).absolute()
-    unittest.main(argv=sys.argv[:1] + sys.argv[3:])
+    main()

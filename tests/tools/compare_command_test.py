@@ -6,41 +6,27 @@ Usage: compare_command_test.py SEESAW WORK_FOLDER. Needs nothing but Python's st
 import html.parser
 import json
 import math
-import os
-import pathlib
 import re
-import shutil
 import signal
 import struct
 import subprocess
-import sys
-import unittest
 import xml.etree.ElementTree
 
-SEESAW = ""
-WORK = pathlib.Path()
+from command import SEESAW, WORK, CommandTest, main, run, write_safetensors
+
 DTYPES = ("float32", "bfloat16", "float16")
-
-
-def run(*arguments):
-    return subprocess.run([SEESAW, "compare", *map(str, arguments)], capture_output=True, text=True,
-                          timeout=300, cwd=WORK)
 
 
 def write_weights(path, shapes, seed=1):
     """A state_dict of float32 matrices, of numbers from a small generator."""
-    header, data, state = {}, b"", seed
+    tensors, state = {}, seed
     for name, shape in shapes.items():
         values = []
         for _ in range(math.prod(shape)):
             state = (state * 6364136223846793005 + 1442695040888963407) % 2**64
             values.append((state >> 33) / 2**31 - 0.5)
-        content = struct.pack(f"<{len(values)}f", *values)
-        header[name] = {"dtype": "F32", "shape": shape,
-                        "data_offsets": [len(data), len(data) + len(content)]}
-        data += content
-    text = json.dumps(header).encode()
-    pathlib.Path(path).write_bytes(struct.pack("<Q", len(text)) + text + data)
+        tensors[name] = ("F32", shape, struct.pack(f"<{len(values)}f", *values))
+    write_safetensors(path, tensors)
 
 
 class Links(html.parser.HTMLParser):
@@ -58,18 +44,12 @@ class Links(html.parser.HTMLParser):
                 self.found.append(f"{tag} {name}={value}")
 
 
-class CompareTest(unittest.TestCase):
-    def setUp(self):
-        shutil.rmtree(WORK, ignore_errors=True)
-        WORK.mkdir(parents=True)
-
+class CompareTest(CommandTest):
     def succeed(self, *arguments):
-        result = run(*arguments)
-        self.assertEqual(result.returncode, 0, result.stderr)
-        return result
+        return super().succeed("compare", *arguments)
 
     def refuse(self, *arguments, part):
-        result = run(*arguments)
+        result = run("compare", *arguments)
         self.assertEqual(result.returncode, 2, f"{arguments}\n{result.stdout}\n{result.stderr}")
         self.assertIn(part, result.stderr)
         message = result.stderr.splitlines()[-1]  # a busy machine is warned of first
@@ -270,6 +250,4 @@ class Options(CompareTest):
 
 
 if __name__ == "__main__":
-    SEESAW = os.path.abspath(sys.argv[1])
-    WORK = pathlib.Path(sys.argv[2]).absolute()
-    unittest.main(argv=sys.argv[:1] + sys.argv[3:])
+    main()
