@@ -1,0 +1,128 @@
+#include "compare/request.hpp"
+
+#include <fmt/format.h>
+
+#include "compare/fit.hpp"
+#include "error.hpp"
+#include "numbers.hpp"
+
+namespace seesaw::tools {
+namespace {
+
+[[noreturn]] void refuse(const std::string& option, const std::string& arrived,
+                         const std::string& allowed) {
+  throw bad_input({"compare", option + " = " + arrived, "allowed: " + allowed, "Mend it."});
+}
+
+void require_each(const char* option, const std::vector<int64_t>& values) {
+  constexpr int64_t kMost = int64_t{1} << 24;
+  for (const int64_t value : values) {
+    if (value < 1 || value > kMost) {
+      refuse(option, std::to_string(value), fmt::format("1 to {}", kMost));
+    }
+  }
+}
+
+Phase parse_phase(const std::string& text) {
+  if (text != "prefill" && text != "decode") {
+    refuse("--phase", printable(text), "prefill, decode");
+  }
+  return text == "prefill" ? Phase::kPrefill : Phase::kDecode;
+}
+
+}  // namespace
+
+void require_sense(const CompareOptions& options) {
+  require_each("--batch", options.batches);
+  require_each("--heads", options.heads);
+  require_each("--len", options.lens);
+  require_each("--latent", options.latents);
+  require_each("--d-latent", options.d_latents);
+  require_each("--head-dim", {options.head_dim});
+  require_each("--chunk", {options.chunk});
+  if (options.check_tokens != 0) {
+    require_each("--check-tokens", {options.check_tokens});
+  }
+  require_each("--fit-tokens", {options.tradeoff.check_tokens});
+  require_each("--fit-len", {options.tradeoff.len});
+  require_each("--fit-heads", {options.fit_heads});
+  require_each("--fit-head-dim", {options.spectrum.head_dim});
+  require_each("--ranks", options.tradeoff.ranks);
+  if (options.d_model != 0) {
+    require_each("--d-model", {options.d_model});
+  }
+  if (options.d_rope < 0 || options.d_rope % 2 != 0) {
+    refuse("--d-rope", std::to_string(options.d_rope), "0 (half of --head-dim) or an even number");
+  }
+  if (!(options.rules.seconds >= 0 && options.rules.seconds <= 3600)) {
+    refuse("--seconds", fmt::format("{}", options.rules.seconds), "0 to 3600");
+  }
+  if (options.threads < 0) {
+    refuse("--threads", std::to_string(options.threads), "0 (all) or more");
+  }
+  if (!options.weights.path.empty() && !options.fit) {
+    refuse("--weights", printable(options.weights.path) + " with --no-fit", "one of the two");
+  }
+}
+
+void check_fit(const CompareOptions& options) {
+  const int64_t width = options.fit_heads * options.spectrum.head_dim;
+  if (options.weights.path.empty()) {
+    check_ranks(options.tradeoff.ranks, options.fit_heads, options.spectrum.head_dim, width);
+  } else {
+    WeightFile file = options.weights;
+    file.heads = options.fit_heads;
+    const HeadWeights weights = read_weights(file);
+    check_ranks(options.tradeoff.ranks, weights.heads, weights.head_dim, weights.d_model);
+  }
+}
+
+std::vector<Setting> make_settings(const CompareOptions& options) {
+  std::vector<Setting> settings;
+  for (const std::string& phase : options.phases) {
+    for (const std::string& dtype : options.dtypes) {
+      for (const int64_t heads : options.heads) {
+        for (const int64_t batch : options.batches) {
+          for (const int64_t len : options.lens) {
+            Setting setting;
+            setting.phase = parse_phase(phase);
+            setting.batch = batch;
+            setting.len = len;
+            setting.heads = heads;
+            setting.head_dim = options.head_dim;
+            setting.width = options.d_model;
+            setting.chunk_size = options.chunk;
+            setting.dtype = parse_dtype(dtype, "--dtype");
+            setting.causal = options.causal;
+            settings.push_back(setting);
+          }
+        }
+      }
+    }
+  }
+  return settings;
+}
+
+std::vector<Contender> make_contenders(const CompareOptions& options, Phase phase) {
+  const int64_t even_half = (options.head_dim + 3) / 4 * 2;
+  const int64_t rope = options.d_rope > 0 ? options.d_rope : even_half;
+  std::vector<Contender> all = {{System::kMha, 0, 0}};
+  const std::vector<int64_t> latents =
+      options.latents.empty() ? std::vector<int64_t>{options.head_dim} : options.latents;
+  for (const int64_t latent : latents) {
+    all.push_back({System::kTraditional, latent, 0});
+    all.push_back({System::kChunked, latent, 0});
+  }
+  const std::vector<int64_t> d_latents =
+      options.d_latents.empty() ? std::vector<int64_t>{4 * options.head_dim} : options.d_latents;
+  for (const int64_t latent : d_latents) {
+    all.push_back({System::kExpanded, latent, rope});
+    all.push_back({System::kAbsorbed, latent, rope});
+    if (phase == Phase::kDecode) {
+      all.push_back({System::kDenseDecode, latent, rope});
+    }
+  }
+  return all;
+}
+
+}  // namespace seesaw::tools

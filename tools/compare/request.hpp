@@ -1,0 +1,56 @@
+// What `seesaw compare` is asked for, and the settings and systems that this makes.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "compare/measure.hpp"
+#include "compare/shape.hpp"
+#include "compare/tradeoff.hpp"
+#include "compare/weights.hpp"
+#include "options.hpp"
+
+namespace seesaw::tools {
+
+struct CompareOptions {
+  std::string device = "cpu";
+  int32_t threads = 0;
+  std::vector<std::string> phases = {"prefill", "decode"};
+  std::vector<int64_t> batches = {1};
+  std::vector<int64_t> heads = {16};
+  std::vector<int64_t> lens = {512, 2048};
+  std::vector<int64_t> latents;    // D'; none: head_dim
+  std::vector<int64_t> d_latents;  // L; none: 4 head_dim
+  std::vector<std::string> dtypes = {"fp32", "bf16"};
+  int64_t head_dim = 64;
+  int64_t d_model = 0;  // 0: heads * head_dim
+  int64_t d_rope = 0;   // 0: head_dim / 2
+  int64_t chunk = 1024;
+  int64_t check_tokens = 128;
+  TradeoffRules tradeoff;
+  WeightFile weights;
+  SyntheticSpectrum spectrum;
+  int64_t fit_heads = 8;
+  MeasureRules rules;
+  bool causal = false;
+  bool quick = false;
+  bool claims = true;
+  bool fit = true;
+  bool progress = false;
+  std::string html;
+  JsonOption json;
+};
+
+// Throws Failure for what makes no sense, before anything is measured.
+void require_sense(const CompareOptions& options);
+
+// Throws Failure for weights that no fit could read and ranks that they do not have.
+void check_fit(const CompareOptions& options);
+
+std::vector<Setting> make_settings(const CompareOptions& options);
+
+// Multi-head attention first: speed-ups are over it.
+std::vector<Contender> make_contenders(const CompareOptions& options, Phase phase);
+
+}  // namespace seesaw::tools

@@ -1,0 +1,124 @@
+#include "compare/run.hpp"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "progress.hpp"
+
+namespace seesaw::tools {
+namespace {
+
+// Every system in every dtype on one small problem.
+std::vector<PrecisionRow> measure_precision(const CompareOptions& options, const Bench& bench) {
+  std::vector<PrecisionRow> rows;
+  Setting setting;
+  setting.len = options.check_tokens;
+  setting.heads = options.heads[0];
+  setting.head_dim = options.head_dim;
+  setting.width = options.d_model;
+  setting.chunk_size = std::max<int64_t>(1, options.check_tokens / 3);  // several, of unequal size
+  setting.causal = options.causal;
+  for (const Contender& contender : make_contenders(options, Phase::kPrefill)) {
+    for (const seesaw_dtype dtype : kFloatTypes) {
+      setting.dtype = dtype;
+      const BaselineDescriptor d = layer_of(setting, contender, bench.place);
+      const LayerInputs inputs = random_inputs(d, options.rules.seed);
+      rows.push_back(
+          {setting, contender, measure_error(bench, d, inputs, reference_out(d, widened(inputs)))});
+    }
+  }
+  return rows;
+}
+
+// All work of the command, so that progress knows its end.
+class Run {
+ public:
+  Run(const CompareOptions& options, std::vector<Setting> settings, Device& device,
+      CompareReport* report)
+      : options_(options),
+        settings_(std::move(settings)),
+        bench_{device, {device.id(), options.threads}, {}, options.rules},
+        report_(report),
+        progress_("compare", total(), options.progress) {}
+
+  void all() {
+    step("ceilings");
+    report_->ceilings = measure_ceilings(bench_.device, options_.threads);
+    bench_.ceilings = report_->ceilings;
+    for (const Setting& setting : settings_) {
+      step(setting.text());
+      add(measure_group(bench_, setting, make_contenders(options_, setting.phase)), &report_->rows);
+    }
+    step("precision");
+    if (options_.check_tokens > 0) {
+      report_->precision = measure_precision(options_, bench_);
+    }
+    if (options_.fit) {
+      fit();
+    }
+    if (options_.claims) {
+      for (const NotesShape& shape : claim_shapes()) {
+        const Setting setting = setting_of(shape, settings_[0].dtype);
+        step("claims, " + setting.text());
+        add(measure_group(bench_, setting, claim_contenders(shape)), &report_->claim_rows);
+      }
+      for (const DecodeClaim& claim : claims_about_decoding()) {
+        step("claims, " + claim.setting.text());
+        add(measure_group(bench_, claim.setting, {claim.contender}), &report_->claim_rows);
+      }
+    }
+    std::vector<Row> every = report_->claim_rows;  // the notes' own shapes are looked at first
+    add(report_->rows, &every);
+    report_->claims = answer_claims(every, !bench_.device.is_host());
+  }
+
+ private:
+  int64_t total() const {
+    return static_cast<int64_t>(settings_.size()) + 2 + (options_.fit ? kTradeoffSteps : 0) +
+           (options_.claims
+                ? static_cast<int64_t>(claim_shapes().size() + claims_about_decoding().size())
+                : 0);
+  }
+
+  // They are about a GPU.
+  std::vector<DecodeClaim> claims_about_decoding() const {
+    return bench_.device.is_host() ? std::vector<DecodeClaim>{} : decode_claims();
+  }
+
+  void step(const std::string& what) { progress_.update(done_++, what); }
+
+  static void add(const std::vector<Row>& rows, std::vector<Row>* to) {
+    to->insert(to->end(), rows.begin(), rows.end());
+  }
+
+  void fit() {
+    SyntheticSpectrum spectrum = options_.spectrum;
+    spectrum.heads = options_.fit_heads;
+    spectrum.seed = options_.rules.seed;
+    WeightFile file = options_.weights;
+    file.heads = options_.fit_heads;
+    const HeadWeights weights =
+        file.path.empty() ? synthetic_weights(spectrum) : read_weights(file);
+    TradeoffRules rules = options_.tradeoff;
+    rules.dtype = settings_[0].dtype;
+    report_->tradeoff =
+        measure_tradeoff(bench_, weights, rules, [this](const std::string& what) { step(what); });
+  }
+
+  const CompareOptions& options_;
+  std::vector<Setting> settings_;
+  Bench bench_;
+  CompareReport* report_;
+  int64_t done_ = 0;
+  Progress progress_;
+};
+
+}  // namespace
+
+void measure_all(const CompareOptions& options, const std::vector<Setting>& settings,
+                 Device& device, CompareReport* report) {
+  Run(options, settings, device, report).all();
+}
+
+}  // namespace seesaw::tools
