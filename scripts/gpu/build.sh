@@ -9,9 +9,10 @@ cd "$(dirname "$0")/../.."
 host=build/gpu-host
 carry=build/gpu
 programs=(tests/gpu/seesaw_gpu_tests bench/gpu/seesaw_bench_gpu tools/seesaw
-  tests/gpu/seesaw_sanitizer_patterns tests/gpu/baselines/seesaw_gpu_baselines_tests)
+  tests/gpu/seesaw_sanitizer_patterns tests/gpu/baselines/seesaw_gpu_baselines_tests
+  ladder/seesaw_ladder ladder/seesaw_ladder_tune)
 targets=(seesaw_gpu_tests seesaw_bench_gpu seesaw_tool seesaw_sanitizer_patterns
-  seesaw_gpu_baselines_tests)
+  seesaw_gpu_baselines_tests seesaw_ladder seesaw_ladder_tune)
 
 mkdir -p build
 # Without oneDNN, which is as large as everything else together and needed for the CPU only.

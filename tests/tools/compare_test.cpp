@@ -105,7 +105,7 @@ TEST(CompareClaims, AnswersComeFromTheRightRows) {
   const std::vector<Row> rows = {measured_row(System::kMha, 12000, 1),
                                  measured_row(System::kTraditional, 6000, 2),
                                  measured_row(System::kChunked, 3000, 4)};
-  const std::vector<ClaimAnswer> answers = answer_claims(rows, false);
+  const std::vector<ClaimAnswer> answers = answer_claims(rows, {}, false);
   EXPECT_EQ(answers.size(), notes_claims().size());
   const ClaimAnswer& speed_up = answer_to(answers, "speed-up (1, 2048, 32, 64)");
   EXPECT_EQ(speed_up.plain, 2.0);
@@ -121,8 +121,22 @@ TEST(CompareClaims, AnswersComeFromTheRightRows) {
   }
 }
 
+TEST(CompareClaims, CountersAnswerForTheirLayers) {
+  CountersReport counters;
+  for (const Contender& contender : claim_contenders(counters_shape())) {
+    const double hits = contender.system == System::kTraditional ? 46 : 90;
+    counters.layers.push_back({contender, {}, {"", {{"l1tex__t_sector_hit_rate.pct", hits}}}});
+  }
+  const std::vector<ClaimAnswer> answers = answer_claims({}, counters, true);
+  const ClaimAnswer& hits = answer_to(answers, "L1 hits, %");
+  EXPECT_EQ(hits.plain, 46);
+  EXPECT_EQ(hits.mha, 90);
+  EXPECT_EQ(hits.verdict, "plain: as claimed; chunked: 2 times the printed value");
+  EXPECT_TRUE(answer_to(answers, "tensor cores, %").verdict.starts_with("not measured"));
+}
+
 TEST(CompareClaims, FormulaVerdictsSayThatTheyDoNotFollow) {
-  const std::vector<ClaimAnswer> answers = answer_claims({}, false);
+  const std::vector<ClaimAnswer> answers = answer_claims({}, {}, false);
   EXPECT_NE(answers[0].verdict.find("the notes' formula gives 31.5, not this"), std::string::npos);
 }
 

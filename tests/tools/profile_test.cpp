@@ -112,14 +112,71 @@ TEST(Ncu, TheSampleIsRead) {
   EXPECT_LT(us, 5000);
   EXPECT_GT(attention->get("dram__bytes_read.sum").value_or(0), 1e6);
   const std::string text = ncu_text(*attention);
-  for (const char* label : {"tensor cores", "CUDA cores, FMA", "shared memory", "L1", "L2", "DRAM",
-                            "registers a thread", "warps active", "instructions, %", "barrier"}) {
+  for (const char* label :
+       {"tensor cores", "CUDA cores, FMA", "shared memory", "L1", "L2", "DRAM",
+        "registers a thread", "warps active", "instructions by pipe, %", "barrier"}) {
     EXPECT_TRUE(mentions(text, label)) << label << " is not in\n" << text;
   }
   const std::string reading = joined(ncu_reading(*attention));
   EXPECT_TRUE(mentions(reading, "Nearest to its limit: ")) << reading;
   EXPECT_TRUE(mentions(reading, "A warp waits mostly for: ")) << reading;
   EXPECT_TRUE(mentions(reading, "limit the blocks of an SM to 1")) << reading;
+}
+
+TEST(Ncu, UsageOfRegistersAndSharedMemory) {
+  const std::vector<KernelMetrics> kernels = parse_ncu_csv(sample());
+  const auto attention = std::find_if(kernels.begin(), kernels.end(), [](const auto& kernel) {
+    return kernel.kernel.find("dense_decode_kernel") != std::string::npos;
+  });
+  ASSERT_NE(attention, kernels.end());
+  // 15.02 % of 2,048 threads are active: 307.6 of the block's 384, on average over the SMs.
+  const double active_threads = 0.1502 * 2048;
+  EXPECT_NEAR(percent(*attention, Counter::kRegistersUsed).value_or(0),
+              100 * active_threads * 168 / 65536, 0.01);
+  EXPECT_NEAR(percent(*attention, Counter::kSharedMemoryUsed).value_or(0),
+              100 * active_threads / 384 * 232448 / 233472, 0.01);
+  EXPECT_EQ(percent(*attention, Counter::kL1Hits), 17.10);
+  EXPECT_EQ(percent(*attention, Counter::kL2Hits), 33.30);
+}
+
+TEST(Ncu, AWholeCallAddsSumsAndWeighsTheRestByTime) {
+  const KernelMetrics first{"a",
+                            {{"gpu__time_duration.sum", 30},
+                             {"lts__t_sector_hit_rate.pct", 80},
+                             {"dram__bytes_read.sum", 1000},
+                             {"launch__block_size", 128}}};
+  const KernelMetrics second{"b",
+                             {{"gpu__time_duration.sum", 10},
+                              {"lts__t_sector_hit_rate.pct", 40},
+                              {"l1tex__t_sector_hit_rate.pct", 7},
+                              {"dram__bytes_read.sum", 200}}};
+  const KernelMetrics whole = whole_call({first, second});
+  EXPECT_EQ(whole.get("gpu__time_duration.sum"), 40);
+  EXPECT_EQ(whole.get("dram__bytes_read.sum"), 1200);
+  EXPECT_EQ(percent(whole, Counter::kL2Hits), 70);
+  EXPECT_EQ(percent(whole, Counter::kL1Hits), 7);  // of the one that could be read
+  EXPECT_FALSE(whole.get("launch__block_size").has_value());
+  EXPECT_FALSE(whole_call({}).get("gpu__time_duration.sum").has_value());
+}
+
+TEST(Ncu, InstructionsByPurpose) {
+  const auto name = [](const std::string& kind) {
+    return "smsp__sass_thread_inst_executed_op_" + kind + "_pred_on.sum";
+  };
+  const KernelMetrics metrics{"k",
+                              {{name("fp32"), 50},
+                               {name("fp16"), 10},
+                               {name("memory"), 30},
+                               {name("control"), 5},
+                               {name("misc"), 5},
+                               {"sm__inst_executed.sum", 8},
+                               {"sm__inst_executed_pipe_adu.sum", 2}}};
+  EXPECT_DOUBLE_EQ(percent(metrics, Counter::kFloatInstructions).value_or(0), 60);
+  EXPECT_DOUBLE_EQ(percent(metrics, Counter::kMemoryInstructions).value_or(0), 30);
+  EXPECT_DOUBLE_EQ(percent(metrics, Counter::kControlInstructions).value_or(0), 5);
+  EXPECT_DOUBLE_EQ(percent(metrics, Counter::kBarrierInstructions).value_or(0), 25);
+  EXPECT_FALSE(percent({"k", {}}, Counter::kMemoryInstructions).has_value());
+  EXPECT_TRUE(mentions(ncu_text(metrics), "instructions by purpose, %"));
 }
 
 TEST(Ncu, UnitsBecomeMicrosecondsAndBytes) {

@@ -174,6 +174,8 @@ class Profile(unittest.TestCase):
     def test_usage(self):
         for arguments, words in ((["--tool", "magic"], "--tool"),
                                  (["--tool", "ncu"], "with --device cuda"),
+                                 (["--rung", "2"], "a case and --rung"),
+                                 (["--heads", "16"], "with --rung"),
                                  (["--kernel", "reference.dense_decode"], "traced variant")):
             result = run("profile", "case.safetensors", *arguments)
             self.assertEqual(result.returncode, 2, result.stderr)
@@ -194,6 +196,20 @@ class Profile(unittest.TestCase):
         self.assertIn("Nearest to its limit: ", result.stdout)
         kernels = json.loads((WORK / "counters.json").read_text())["kernels"]
         self.assertTrue(any("dense_decode_kernel" in kernel["kernel"] for kernel in kernels))
+
+    def test_a_rung_is_run_by_the_ladder(self):
+        arguments = WORK / "arguments"
+        ncu = self.ncu(f'echo "$@" > "{arguments}"; cat "{SAMPLE}" > "$log"\n')
+        result = run("profile", "--rung", "2", "--heads", "16", "--device", "cuda", "--ncu", ncu)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn("Nearest to its limit: ", result.stdout)
+        self.assertRegex(arguments.read_text(), r"seesaw_ladder --check --rungs 2 --heads 16$")
+        for arguments, words in (([], "nothing to run"), (["--rung", "12"], "--rung"),
+                                 (["--rung", "1"], "Add --device cuda"),
+                                 (["--rung", "1", "--tool", "timeline"], "timeline with --rung")):
+            result = run("profile", *arguments)
+            self.assertEqual(result.returncode, 2, result.stderr)
+            self.assertIn(words, result.stderr)
 
     def test_counters_that_are_forbidden(self):
         ncu = self.ncu('echo "==ERROR== ERR_NVGPUCTRPERM - no permission" > "$log"; exit 1\n')

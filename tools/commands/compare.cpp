@@ -53,6 +53,10 @@ void compare_systems(const CLI::App& command, CompareOptions options) {
   if (options.quick) {
     make_quick(command, &options);
   }
+  if (!options.for_counters.empty()) {
+    run_for_counters(options.for_counters, *open_device(parse_device(options.device)));
+    return;
+  }
   require_sense(options);
   const std::vector<Setting> settings = make_settings(options);
   // Shapes that no system could have, and weights that no fit could read, are refused before the
@@ -74,6 +78,9 @@ void compare_systems(const CLI::App& command, CompareOptions options) {
   report.memory_method = MemoryMeter::method(*device);
   warn_if_busy(report);
   measure_all(options, settings, *device, &report);
+  if (!report.counters.why_not.empty()) {
+    fmt::print(stderr, "compare: no hardware counters: {}\n", report.counters.why_not);
+  }
   if (!options.html.empty()) {
     write_text_file(options.html, compare_html(report));
   }
@@ -138,6 +145,10 @@ void register_compare(CLI::App& app) {
   add_fit_options(command, options.get());
   command->add_flag("--claims,!--no-claims", options->claims,
                     "measure the study notes' own shapes too (yes, unless --quick)");
+  command->add_flag("--counters,!--no-counters", options->counters,
+                    "with the claims, on a GPU: hardware counters, if Nsight Compute works (yes)");
+  command->add_option("--ncu", options->ncu, "the ncu program (default: from PATH)");
+  command->add_option("--for-counters", options->for_counters)->group("");  // what ncu runs
   command
       ->add_option("--check-tokens", options->check_tokens, "tokens of the precision rows; 0: none")
       ->capture_default_str();

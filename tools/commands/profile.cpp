@@ -1,16 +1,11 @@
 // seesaw profile: where a case's time goes. By Nsight Compute where that works, else by the traced
 // variant of the kernel.
 #include <fmt/format.h>
-#include <unistd.h>
-
 #include <CLI/CLI.hpp>
 #include <cmath>
-#include <filesystem>
-#include <fstream>
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
-#include <sstream>
 
 #include "call.hpp"
 #include "case.hpp"
@@ -19,17 +14,26 @@
 #include "io/atomic_file.hpp"
 #include "options.hpp"
 #include "output.hpp"
-#include "profile/ncu.hpp"
+#include "profile/ncu_program.hpp"
 #include "profile/timeline.hpp"
-#include "subprocess.hpp"
+#include "sibling.hpp"
 
 namespace seesaw::tools {
 namespace {
 
 using Json = nlohmann::ordered_json;
 
+// A rung of the ladder, on a problem of its own. 0: not chosen.
+struct RungOptions {
+  int rung = 0;
+  int batch = 0;
+  int heads = 0;
+  int tokens = 0;
+};
+
 struct ProfileOptions {
   std::string input;
+  RungOptions ladder;
   PlaceOptions place;
   std::string tool = "auto";
   std::string ncu;
@@ -133,40 +137,10 @@ void timeline(const ProfileOptions& options, const std::string& why_no_ncu) {
   }
 }
 
-// A file name of our own, gone when this is.
-class TemporaryFile {
- public:
-  TemporaryFile() : path_((std::filesystem::temp_directory_path() / "seesaw-ncu-XXXXXX").string()) {
-    const int fd = mkstemp(path_.data());
-    if (fd < 0) {
-      throw bad_input(
-          {path_, "it cannot be made", "allowed: a writable temporary folder", "Set TMPDIR."});
-    }
-    close(fd);
-  }
-  ~TemporaryFile() { unlink(path_.c_str()); }
-  TemporaryFile(const TemporaryFile&) = delete;
-  TemporaryFile& operator=(const TemporaryFile&) = delete;
-
-  const std::string& path() const { return path_; }
-  std::string text() const {
-    std::ifstream file(path_, std::ios::binary);
-    std::ostringstream text;
-    text << file.rdbuf();
-    return text.str();
-  }
-
- private:
-  std::string path_;
-};
-
+// The case again, for ncu to look at.
 std::vector<std::string> own_command(const ProfileOptions& options) {
-  std::vector<std::string> command = {std::filesystem::read_symlink("/proc/self/exe").string(),
-                                      "profile",
-                                      options.input,
-                                      "--for-ncu",
-                                      "--device",
-                                      options.place.device};
+  std::vector<std::string> command = {own_program(), "profile",  options.input,
+                                      "--for-ncu",   "--device", options.place.device};
   if (!options.place.kernel.empty()) {
     command.insert(command.end(), {"--kernel", options.place.kernel});
   }
@@ -176,6 +150,22 @@ std::vector<std::string> own_command(const ProfileOptions& options) {
   if (options.place.batch_invariant) {
     command.emplace_back("--batch-invariant");
   }
+  return command;
+}
+
+// The rung once, checked against the reference.
+std::vector<std::string> ladder_command(const RungOptions& ladder) {
+  std::vector<std::string> command = {
+      find_sibling("seesaw_ladder", "ladder", "seesaw profile --rung", "SEESAW_BUILD_LADDER"),
+      "--check", "--rungs", std::to_string(ladder.rung)};
+  const auto add = [&](const char* option, int value) {
+    if (value > 0) {
+      command.insert(command.end(), {option, std::to_string(value)});
+    }
+  };
+  add("--batch", ladder.batch);
+  add("--heads", ladder.heads);
+  add("--tokens", ladder.tokens);
   return command;
 }
 
@@ -201,34 +191,50 @@ void print_ncu(const ProfileOptions& options, const std::vector<KernelMetrics>& 
 
 // Empty if it worked, else why not.
 std::string try_ncu(const ProfileOptions& options) {
-  const std::string ncu =
-      options.ncu.empty() ? find_program("ncu", {"/usr/local/cuda/bin/ncu"}) : options.ncu;
-  if (ncu.empty()) {
-    return "no program ncu in PATH; --ncu names it";
+  const NcuResult result = read_counters(
+      options.ncu, options.ladder.rung > 0 ? ladder_command(options.ladder) : own_command(options));
+  if (result.why_not.empty()) {
+    if (!options.ncu_csv.empty()) {
+      write_text_file(options.ncu_csv, result.csv);
+    }
+    print_ncu(options, result.launches);
   }
-  const TemporaryFile log;
-  const ProgramResult result = run_program(ncu_arguments(ncu, log.path(), own_command(options)));
-  const std::string text = log.text();
-  if (result.exit_code != 0 || text.find("\"ID\"") == std::string::npos) {
-    return ncu + ": " + why_ncu_refused(text + result.said);
-  }
-  if (!options.ncu_csv.empty()) {
-    write_text_file(options.ncu_csv, text);
-  }
-  print_ncu(options, parse_ncu_csv(text));
-  return "";
+  return result.why_not;
 }
 
-void profile(const ProfileOptions& options) {
+[[noreturn]] void refuse_ncu(const std::string& why_not, const char* instead) {
+  throw bad_input({"profile", why_not, "needed: Nsight Compute that may read counters", instead});
+}
+
+void require_sense(const ProfileOptions& options, bool on_gpu) {
   if (options.tool != "auto" && options.tool != "ncu" && options.tool != "timeline") {
     throw bad_input(
         {"--tool", printable(options.tool), "allowed: auto, ncu, timeline", "Choose one of them."});
   }
-  const bool on_gpu = parse_device(options.place.device).type == SEESAW_CUDA;
-  if (options.tool == "ncu" && !on_gpu) {
-    throw bad_input({"--tool", "ncu on " + options.place.device, "allowed: with --device cuda",
-                     "Use --tool timeline."});
+  const RungOptions& ladder = options.ladder;
+  if (options.input.empty() == (ladder.rung == 0)) {
+    throw bad_input({"profile", options.input.empty() ? "nothing to run" : "a case and --rung",
+                     "allowed: a case's file, or --rung N", "Name one of the two."});
   }
+  if (ladder.rung == 0 && (ladder.batch > 0 || ladder.heads > 0 || ladder.tokens > 0)) {
+    throw bad_input({"profile", "--batch, --heads or --tokens with a case",
+                     "allowed: with --rung; a case has its own", "Leave them out."});
+  }
+  if (ladder.rung > 0 && options.tool == "timeline") {
+    throw bad_input({"--tool", "timeline with --rung", "allowed: auto, ncu: rungs keep no time",
+                     "Leave --tool out."});
+  }
+  if ((options.tool == "ncu" || ladder.rung > 0) && !on_gpu) {
+    throw bad_input({ladder.rung > 0 ? "--rung" : "--tool",
+                     (ladder.rung > 0 ? "counters on " : "ncu on ") + options.place.device,
+                     "allowed: with --device cuda",
+                     ladder.rung > 0 ? "Add --device cuda." : "Use --tool timeline."});
+  }
+}
+
+void profile(const ProfileOptions& options) {
+  const bool on_gpu = parse_device(options.place.device).type == SEESAW_CUDA;
+  require_sense(options, on_gpu);
   if (options.for_ncu) {
     Loaded loaded(options);
     loaded.call->run();
@@ -241,9 +247,11 @@ void profile(const ProfileOptions& options) {
     if (why_no_ncu.empty()) {
       return;
     }
+    if (options.ladder.rung > 0) {
+      refuse_ncu(why_no_ncu, "Run as root where Nsight Compute is installed.");
+    }
     if (options.tool == "ncu") {
-      throw bad_input({"profile", why_no_ncu, "needed: Nsight Compute that may read counters",
-                       "Use --tool timeline."});
+      refuse_ncu(why_no_ncu, "Use --tool timeline.");
     }
   }
   timeline(options, why_no_ncu);
@@ -257,7 +265,16 @@ void register_profile(CLI::App& app) {
       "profile",
       "Where a case's time goes: Nsight Compute's counters and a reading of them, or the kernel's "
       "own timeline");
-  command->add_option("case", options->input, "the .safetensors file to run")->required();
+  command->add_option("case", options->input, "the .safetensors file to run");
+  RungOptions* ladder = &options->ladder;
+  command->add_option("--rung", ladder->rung, "instead of a case: this rung of the ladder (ncu)")
+      ->check(CLI::Range(1, 11));
+  command->add_option("--batch", ladder->batch, "with --rung: sequences (64)")
+      ->check(CLI::Range(1, 1024));
+  command->add_option("--heads", ladder->heads, "with --rung: query heads (128)")
+      ->check(CLI::Range(1, 1024));
+  command->add_option("--tokens", ladder->tokens, "with --rung: tokens of a sequence (4096)")
+      ->check(CLI::Range(1, 1 << 20));
   add_place_options(*command, &options->place);
   command
       ->add_option("--tool", options->tool,
@@ -275,7 +292,8 @@ void register_profile(CLI::App& app) {
       "cent.\n\nExamples:\n"
       "  seesaw make-case -o case.safetensors --batch 4 --heads 128 --len 4096\n"
       "  seesaw profile case.safetensors --trace trace.json\n"
-      "  seesaw profile case.safetensors --device cuda --tool ncu --json=counters.json");
+      "  seesaw profile case.safetensors --device cuda --tool ncu --json=counters.json\n"
+      "  seesaw profile --rung 2 --batch 16 --heads 16 --tokens 2048 --device cuda");
   command->callback([options] { profile(*options); });
 }
 

@@ -57,6 +57,16 @@ void measure(const std::vector<Row>& rows, Quantity quantity, bool with_mha, Cla
   answer->mha = with_mha ? value(System::kMha) : std::nullopt;
 }
 
+void measure_counter(const CountersReport& counters, ClaimAnswer* answer) {
+  for (const LayerCounters& layer : counters.layers) {
+    std::optional<double>& value = layer.contender.system == System::kMha ? answer->mha
+                                   : layer.contender.system == System::kTraditional
+                                       ? answer->plain
+                                       : answer->chunked;
+    value = percent(layer.whole, answer->claim.counter);
+  }
+}
+
 // The best that the decode kernel did anywhere.
 void measure_decode(const std::vector<Row>& rows, Quantity quantity, ClaimAnswer* answer) {
   for (const Row& row : rows) {
@@ -126,7 +136,8 @@ double counted_ratio(const NotesShape& shape) {
 constexpr const char* kNotRun = "not measured in this run";
 constexpr const char* kNeedsGpu = "not measured: needs a GPU";
 
-ClaimAnswer answer_one(const Claim& claim, const std::vector<Row>& rows, bool is_gpu) {
+ClaimAnswer answer_one(const Claim& claim, const std::vector<Row>& rows,
+                       const CountersReport& counters, bool is_gpu) {
   ClaimAnswer answer;
   answer.claim = claim;
   const NotesModel model = notes_model(claim.shape);
@@ -185,7 +196,9 @@ ClaimAnswer answer_one(const Claim& claim, const std::vector<Row>& rows, bool is
       }
       break;
     case K::kCounter:
-      answer.verdict = "not measured here: needs a GPU's hardware counters (seesaw profile)";
+      measure_counter(counters, &answer);
+      answer.verdict = measured_verdict(
+          answer, "not measured here: needs a GPU's hardware counters (--counters)");
       return answer;
     case K::kElsewhere:
       answer.verdict = "not measured here: needs another device or program";
@@ -239,11 +252,26 @@ const std::vector<Claim>& notes_claims() {
        K::kMlaBandwidth, kN2048},
       {"B, bandwidth", "of the device's bandwidth", "20 to 24 %", 0.2, 0.24,
        K::kMlaBandwidthFraction, kN2048},
-      {"B, caches", "L1 hits, L2 hits, shared memory used", "45 %, 78 %, 32 %", 0, 0, K::kCounter},
-      {"B, utilisation", "CUDA cores, tensor cores, shared memory, registers",
-       "35-45, 10-20, 25-35, 40-50 %", 0, 0, K::kCounter},
-      {"B, instructions", "memory, floating point, control, synchronisation", "45, 35, 15, 5 %", 0,
-       0, K::kCounter},
+      {"B, caches", "L1 hits, %", "45 %", 45, 45, K::kCounter, kN2048, Counter::kL1Hits},
+      {"B, caches", "L2 hits, %", "78 %", 78, 78, K::kCounter, kN2048, Counter::kL2Hits},
+      {"B, caches", "shared memory used, %", "32 %", 32, 32, K::kCounter, kN2048,
+       Counter::kSharedMemoryUsed},
+      {"B, utilisation", "CUDA cores, %", "35 to 45 %", 35, 45, K::kCounter, kN2048,
+       Counter::kCudaCores},
+      {"B, utilisation", "tensor cores, %", "10 to 20 %", 10, 20, K::kCounter, kN2048,
+       Counter::kTensorCores},
+      {"B, utilisation", "shared memory, %", "25 to 35 %", 25, 35, K::kCounter, kN2048,
+       Counter::kSharedMemory},
+      {"B, utilisation", "registers, %", "40 to 50 %", 40, 50, K::kCounter, kN2048,
+       Counter::kRegistersUsed},
+      {"B, instructions", "memory, %", "45 %", 45, 45, K::kCounter, kN2048,
+       Counter::kMemoryInstructions},
+      {"B, instructions", "floating point, %", "35 %", 35, 35, K::kCounter, kN2048,
+       Counter::kFloatInstructions},
+      {"B, instructions", "control, %", "15 %", 15, 15, K::kCounter, kN2048,
+       Counter::kControlInstructions},
+      {"B, instructions", "synchronisation, %", "5 %", 5, 5, K::kCounter, kN2048,
+       Counter::kBarrierInstructions},
       {"B, architectures", "Ampere, Hopper, Ada, Turing", "1.0, 1.2, 1.1, 0.8", 0, 0,
        K::kElsewhere},
       {"A, claims", "decoding on an H800, TFLOPS (best of this run's shapes)", "660", 660, 660,
@@ -253,7 +281,7 @@ const std::vector<Claim>& notes_claims() {
       {"A, claims", "bandwidth used in decoding", "above 80 %", 0.8, 1,
        K::kDecodeBandwidthFraction},
       {"A, claims", "faster than its predecessor", "5 to 15 %", 0, 0, K::kElsewhere},
-      {"A, claims", "overlap of CUDA cores and tensor cores", "near full", 0, 0, K::kCounter},
+      {"A, claims", "overlap of CUDA cores and tensor cores", "near full", 0, 0, K::kElsewhere},
   };
   return claims;
 }
@@ -291,10 +319,13 @@ std::vector<Contender> claim_contenders(const NotesShape& shape) {
           {System::kChunked, shape.latent, 0}};
 }
 
-std::vector<ClaimAnswer> answer_claims(const std::vector<Row>& rows, bool is_gpu) {
+NotesShape counters_shape() { return kN2048; }
+
+std::vector<ClaimAnswer> answer_claims(const std::vector<Row>& rows, const CountersReport& counters,
+                                       bool is_gpu) {
   std::vector<ClaimAnswer> answers;
   for (const Claim& claim : notes_claims()) {
-    answers.push_back(answer_one(claim, rows, is_gpu));
+    answers.push_back(answer_one(claim, rows, counters, is_gpu));
   }
   return answers;
 }

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "compare/counters.hpp"
 #include "compare/formula.hpp"
 #include "compare/measure.hpp"
 
@@ -25,7 +26,7 @@ enum class ClaimKind {
   kDecodeRate,               // TFLOPS of the decode kernel
   kDecodeBandwidth,          // GB/s of the decode kernel
   kDecodeBandwidthFraction,  // of the device's
-  kCounter,                  // needs hardware counters
+  kCounter,                  // per cent, of a traditional layer's call
   kElsewhere                 // needs another device or another program
 };
 
@@ -37,11 +38,14 @@ struct Claim {
   double high = 0;
   ClaimKind kind = ClaimKind::kElsewhere;
   NotesShape shape = {};
+  Counter counter = Counter::kL1Hits;  // of kCounter
 };
 const std::vector<Claim>& notes_claims();
 
 // The shapes of the claims that a measurement can answer, each once.
 std::vector<NotesShape> claim_shapes();
+// The shape of those that hardware counters answer.
+NotesShape counters_shape();
 Setting setting_of(const NotesShape& shape, seesaw_dtype dtype);
 // Multi-head attention, traditional MLA plain and chunked: a group's contenders.
 std::vector<Contender> claim_contenders(const NotesShape& shape);
@@ -66,6 +70,7 @@ struct ClaimAnswer {
 
 // `rows`: of claim_shapes' groups and of everything else that was measured. `is_gpu`: of the
 // device.
-std::vector<ClaimAnswer> answer_claims(const std::vector<Row>& rows, bool is_gpu);
+std::vector<ClaimAnswer> answer_claims(const std::vector<Row>& rows, const CountersReport& counters,
+                                       bool is_gpu);
 
 }  // namespace seesaw::tools

@@ -147,6 +147,20 @@ Json to_json(const ClaimAnswer& a) {
           {"verdict", a.verdict}};
 }
 
+Json to_json(const CountersReport& counters) {
+  Json json = {{"why_not", text_or_null(counters.why_not)}, {"layers", Json::array()}};
+  for (const LayerCounters& layer : counters.layers) {
+    Json item = setting_json(setting_of(counters_shape(), SEESAW_FLOAT32), layer.contender);
+    item["whole_call"] = ncu_json(layer.whole);
+    item["kernels"] = Json::array();
+    for (const KernelMetrics& launch : layer.launches) {
+      item["kernels"].push_back(ncu_json(launch));
+    }
+    json["layers"].push_back(item);
+  }
+  return json;
+}
+
 }  // namespace
 
 Json compare_json(const CompareReport& report) {
@@ -179,6 +193,7 @@ Json compare_json(const CompareReport& report) {
     json["precision"].push_back(item);
   }
   json["tradeoff"] = report.tradeoff ? to_json(*report.tradeoff) : Json(nullptr);
+  json["counters"] = to_json(report.counters);
   json["claims"] = Json::array();
   for (const ClaimAnswer& answer : report.claims) {
     json["claims"].push_back(to_json(answer));

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "compare/claims.hpp"
+#include "compare/counters.hpp"
 #include "compare/device_ceilings.hpp"
 #include "compare/measure.hpp"
 #include "compare/tradeoff.hpp"
@@ -33,6 +34,7 @@ struct CompareReport {
   std::vector<Row> claim_rows;
   std::vector<PrecisionRow> precision;
   std::optional<Tradeoff> tradeoff;
+  CountersReport counters;
   std::vector<ClaimAnswer> claims;
 };
 

@@ -37,6 +37,9 @@ struct CompareOptions {
   bool quick = false;
   bool claims = true;
   bool fit = true;
+  bool counters = true;      // on a GPU, with the claims
+  std::string ncu;           // empty: found
+  std::string for_counters;  // a layer: the run that ncu looks at
   bool progress = false;
   std::string html;
   JsonOption json;

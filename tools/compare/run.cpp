@@ -68,9 +68,13 @@ class Run {
         add(measure_group(bench_, claim.setting, {claim.contender}), &report_->claim_rows);
       }
     }
+    if (counts()) {
+      step("hardware counters");
+      report_->counters = measure_counters(options_.ncu, bench_.device);
+    }
     std::vector<Row> every = report_->claim_rows;  // the notes' own shapes are looked at first
     add(report_->rows, &every);
-    report_->claims = answer_claims(every, !bench_.device.is_host());
+    report_->claims = answer_claims(every, report_->counters, !bench_.device.is_host());
   }
 
  private:
@@ -78,8 +82,11 @@ class Run {
     return static_cast<int64_t>(settings_.size()) + 2 + (options_.fit ? kTradeoffSteps : 0) +
            (options_.claims
                 ? static_cast<int64_t>(claim_shapes().size() + claims_about_decoding().size())
-                : 0);
+                : 0) +
+           (counts() ? 1 : 0);
   }
+
+  bool counts() const { return options_.counters && options_.claims && !bench_.device.is_host(); }
 
   // They are about a GPU.
   std::vector<DecodeClaim> claims_about_decoding() const {

@@ -204,6 +204,45 @@ Section tradeoff_section(const Tradeoff& t) {
   return section;
 }
 
+// A kernel's name without its parameters and template arguments.
+std::string short_kernel(const std::string& name) {
+  return name.substr(0, name.find_first_of("<("));
+}
+
+Section counters_section(const CountersReport& counters) {
+  Section section{
+      "counters",
+      "Hardware counters of the layers",
+      fmt::format("A call of each at {}, by Nsight Compute: kernels one by one with cold caches, "
+                  "means over a call's kernels by their time. Instructions: of what threads "
+                  "execute; barriers: of warps' instructions, with address divergence.",
+                  setting_of(counters_shape(), SEESAW_FLOAT32).text()),
+      {"layer", "kernel", "us", "L1 hits %", "L2 hits %", "shared used %", "registers used %",
+       "CUDA cores %", "tensor %", "shared %", "memory instr. %", "float %", "control %",
+       "barriers %"},
+      {}};
+  const auto add = [&](const LayerCounters& layer, const std::string& name,
+                       const KernelMetrics& metrics) {
+    std::vector<std::string> cells = {title_of(layer.contender.system), name,
+                                      number(metrics.get("gpu__time_duration.sum"))};
+    for (const Counter counter :
+         {Counter::kL1Hits, Counter::kL2Hits, Counter::kSharedMemoryUsed, Counter::kRegistersUsed,
+          Counter::kCudaCores, Counter::kTensorCores, Counter::kSharedMemory,
+          Counter::kMemoryInstructions, Counter::kFloatInstructions, Counter::kControlInstructions,
+          Counter::kBarrierInstructions}) {
+      cells.push_back(number(percent(metrics, counter)));
+    }
+    section.rows.push_back(cells);
+  };
+  for (const LayerCounters& layer : counters.layers) {
+    add(layer, layer.whole.kernel, layer.whole);
+    for (const KernelMetrics& launch : layer.launches) {
+      add(layer, short_kernel(launch.kernel), launch);
+    }
+  }
+  return section;
+}
+
 Section claims_section(const CompareReport& report) {
   Section section{
       "claims",
@@ -255,6 +294,9 @@ std::vector<Section> sections_of(const CompareReport& report) {
   }
   if (report.tradeoff) {
     sections.push_back(tradeoff_section(*report.tradeoff));
+  }
+  if (!report.counters.layers.empty()) {
+    sections.push_back(counters_section(report.counters));
   }
   sections.push_back(claims_section(report));
   return sections;

@@ -4,11 +4,9 @@
 
 #include <algorithm>
 #include <array>
-#include <cstdlib>
 #include <nlohmann/json.hpp>
 #include <span>
 
-#include "error.hpp"
 #include "table.hpp"
 
 namespace seesaw::tools {
@@ -49,11 +47,13 @@ constexpr std::array kResources = {
     Metric{"registers a thread", "launch__registers_per_thread"},
     Metric{"threads a block", "launch__block_size"},
     Metric{"blocks", "launch__grid_size"},
-    Metric{"shared memory a block, bytes", "launch__shared_mem_per_block_dynamic"},
+    Metric{"shared memory a block, bytes", "launch__shared_mem_per_block"},
     Metric{"warps active, % of most", "sm__warps_active.avg.pct_of_peak_sustained_active"},
     Metric{"blocks an SM, by registers", "launch__occupancy_limit_registers"},
     Metric{"blocks an SM, by shared memory", "launch__occupancy_limit_shared_mem"},
-    Metric{"blocks an SM, by warps", "launch__occupancy_limit_warps"}};
+    Metric{"blocks an SM, by warps", "launch__occupancy_limit_warps"},
+    Metric{"registers used, %", kRegistersUsedMetric},
+    Metric{"shared memory used, %", kSharedMemoryUsedMetric}};
 
 constexpr std::array kPipes = {
     Metric{"integer and logic", "sm__inst_executed_pipe_alu.sum"},
@@ -64,8 +64,25 @@ constexpr std::array kPipes = {
     Metric{"uniform", "sm__inst_executed_pipe_uniform.sum"},
     Metric{"control", "sm__inst_executed_pipe_cbu.sum"},
     Metric{"address divergence, barriers", "sm__inst_executed_pipe_adu.sum"},
-    Metric{"tensor", "sm__inst_executed_pipe_tensor.sum"},
-    Metric{"all", "sm__inst_executed.sum"}};
+    Metric{"tensor", "sm__inst_executed_pipe_tensor.sum"}};
+
+constexpr const char* kAllInstructions = "sm__inst_executed.sum";
+constexpr std::array kTotals = {Metric{"instructions", kAllInstructions}};
+
+// What the instructions do, counted by thread; a warp's barriers and votes are in none but "other".
+#define SEESAW_OPERATION(kind) "smsp__sass_thread_inst_executed_op_" kind "_pred_on.sum"
+constexpr std::array kOperations = {
+    Metric{"floating point", SEESAW_OPERATION("fp32")},
+    Metric{"half precision", SEESAW_OPERATION("fp16")},
+    Metric{"double precision", SEESAW_OPERATION("fp64")},
+    Metric{"memory", SEESAW_OPERATION("memory")},
+    Metric{"integer", SEESAW_OPERATION("integer")},
+    Metric{"logic", SEESAW_OPERATION("bit")},
+    Metric{"conversion", SEESAW_OPERATION("conversion")},
+    Metric{"control", SEESAW_OPERATION("control")},
+    Metric{"between threads", SEESAW_OPERATION("inter_thread_communication")},
+    Metric{"other", SEESAW_OPERATION("misc")}};
+#undef SEESAW_OPERATION
 
 #define SEESAW_STALL(reason) "smsp__average_warps_issue_stalled_" reason "_per_issue_active.ratio"
 constexpr std::array kStalls = {
@@ -85,70 +102,8 @@ constexpr std::array kStalls = {
     Metric{"ready, another warp was chosen", SEESAW_STALL("not_selected")}};
 #undef SEESAW_STALL
 
-constexpr std::array<std::span<const Metric>, 5> kAll = {kUtilisation, kRates, kResources, kPipes,
-                                                         kStalls};
-
-using Row = std::vector<std::string>;
-
-// The cells of one line; a quoted cell doubles the quotes inside it.
-Row split_csv(std::string_view line) {
-  Row cells(1);
-  bool quoted = false;
-  for (size_t i = 0; i < line.size(); ++i) {
-    if (line[i] == '"' && quoted && i + 1 < line.size() && line[i + 1] == '"') {
-      cells.back() += line[++i];
-    } else if (line[i] == '"') {
-      quoted = !quoted;
-    } else if (line[i] == ',' && !quoted) {
-      cells.emplace_back();
-    } else if (line[i] != '\r') {
-      cells.back() += line[i];
-    }
-  }
-  return cells;
-}
-
-// A number as ncu writes it, "1,234.5"; nullopt for "n/a" and text.
-std::optional<double> number_of(std::string text) {
-  std::erase(text, ',');
-  char* end = nullptr;
-  const double value = std::strtod(text.c_str(), &end);
-  return text.empty() || *end != '\0' ? std::nullopt : std::optional(value);
-}
-
-// What one of ncu's units is in ours: microseconds, bytes, GHz.
-double factor_of(std::string_view unit) {
-  constexpr std::pair<std::string_view, double> kFactors[] = {{"nsecond", 1e-3},
-                                                              {"ns", 1e-3},
-                                                              {"usecond", 1},
-                                                              {"us", 1},
-                                                              {"msecond", 1e3},
-                                                              {"ms", 1e3},
-                                                              {"second", 1e6},
-                                                              {"s", 1e6},
-                                                              {"Kbyte", 1e3},
-                                                              {"Mbyte", 1e6},
-                                                              {"Gbyte", 1e9},
-                                                              {"Kbyte/block", 1e3},
-                                                              {"cycle/nsecond", 1},
-                                                              {"cycle/usecond", 1e-3},
-                                                              {"cycle/second", 1e-9},
-                                                              {"hz", 1e-9},
-                                                              {"Mhz", 1e-3},
-                                                              {"MHz", 1e-3},
-                                                              {"Ghz", 1},
-                                                              {"GHz", 1}};
-  for (const auto& [name, factor] : kFactors) {
-    if (name == unit) {
-      return factor;
-    }
-  }
-  return 1;
-}
-
-size_t column_of(const Row& header, std::string_view name) {
-  return static_cast<size_t>(std::find(header.begin(), header.end(), name) - header.begin());
-}
+constexpr std::array<std::span<const Metric>, 7> kAll = {
+    kUtilisation, kRates, kResources, kPipes, kTotals, kOperations, kStalls};
 
 std::string shown(double value) {
   return value >= 1000 ? fmt::format("{:.0f}", value) : fmt::format("{:.2f}", value);
@@ -175,19 +130,52 @@ std::vector<std::pair<std::string, double>> sorted(
 }
 
 // Shares of the instructions by pipe, the largest first.
-std::vector<std::pair<std::string, double>> instruction_mix(const KernelMetrics& metrics) {
+std::vector<std::pair<std::string, double>> pipe_mix(const KernelMetrics& metrics) {
   auto mix = known(metrics, kPipes);
-  const auto all =
-      std::find_if(mix.begin(), mix.end(), [](const auto& item) { return item.first == "all"; });
-  if (all == mix.end() || all->second <= 0) {
+  const std::optional<double> all = metrics.get(kAllInstructions);
+  if (!all || *all <= 0) {
     return {};
   }
-  const double total = all->second;
-  mix.erase(all);
   for (auto& [label, value] : mix) {
-    value = 100 * value / total;
+    value = 100 * value / *all;
   }
   return sorted(mix);
+}
+
+// Shares of the instructions by what they do, the largest first.
+std::vector<std::pair<std::string, double>> operation_mix(const KernelMetrics& metrics) {
+  auto mix = known(metrics, kOperations);
+  double all = 0;
+  for (const auto& [label, value] : mix) {
+    all += value;
+  }
+  if (all <= 0) {
+    return {};
+  }
+  for (auto& [label, value] : mix) {
+    value = 100 * value / all;
+  }
+  return sorted(mix);
+}
+
+std::optional<double> share_of(const std::vector<std::pair<std::string, double>>& mix,
+                               std::initializer_list<std::string_view> labels) {
+  std::optional<double> sum;
+  for (const auto& [label, value] : mix) {
+    if (std::find(labels.begin(), labels.end(), label) != labels.end()) {
+      sum = sum.value_or(0) + value;
+    }
+  }
+  return sum;
+}
+
+std::optional<double> utilisation(const KernelMetrics& metrics, std::string_view label) {
+  for (const auto& [unit, value] : known(metrics, kUtilisation)) {
+    if (unit == label) {
+      return value;
+    }
+  }
+  return std::nullopt;
 }
 
 void add_section(Table* table, const char* section,
@@ -219,6 +207,56 @@ std::optional<double> KernelMetrics::get(std::string_view metric) const {
   return found == values.end() ? std::nullopt : std::optional(found->second);
 }
 
+std::optional<double> percent(const KernelMetrics& metrics, Counter counter) {
+  switch (counter) {
+    case Counter::kL1Hits:
+      return metrics.get("l1tex__t_sector_hit_rate.pct");
+    case Counter::kL2Hits:
+      return metrics.get("lts__t_sector_hit_rate.pct");
+    case Counter::kSharedMemoryUsed:
+      return metrics.get(kSharedMemoryUsedMetric);
+    case Counter::kRegistersUsed:
+      return metrics.get(kRegistersUsedMetric);
+    case Counter::kCudaCores:
+      return utilisation(metrics, "CUDA cores, FMA");
+    case Counter::kTensorCores:
+      return utilisation(metrics, "tensor cores");
+    case Counter::kSharedMemory:
+      return utilisation(metrics, "shared memory");
+    case Counter::kMemoryInstructions:
+      return share_of(operation_mix(metrics), {"memory"});
+    case Counter::kFloatInstructions:
+      return share_of(operation_mix(metrics),
+                      {"floating point", "half precision", "double precision"});
+    case Counter::kControlInstructions:
+      return share_of(operation_mix(metrics), {"control"});
+    case Counter::kBarrierInstructions:
+      return share_of(pipe_mix(metrics), {"address divergence, barriers"});
+  }
+  return std::nullopt;
+}
+
+KernelMetrics whole_call(const std::vector<KernelMetrics>& launches) {
+  constexpr const char* kTime = "gpu__time_duration.sum";
+  KernelMetrics whole{"all kernels of the call", {}};
+  std::map<std::string, double> weights;
+  for (const KernelMetrics& launch : launches) {
+    const double us = launch.get(kTime).value_or(0);
+    for (const auto& [name, value] : launch.values) {
+      if (name.ends_with(".sum")) {
+        whole.values[name] += value;
+      } else if (!name.starts_with("launch__") && !name.starts_with("device__")) {
+        whole.values[name] += value * us;
+        weights[name] += us;
+      }
+    }
+  }
+  for (const auto& [name, weight] : weights) {
+    whole.values[name] = weight > 0 ? whole.values[name] / weight : 0;
+  }
+  return whole;
+}
+
 std::vector<std::string> ncu_arguments(const std::string& ncu, const std::string& log,
                                        const std::vector<std::string>& program) {
   std::string metrics;
@@ -234,61 +272,13 @@ std::vector<std::string> ncu_arguments(const std::string& ncu, const std::string
   return arguments;
 }
 
-std::vector<KernelMetrics> parse_ncu_csv(const std::string& text) {
-  std::vector<Row> rows;
-  for (size_t begin = 0; begin < text.size();) {
-    const size_t end = std::min(text.find('\n', begin), text.size());
-    const std::string_view line = std::string_view(text).substr(begin, end - begin);
-    if (line.starts_with('"')) {
-      rows.push_back(split_csv(line));
-    }
-    begin = end + 1;
-  }
-  const auto header = std::find_if(rows.begin(), rows.end(), [](const Row& row) {
-    return row[0] == "ID" && std::find(row.begin(), row.end(), "Kernel Name") != row.end();
-  });
-  if (header == rows.end() || rows.end() - header < 3) {
-    throw Failure(ExitCode::kInternal,
-                  "profile: ncu's output has no table of metrics, expected: a header that begins "
-                  "with \"ID\", a line of units, a line a kernel. Run with --tool timeline.");
-  }
-  const Row& units = header[1];
-  const size_t name = column_of(*header, "Kernel Name");
-  std::vector<KernelMetrics> kernels;
-  for (auto row = header + 2; row != rows.end(); ++row) {
-    if (row->size() != header->size() || units.size() != header->size()) {
-      continue;
-    }
-    KernelMetrics kernel{(*row)[name], {}};
-    for (size_t i = name + 1; i < row->size(); ++i) {
-      if (const std::optional<double> value = number_of((*row)[i])) {
-        kernel.values[(*header)[i]] = *value * factor_of(units[i]);
-      }
-    }
-    kernels.push_back(std::move(kernel));
-  }
-  return kernels;
-}
-
-std::string why_ncu_refused(const std::string& said) {
-  if (said.find("ERR_NVGPUCTRPERM") != std::string::npos) {
-    return "the driver lets only administrators read performance counters (ERR_NVGPUCTRPERM): run "
-           "as root, or load the driver with NVreg_RestrictProfilingToAdminUsers=0";
-  }
-  const size_t error = said.find("==ERROR==");
-  if (error != std::string::npos) {
-    const size_t begin = error + std::string_view("==ERROR== ").size();
-    return printable(said.substr(begin, said.find('\n', begin) - begin));
-  }
-  return "it ended without a result";
-}
-
 std::string ncu_text(const KernelMetrics& metrics) {
   Table table({"of", "what", "value"});
   add_section(&table, "utilisation, %", sorted(known(metrics, kUtilisation)));
   add_section(&table, "run", known(metrics, kRates));
   add_section(&table, "resources", known(metrics, kResources));
-  add_section(&table, "instructions, %", instruction_mix(metrics));
+  add_section(&table, "instructions by pipe, %", pipe_mix(metrics));
+  add_section(&table, "instructions by purpose, %", operation_mix(metrics));
   auto stalls = sorted(known(metrics, kStalls));
   stalls.resize(std::min<size_t>(stalls.size(), 6));  // the rest is noise
   add_section(&table, "warps waiting an issue", stalls);
@@ -340,8 +330,11 @@ nlohmann::ordered_json ncu_json(const KernelMetrics& metrics) {
       }
     }
   }
-  for (const auto& [label, value] : instruction_mix(metrics)) {
+  for (const auto& [label, value] : pipe_mix(metrics)) {
     json["instruction_mix_percent"][label] = value;
+  }
+  for (const auto& [label, value] : operation_mix(metrics)) {
+    json["operation_mix_percent"][label] = value;
   }
   json["reading"] = ncu_reading(metrics);
   return json;

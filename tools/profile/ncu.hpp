@@ -24,10 +24,36 @@ struct KernelMetrics {
   std::optional<double> get(std::string_view metric) const;
 };
 
+// Of an SM, on average over its busy time; not ncu's own, parse_ncu_csv makes them of its figures.
+inline constexpr const char* kRegistersUsedMetric = "seesaw__registers_used.pct";
+inline constexpr const char* kSharedMemoryUsedMetric = "seesaw__shared_memory_used.pct";
+
 // Reads `ncu --csv --page raw`: lines of ncu's own (==PROF==) and of the program are skipped; times
 // come in microseconds and sizes in bytes, whatever ncu's units were. Several launches of a kernel
 // give several entries. Throws Failure if there is no table.
 std::vector<KernelMetrics> parse_ncu_csv(const std::string& text);
+
+// All launches of a call as one: sums are added, everything else is the mean by time. What belongs
+// to one launch alone (its blocks, its registers a thread) is left out.
+KernelMetrics whole_call(const std::vector<KernelMetrics>& launches);
+
+// What the study notes give of a kernel.
+enum class Counter {
+  kL1Hits,
+  kL2Hits,
+  kSharedMemoryUsed,  // of the bytes
+  kRegistersUsed,
+  kCudaCores,            // cycles in which the FMA pipe is busy
+  kTensorCores,          // the same of the tensor pipe
+  kSharedMemory,         // the same of its data pipe
+  kMemoryInstructions,   // of all that threads execute
+  kFloatInstructions,    // half, single and double precision; tensor products are in none
+  kControlInstructions,  // branches
+  kBarrierInstructions   // of the warps' instructions, with address divergence
+};
+
+// Per cent; nullopt if ncu could not read what it takes.
+std::optional<double> percent(const KernelMetrics& metrics, Counter counter);
 
 // Why ncu gave nothing, in words, from what it said.
 std::string why_ncu_refused(const std::string& said);
