@@ -52,6 +52,7 @@ Json to_json(const Row& row) {
   json["backend"] = row.backend;
   json["converted_products"] = row.converted_products;
   json["runs"] = row.runs;
+  json["calls_a_run"] = row.calls;
   json["us"] = row.us.median;
   json["us_p10"] = row.us.p10;
   json["us_p90"] = row.us.p90;

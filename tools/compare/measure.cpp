@@ -129,9 +129,13 @@ void time_rounds(const Bench& bench, std::vector<Entry>* entries) {
       if (entry.runnable == nullptr) {
         continue;
       }
-      const double us = bench.device.time_us([&] { entry.runnable->run(); });
+      const double us = bench.device.time_us([&] {
+        for (int64_t call = 0; call < bench.rules.calls; ++call) {
+          entry.runnable->run();
+        }
+      });
       if (round >= 0) {  // the first one touches the workspace
-        entry.us.push_back(us);
+        entry.us.push_back(us / static_cast<double>(bench.rules.calls));
       }
     }
   }
@@ -162,6 +166,7 @@ std::vector<Row> measure_group(const Bench& bench, const Setting& setting,
     if (!entry.us.empty()) {
       entry.row.us = spread_of(entry.us);
       entry.row.runs = static_cast<int64_t>(entry.us.size());
+      entry.row.calls = bench.rules.calls;
       if (!entries[0].us.empty()) {
         entry.row.speed_up = speed_up_over(entries[0].us, entry.us);
       }

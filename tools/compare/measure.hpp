@@ -26,6 +26,7 @@ struct Row {
   uint64_t peak_bytes = 0;  // measured over plan and first run; 0: the system cannot tell
   Spread us;
   int64_t runs = 0;
+  int64_t calls = 0;         // of a run
   Spread speed_up;           // time of the group's first row / time, round by round
   Ceilings ceilings;         // those that bound this row
   double bound_seconds = 0;  // max(operations / peak, bytes / read rate)
@@ -40,6 +41,7 @@ struct Row {
 struct MeasureRules {
   double seconds = 1;  // to spend on a group's rounds
   int64_t fewest_rounds = 5;
+  int64_t calls = 1;  // of a system, one behind the other; their mean is a run's time
   uint64_t seed = 0;
 };
 

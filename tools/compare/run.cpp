@@ -65,7 +65,7 @@ class Run {
       }
       for (const DecodeClaim& claim : claims_about_decoding()) {
         step("claims, " + claim.setting.text());
-        add(measure_group(bench_, claim.setting, {claim.contender}), &report_->claim_rows);
+        add(measure_group(in_a_stream(), claim.setting, {claim.contender}), &report_->claim_rows);
       }
     }
     if (counts()) {
@@ -84,6 +84,13 @@ class Run {
                 ? static_cast<int64_t>(claim_shapes().size() + claims_about_decoding().size())
                 : 0) +
            (counts() ? 1 : 0);
+  }
+
+  // As an engine runs the decode kernel, and as others publish its rates: launches overlap.
+  Bench in_a_stream() const {
+    Bench bench = bench_;
+    bench.rules.calls = 20;
+    return bench;
   }
 
   bool counts() const { return options_.counters && options_.claims && !bench_.device.is_host(); }

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <string_view>
 
 #include "compare/report.hpp"
 #include "numbers.hpp"
@@ -204,9 +205,17 @@ Section tradeoff_section(const Tradeoff& t) {
   return section;
 }
 
-// A kernel's name without its parameters and template arguments.
-std::string short_kernel(const std::string& name) {
-  return name.substr(0, name.find_first_of("<("));
+// "softmax" of "void seesaw::<unnamed>::softmax<float>(Params)".
+std::string short_kernel(std::string name) {
+  for (const std::string_view scope : {"<unnamed>::", "unnamed>::", "(anonymous namespace)::"}) {
+    for (size_t at = name.find(scope); at != std::string::npos; at = name.find(scope)) {
+      name.erase(at, scope.size());
+    }
+  }
+  name = name.substr(0, name.find_first_of("<("));
+  name = name.substr(name.find_last_of(": ") + 1);  // npos + 1 is 0
+  constexpr size_t kMost = 48;
+  return name.size() <= kMost ? name : name.substr(0, kMost) + "...";
 }
 
 Section counters_section(const CountersReport& counters) {

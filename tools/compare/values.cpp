@@ -1,5 +1,6 @@
 #include "compare/values.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -10,6 +11,7 @@ namespace seesaw::tools {
 namespace {
 
 constexpr size_t kTable = size_t{1} << 12;
+constexpr size_t kBlock = size_t{1} << 16;  // numbers of a random stream
 
 // kTable quantiles of the normal distribution in `dtype`, by bisection: made once a call, so that a
 // number costs a look-up however large the array is.
@@ -38,11 +40,17 @@ HostArray normal_array(size_t count, double sigma, seesaw_dtype dtype, uint64_t 
   const HostArray table = quantiles(sigma, dtype);
   HostArray array = empty_array(count, dtype);
   const size_t width = size_of(dtype);
-  Random random(seed);
-  for (size_t i = 0; i < count;) {
-    uint64_t bits = random.bits();
-    for (int k = 0; k < 5 && i < count; ++k, ++i, bits >>= 12) {
-      std::memcpy(&array.bytes[i * width], &table.bytes[(bits % kTable) * width], width);
+  // Blocks have streams of their own, so that the numbers do not depend on the threads.
+  const size_t blocks = (count + kBlock - 1) / kBlock;
+#pragma omp parallel for schedule(static)
+  for (size_t block = 0; block < blocks; ++block) {
+    Random random(Random(seed ^ (block * 0xD1342543DE82EF95u)).bits());
+    const size_t end = std::min(count, (block + 1) * kBlock);
+    for (size_t i = block * kBlock; i < end;) {
+      uint64_t bits = random.bits();
+      for (int k = 0; k < 5 && i < end; ++k, ++i, bits >>= 12) {
+        std::memcpy(&array.bytes[i * width], &table.bytes[(bits % kTable) * width], width);
+      }
     }
   }
   return array;
