@@ -28,9 +28,9 @@ step ladder-varied 60 ./seesaw ladder --seq-lens "$lens" --commit "$commit" \
   --json "$out/ladder-varied.json"
 step compare 240 ./seesaw compare --device cuda --heads 32 --len 1024,4096 \
   --dtype fp32,bf16,fp16 --html "$out/compare.html" --json="$out/compare.json"
-step compare-heads128-decode 90 ./seesaw compare --device cuda --phase decode --dtype bf16 \
+step compare-heads128-decode 120 ./seesaw compare --device cuda --phase decode --dtype bf16 \
   --heads 128 --head-dim 128 --d-model 7168 --d-latent 512 --d-rope 64 --batch 16 --len 4096 \
-  --no-fit --no-claims --html "$out/compare-heads128-decode.html" \
+  --no-fit --no-claims --check-tokens 16 --html "$out/compare-heads128-decode.html" \
   --json="$out/compare-heads128-decode.json"
 for rung in 1 2; do
   step "counters-rung-$rung" 60 ./seesaw profile --rung $rung --batch 16 --heads 16 \
