@@ -1,7 +1,7 @@
 #include "machine.hpp"
 
 #include <fmt/format.h>
-#include <sched.h>
+#include <omp.h>
 #include <sys/sysinfo.h>
 #include <sys/utsname.h>
 
@@ -71,12 +71,6 @@ std::vector<CacheLevel> describe_caches() {
   return caches;
 }
 
-int usable_cpus() {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  return sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : 1;
-}
-
 std::string describe_os() {
   utsname name = {};
   uname(&name);
@@ -107,7 +101,8 @@ Machine describe_machine() {
   Machine machine;
   machine.cpu_model = cpuinfo_value({"model name", "CPU part", "cpu"});
   machine.cpu_features = present_features();
-  machine.logical_cpus = usable_cpus();
+  // Not the affinity of this thread: with OMP_PROC_BIND it is a single CPU's.
+  machine.logical_cpus = omp_get_num_procs();
   machine.caches = describe_caches();
   struct sysinfo info = {};
   if (sysinfo(&info) == 0) {

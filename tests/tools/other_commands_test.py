@@ -29,6 +29,12 @@ class OtherCommands(CommandTest):
             for kernel in answers:
                 self.assertEqual(kernel["supported"], kernel["reason"] == "", kernel)
 
+    def test_bound_threads_do_not_hide_cpus(self):
+        def usable(**changes):
+            result = run("info", "--json", env={**os.environ, **changes})
+            return json.loads(result.stdout)["cpu"]["usable"]
+        self.assertEqual(usable(OMP_PROC_BIND="true"), usable(OMP_PROC_BIND="false"))
+
     def test_disabled_kernels(self):
         environment = {**os.environ, "SEESAW_DISABLE": "cpu, sm09"}
         result = run("info", env=environment)
