@@ -301,12 +301,12 @@ Setting setting_of(const NotesShape& shape, seesaw_dtype dtype) {
 std::vector<DecodeClaim> decode_claims() {
   Setting setting;
   setting.phase = Phase::kDecode;
-  setting.batch = 64;
-  setting.len = 8192;
+  setting.batch = 32;
+  setting.len = 32768;
   setting.head_dim = 128;
   setting.dtype = SEESAW_BFLOAT16;
   std::vector<DecodeClaim> claims;
-  for (const int64_t heads : {128, 16}) {
+  for (const int64_t heads : {256, 16}) {
     setting.heads = heads;
     claims.push_back({setting, {System::kDenseDecode, 512, 64}});
   }

@@ -51,7 +51,7 @@ Setting setting_of(const NotesShape& shape, seesaw_dtype dtype);
 std::vector<Contender> claim_contenders(const NotesShape& shape);
 
 // What a GPU's decode kernel is put to for the claims about it: DeepSeek's shape, bound by
-// arithmetic (128 heads) and by memory (16).
+// arithmetic (256 query rows: two new tokens of 128 heads) and by memory (16).
 struct DecodeClaim {
   Setting setting;
   Contender contender;
