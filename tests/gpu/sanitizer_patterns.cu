@@ -1,6 +1,6 @@
 // Minimal kernels whose synchronisation is right by the PTX ISA, in the patterns that the Hopper
 // kernel uses: what compute-sanitizer reports on them is a limit of the tool, not a finding.
-// `seesaw_sanitizer_patterns N` runs pattern N; docs/notebook/0011 has what came out.
+// `seesaw_sanitizer_patterns N` runs pattern N; docs/notebook/0011 and 0054 have what came out.
 #include <cuda_runtime.h>
 
 #include <cstdio>
@@ -140,6 +140,86 @@ __global__ void meet_in_rounds(float* out) {
   out[t] = sum;
 }
 
+// 6: rounds as in 3, then a meeting as in 5 but at one place: how a piece's row sums are handed over
+// after its tiles.
+__global__ void rounds_then_meet(float* out) {
+  __shared__ float value[2][kConsumers];
+  const int t = static_cast<int>(threadIdx.x);
+  if (t >= kConsumers) return;
+  float sum = 0.0F;
+  for (int piece = 0; piece < 4; ++piece) {
+    for (int round = 0; round < 3; ++round) {
+      if (t < 128) {
+        named_arrive(3, kConsumers);
+        named_sync(4, kConsumers);
+      } else {
+        named_sync(3, kConsumers);
+        named_arrive(4, kConsumers);
+      }
+    }
+    value[piece % 2][t] = static_cast<float>(piece);
+    named_sync(5, kConsumers);
+    sum += value[piece % 2][(t + 128) % kConsumers];
+  }
+  out[t] = sum;
+}
+
+__device__ void wait_for_phase(unsigned barrier, unsigned parity) {
+  unsigned done = 0;
+  while (done == 0) {
+    asm volatile(
+        "{\n.reg .pred p;\n"
+        "mbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2;\n"
+        "selp.u32 %0, 1, 0, p;\n}"
+        : "=r"(done)
+        : "r"(barrier), "r"(parity)
+        : "memory");
+  }
+}
+__device__ void arrive_for_warp(unsigned barrier) {
+  __syncwarp();
+  if (threadIdx.x % 32 == 0) {
+    asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(barrier) : "memory");
+  }
+}
+
+// 7: a warpgroup copies rows, two read them; one of the readers tells the other by a named barrier,
+// and that one alone tells the copier that the rows may be overwritten. So Q's rotary box goes
+// round.
+__global__ void released_for_another(const float4* in, float* out) {
+  __shared__ alignas(16) float4 staged[128];
+  __shared__ alignas(8) unsigned long long barriers[2];  // full, empty: arrivals of four warps
+  const int t = static_cast<int>(threadIdx.x);
+  const auto full = static_cast<unsigned>(__cvta_generic_to_shared(&barriers[0]));
+  const auto empty = static_cast<unsigned>(__cvta_generic_to_shared(&barriers[1]));
+  if (t == 0) {
+    asm volatile("mbarrier.init.shared::cta.b64 [%0], 4;" ::"r"(full));
+    asm volatile("mbarrier.init.shared::cta.b64 [%0], 4;" ::"r"(empty));
+  }
+  __syncthreads();
+  float sum = 0.0F;
+  for (unsigned round = 0; round < 4; ++round) {
+    if (t >= kConsumers) {
+      wait_for_phase(empty, (round & 1) ^ 1);
+      const int i = t - kConsumers;
+      const auto to = static_cast<unsigned>(__cvta_generic_to_shared(&staged[i]));
+      asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to), "l"(in + i) : "memory");
+      asm volatile("cp.async.wait_all;" ::: "memory");
+      arrive_for_warp(full);
+    } else {
+      wait_for_phase(full, round & 1);
+      sum += staged[t % 128].x;
+      if (t >= 128) {
+        named_arrive(6, kConsumers);
+      } else {
+        named_sync(6, kConsumers);
+        arrive_for_warp(empty);
+      }
+    }
+  }
+  out[t] = sum;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -159,6 +239,10 @@ int main(int argc, char** argv) {
     there_and_back<true><<<1, kThreads>>>(out);
   } else if (pattern == 5) {
     meet_in_rounds<<<1, kThreads>>>(out);
+  } else if (pattern == 6) {
+    rounds_then_meet<<<1, kThreads>>>(out);
+  } else if (pattern == 7) {
+    released_for_another<<<1, kThreads>>>(in, out);
   } else {
     copy_and_mbarrier<<<1, kThreads>>>(in, out);
   }
