@@ -42,7 +42,7 @@ if command -v compute-sanitizer > /dev/null; then
   # What the tools say of right code in the kernel's patterns: the yardstick for the two above.
   # Some of it they end with an error, so these steps decide nothing.
   before=$failed
-  for pattern in 0 1 2 3 4 5 6 7; do
+  for pattern in 0 1 2 3 4 5 6 7 8; do
     for tool in synccheck racecheck; do
       step "pattern$pattern-$tool" 20 compute-sanitizer --tool "$tool" \
         ./seesaw_sanitizer_patterns "$pattern"

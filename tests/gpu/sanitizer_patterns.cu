@@ -140,8 +140,8 @@ __global__ void meet_in_rounds(float* out) {
   out[t] = sum;
 }
 
-// 6: rounds as in 3, then a meeting as in 5 but at one place: how a piece's row sums are handed over
-// after its tiles.
+// 6: rounds as in 3, then a meeting as in 5 but at one place: how a piece's row sums are handed
+// over after its tiles.
 __global__ void rounds_then_meet(float* out) {
   __shared__ float value[2][kConsumers];
   const int t = static_cast<int>(threadIdx.x);
@@ -220,6 +220,56 @@ __global__ void released_for_another(const float4* in, float* out) {
   out[t] = sum;
 }
 
+// 8: 3, 6 and 7 together, the whole order of a piece: rows are copied, read and released, values go
+// there and back tile by tile, sums are exchanged at the end.
+__global__ void whole_piece(const float4* in, float* out) {
+  __shared__ alignas(16) float4 staged[128];
+  __shared__ alignas(8) unsigned long long barriers[2];
+  __shared__ float there[128];
+  __shared__ float back[128];
+  __shared__ float value[2][kConsumers];
+  const int t = static_cast<int>(threadIdx.x);
+  const auto full = static_cast<unsigned>(__cvta_generic_to_shared(&barriers[0]));
+  const auto empty = static_cast<unsigned>(__cvta_generic_to_shared(&barriers[1]));
+  if (t == 0) {
+    asm volatile("mbarrier.init.shared::cta.b64 [%0], 4;" ::"r"(full));
+    asm volatile("mbarrier.init.shared::cta.b64 [%0], 4;" ::"r"(empty));
+  }
+  __syncthreads();
+  float sum = 0.0F;
+  for (unsigned piece = 0; piece < 4; ++piece) {
+    if (t >= kConsumers) {
+      wait_for_phase(empty, (piece & 1) ^ 1);
+      const int i = t - kConsumers;
+      const auto to = static_cast<unsigned>(__cvta_generic_to_shared(&staged[i]));
+      asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to), "l"(in + i) : "memory");
+      asm volatile("cp.async.wait_all;" ::: "memory");
+      arrive_for_warp(full);
+      continue;
+    }
+    wait_for_phase(full, piece & 1);
+    sum += staged[t % 128].x;
+    for (int tile = 0; tile < 3; ++tile) {
+      if (t < 128) {
+        there[t] = sum;
+        named_arrive(3, kConsumers);
+        named_sync(4, kConsumers);
+        sum += back[t];
+      } else {
+        named_sync(3, kConsumers);
+        sum += there[t - 128];
+        back[t - 128] = sum;
+        named_arrive(4, kConsumers);
+      }
+    }
+    if (t < 128) arrive_for_warp(empty);
+    value[piece % 2][t] = sum;
+    named_sync(5, kConsumers);
+    sum += value[piece % 2][(t + 128) % kConsumers];
+  }
+  out[t] = sum;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -243,6 +293,8 @@ int main(int argc, char** argv) {
     rounds_then_meet<<<1, kThreads>>>(out);
   } else if (pattern == 7) {
     released_for_another<<<1, kThreads>>>(in, out);
+  } else if (pattern == 8) {
+    whole_piece<<<1, kThreads>>>(in, out);
   } else {
     copy_and_mbarrier<<<1, kThreads>>>(in, out);
   }

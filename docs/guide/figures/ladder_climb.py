@@ -29,7 +29,7 @@ for file, colour in zip(files, (BLUE, ORANGE)):
                       fontsize=7, color=colour)
     labels = [f"{r['rung']}\n" + textwrap.fill(r["idea"], 14) for r in rungs]
 axis.set_xticks(numbers, labels, fontsize=6)
-axis.set_ylim(bottom=12)
+axis.set_ylim(bottom=8)
 axis.set_ylabel("time, µs (log)")
 axis.set_title(f"the ladder on {result['device']}, commit {result['commit']}", loc="left",
                color=GREY)
