@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "ladder/plot.hpp"
 #include "ladder/report.hpp"
 
 namespace seesaw::ladder {
@@ -31,15 +32,19 @@ struct Options {
   double budget_ms = 400.0;
   int64_t rows = 512;
   std::string json;
+  std::string svg;
   std::string commit = "unknown";
 };
 
 void describe(CLI::App& app, Options& options) {
   app.add_option("--batch", options.batch, "sequences; default: 64, without a Hopper GPU 1")
       ->check(CLI::Range(1, 1024));
-  app.add_option("--heads", options.heads, "query heads")->check(CLI::Range(1, 1024));
+  app.add_option("--heads", options.heads, "query heads")
+      ->check(CLI::Range(1, 1024))
+      ->capture_default_str();
   app.add_option("--tokens", options.tokens, "tokens of each sequence")
-      ->check(CLI::Range(1, 1 << 20));
+      ->check(CLI::Range(1, 1 << 20))
+      ->capture_default_str();
   app.add_option("--seq-lens", options.seq_lens, "lengths, instead of --batch and --tokens")
       ->delimiter(',')
       ->check(CLI::Range(1, 1 << 20));
@@ -48,11 +53,22 @@ void describe(CLI::App& app, Options& options) {
       ->check(CLI::Range(1, static_cast<int>(kRungs.size())));
   app.add_flag("--check", options.check_only, "compare with the reference, measure nothing");
   app.add_flag("--cpu", options.cpu, "also time the CPU build of the four steps (slow)");
-  app.add_option("--budget-ms", options.budget_ms, "timed runs per rung end after this");
+  app.add_option("--budget-ms", options.budget_ms, "timed runs per rung end after this")
+      ->capture_default_str();
   app.add_option("--rows", options.rows, "rows to compare with the reference")
-      ->check(CLI::Range(1, 1 << 20));
+      ->check(CLI::Range(1, 1 << 20))
+      ->capture_default_str();
   app.add_option("--json", options.json, "write the results to this file; - is standard output");
-  app.add_option("--commit", options.commit, "what the results are to be filed under");
+  app.add_option("--svg", options.svg, "draw the climb into this file");
+  app.add_option("--commit", options.commit, "what the results are to be filed under")
+      ->capture_default_str();
+  app.footer(
+      "Rungs need a Hopper GPU; without one the CPU build of rung 3's steps runs. Exit code 1: a "
+      "rung was\nwrong or failed.\n\nExamples:\n"
+      "  seesaw ladder\n"
+      "  seesaw ladder --batch 4 --json climb.json --svg climb.svg\n"
+      "  seesaw ladder --check --seq-lens 1,63,64,65,517 --heads 20\n"
+      "  seesaw ladder --rungs 9,10");
 }
 
 // One line on stderr while a terminal watches.
@@ -139,22 +155,31 @@ bool succeeded(const Report& report) {
   });
 }
 
-bool write_json(const Options& options, const Report& report) {
-  const std::string text = json_of(report, options.commit);
-  if (options.json == "-") {
-    fmt::print("{}", text);
-    return true;
-  }
-  std::ofstream file(options.json);
+bool write_file(const char* option, const std::string& path, const std::string& text) {
+  std::ofstream file(path);
   file << text;
   file.close();
   if (!file) {
     fmt::print(stderr,
-               "ladder: cannot write --json {}, allowed: a file in a folder that exists and is "
+               "ladder: cannot write {} {}, allowed: a file in a folder that exists and is "
                "writable. Name another.\n",
-               options.json);
+               option, path);
   }
   return static_cast<bool>(file);
+}
+
+// False if a file could not be written.
+bool write_files(const Options& options, const Report& report) {
+  bool written = true;
+  if (options.json == "-") {
+    fmt::print("{}", json_of(report, options.commit));
+  } else if (!options.json.empty()) {
+    written = write_file("--json", options.json, json_of(report, options.commit));
+  }
+  if (!options.svg.empty()) {
+    written = write_file("--svg", options.svg, svg_of(report, options.commit)) && written;
+  }
+  return written;
 }
 
 }  // namespace
@@ -191,13 +216,14 @@ int climb(int argc, const char* const* argv) {
   if (options.json != "-") {
     fmt::print(
         "device: {}\nproblem: {} sequences, {} tokens in all, {} heads: {:.2f} GFLOP, "
-        "{:.1f} MB\n{}",
+        "{:.1f} MB\n{}{}",
         device.why_not.empty() ? device.name : "CPU (no GPU for the rungs: " + device.why_not + ")",
         report.spec.seq_lens.size(),
         std::accumulate(report.spec.seq_lens.begin(), report.spec.seq_lens.end(), int64_t{0}),
-        report.spec.heads, report.work.flops * 1e-9, report.work.bytes * 1e-6, table_of(report));
+        report.spec.heads, report.work.flops * 1e-9, report.work.bytes * 1e-6, table_of(report),
+        bars_of(report));
   }
-  if (!options.json.empty() && !write_json(options, report)) {
+  if (!write_files(options, report)) {
     return 1;
   }
   return succeeded(report) ? 0 : 1;
