@@ -6,10 +6,12 @@ Usage: compare_command_test.py SEESAW WORK_FOLDER. Needs nothing but Python's st
 import html.parser
 import json
 import math
+import pathlib
 import re
 import signal
 import struct
 import subprocess
+import sys
 import xml.etree.ElementTree
 
 from command import SEESAW, WORK, CommandTest, main, run, write_safetensors
@@ -68,6 +70,7 @@ class SmallRun(CompareTest):
         self.assertIn("compare: 0/", result.stderr)
         self.check_text(result.stdout)
         self.check_page((WORK / "page.html").read_text())
+        self.check_figures(WORK / "page.html")
         self.check_json(json.loads((WORK / "report.json").read_text()))
 
     def check_text(self, text):
@@ -86,6 +89,22 @@ class SmallRun(CompareTest):
         self.assertEqual(links.found, [])
         self.assertEqual(re.findall(r'https?://(?!www\.w3\.org/2000/svg")', page), [])
         self.assertNotIn("nan", re.sub(r"<[^>]*>", "", page).lower().split())
+
+    def check_figures(self, page):
+        """bench/page_figure.py takes any figure out of the page."""
+        script = pathlib.Path(__file__).parents[2] / "bench" / "page_figure.py"
+
+        def figure(*arguments):
+            return subprocess.run([sys.executable, script, page, *arguments], capture_output=True,
+                                  text=True)
+        titles = figure().stdout.splitlines()
+        self.assertEqual(len(titles), page.read_text().count("<svg "))
+        for title in titles:
+            root = xml.etree.ElementTree.fromstring(figure(title).stdout)
+            self.assertEqual(root.get("aria-label"), title)
+        refused = figure("no such figure")
+        self.assertEqual(refused.returncode, 2)
+        self.assertIn(titles[0], refused.stderr)
 
     def check_json(self, report):
         for key in ("device", "commit", "date", "machine", "ceilings", "memory_method", "rows",

@@ -149,6 +149,9 @@ Json to_json(const ClaimAnswer& a) {
 }
 
 Json to_json(const CountersReport& counters) {
+  if (counters.layers.empty() && counters.why_not.empty()) {
+    return nullptr;  // nobody asked
+  }
   Json json = {{"why_not", text_or_null(counters.why_not)}, {"layers", Json::array()}};
   for (const LayerCounters& layer : counters.layers) {
     Json item = setting_json(setting_of(counters_shape(), SEESAW_FLOAT32), layer.contender);
