@@ -17,7 +17,7 @@ bootstrap-%:
 	@$(if $(NVCC),,echo "seesaw: no nvcc on this machine: CPU kernels only")
 
 run: bootstrap-run ## build, make a case, run it, compare it with the reference
-	cmake --preset $(PRESET) -DSEESAW_BUILD_TESTS=OFF -DSEESAW_BUILD_BENCH=OFF --log-level=WARNING
+	cmake --preset $(PRESET) -DSEESAW_BUILD_TESTS=OFF -DSEESAW_BUILD_BENCH=OFF -DSEESAW_BUILD_LADDER=ON --log-level=WARNING
 	cmake --build --preset $(PRESET)
 	scripts/demo.sh build/$(PRESET)
 
