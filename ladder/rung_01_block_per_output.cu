@@ -11,7 +11,9 @@
 // projections are done before (they are matrix products), the softmax takes three passes over the
 // tokens (maximum, sum, output), and the scores are recomputed in each: nothing is stored.
 //
-// COST. Every row reads all of K' three times and all of V' once, 2 bytes at a time, from L2.
+// COST. Every row reads all of K' three times and all of V' once, 2 bytes at a time. Each lane
+// reads a row of its own, so that an instruction touches 32 lines: nine of ten loads hit L1, and L1
+// is the limit all the same (measured, docs/notebook/0066).
 #include "ladder/arithmetic.hpp"
 #include "ladder/runtime.cuh"
 #include "ladder/variants.hpp"

@@ -13,7 +13,8 @@
 // tests/ladder/notes_kernels_test.cpp. Here the scores of a *chunk* of tokens are kept, and the
 // chunks' results are merged with the online softmax, so any length fits.
 //
-// COST. K' once and V' once per row, still 2 bytes at a time; but every row reads them again.
+// COST. K' once and V' once per row, still 2 bytes at a time and 32 lines an instruction: L1 is the
+// limit as in rung 1 (docs/notebook/0066). And every row reads them again.
 #include "ladder/arithmetic.hpp"
 #include "ladder/runtime.cuh"
 #include "ladder/variants.hpp"

@@ -9,7 +9,8 @@
 // tokens; a block table names the pages of each sequence. With a tile per page, paging costs one
 // integer read a tile.
 //
-// To show only this, the arithmetic goes back to rung 5's: scalar, on CUDA cores. Rung 8 brings the
+// To show this, the arithmetic goes back to rung 5's: scalar, on CUDA cores (but a tile is added to
+// the output in place, which needs fewer registers, as two blocks share an SM). Rung 8 brings the
 // tensor cores to this cache. Compare this rung with rung 5, and rung 8 with rung 6.
 #include "ladder/runtime.cuh"
 #include "ladder/tiles.cuh"

@@ -9,8 +9,8 @@
 //
 // The arithmetic is rung 6's (mma.sync), the cache rung 7's: pages, each token once.
 //
-// COST. mma.sync reads both operands through registers: of every four instructions of a warp one is
-// an ldmatrix, and Hopper's tensor cores reach about half of their rate this way.
+// COST. mma.sync reads both operands through registers: a warp does 176 ldmatrix for the 272 mma of
+// a tile. Measured: 28 % of what cuBLAS reaches.
 #include "ladder/copies.cuh"
 #include "ladder/warp_tiles.cuh"
 

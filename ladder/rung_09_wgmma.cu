@@ -1,10 +1,11 @@
 // Rung 9: tensor cores with WGMMA.
 //
 // WHY. mma.sync takes its operands from registers, so every element of K' passes through ldmatrix
-// once for each of the eight warps. WGMMA is one instruction of a warpgroup (128 threads) that
-// reads both operands from shared memory itself, in the swizzle that TMA wrote, and runs
-// asynchronously: 64 x 256 x 16 multiply-adds each, at the tensor cores' full rate. The output, 64
-// x 512 floats, is shared by two warpgroups: 256 columns, 128 registers a thread.
+// in four of the eight warps as a key, and in four as a value. WGMMA is one instruction of a
+// warpgroup (128 threads) that reads both operands from shared memory itself, in the swizzle that
+// TMA wrote, and runs asynchronously: 64 x 256 x 16 multiply-adds each, at the tensor cores' full
+// rate. The output, 64 x 512 floats, is shared by two warpgroups: 256 columns, 128 registers a
+// thread.
 //
 // Warpgroup 0 scores the tile and makes the probabilities; both multiply them with their half of
 // V':

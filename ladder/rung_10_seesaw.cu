@@ -7,12 +7,16 @@
 //   m0 = max(m, S0)    scale0 = 2^(m - m0)     P0 = 2^(S0 - m0)
 //   m1 = max(m0, S1)   scale1 = 2^(m0 - m1)    P1 = 2^(S1 - m1)
 //   O  = O scale0 scale1 + (P0 scale1) V0 + P1 V1        which is online softmax, exactly
-//   group 0 (left half):  m0 | O scale0, += P0 V0 | O scale1, += P1 V1 | scores of the next even
-//   tile group 1 (right half):    | m1 | O scale0 scale1, += P1 V1, += P0 scale1 V0 | next odd tile
+//   left (0):  m0 | O scale0, += P0 V0 | O scale1, += P1 V1 | scores of the next even tile
+//
+//   right (1):    | m1 | O scale0 scale1, += P1 V1, += P0 scale1 V0 | scores of the next odd tile
+//
 // A third warpgroup only asks for copies. Everything is ordered by what becomes true (enum Fact).
 //
-// COST. One block per 64 rows of a sequence, whatever its length: few sequences leave most SMs
-// empty, and unequal ones let all wait for the longest. Rung 11 splits sequences between blocks.
+// COST. Measured: 1.13 times rung 9, where 1.36 was predicted; docs/notebook/0030 says what is
+// known of the rest. And one block per 64 rows of a sequence, whatever its length: few sequences
+// leave most SMs empty, and unequal ones let all wait for the longest. Rung 11 splits sequences
+// between blocks.
 #include "ladder/copies.cuh"
 #include "ladder/seesaw_parts.cuh"
 

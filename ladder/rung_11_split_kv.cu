@@ -1,9 +1,9 @@
 // Rung 11: split-KV with combine, the shipped kernel.
 //
-// WHY. Rungs 6 to 10 give a block 64 rows of one sequence, whatever its length. With 4 sequences of
-// 128 heads that is 8 blocks for 132 SMs; with unequal lengths the longest decides. So sequences
-// are cut into pieces that keep all SMs equally busy (docs/guide, chapter 5). Each piece leaves a
-// partial result (unnormalised output, maximum, sum), and a small second kernel merges the
+// WHY. Rungs 6 and 8 to 10 give a block 64 rows of one sequence, whatever its length. With 4
+// sequences of 128 heads that is 8 blocks for 132 SMs; with unequal lengths the longest decides. So
+// sequences are cut into pieces that keep all SMs equally busy (docs/guide, chapter 5). Each piece
+// leaves a partial result (unnormalised output, maximum, sum), and a small second kernel merges the
 // partials, by the same formula as step [3] of rung 3.
 //
 // There is no kernel in this file: this is libseesaw, called as anybody calls it, through the C
@@ -11,7 +11,7 @@
 //   plan      once per shape: which kernel, how large its buffers      (host)
 //   schedule  once per decoding step: which block does which tiles     (a small kernel)
 //   run       once per layer: attention, then combine                  (timed by the ladder)
-// Its kernel differs from rung 10 in what a product needs (any page size, heads, strides, causal
+// Its kernel differs from rung 10 in what a product needs (larger pages, any heads, strides, causal
 // mask, LSE) and in how often it moves its output to a new maximum (docs/guide, chapter 6).
 // Where to read on: src/kernels/sm90/dense_decode/README.md, src/plan/split_kv.hpp.
 #include <cuda_runtime.h>

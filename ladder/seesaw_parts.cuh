@@ -79,8 +79,8 @@ __device__ __forceinline__ Sequence sequence_of_block(const Problem& p) {
   return w;
 }
 
-// The pool twice, for boxes of the columns of a half: a copy costs its thread 200 cycles whatever
-// its size (docs/notebook/0002), so a half is one copy.
+// The pool twice, for boxes of the columns of a half: a copy costs its thread about 195 cycles
+// (docs/notebook/0002), so a half is one copy.
 struct SeesawMaps {
   CUtensorMap q;
   CUtensorMap pool[2];

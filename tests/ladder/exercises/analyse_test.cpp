@@ -25,6 +25,8 @@ double balance_rows(double peak_flops, double bytes_per_second) {
 TEST(Exercise21, BalanceOfAnH200) {
   const double rows = balance_rows(790e12, 4.42e12);
   EXPECT_NEAR(rows, 94.6, 0.1);
+  // With two query tokens a head brings two rows: from 48 heads on arithmetic is the limit.
+  EXPECT_EQ(std::ceil(rows / 2), 48);
   // The operations and bytes that the ladder reports agree, up to Q' and the output.
   const std::vector<int32_t> long_sequence = {1 << 20};
   const Work work = work_of(static_cast<int>(std::lround(rows)), long_sequence);

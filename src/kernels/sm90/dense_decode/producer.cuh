@@ -1,5 +1,5 @@
-// The producer warpgroup: one thread streams KV tiles through TMA, three warps bring the query
-// rows.
+// The producer warpgroup: two threads stream KV tiles through TMA, one a buffer; one thread brings
+// the query rows by TMA, or two warps bring them row by row.
 #pragma once
 
 #include "base/math.hpp"

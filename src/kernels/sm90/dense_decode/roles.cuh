@@ -160,7 +160,7 @@ struct Consumer {
     for (int k = 0; k < num_pieces; ++k) {
       open_piece(loop, k);
       mark<Config>(k, Mark::kOpened);
-      if (loop.num_tiles > own) {
+      if (loop.num_tiles > own) {  // [1] and [2] of the first pair
         score_first(state, loop, side);
         await_rotary_box(k);
         keep_rotary_box<Config>(state, shared, thread);
@@ -177,6 +177,7 @@ struct Consumer {
         right_tiles(state, loop, k);
       }
       mark<Config>(k, Mark::kTilesDone);
+      // [12]
       finish_piece<Config>(params, work, storage.piece[k & 1], state, storage, thread.apart(), side,
                            k & 1);
       mark<Config>(k, Mark::kFinished);
@@ -204,13 +205,13 @@ struct Consumer {
     const bool second = tile + 1 < loop.num_tiles;
     const uint32_t v = values(Side::kLeft);
     if (tile >= loop.masked_tile) mask_tile(state, k, tile, kLeftScrub);
-    const FrameMove move = move_frame(state, 0);
+    const FrameMove move = move_frame(state, 0);              // [3]
     if (tile > 0 && any_moved(move.factor0, move.factor1)) {  // of the first, O is still 0
       cuda::scale_rows(state.o, move.factor0, move.factor1);
     }
     probabilities(state, move, move.factor0, move.factor1);
     ptx::barrier_arrive(kFrame0Ready, kConsumerThreads);
-    issue_local_values<Config>(state, v);
+    issue_local_values<Config>(state, v);  // [5]
     ptx::wgmma_wait<0>();
     ptx::pin(state.o);
     release(shared.kv_empty(0, 0), thread);
@@ -221,20 +222,22 @@ struct Consumer {
       later1 = storage.scale[1][thread.row() + 8];
     }
     const bool moved = any_moved(later0, later1);
+    // [7]
     if (moved) cuda::repack<typename Config::Element>(state.s, state.p, later0, later1);
     store_p(shared.p(0), thread, state.p);
     ptx::fence_async_proxy();
     ptx::barrier_arrive(kP0Stored, kConsumerThreads);
     if (second) {
       ptx::barrier_sync(kP1Stored, kConsumerThreads);
-      if (moved) {
+      if (moved) {  // [9]
         cuda::scale_rows(state.o, later0, later1);
         state.sum0 *= later0;
         state.sum1 *= later1;
       }
+      // [10]
       issue_remote_values<Config>(state, ptx::descriptor_k_major(shared.p(1)), v + kBuffer1);
     }
-    if (tile + 2 < loop.num_tiles) {
+    if (tile + 2 < loop.num_tiles) {  // [1] of the next pair
       score_first(state, loop, Side::kLeft);
       ptx::wgmma_wait<kHalfCopies>();  // the products with tile 1 are done
       release(shared.kv_empty(1, 0), thread);
@@ -268,7 +271,7 @@ struct Consumer {
     float factor1 = storage.scale[0][thread.row() + 8];
     FrameMove move{};
     if (second) {
-      move = move_frame(state, 1);
+      move = move_frame(state, 1);  // [4]
       factor0 *= move.factor0;
       factor1 *= move.factor1;
       probabilities(state, move, factor0, factor1);
@@ -278,13 +281,13 @@ struct Consumer {
     }
     if (tile > 0 && any_moved(factor0, factor1)) cuda::scale_rows(state.o, factor0, factor1);
     ptx::barrier_arrive(kFrame1Ready, kConsumerThreads);
-    if (second) {
+    if (second) {  // [6]
       store_p(shared.p(1), thread, state.p);
       issue_local_values<Config>(state, v + kBuffer1);
       ptx::fence_async_proxy();
     }
     ptx::barrier_sync(kP0Stored, kConsumerThreads);
-    issue_remote_values<Config>(state, ptx::descriptor_k_major(shared.p(0)), v);
+    issue_remote_values<Config>(state, ptx::descriptor_k_major(shared.p(0)), v);  // [8]
     if (second) {
       ptx::barrier_arrive(kP1Stored, kConsumerThreads);
       ptx::wgmma_wait<1>();
@@ -293,7 +296,7 @@ struct Consumer {
     ptx::wgmma_wait<0>();
     ptx::pin(state.o);
     release(shared.kv_empty(0, 1), thread);
-    if (tile + 3 < loop.num_tiles) {
+    if (tile + 3 < loop.num_tiles) {  // [11]: [2] of the next pair
       score_first(state, loop, Side::kRight);
       score_rest(state, loop, Side::kRight);
       if (tile + 5 >= loop.num_tiles) release(shared.q_empty(0), thread);
