@@ -13,6 +13,18 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr int64_t kFormat = 1;  // of the file: "seesaw_tuning"
+constexpr int kDeepest = 8;     // levels of objects and lists, of which it has five
+
+// Parses `text`, but no deeper: what handles a value calls itself for each level, so that a file of
+// brackets alone would end the process.
+Json parse_shallow(std::string_view text, bool* too_deep) {
+  *too_deep = false;
+  const auto keep = [&](int depth, Json::parse_event_t, const Json&) {
+    *too_deep = *too_deep || depth > kDeepest;
+    return !*too_deep;
+  };
+  return Json::parse(text, keep, /*allow_exceptions=*/false);
+}
 
 struct TextField {
   const char* name;
@@ -59,7 +71,12 @@ class Reader {
   explicit Reader(std::string_view where) : where_(where) {}
 
   Status read(std::string_view text, TuningTable* table) {
-    const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+    bool too_deep = false;
+    const Json json = parse_shallow(text, &too_deep);
+    if (too_deep) {
+      return bad(fmt::format("lists or objects more than {} deep", kDeepest),
+                 "a file that `seesaw tune` wrote");
+    }
     if (!json.is_object()) {
       return bad("text that is no JSON object", "a file that `seesaw tune` wrote");
     }

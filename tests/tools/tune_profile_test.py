@@ -117,6 +117,13 @@ class Tune(unittest.TestCase):
         self.assertEqual(result.returncode, 2, result.stderr)
         self.assertEqual(self.file.read_text(), '{"seesaw_tuning": 1, "entries": [')
 
+    def test_a_file_of_brackets_is_refused(self):
+        text = '{"seesaw_tuning": 1, "entries": ' + "[" * 200000 + "]" * 200000 + "}"
+        self.file.write_text(text)
+        result = run("tune", *SHAPE, "--budget", "0.1", "-o", self.file, "--tuning", "none")
+        self.assertEqual(result.returncode, 2, result.stderr)
+        self.assertEqual(self.file.read_text(), text)
+
     def test_usage(self):
         for arguments, words in ((["--budget", "0"], "--budget"),
                                  (["--batch-invariant"], "nothing to tune"),

@@ -25,6 +25,19 @@ Json entry_of(const std::string& key, const Setting& setting) {
   return {{"match", Json::parse(key)}, {"set", set}};
 }
 
+// Null if lists and objects are nested deeper than any tuning file's: what handles a value calls
+// itself for each level.
+Json parse_shallow(const std::string& text) {
+  constexpr int kDeepest = 8;
+  bool too_deep = false;
+  const auto keep = [&](int depth, Json::parse_event_t, const Json&) {
+    too_deep = too_deep || depth > kDeepest;
+    return !too_deep;
+  };
+  Json json = Json::parse(text, keep, /*allow_exceptions=*/false);
+  return too_deep ? Json() : json;
+}
+
 Json read_existing(const std::string& path) {
   if (!std::filesystem::exists(path)) {
     return empty_file();
@@ -32,7 +45,7 @@ Json read_existing(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
   std::ostringstream text;
   text << file.rdbuf();
-  Json json = Json::parse(text.str(), nullptr, false);
+  Json json = parse_shallow(text.str());
   if (!file || !json.is_object() || json.value("seesaw_tuning", Json()) != 1 ||
       !json.value("entries", Json()).is_array()) {
     throw bad_input({path, "a file that is no tuning file",

@@ -123,5 +123,21 @@ TEST(TuningFile, DamageIsRefusedInWords) {
   }
 }
 
+TEST(TuningFile, DeepNestingIsRefusedNotFollowed) {
+  const size_t kDeep = 1'000'000;
+  const std::string lists = std::string(kDeep, '[') + std::string(kDeep, ']');
+  std::string objects;
+  for (size_t i = 0; i < kDeep; ++i) objects += R"({"a":)";
+  objects += "1" + std::string(kDeep, '}');
+  for (const std::string& text :
+       {lists, R"({"seesaw_tuning": )" + lists + "}", file(lists), file(objects),
+        file(entry(to_json(key_of(1, 1)), R"({"num_workers": )" + lists + "}"))}) {
+    TuningTable table;
+    const Status status = parse_tuning(text, "f", &table);
+    ASSERT_FALSE(status.ok());
+    EXPECT_NE(status.message().find("more than 8 deep"), std::string::npos) << status.message();
+  }
+}
+
 }  // namespace
 }  // namespace seesaw::plan
