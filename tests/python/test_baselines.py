@@ -214,6 +214,12 @@ def test_cost_of_multi_head_attention():
     assert cost.attention_operations == 2 * 2 * 3 * 7 * 7 * D_MODEL
 
 
+def test_cost_beyond_63_bits():
+    layer = baselines.DeepSeekMLA(d_model=7168, num_heads=128, form="expanded")
+    cost = layer.cost(batch=256, tokens=2**20)
+    assert cost.attention_operations == 2 * 256 * 128 * 2**40 * (192 + 128) > 2**63
+
+
 def test_explain_and_supports():
     layer, _ = loaded("mha")
     x = random_x(BATCH, TOKENS)

@@ -1,6 +1,5 @@
 // The functions behind seesaw.baselines, a module of its own: seesaw_ffi must load without oneDNN
 // and cuBLAS. Functions as in module.cpp.
-#include <cmath>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -109,12 +108,12 @@ int cost(ArgumentReader& reader, TVMFFIAny* result) {
       seesaw::cost(descriptor_of(BaselineFields::read(reader)), past_tokens);
   JsonWriter json;
   json.begin_object();
-  // Counts of operations and bytes are whole numbers, in doubles only for their range.
-  json.key("projection_operations").value(std::lround(cost.projection_operations));
-  json.key("attention_operations").value(std::lround(cost.attention_operations));
-  json.key("projection_bytes").value(std::lround(cost.projection_bytes));
-  json.key("attention_bytes").value(std::lround(cost.attention_bytes));
-  json.key("other_bytes").value(std::lround(cost.other_bytes));
+  // Counts of operations and bytes are whole numbers, in doubles for their range: beyond 2^63.
+  json.key("projection_operations").whole(cost.projection_operations);
+  json.key("attention_operations").whole(cost.attention_operations);
+  json.key("projection_bytes").whole(cost.projection_bytes);
+  json.key("attention_bytes").whole(cost.attention_bytes);
+  json.key("other_bytes").whole(cost.other_bytes);
   json.key("parameter_count").value(cost.parameter_count);
   json.key("weight_bytes").value(cost.weight_bytes);
   json.key("cache_bytes_per_token").value(cost.cache_bytes_per_token);

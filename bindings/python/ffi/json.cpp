@@ -1,5 +1,9 @@
 #include "json.hpp"
 
+#include <array>
+#include <charconv>
+#include <limits>
+
 namespace seesaw::python {
 
 void JsonWriter::separate() {
@@ -59,6 +63,16 @@ JsonWriter& JsonWriter::value(int64_t number) {
 JsonWriter& JsonWriter::value(uint64_t number) {
   separate();
   text_ += std::to_string(number);
+  return *this;
+}
+
+JsonWriter& JsonWriter::whole(double number) {
+  // The largest double has max_exponent10 + 1 digits; a sign comes before them.
+  std::array<char, std::numeric_limits<double>::max_exponent10 + 2> digits;
+  const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), number,
+                                 std::chars_format::fixed, 0);
+  separate();
+  text_.append(digits.data(), end.ptr);
   return *this;
 }
 

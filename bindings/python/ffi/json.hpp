@@ -18,6 +18,8 @@ class JsonWriter {
   JsonWriter& value(std::string_view text);
   JsonWriter& value(int64_t number);
   JsonWriter& value(uint64_t number);
+  // A double that holds a whole number, written as an integer: all its digits, of any size.
+  JsonWriter& whole(double number);
   JsonWriter& boolean(bool flag);
 
   const std::string& text() const { return text_; }
