@@ -75,7 +75,8 @@ Status check_kind(const Expected& expected, const seesaw_tensor& tensor) {
   return {};
 }
 
-// The distance between elements of a dimension counts only if there is more than one.
+// The distance between elements of a dimension counts only if there is more than one. The shape is
+// one that read_problem let through, whose number of elements is far inside 63 bits.
 Status check_contiguous(const Expected& expected, const seesaw_tensor& tensor) {
   int64_t packed_stride = 1;
   for (size_t i = expected.shape.size(); i-- > 0;) {

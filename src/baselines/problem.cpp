@@ -75,13 +75,14 @@ T or_default(T value, T otherwise) {
   return value == T{} ? otherwise : value;
 }
 
+// A field that the model does not use stays 0, whatever the caller left in it.
 void read_sizes(const seesaw_baseline_problem& from, Problem* to) {
   to->batch = from.batch;
   to->tokens = from.tokens;
   to->cache_capacity = from.cache_capacity;
   to->d_model = from.d_model;
   to->num_heads = from.num_heads;
-  to->num_threads = from.num_threads;
+  to->num_threads = to->device.type == SEESAW_CPU ? from.num_threads : 0;
   if (is_deepseek(to->model)) {
     to->d_latent = or_default<int64_t>(from.d_latent, 512);
     to->d_q_latent = from.d_q_latent;
@@ -96,8 +97,12 @@ void read_sizes(const seesaw_baseline_problem& from, Problem* to) {
   if (from.head_dim == 0 && from.num_heads > 0 && from.d_model % from.num_heads == 0) {
     to->head_dim = from.d_model / from.num_heads;
   }
-  to->d_latent = or_default(from.d_latent, to->head_dim);
-  to->chunk_size = or_default<int64_t>(from.chunk_size, 1024);
+  if (to->model != SEESAW_BASELINE_MHA) {
+    to->d_latent = or_default(from.d_latent, to->head_dim);
+  }
+  if (to->model == SEESAW_BASELINE_CHUNKED_MLA) {
+    to->chunk_size = or_default<int64_t>(from.chunk_size, 1024);
+  }
 }
 
 Status check_model_sizes(const Problem& p) {
@@ -126,9 +131,12 @@ Status check_model_sizes(const Problem& p) {
           "0 only if num_heads divides d_model", "Set head_dim.");
     }
     SEESAW_RETURN_IF_ERROR(check_range("head_dim", p.head_dim, 1, kWidest));
+  }
+  if (p.model == SEESAW_BASELINE_CHUNKED_MLA) {
     SEESAW_RETURN_IF_ERROR(check_range("chunk_size", p.chunk_size, 1, int64_t{1} << 40));
   }
-  return check_range("d_latent", p.d_latent, 1, kWidest);
+  return p.model == SEESAW_BASELINE_MHA ? Status{}
+                                        : check_range("d_latent", p.d_latent, 1, kWidest);
 }
 
 Status check_sizes(const Problem& p) {
@@ -144,6 +152,7 @@ Status check_sizes(const Problem& p) {
   SEESAW_RETURN_IF_ERROR(check_model_sizes(p));
   const int64_t keys = p.max_past() + p.tokens;
   const int64_t widest = p.heads_width() + p.d_qk() + p.d_v + 3 * p.d_latent + p.d_q_latent;
+  SEESAW_RETURN_IF_ERROR(check_total("x", {p.batch, p.tokens, p.d_model}));
   SEESAW_RETURN_IF_ERROR(check_total("a parameter", {p.num_heads, widest, p.d_model + widest}));
   SEESAW_RETURN_IF_ERROR(check_total("scores", {p.batch, p.num_heads, p.tokens, keys}));
   return check_total("an intermediate tensor",

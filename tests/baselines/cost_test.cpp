@@ -1,6 +1,8 @@
 // Predicted operations and bytes against closed forms, and the table of parameters.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cstring>
 #include <string>
 #include <vector>
 
@@ -87,6 +89,60 @@ TEST(Cost, IsOfAnyDeviceAndNeedsNone) {
   const seesaw_baseline_cost on_cpu = cost(d);
   d.device = {SEESAW_CUDA, 7};
   EXPECT_EQ(cost(d).attention_operations, on_cpu.attention_operations);
+}
+
+// Sets every field that the model does not use.
+void set_unused(BaselineDescriptor& d, int64_t value) {
+  const bool deepseek = d.model == SEESAW_BASELINE_DEEPSEEK_MLA_EXPANDED ||
+                        d.model == SEESAW_BASELINE_DEEPSEEK_MLA_ABSORBED;
+  if (deepseek) {
+    d.head_dim = value;
+  } else {
+    d.d_q_latent = d.d_nope = d.d_rope = d.d_v = value;
+    d.rope_theta = static_cast<double>(value);
+    d.norm_epsilon = static_cast<float>(value);
+  }
+  if (d.model == SEESAW_BASELINE_MHA) {
+    d.d_latent = value;
+  }
+  if (d.model != SEESAW_BASELINE_CHUNKED_MLA) {
+    d.chunk_size = value;
+  }
+  if (d.device.type == SEESAW_CUDA) {
+    d.num_threads = static_cast<int32_t>(std::min<int64_t>(value, INT32_MAX));
+  }
+}
+
+TEST(Cost, IgnoresFieldsThatTheModelDoesNotUse) {
+  for (const seesaw_baseline_model model :
+       {SEESAW_BASELINE_MHA, SEESAW_BASELINE_TRADITIONAL_MLA, SEESAW_BASELINE_CHUNKED_MLA,
+        SEESAW_BASELINE_DEEPSEEK_MLA_EXPANDED, SEESAW_BASELINE_DEEPSEEK_MLA_ABSORBED}) {
+    for (const seesaw_device device : {seesaw_device{SEESAW_CPU, 0}, {SEESAW_CUDA, 0}}) {
+      BaselineDescriptor d = layer(model);
+      d.device = device;
+      const seesaw_baseline_cost expected = cost(d);
+      for (const int64_t unused : {int64_t{-1}, int64_t{1} << 62}) {
+        SCOPED_TRACE(std::to_string(model) + " " + std::to_string(unused));
+        set_unused(d, unused);
+        seesaw_baseline_cost got{};
+        ASSERT_NO_THROW(got = cost(d));
+        EXPECT_EQ(std::memcmp(&got, &expected, sizeof(got)), 0);
+      }
+    }
+  }
+}
+
+// Whatever is let through has bytes that fit 63 bits.
+TEST(Cost, OfTheLargestLayersDoesNotWrap) {
+  BaselineDescriptor d{.model = SEESAW_BASELINE_MHA, .batch = 1 << 30, .tokens = 1 << 13};
+  d.head_dim = 1;
+  d.d_model = 1 << 20;
+  EXPECT_THROW(cost(d), Error);
+  d.d_model = 1 << 13;  // x has 2^56 elements, and so have the scores
+  const seesaw_baseline_cost got = cost(d);
+  EXPECT_EQ(got.score_bytes, uint64_t{1} << 58);
+  EXPECT_EQ(got.projection_operations, 4 * 0x1p57);
+  EXPECT_GE(got.projection_bytes, 4 * 0x1p58);
 }
 
 std::vector<std::string> names_of(const BaselineDescriptor& d) {
