@@ -30,7 +30,8 @@ extern "C" {
 
 /* Which layer. Query token i sits at position P + i. A row that sees no key (by mask) attends to
  * nothing: its attention output is 0, so that `out` is what the biases after it give. (PyTorch's
- * softmax of a row of -inf is NaN.) */
+ * softmax of a row of -inf is NaN.) A row that sees keys, but whose scores of them overflowed all
+ * to -inf, or one to +inf, is NaN, on every backend as in PyTorch. */
 typedef enum seesaw_baseline_model {
   /* Multi-head attention (arXiv:1706.03762, section 3.2.2), "mha":
    *   Q, K, V = x Wq^T + bq, ...   [B, N, H D]

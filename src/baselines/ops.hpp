@@ -32,8 +32,8 @@ struct Gemm {
 enum class Visible { kAll, kCausal };
 
 // probabilities = softmax(scale * scores) over the last dimension, of the visible entries; hidden
-// ones get 0, and so does a row with none visible. A NaN among a row's visible scores makes the
-// whole row's visible probabilities NaN.
+// ones get 0, and so does a row with none visible. A NaN or +inf among a row's visible scaled
+// scores, or nothing but -inf there, makes the row's visible probabilities NaN; hidden ones stay 0.
 //   scores         [B, H, n, S] float32, last stride 1; may be overwritten
 //   mask           [B, H, n, S] uint8, any strides (0 repeats); 0 hides. Absent: none
 //   probabilities  [B, H, n, S] float32 or 16-bit, last stride 1; float32 may be `scores` itself

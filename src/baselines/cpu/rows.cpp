@@ -149,6 +149,16 @@ void finish_row(const SoftmaxRow& row, float factor) {
   }
 }
 
+// Of a row whose greatest seen score is no number to subtract, or which sees nothing: NaN where a
+// score is seen, 0 where the mask hides it.
+void finish_without_softmax(const SoftmaxRow& row) {
+  for (int64_t i = 0; i < row.visible; ++i) {
+    const bool seen = row.mask == nullptr || row.mask[i * row.mask_stride] != 0;
+    row.scores[i] = seen ? std::numeric_limits<float>::quiet_NaN() : 0.0F;
+  }
+  finish_row(row, 1.0F);
+}
+
 void softmax_row(const SoftmaxRow& row) {
   const Floats d;
   scale_and_hide(row);
@@ -159,14 +169,9 @@ void softmax_row(const SoftmaxRow& row) {
     is_nan = hn::Or(is_nan, hn::IsNaN(v));
     return v;
   });
-  if (!hn::AllFalse(d, is_nan)) {
-    std::fill(row.scores, row.scores + row.visible, std::numeric_limits<float>::quiet_NaN());
-    return finish_row(row, 1.0F);
-  }
   const Vector maximum = hn::MaxOfLanes(d, greatest);
-  if (hn::GetLane(maximum) == -kInfinity) {
-    std::fill(row.scores, row.scores + row.visible, 0.0F);
-    return finish_row(row, 1.0F);
+  if (!hn::AllFalse(d, is_nan) || !std::isfinite(hn::GetLane(maximum))) {
+    return finish_without_softmax(row);
   }
   Vector sum = hn::Zero(d);
   for_each_vector(row.scores, row.visible, -kInfinity, [&](Vector v) {

@@ -18,7 +18,8 @@ struct SoftmaxRow {
   DType dtype = DType::kFloat32;
 };
 
-// softmax(scale * scores) of the visible entries. None visible, or all -inf: zeros. A NaN: all NaN.
+// softmax(scale * scores) of the visible entries that the mask lets through; the others get 0. If
+// there is a NaN or +inf among these scaled scores, or nothing but -inf, they are all NaN.
 void softmax_row(const SoftmaxRow& row);
 
 // Converts `count` elements between float32, bfloat16 and float16, to nearest even.
