@@ -172,6 +172,51 @@ def test_sizes_of_a_layer():
     refused(TypeError, "d_model of type", MODELS["mha"].make, baselines, d_model="48")
 
 
+def test_zero_is_no_default():
+    """0 stands for "the default" in the C ABI only."""
+    for name, arguments in (
+        ("mha", ("head_dim", "scale")),
+        ("traditional", ("head_dim", "d_latent", "scale")),
+        ("memory_efficient", ("head_dim", "d_latent", "chunk_size", "scale")),
+        (
+            "deepseek_absorbed",
+            ("d_latent", "d_nope", "d_rope", "d_v", "rope_theta", "norm_epsilon", "scale"),
+        ),
+    ):
+        for argument in arguments:
+            for zero in (0, 0.0, np.float32(0), False):
+                pattern = f"{argument} = {zero}, allowed"
+                refused(ValueError, pattern, MODELS[name].make, baselines, **{argument: zero})
+    refused(ValueError, "d_model = 0", MODELS["mha"].make, baselines, d_model=0)
+    refused(ValueError, "num_heads = 0", MODELS["mha"].make, baselines, num_heads=0)
+    # DeepSeek's own configurations say 0 where the query has no latent.
+    assert (
+        "q_proj.weight"
+        in MODELS["deepseek_absorbed"].make(baselines, d_q_latent=0).parameter_shapes
+    )
+
+
+def test_a_cache_of_nothing_is_no_call_without_cache():
+    layer = MODELS["mha"].make(baselines)
+    layer.load_state_dict(random_weights(layer.parameter_shapes))
+    x, cache = random_x(BATCH, TOKENS), np.zeros((BATCH, 0, 2 * D_MODEL), "f4")
+    pattern = f"capacity = 0, allowed: {TOKENS} or more"
+    refused(ValueError, pattern, layer.new_cache, x, 0)
+    refused(ValueError, pattern, layer.explain, x, cache=cache)
+    refused(ValueError, pattern, layer, x, cache=cache)
+
+
+@pytest.mark.parametrize("argument", ["scale", "norm_epsilon"])
+@pytest.mark.parametrize("value", ["1e-50", "1e+39"])
+def test_numbers_outside_float32(argument, value):
+    make = MODELS["deepseek_absorbed"].make
+    pattern = re.escape(f"{argument} = {value}, allowed: numbers of float32")
+    refused(ValueError, pattern, make, baselines, **{argument: float(value)})
+    refused(ValueError, f"{argument} = inf", make, baselines, **{argument: float("inf")})
+    make(baselines, **{argument: 1e-45})
+    make(baselines, **{argument: 3.4e38})
+
+
 def test_cost_and_supports():
     layer = MODELS["mha"].make(baselines)
     refused(ValueError, "batch = 0", layer.cost, 0, 1)

@@ -1,9 +1,11 @@
 #include "baselines_plans.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <list>
 #include <mutex>
+#include <sstream>
 #include <string>
 #include <utility>
 
@@ -57,6 +59,20 @@ T narrow(const char* name, int64_t value) {
   return static_cast<T>(value);
 }
 
+// A number other than 0 must not become 0 as a float, which stands for the default, nor infinite.
+float narrow_number(const char* name, double value) {
+  const auto narrowed = static_cast<float>(value);
+  if (std::isfinite(value) && ((value != 0.0 && narrowed == 0.0F) || !std::isfinite(narrowed))) {
+    std::ostringstream given;
+    given << value;
+    throw Error(SEESAW_INVALID_ARGUMENT,
+                "baselines: " + std::string(name) + " = " + given.str() +
+                    ", allowed: numbers of float32, of magnitude 1e-45 to 3.4e38. "
+                    "Correct its value.");
+  }
+  return narrowed;
+}
+
 }  // namespace
 
 BaselineFields BaselineFields::read(ArgumentReader& reader) {
@@ -100,8 +116,9 @@ BaselineDescriptor descriptor_of(const BaselineFields& fields) {
   descriptor.flags = narrow<uint32_t>("flags", integers[BaselineFields::kFlags]);
   descriptor.num_threads = narrow<int32_t>("num_threads", integers[BaselineFields::kNumThreads]);
   descriptor.rope_theta = fields.numbers[BaselineFields::kRopeTheta];
-  descriptor.norm_epsilon = static_cast<float>(fields.numbers[BaselineFields::kNormEpsilon]);
-  descriptor.scale = static_cast<float>(fields.numbers[BaselineFields::kScale]);
+  descriptor.norm_epsilon =
+      narrow_number("norm_epsilon", fields.numbers[BaselineFields::kNormEpsilon]);
+  descriptor.scale = narrow_number("scale", fields.numbers[BaselineFields::kScale]);
   return descriptor;
 }
 

@@ -84,7 +84,7 @@ class MultiHeadAttention(_LayerWithMask):
         num_threads: int = 0,
     ) -> None:
         super().__init__(
-            Sizes(d_model, num_heads, head_dim or 0),
+            Sizes(d_model, num_heads, head_dim),
             flags=BIAS if bias else 0,
             scale=scale,
             num_threads=num_threads,
@@ -132,7 +132,7 @@ class TraditionalMLA(_LayerWithMask):
         num_threads: int = 0,
     ) -> None:
         super().__init__(
-            Sizes(d_model, num_heads, head_dim or 0, d_latent or 0),
+            Sizes(d_model, num_heads, head_dim, d_latent),
             flags=BIAS if bias else 0,
             scale=scale,
             num_threads=num_threads,
@@ -183,7 +183,7 @@ class MemoryEfficientMLA(_LayerWithMask):
         num_threads: int = 0,
     ) -> None:
         super().__init__(
-            Sizes(d_model, num_heads, head_dim or 0, d_latent or 0, chunk_size=chunk_size),
+            Sizes(d_model, num_heads, head_dim, d_latent, chunk_size=chunk_size),
             flags=(BIAS if bias else 0) | (SKIP_UNUSED if skip_unused else 0),
             scale=scale,
             num_threads=num_threads,

@@ -40,7 +40,7 @@ class DeepSeekMLA(Layer):
     Args:
         d_model: Columns of x (hidden_size).
         num_heads: H (num_attention_heads).
-        d_q_latent: Rank of the query's projection (q_lora_rank); None: q_proj alone.
+        d_q_latent: Rank of the query's projection (q_lora_rank); None or 0: q_proj alone.
         d_latent: L (kv_lora_rank).
         d_nope: Columns of a head without position (qk_nope_head_dim).
         d_rope: R, even: rotary columns of a head (qk_rope_head_dim).
@@ -84,7 +84,7 @@ class DeepSeekMLA(Layer):
                 d_model,
                 num_heads,
                 d_latent=d_latent,
-                d_q_latent=d_q_latent or 0,
+                d_q_latent=d_q_latent,
                 d_nope=d_nope,
                 d_rope=d_rope,
                 d_v=d_v,

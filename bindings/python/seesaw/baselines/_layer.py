@@ -22,29 +22,30 @@ ffi/baselines_plans.hpp."""
 
 @dataclass(frozen=True)
 class Sizes:
-    """Of a layer, as in seesaw_baseline_problem; 0: its default, or not of this model."""
+    """Of a layer, as in seesaw_baseline_problem; None: its default, or not of this model."""
 
     d_model: int
     num_heads: int
-    head_dim: int = 0
-    d_latent: int = 0
-    d_q_latent: int = 0
-    d_nope: int = 0
-    d_rope: int = 0
-    d_v: int = 0
-    chunk_size: int = 0
+    head_dim: Optional[int] = None
+    d_latent: Optional[int] = None
+    d_q_latent: Optional[int] = None
+    d_nope: Optional[int] = None
+    d_rope: Optional[int] = None
+    d_v: Optional[int] = None
+    chunk_size: Optional[int] = None
 
     def to_fields(self) -> Fields:
+        # d_q_latent = 0 means what None means, to the library and in DeepSeek's own configurations.
         return (
             self.d_model,
             self.num_heads,
-            self.head_dim,
-            self.d_latent,
-            self.d_q_latent,
-            self.d_nope,
-            self.d_rope,
-            self.d_v,
-            self.chunk_size,
+            _zero_if_none("head_dim", self.head_dim),
+            _zero_if_none("d_latent", self.d_latent),
+            self.d_q_latent or 0,
+            _zero_if_none("d_nope", self.d_nope),
+            _zero_if_none("d_rope", self.d_rope, "2 or more, even"),
+            _zero_if_none("d_v", self.d_v),
+            _zero_if_none("chunk_size", self.chunk_size),
         )
 
 
@@ -114,14 +115,18 @@ class Layer:
         sizes: Sizes,
         *,
         flags: int = 0,
-        rope_theta: float = 0.0,
-        norm_epsilon: float = 0.0,
+        rope_theta: Optional[float] = None,
+        norm_epsilon: Optional[float] = None,
         scale: Optional[float] = None,
         num_threads: int = 0,
     ) -> None:
-        self._sizes = sizes
+        self._sizes = sizes.to_fields()
         self._flags = flags
-        self._numbers = (rope_theta, norm_epsilon, 0.0 if scale is None else scale)
+        self._numbers = (
+            _zero_if_none("rope_theta", rope_theta, "a positive number"),
+            _zero_if_none("norm_epsilon", norm_epsilon, "a positive number"),
+            _zero_if_none("scale", scale, "a finite number other than 0"),
+        )
         self._num_threads = num_threads
         self._weights: Dict[str, Array] = {}
         self._arrays: Optional[ArrayLibrary] = None
@@ -273,7 +278,7 @@ class Layer:
         x: Array,
         cache: Optional[Array],
         causal: bool,
-        capacity: int = 0,
+        capacity: Optional[int] = None,
     ) -> Fields:
         """The problem of these arrays. `capacity`: of the cache, if there is no array yet."""
         for name, array, shape in (
@@ -288,7 +293,12 @@ class Layer:
         code = _float_code(arrays.dtype_name(x), "x")
         if cache is not None:
             capacity = cache.shape[1]
-        return self._fields(arrays.device(x), code, x.shape[0], x.shape[1], capacity, causal)
+        if capacity == 0:  # to the library: no cache
+            raise ValueError(
+                f"baselines: a cache with capacity = 0, allowed: {x.shape[1]} or more, the tokens "
+                "of x. Make it larger, or leave the cache out."
+            )
+        return self._fields(arrays.device(x), code, x.shape[0], x.shape[1], capacity or 0, causal)
 
     def _fields(
         self,
@@ -306,7 +316,7 @@ class Layer:
             batch,
             tokens,
             capacity,
-            *self._sizes.to_fields(),
+            *self._sizes,
             self._flags | (CAUSAL if causal else 0),
             self._num_threads,
             *self._numbers,
@@ -335,6 +345,19 @@ class Layer:
                 f"{', '.join(prefix + name for name in self.parameter_shapes)}. Make the layer "
                 "with other arguments, or pass strict=False."
             )
+
+
+def _zero_if_none(name: str, value: Any, allowed: str = "1 or more") -> Any:
+    """A size or number as the library reads it: 0 stands for the default, so that a caller's own 0
+    would turn into another value."""
+    if value is None:
+        return 0
+    if value == 0:
+        raise ValueError(
+            f"baselines: {name} = {value}, allowed: {allowed}. "
+            "Correct its value, or leave it out for the default."
+        )
+    return value
 
 
 def _float_code(dtype: str, name: str) -> int:
