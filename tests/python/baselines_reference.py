@@ -3,6 +3,8 @@
 Shapes as in their docstrings; `visible` is bool and broadcasts to the scores' shape.
 """
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Callable, Dict
 
@@ -213,6 +215,22 @@ def expected(model, weights, x, visible=None, positions=None, **more):
     return model.reference(
         in_float64(weights), x.astype(np.float64), visible, positions.astype(np.float64), **more
     )
+
+
+def threads_after(set_threads, call):
+    """How many threads OpenMP has started after a call with 1, then with 3, then with 5."""
+
+    def measure():
+        # In a thread of its own, whose OpenMP starts with no others and is nobody else's.
+        before, after = set(os.listdir("/proc/self/task")), []
+        for threads in (1, 3, 5):
+            set_threads(threads)
+            call()
+            after.append(len(set(os.listdir("/proc/self/task")) - before))
+        return after
+
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(measure).result()
 
 
 BOUNDS = {"float32": 5e-6, "bfloat16": 2**-6, "float16": 2**-9}

@@ -1,7 +1,9 @@
 """seesaw.baselines on NumPy arrays, against float64 NumPy."""
 
+import ctypes
 from concurrent.futures import ThreadPoolExecutor
 from importlib import util
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from baselines_reference import (
     import_baselines,
     random_weights,
     random_x,
+    threads_after,
 )
 
 baselines = import_baselines()
@@ -162,6 +165,15 @@ def test_as_many_threads_as_there_are(name):
     layer, weights = loaded(name, num_threads=0)
     x = random_x(BATCH, TOKENS)
     assert_near(layer(x), expected(MODELS[name], weights, x))
+
+
+def test_calls_follow_the_number_of_threads():
+    """A plan of one number of threads does not serve calls of another."""
+    module = Path(baselines.__file__).parent.parent / "seesaw_baselines_ffi.so"
+    set_threads = ctypes.CDLL(str(module)).omp_set_num_threads  # of the OpenMP that it is linked to
+    layer, _ = loaded("mha", num_threads=0)
+    x = random_x(8, 64)
+    assert threads_after(set_threads, lambda: layer(x)) == [0, 2, 4]
 
 
 def test_read_only_inputs():

@@ -1,5 +1,7 @@
 #include "baselines_plans.hpp"
 
+#include <omp.h>
+
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -57,6 +59,16 @@ T narrow(const char* name, int64_t value) {
                     std::to_string(std::numeric_limits<T>::max()) + ". Correct its value.");
   }
   return static_cast<T>(value);
+}
+
+// 0 threads: as many as OpenMP would use in this thread now. That may change between calls, and a
+// plan keeps the number of its making, so plans are told apart by the number. GPUs ignore it.
+BaselineFields with_threads(BaselineFields fields) {
+  int64_t& threads = fields.integers[BaselineFields::kNumThreads];
+  if (threads == 0 && fields.integers[BaselineFields::kDeviceType] == SEESAW_CPU) {
+    threads = omp_get_max_threads();
+  }
+  return fields;
 }
 
 // A number other than 0 must not become 0 as a float, which stands for the default, nor infinite.
@@ -124,7 +136,7 @@ BaselineDescriptor descriptor_of(const BaselineFields& fields) {
 
 std::shared_ptr<const Baseline> plan_of(const BaselineFields& fields) {
   static BaselinePlans plans;
-  return plans.find_or_make(fields);
+  return plans.find_or_make(with_threads(fields));
 }
 
 }  // namespace seesaw::python

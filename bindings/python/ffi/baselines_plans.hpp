@@ -47,8 +47,8 @@ struct BaselineFields {
 // Throws ValueError if a field does not fit the C ABI's type.
 BaselineDescriptor descriptor_of(const BaselineFields& fields);
 
-// The plan of a problem; made on first use. The least recently used of 64 gives way, and lives on
-// for the calls that still hold it. Thread-safe.
+// The plan of a problem, with 0 threads taken as what OpenMP would use now; made on first use. The
+// least recently used of 64 gives way, and lives on for the calls that still hold it. Thread-safe.
 std::shared_ptr<const Baseline> plan_of(const BaselineFields& fields);
 
 }  // namespace seesaw::python

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from baselines_reference import BOUNDS, D_MODEL, HEADS, MODELS, import_baselines
+from baselines_reference import BOUNDS, D_MODEL, HEADS, MODELS, import_baselines, threads_after
 from torch_cpu.baselines_modules import error_of, make_module
 
 baselines = import_baselines()
@@ -77,6 +77,17 @@ def test_decodes_with_a_cache():
             for i in range(TOKENS)
         ]
         assert error_of(torch.cat(steps, dim=1), module, x, causal=True) <= BOUNDS["float32"]
+
+
+def test_calls_follow_the_number_of_threads():
+    module, _ = pair("mha")
+    layer = MODELS["mha"].make(baselines, num_threads=0).load_state_dict(module.state_dict())
+    x = torch.randn(8, 64, D_MODEL)
+    before = torch.get_num_threads()
+    try:
+        assert threads_after(torch.set_num_threads, lambda: layer(x)) == [0, 2, 4]
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_gradients_are_not_asked_for_and_parameters_may_change():

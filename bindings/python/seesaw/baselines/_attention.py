@@ -65,7 +65,7 @@ class MultiHeadAttention(_LayerWithMask):
         head_dim: D; None: d_model / num_heads.
         bias: Whether the projections have biases.
         scale: Of the scores; None: D ** -0.5.
-        num_threads: On the CPU; 0: as many as OpenMP would use.
+        num_threads: On the CPU; 0: as many as OpenMP would use at the call.
 
     Raises:
         ValueError: A size is out of range.
@@ -112,7 +112,7 @@ class TraditionalMLA(_LayerWithMask):
         head_dim: D; None: d_model / num_heads.
         bias: Whether the projections have biases.
         scale: Of the scores; None: D' ** -0.5.
-        num_threads: On the CPU; 0: as many as OpenMP would use.
+        num_threads: On the CPU; 0: as many as OpenMP would use at the call.
 
     Raises:
         ValueError: A size is out of range.
@@ -161,7 +161,7 @@ class MemoryEfficientMLA(_LayerWithMask):
         bias: Whether the projections have biases.
         skip_unused: Leave Q_unused out of the product; the parameters stay the same.
         scale: Of the scores; None: D' ** -0.5.
-        num_threads: On the CPU; 0: as many as OpenMP would use.
+        num_threads: On the CPU; 0: as many as OpenMP would use at the call.
 
     Raises:
         ValueError: A size is out of range.

@@ -50,7 +50,7 @@ class DeepSeekMLA(Layer):
         norm_epsilon: Of the RMSNorms.
         bias: attention_bias.
         scale: Of the scores; None: (d_nope + R) ** -0.5.
-        num_threads: On the CPU; 0: as many as OpenMP would use.
+        num_threads: On the CPU; 0: as many as OpenMP would use at the call.
 
     Raises:
         ValueError: A size is out of range, or the form is unknown.

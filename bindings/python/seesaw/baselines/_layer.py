@@ -222,7 +222,8 @@ class Layer:
     def workspace_size(
         self, x: Array, *, cache: Optional[Array] = None, causal: bool = False
     ) -> int:
-        """Elements of the uint8 array to pass as `workspace`; 0: none is needed."""
+        """Elements of the uint8 array to pass as `workspace`; 0: none is needed. With
+        num_threads=0 it is for as many threads as OpenMP would use now."""
         return self.explain(x, cache=cache, causal=causal).workspace_elements
 
     def new_cache(self, x: Array, capacity: int) -> Array:
