@@ -98,7 +98,7 @@ typedef struct seesaw_baseline_problem {
   int64_t d_nope;         /* DeepSeek: a head's columns without position [128] */
   int64_t d_rope;         /* R, even: a head's rotary columns [64] */
   int64_t d_v;            /* V: a head's value columns [128] */
-  int64_t chunk_size;     /* chunked MLA: queries at a time [1024] */
+  int64_t chunk_size;     /* chunked MLA: queries at a time [1024], at most 65,536 chunks */
   double rope_theta;      /* DeepSeek: pair i turns by position * theta^(-2i/R) [10000] */
   float norm_epsilon;     /* DeepSeek: of the RMSNorms [1e-6] */
   float scale;            /* of the scores [1/sqrt(D), 1/sqrt(D'), 1/sqrt(d_nope + R)] */

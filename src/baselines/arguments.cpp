@@ -130,9 +130,11 @@ Status read_mask(const Call& call, const seesaw_tensor& tensor, View* mask) {
                     (tensor.shape[1] == 1 || tensor.shape[1] == heads) &&
                     tensor.shape[2] == p.tokens && tensor.shape[3] == call.keys();
   if (!fits) {
-    return bad(fmt::format("mask has shape [{}]", fmt::join(tensor.shape, tensor.shape + 4, ", ")),
-               fmt::format("[1 or {}, 1 or {}, {}, {}]", p.batch, heads, p.tokens, call.keys()),
-               "Slice or expand the mask to the call's queries and keys.");
+    return bad(
+        fmt::format("mask has shape [{}]", fmt::join(tensor.shape, tensor.shape + 4, ", ")),
+        fmt::format("[1 or {}, {}, {}, {}]", p.batch,
+                    one_pattern ? "1" : fmt::format("1 or {}", heads), p.tokens, call.keys()),
+        "Slice or expand the mask to the call's queries and keys.");
   }
   const Expected expected{"mask", "", {}, DType::kUInt8, p.device};
   SEESAW_RETURN_IF_ERROR(check_kind(expected, tensor));

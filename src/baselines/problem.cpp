@@ -6,6 +6,7 @@
 #include <initializer_list>
 
 #include "base/checked.hpp"
+#include "base/math.hpp"
 #include "baselines/refusal.hpp"
 
 namespace seesaw::baselines {
@@ -105,6 +106,19 @@ void read_sizes(const seesaw_baseline_problem& from, Problem* to) {
   }
 }
 
+// Each chunk is two products that a plan remembers and a run launches.
+Status check_chunks(const Problem& p) {
+  constexpr int64_t kMostChunks = 65536;
+  SEESAW_RETURN_IF_ERROR(check_range("chunk_size", p.chunk_size, 1, int64_t{1} << 40));
+  const int64_t chunks = ceil_div(p.tokens, p.chunk_size);
+  if (chunks > kMostChunks) {
+    return bad(
+        fmt::format("tokens = {} with chunk_size = {}, {} chunks", p.tokens, p.chunk_size, chunks),
+        fmt::format("at most {} chunks", kMostChunks), "Set a larger chunk_size.");
+  }
+  return {};
+}
+
 Status check_model_sizes(const Problem& p) {
   constexpr int64_t kWidest = 1 << 20;
   if (is_deepseek(p.model)) {
@@ -133,7 +147,7 @@ Status check_model_sizes(const Problem& p) {
     SEESAW_RETURN_IF_ERROR(check_range("head_dim", p.head_dim, 1, kWidest));
   }
   if (p.model == SEESAW_BASELINE_CHUNKED_MLA) {
-    SEESAW_RETURN_IF_ERROR(check_range("chunk_size", p.chunk_size, 1, int64_t{1} << 40));
+    SEESAW_RETURN_IF_ERROR(check_chunks(p));
   }
   return p.model == SEESAW_BASELINE_MHA ? Status{}
                                         : check_range("d_latent", p.d_latent, 1, kWidest);

@@ -1,8 +1,12 @@
 // Every refusal: its status, a message in four parts, and that it comes before anything runs.
 #include <gtest/gtest.h>
 
+#include <sys/resource.h>
+
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
+#include <cstring>
 #include <functional>
 #include <string>
 #include <vector>
@@ -19,6 +23,12 @@ void expect_refused(seesaw_status expected, const std::string& words, seesaw_sta
   EXPECT_TRUE(has_four_parts(message));
   EXPECT_NE(message.find(words), std::string::npos)
       << "message: " << message << "\nshould mention: " << words;
+}
+
+// Whether bytes [begin, end) of an object are `value`.
+bool is_filled(const void* object, size_t begin, size_t end, unsigned char value) {
+  const auto* bytes = static_cast<const unsigned char*>(object);
+  return std::all_of(bytes + begin, bytes + end, [&](unsigned char b) { return b == value; });
 }
 
 seesaw_baseline_problem good_problem(seesaw_baseline_model model = SEESAW_BASELINE_MHA) {
@@ -46,7 +56,28 @@ TEST(Problem, EveryRefusal) {
       {"head_dim = -4", [](auto& p) { p.head_dim = -4; }},
       {"cache_capacity (0: no cache) = 2", [](auto& p) { p.cache_capacity = 2; }},
       {"num_threads = -1", [](auto& p) { p.num_threads = -1; }},
+      {"num_threads = 4097", [](auto& p) { p.num_threads = 4097; }},
+      {"batch = 1073741825", [](auto& p) { p.batch = (1 << 30) + 1; }},
+      {"tokens = 1073741825", [](auto& p) { p.tokens = (1 << 30) + 1; }},
+      {"d_model = 1048577", [](auto& p) { p.d_model = (1 << 20) + 1; }},
+      {"num_heads = 1048577", [](auto& p) { p.num_heads = (1 << 20) + 1; }},
+      {"head_dim = 1048577", [](auto& p) { p.head_dim = (1 << 20) + 1; }},
+      {"cache_capacity (0: no cache) = 1073741825",
+       [](auto& p) { p.cache_capacity = (1 << 30) + 1; }},
+      {"cache_capacity (0: no cache) = -1", [](auto& p) { p.cache_capacity = -1; }},
+      {"device type 2, index -1",
+       [](auto& p) {
+         p.device = {SEESAW_CUDA, -1};
+       }},
       {"scale = inf", [](auto& p) { p.scale = HUGE_VALF; }},
+      {"scale = nan", [](auto& p) { p.scale = std::nanf(""); }},
+      {"x = 72057594037927936 elements or more",
+       [](auto& p) {
+         p.batch = 1 << 30;
+         p.tokens = p.cache_capacity = 1 << 13;
+         p.d_model = 1 << 20;
+         p.num_heads = p.head_dim = 1;
+       }},
       {"elements or more",
        [](auto& p) {
          p.batch = 1 << 30;
@@ -65,24 +96,111 @@ TEST(Problem, EveryRefusal) {
   }
 }
 
-TEST(Problem, EveryRefusalOfDeepSeeks) {
-  using Change = std::function<void(seesaw_baseline_problem&)>;
-  const std::vector<std::pair<std::string, Change>> cases = {
-      {"d_rope = 3", [](auto& p) { p.d_rope = 3; }},
-      {"d_rope = -2", [](auto& p) { p.d_rope = -2; }},
-      {"d_nope = -1", [](auto& p) { p.d_nope = -1; }},
-      {"d_v = -1", [](auto& p) { p.d_v = -1; }},
-      {"d_q_latent = -1", [](auto& p) { p.d_q_latent = -1; }},
-      {"d_latent = -1", [](auto& p) { p.d_latent = -1; }},
-      {"rope_theta = -5", [](auto& p) { p.rope_theta = -5.0; }},
-      {"norm_epsilon = -1", [](auto& p) { p.norm_epsilon = -1.0F; }},
-  };
+void expect_each_refused(
+    seesaw_baseline_model model,
+    const std::vector<std::pair<std::string, std::function<void(seesaw_baseline_problem&)>>>&
+        cases) {
   for (const auto& [words, change] : cases) {
-    seesaw_baseline_problem problem = good_problem(SEESAW_BASELINE_DEEPSEEK_MLA_EXPANDED);
+    seesaw_baseline_problem problem = good_problem(model);
     change(problem);
     seesaw_baselines_plan* plan = nullptr;
     expect_refused(SEESAW_INVALID_ARGUMENT, words, seesaw_baselines_plan_create(&problem, &plan));
+    EXPECT_EQ(plan, nullptr);
   }
+}
+
+TEST(Problem, EveryRefusalOfTraditionalAndChunkedMla) {
+  for (const auto model : {SEESAW_BASELINE_TRADITIONAL_MLA, SEESAW_BASELINE_CHUNKED_MLA}) {
+    expect_each_refused(model,
+                        {{"d_latent = -1", [](auto& p) { p.d_latent = -1; }},
+                         {"d_latent = 1048577", [](auto& p) { p.d_latent = (1 << 20) + 1; }}});
+  }
+  constexpr int64_t kTooLarge = (int64_t{1} << 40) + 1;
+  expect_each_refused(SEESAW_BASELINE_CHUNKED_MLA,
+                      {{"chunk_size = -1", [](auto& p) { p.chunk_size = -1; }},
+                       {"chunk_size = 1099511627777", [](auto& p) { p.chunk_size = kTooLarge; }},
+                       {"tokens = 131073 with chunk_size = 2, 65537 chunks", [](auto& p) {
+                          p.tokens = p.cache_capacity = 131073;
+                          p.chunk_size = 2;
+                        }}});
+}
+
+TEST(Problem, EveryRefusalOfDeepSeeks) {
+  const auto model = SEESAW_BASELINE_DEEPSEEK_MLA_EXPANDED;
+  expect_each_refused(model,
+                      {
+                          {"d_rope = 3", [](auto& p) { p.d_rope = 3; }},
+                          {"d_rope = -2", [](auto& p) { p.d_rope = -2; }},
+                          {"d_nope = -1", [](auto& p) { p.d_nope = -1; }},
+                          {"d_v = -1", [](auto& p) { p.d_v = -1; }},
+                          {"d_q_latent = -1", [](auto& p) { p.d_q_latent = -1; }},
+                          {"d_latent = -1", [](auto& p) { p.d_latent = -1; }},
+                          {"rope_theta = -5", [](auto& p) { p.rope_theta = -5.0; }},
+                          {"norm_epsilon = -1", [](auto& p) { p.norm_epsilon = -1.0F; }},
+                          {"rope_theta = inf", [](auto& p) { p.rope_theta = HUGE_VAL; }},
+                          {"rope_theta = nan", [](auto& p) { p.rope_theta = std::nan(""); }},
+                          {"norm_epsilon = inf", [](auto& p) { p.norm_epsilon = HUGE_VALF; }},
+                          {"norm_epsilon = nan", [](auto& p) { p.norm_epsilon = std::nanf(""); }},
+                          {"d_nope = 1048577", [](auto& p) { p.d_nope = (1 << 20) + 1; }},
+                          {"d_rope = 1048578", [](auto& p) { p.d_rope = (1 << 20) + 2; }},
+                          {"d_v = 1048577", [](auto& p) { p.d_v = (1 << 20) + 1; }},
+                          {"d_q_latent = 1048577", [](auto& p) { p.d_q_latent = (1 << 20) + 1; }},
+                          {"d_latent = 1048577", [](auto& p) { p.d_latent = (1 << 20) + 1; }},
+                      });
+}
+
+// Equal products of a plan are one: those of 65,536 chunks, twice, would take 1 GiB.
+TEST(Problem, AsManyChunksAsAreAllowed) {
+  BaselineDescriptor d{.model = SEESAW_BASELINE_CHUNKED_MLA, .tokens = 65536};
+  d.d_model = 4;
+  d.chunk_size = 1;
+  rusage before{};
+  rusage after{};
+  getrusage(RUSAGE_SELF, &before);
+  const Baseline plan(d);
+  getrusage(RUSAGE_SELF, &after);
+  EXPECT_EQ(plan.info().num_products, 3 + 2 * 65536u);
+  EXPECT_LT(after.ru_maxrss - before.ru_maxrss, 128 << 10);  // KiB
+}
+
+// An older caller's struct ends earlier: what it lacks is 0.
+TEST(Structs, AnOlderProblemTakesTheDefaults) {
+  seesaw_baseline_problem problem = good_problem();
+  problem.scale = HUGE_VALF;  // of memory that is no longer the caller's
+  problem.flags = 0xFFFFFFFF;
+  problem.num_threads = -1;
+  problem.struct_size = offsetof(seesaw_baseline_problem, scale);
+  uint64_t count = 0;
+  EXPECT_EQ(seesaw_baselines_parameters(&problem, nullptr, 0, &count), SEESAW_OK);
+  EXPECT_EQ(count, 4u);
+  problem.struct_size = offsetof(seesaw_baseline_problem, flags);
+  expect_refused(SEESAW_INVALID_ARGUMENT, "scale = inf",
+                 seesaw_baselines_parameters(&problem, nullptr, 0, &count));
+}
+
+// What a shorter struct does not hold is not written.
+TEST(Structs, ShorterResultsAreFilledAsFarAsTheyGo) {
+  const seesaw_baseline_problem problem = good_problem();
+  seesaw_baseline_cost cost;
+  std::memset(&cost, 0x5A, sizeof(cost));
+  cost.struct_size = offsetof(seesaw_baseline_cost, projection_bytes);
+  ASSERT_EQ(seesaw_baselines_cost(&problem, 0, &cost), SEESAW_OK);
+  EXPECT_EQ(cost.struct_size, offsetof(seesaw_baseline_cost, projection_bytes));
+  EXPECT_EQ(cost.projection_operations, 4 * 2.0 * 6 * 8 * 8);
+  EXPECT_TRUE(is_filled(&cost, cost.struct_size, sizeof(cost), 0x5A));
+
+  seesaw_baselines_plan* plan = nullptr;
+  ASSERT_EQ(seesaw_baselines_plan_create(&problem, &plan), SEESAW_OK);
+  seesaw_baselines_plan_info info;
+  std::memset(&info, 0x5A, sizeof(info));
+  info.struct_size = offsetof(seesaw_baselines_plan_info, cache_width);
+  EXPECT_EQ(seesaw_baselines_plan_get_info(plan, &info), SEESAW_OK);
+  EXPECT_EQ(info.num_parameters, 4u);
+  EXPECT_TRUE(is_filled(&info, info.struct_size, sizeof(info), 0x5A));
+  info.struct_size = 0;
+  expect_refused(SEESAW_INVALID_ARGUMENT, "seesaw_baselines_plan_info.struct_size = 0",
+                 seesaw_baselines_plan_get_info(plan, &info));
+  seesaw_baselines_plan_destroy(plan);
 }
 
 TEST(Problem, ANewerStructIsReadIfItsNewFieldsAreZero) {
@@ -163,6 +281,7 @@ TEST_F(Call, RunsAsItIs) { EXPECT_EQ(run(), SEESAW_OK) << seesaw_baselines_last_
 
 TEST_F(Call, EveryRefusal) {
   const std::vector<uint8_t> mask(1000, 1);
+  const std::vector<int32_t> positions(8, 0);
   const auto with_mask = [&](std::initializer_list<int64_t> shape) {
     seesaw_tensor tensor = make_tensor(mask.data(), SEESAW_FLOAT32, shape);
     tensor.dtype = SEESAW_BASELINE_UINT8;
@@ -205,8 +324,50 @@ TEST_F(Call, EveryRefusal) {
        }},
       {"positions has shape [2, 2]",
        [&](Call& c) {
-         c.args.positions = make_tensor(mask.data(), SEESAW_INT32, {2, 2});
+         c.args.positions = make_tensor(positions.data(), SEESAW_INT32, {2, 2});
        }},
+      {"x is at address", [](Call& c) { c.args.x.data = static_cast<char*>(c.args.x.data) + 2; }},
+      {"v_proj.weight is at address",
+       [](Call& c) { c.weights[2].data = static_cast<char*>(c.weights[2].data) + 1; }},
+      {"cache is at address",
+       [](Call& c) { c.args.cache.data = static_cast<char*>(c.args.cache.data) + 3; }},
+      {"mask has shape [3, 1, 3, 3]",
+       [&](Call& c) {
+         c.args.mask = with_mask({3, 1, 3, 3});
+       }},
+      {"mask has shape [1, 3, 3, 3]",
+       [&](Call& c) {
+         c.args.mask = with_mask({1, 3, 3, 3});
+       }},
+      {"mask is on cuda:1",
+       [&](Call& c) {
+         c.args.mask = with_mask({1, 1, 3, 3});
+         c.args.mask.device = {SEESAW_CUDA, 1};
+       }},
+      {"mask has stride 4611686018427387904 in dimension 2",
+       [&](Call& c) {
+         c.args.mask = with_mask({1, 1, 3, 3});
+         c.args.mask.stride[2] = int64_t{1} << 62;
+       }},
+      {"positions has stride -2 in dimension 0",
+       [&](Call& c) {
+         c.args.positions = make_tensor(positions.data(), SEESAW_INT32, {2, 3});
+         c.args.positions.stride[0] = -2;
+       }},
+      {"positions has dtype 1",
+       [&](Call& c) {
+         c.args.positions = make_tensor(positions.data(), SEESAW_FLOAT32, {2, 3});
+       }},
+      {"positions is on cuda:0",
+       [&](Call& c) {
+         c.args.positions = make_tensor(positions.data(), SEESAW_INT32, {2, 3}, {SEESAW_CUDA, 0});
+       }},
+      {"positions is at address",
+       [&](Call& c) {
+         const auto* odd = reinterpret_cast<const char*>(positions.data()) + 2;
+         c.args.positions = make_tensor(odd, SEESAW_INT32, {2, 3});
+       }},
+      {"seesaw_baselines_args.struct_size = 7", [](Call& c) { c.args.struct_size = 7; }},
       {"workspace = NULL", [](Call& c) { c.args.workspace = nullptr; }},
       {"workspace_bytes = ", [](Call& c) { c.args.workspace_bytes -= 1; }},
       {"workspace at address",
@@ -221,6 +382,47 @@ TEST_F(Call, EveryRefusal) {
     EXPECT_EQ(out, std::vector<float>(48, 7.0F)) << words;
     args = before;
     weights = weights_before;
+  }
+}
+
+// An older caller's arguments end before the stream.
+TEST_F(Call, RunsWithOlderArguments) {
+  args.struct_size = offsetof(seesaw_baselines_args, stream);
+  args.stream = this;
+  EXPECT_EQ(run(), SEESAW_OK) << seesaw_baselines_last_error();
+  args.struct_size = offsetof(seesaw_baselines_args, workspace);
+  expect_refused(SEESAW_INVALID_ARGUMENT, "workspace = NULL", run());
+}
+
+// All heads of traditional MLA share one attention pattern, and so one mask.
+TEST(CallOfTraditionalMla, RefusesAMaskOfEachHead) {
+  for (const auto model : {SEESAW_BASELINE_TRADITIONAL_MLA, SEESAW_BASELINE_CHUNKED_MLA}) {
+    BaselineDescriptor d{.model = model, .tokens = 3};
+    d.d_model = 8;
+    d.num_heads = 2;
+    const Baseline plan(d);
+    const AlignedBuffer workspace(plan.workspace_bytes());
+    const std::vector<float> numbers(256, 0.1F);
+    std::vector<float> out(24, 7.0F);
+    const std::vector<uint8_t> mask(18, 1);
+    BaselineTensors call{.x = make_tensor(numbers.data(), SEESAW_FLOAT32, {1, 3, 8})};
+    for (const seesaw_baseline_parameter& p : parameters(d)) {
+      call.weights.push_back(make_tensor(numbers.data(), SEESAW_FLOAT32, {p.shape[0], p.shape[1]}));
+    }
+    call.out = make_tensor(out.data(), SEESAW_FLOAT32, {1, 3, 8});
+    call.workspace = workspace.data();
+    call.workspace_bytes = workspace.size();
+    call.mask = make_tensor(mask.data(), SEESAW_FLOAT32, {1, 2, 3, 3});
+    call.mask.dtype = SEESAW_BASELINE_UINT8;
+    EXPECT_THROW(plan.run(call), Error);
+    const std::string message = seesaw_baselines_last_error();
+    EXPECT_TRUE(has_four_parts(message));
+    EXPECT_NE(message.find("mask has shape [1, 2, 3, 3], allowed: [1 or 1, 1, 3, 3]"),
+              std::string::npos)
+        << message;
+    EXPECT_EQ(out, std::vector<float>(24, 7.0F));
+    call.mask.shape[1] = 1;
+    EXPECT_NO_THROW(plan.run(call));
   }
 }
 

@@ -4,6 +4,8 @@
 #include <omp.h>
 
 #include <algorithm>
+#include <map>
+#include <utility>
 #include <vector>
 
 #include "base/math.hpp"
@@ -31,32 +33,41 @@ class ThreadCount {
   int before_;
 };
 
+// Writes products down, equal ones (those of full chunks, say) once.
 class Recorder final : public cpu::Products {
  public:
   Status product(const Gemm& step) override {
-    layouts.push_back(cpu::layout_of(step));
+    const ProductLayout layout = cpu::layout_of(step);
+    const auto found = std::find(layouts.begin(), layouts.end(), layout);
+    order.push_back(static_cast<uint32_t>(found - layouts.begin()));
+    if (found == layouts.end()) {
+      layouts.push_back(layout);
+    }
     return {};
   }
   void count_conversion() override { ++conversions; }
 
   std::vector<ProductLayout> layouts;
+  std::vector<uint32_t> order;  // the i-th product's layout
   uint64_t conversions = 0;
 };
 
 class Runner final : public cpu::Products {
  public:
-  Runner(std::span<const Product> products, void* scratch, const dnnl::engine& engine)
-      : products_(products), scratch_(scratch), stream_(engine) {}
+  Runner(std::span<const Product> products, std::span<const uint32_t> order, void* scratch,
+         const dnnl::engine& engine)
+      : products_(products), order_(order), scratch_(scratch), stream_(engine) {}
 
   Status product(const Gemm& step) override {
-    return products_[next_++].run(step, scratch_, stream_);
+    return products_[order_[next_++]].run(step, scratch_, stream_);
   }
 
  private:
   std::span<const Product> products_;
+  std::span<const uint32_t> order_;
   void* scratch_;
   dnnl::stream stream_;
-  size_t next_ = 0;
+  size_t next_ = 0;  // of order_
 };
 
 class CpuPrepared final : public Prepared {
@@ -78,10 +89,7 @@ class CpuPrepared final : public Prepared {
     const int64_t past = problem.max_past();
     SEESAW_RETURN_IF_ERROR(rehearse(longest_ops, problem, past));
     SEESAW_RETURN_IF_ERROR(rehearse(shorter_ops, problem, std::max<int64_t>(past - kPadding, 0)));
-    for (size_t i = 0; i < longest.layouts.size(); ++i) {
-      products_.emplace_back(longest.layouts[i], shorter.layouts[i], engine_);
-      scratch_bytes_ = std::max(scratch_bytes_, products_.back().scratch_bytes());
-    }
+    share_products(longest, shorter);
     scratch_bytes_ = round_up(scratch_bytes_, Arena::kAlignment);
     arena_bytes_ = arena.peak_bytes();
     conversions_ = longest.conversions;
@@ -89,22 +97,38 @@ class CpuPrepared final : public Prepared {
   }
 
   uint64_t workspace_bytes() const override { return scratch_bytes_ + arena_bytes_; }
-  uint64_t num_products() const override { return products_.size(); }
+  uint64_t num_products() const override { return order_.size(); }
   uint64_t converted_products() const override { return conversions_; }
 
   Status run(const Call& call, void* workspace, void*) const override {
     const ThreadCount threads(num_threads_);
-    Runner products(products_, workspace, engine_);
+    Runner products(products_, order_, workspace, engine_);
     Arena arena(static_cast<char*>(workspace) + scratch_bytes_);
     CpuOps ops(arena, products, Pass::kRun);
     return run_model(ops, call);
   }
 
  private:
+  // One product for all that are equal in both rehearsals.
+  void share_products(const Recorder& longest, const Recorder& shorter) {
+    std::map<std::pair<uint32_t, uint32_t>, uint32_t> known;  // by both layouts
+    for (size_t i = 0; i < longest.order.size(); ++i) {
+      const std::pair layouts(longest.order[i], shorter.order[i]);
+      const auto [at, is_new] = known.emplace(layouts, static_cast<uint32_t>(products_.size()));
+      if (is_new) {
+        products_.emplace_back(longest.layouts[layouts.first], shorter.layouts[layouts.second],
+                               engine_);
+        scratch_bytes_ = std::max(scratch_bytes_, products_.back().scratch_bytes());
+      }
+      order_.push_back(at->second);
+    }
+  }
+
   int num_threads_;
   dnnl::engine engine_;
-  std::vector<Product> products_;
-  uint64_t scratch_bytes_ = 0;  // of the largest product; the front of the workspace
+  std::vector<Product> products_;  // distinct
+  std::vector<uint32_t> order_;    // the i-th product of a run
+  uint64_t scratch_bytes_ = 0;     // of the largest product; the front of the workspace
   uint64_t arena_bytes_ = 0;
   uint64_t conversions_ = 0;
 };

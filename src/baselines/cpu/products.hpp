@@ -16,6 +16,8 @@ struct OperandLayout {
   dnnl_dims_t dims{};
   dnnl_dims_t strides{};
   DType dtype = DType::kFloat32;
+
+  bool operator==(const OperandLayout&) const = default;
 };
 
 struct ProductLayout {
@@ -24,6 +26,8 @@ struct ProductLayout {
   OperandLayout c;
   OperandLayout bias;
   bool accumulate = false;
+
+  bool operator==(const ProductLayout&) const = default;
 };
 
 // The layout of a step, without the leading dimensions that are 1 everywhere.
