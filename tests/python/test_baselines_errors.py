@@ -157,6 +157,17 @@ def test_positions():
     refused(TypeError, "positions has dtype int64", layer, x, positions=wrong)
 
 
+@pytest.mark.parametrize("name", ["out", "cache"])
+def test_bits_of_bfloat16_beside_bfloat16(name):
+    pytest.importorskip("ml_dtypes")
+    layer = MODELS["mha"].make(baselines)
+    layer.load_state_dict(random_weights(layer.parameter_shapes, "bfloat16"))
+    x = random_x(BATCH, TOKENS, "bfloat16")
+    array = np.zeros_like(x) if name == "out" else layer.new_cache(x, TOKENS)
+    pattern = "^baselines: .* has dtype uint16"
+    refused(TypeError, pattern, layer, x, **{name: array.view(np.uint16)})
+
+
 def test_sizes_of_a_layer():
     for name, more, pattern in (
         ("mha", dict(num_heads=5), "head_dim = 0 with d_model = 48, num_heads = 5"),

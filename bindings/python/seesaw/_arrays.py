@@ -46,8 +46,9 @@ class ArrayLibrary(ABC):
         """Uninitialised, on the device of `like`; `dtype` "like" takes that of `like`."""
 
     @abstractmethod
-    def view(self, array: Array) -> Any:
-        """What tvm-ffi takes for this array in any case, without a copy."""
+    def view(self, array: Array, where: str) -> Any:
+        """What tvm-ffi takes for this array in any case, without a copy. `where`: the operation
+        that messages name."""
 
     @abstractmethod
     def stream(self, array: Array) -> int:
@@ -83,13 +84,13 @@ class NumPy(ArrayLibrary):
     def empty(self, shape: Tuple[int, ...], dtype: str, like: Array) -> Array:
         return self._numpy.empty(shape, like.dtype if dtype == "like" else dtype)
 
-    def view(self, array: Array) -> Any:
+    def view(self, array: Array, where: str) -> Any:
         if array.dtype.name == "bfloat16":
             # DLPack knows bfloat16 but NumPy does not: its bits travel as uint16.
             array = array.view(self._numpy.uint16)
         elif array.dtype == self._numpy.uint16:
             raise TypeError(
-                "dense_decode: an array has dtype uint16, allowed: float32, bfloat16, float16, "
+                f"{where}: an array has dtype uint16, allowed: float32, bfloat16, float16, "
                 "int32. If it holds the bits of bfloat16, view it as ml_dtypes.bfloat16."
             )
         return array if array.flags.writeable else self._writeable(array)
@@ -149,7 +150,7 @@ class Torch(ArrayLibrary):
             return like.new_empty(*shape)
         return like.new_empty(*shape, dtype=self._dtypes[dtype])
 
-    def view(self, array: Array) -> Any:
+    def view(self, array: Array, where: str) -> Any:
         return array.detach() if array.requires_grad else array
 
     def stream(self, array: Array) -> int:
@@ -189,7 +190,7 @@ class CuPy(ArrayLibrary):
         with like.device:
             return self._cupy.empty(shape, like.dtype if dtype == "like" else dtype)
 
-    def view(self, array: Array) -> Any:
+    def view(self, array: Array, where: str) -> Any:
         # Without stream=-1, the default stream would wait for the current one: not capturable.
         return self._from_dlpack(array.__dlpack__(stream=-1))
 
@@ -229,7 +230,7 @@ class Jax(ArrayLibrary):
             "JAX arrays are immutable: use seesaw.jax.dense_decode, which schedules by itself."
         )
 
-    def view(self, array: Array) -> Any:
+    def view(self, array: Array, where: str) -> Any:
         return array
 
     def stream(self, array: Array) -> int:
@@ -244,8 +245,15 @@ class Jax(ArrayLibrary):
         return entry.record(*arguments)
 
 
-def call(arrays: ArrayLibrary, function: Any, tensors: Tuple[Any, ...], *rest: Any) -> None:
-    """Calls a function of the native library with tensors (None: not given) of one library."""
+def call(
+    arrays: ArrayLibrary,
+    function: Any,
+    tensors: Tuple[Any, ...],
+    *rest: Any,
+    where: str = "dense_decode",
+) -> None:
+    """Calls a function of the native library with tensors (None: not given) of one library.
+    `where`: the operation that messages name."""
     if arrays.direct:
         try:
             function(*tensors, *rest)
@@ -253,7 +261,7 @@ def call(arrays: ArrayLibrary, function: Any, tensors: Tuple[Any, ...], *rest: A
         except BufferError:
             pass  # read only, bfloat16 of ml_dtypes, gradients required: what views are for
     view = arrays.view
-    function(*[None if tensor is None else view(tensor) for tensor in tensors], *rest)
+    function(*[None if tensor is None else view(tensor, where) for tensor in tensors], *rest)
 
 
 _BY_MODULE: Dict[str, Callable[[], ArrayLibrary]] = {

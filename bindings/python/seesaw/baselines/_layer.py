@@ -160,7 +160,7 @@ class Layer:
         for name, shape in self.parameter_shapes.items():
             key = prefix + name
             array = state_dict[key]
-            arrays = library_of(array, key, "baselines")
+            arrays = _library_of(array, key)
             dtype = arrays.dtype_name(array)
             if tuple(array.shape) != shape:
                 raise ValueError(
@@ -175,7 +175,7 @@ class Layer:
                     f"baselines: {key} has dtype {dtype}, allowed: {first_dtype}, as {first}. "
                     "Convert the state_dict to one dtype."
                 )
-            if arrays is not first_arrays or arrays.name == "jax":
+            if arrays is not first_arrays:
                 raise TypeError(
                     f"baselines: {key} is an array of {arrays.name}, allowed: NumPy, PyTorch or "
                     "CuPy, the same for all. Convert the state_dict."
@@ -216,7 +216,7 @@ class Layer:
 
     def explain(self, x: Array, *, cache: Optional[Array] = None, causal: bool = False) -> Plan:
         """What a call with these arrays does. Nothing runs."""
-        fields = self._fields_of(library_of(x, "x", "baselines"), x, cache, causal)
+        fields = self._fields_of(_library_of(x, "x"), x, cache, causal)
         return Plan(**query("plan_info", *fields))
 
     def workspace_size(
@@ -229,7 +229,7 @@ class Layer:
     def new_cache(self, x: Array, capacity: int) -> Array:
         """A cache for sequences of up to `capacity` tokens: [B, capacity, cache_width], of x's
         dtype, on its device. Not initialised: calls write before they read."""
-        arrays = library_of(x, "x", "baselines")
+        arrays = _library_of(x, "x")
         plan = query("plan_info", *self._fields_of(arrays, x, None, False, capacity))
         return arrays.empty((x.shape[0], capacity, plan["cache_width"]), "like", x)
 
@@ -244,7 +244,7 @@ class Layer:
         out: Optional[Array],
         workspace: Optional[Array],
     ) -> Array:
-        arrays = library_of(x, "x", "baselines")
+        arrays = _library_of(x, "x")
         if self._arrays is None:
             raise ValueError(
                 "baselines: a call without parameters, allowed: after load_state_dict. "
@@ -270,6 +270,7 @@ class Layer:
             arrays.stream(x),
             past_tokens,
             *fields,
+            where="baselines",
         )
         return out
 
@@ -359,6 +360,16 @@ def _zero_if_none(name: str, value: Any, allowed: str = "1 or more") -> Any:
             "Correct its value, or leave it out for the default."
         )
     return value
+
+
+def _library_of(array: Array, name: str) -> ArrayLibrary:
+    arrays = library_of(array, name, "baselines")
+    if arrays.name == "jax":
+        raise TypeError(
+            f"baselines: {name} is an array of jax, allowed: NumPy, PyTorch, CuPy. Convert it to "
+            "one of these."
+        )
+    return arrays
 
 
 def _float_code(dtype: str, name: str) -> int:
