@@ -29,11 +29,22 @@ void* open_library() {
   return library;
 }
 
+// What the loader's last failure was.
+std::string loader_error() {
+  const char* error = dlerror();
+  return error == nullptr ? "no error of the loader" : error;
+}
+
 template <typename Function>
 bool find(void* library, const char* name, Function** function) {
   *function = reinterpret_cast<Function*>(dlsym(library, name));
   return *function != nullptr;
 }
+
+// Structs and enumerators are those of the header, so another major version may not be called.
+// Its number is major * 10000 + minor * 100 + patch.
+static_assert(CUBLAS_VERSION / 10000 == CUBLAS_VER_MAJOR);
+bool is_of_headers_major(size_t version) { return version / 10000 == CUBLAS_VER_MAJOR; }
 
 bool find_all(void* library, CublasLt* lt) {
   return find(library, "cublasLtCreate", &lt->create) &&
@@ -49,23 +60,35 @@ bool find_all(void* library, CublasLt* lt) {
          find(library, "cublasLtMatmulPreferenceSetAttribute", &lt->set_preference);
 }
 
-// The library stays open for the life of the process.
-CublasLtAnswer find_cublaslt(CublasLt* lt) {
-  void* library = open_library();
-  if (library != nullptr && find_all(library, lt)) {
-    return {lt, {}};
-  }
+CublasLtAnswer refuse(const std::string& reason) {
   const char* named = named_library();
+  const std::string asked =
+      named == nullptr ? "no " + library_name() : std::string("SEESAW_CUBLASLT = ") + named;
   return {nullptr,
-          four_part_message(
-              "baselines",
-              named == nullptr ? "no " + library_name() : std::string("SEESAW_CUBLASLT = ") + named,
-              library_name() + " of CUDA where the loader looks, in "
-                               "/usr/local/cuda/lib64, or named by SEESAW_CUBLASLT",
-              "Install cuBLAS, or set SEESAW_CUBLASLT.")};
+          four_part_message("baselines", asked + " (" + reason + ")", library_name() + " of CUDA",
+                            "Install cuBLAS, or set SEESAW_CUBLASLT.")};
 }
 
 }  // namespace
+
+// The library stays open for the life of the process.
+CublasLtAnswer find_cublaslt(CublasLt* lt) {
+  void* library = open_library();
+  if (library == nullptr) {
+    return refuse(loader_error());
+  }
+  decltype(&cublasLtGetVersion) get_version = nullptr;
+  if (!find(library, "cublasLtGetVersion", &get_version)) {
+    return refuse(loader_error());
+  }
+  if (const size_t version = get_version(); !is_of_headers_major(version)) {
+    return refuse("its version is " + std::to_string(version));
+  }
+  if (!find_all(library, lt)) {
+    return refuse(loader_error());
+  }
+  return {lt, {}};
+}
 
 const CublasLtAnswer& cublaslt() {
   static CublasLt functions;

@@ -35,6 +35,9 @@ struct CublasLtAnswer {
 // /usr/local/cuda/lib64. Thread-safe; once per process.
 const CublasLtAnswer& cublaslt();
 
+// The same, looking each time; what is found goes to *functions.
+CublasLtAnswer find_cublaslt(CublasLt* functions);
+
 // OK for CUBLAS_STATUS_SUCCESS, else a device error: `what` failed, with cuBLASLt's name for it.
 Status status_of(const CublasLt& lt, cublasStatus_t status, const char* what);
 
