@@ -9,8 +9,6 @@ namespace seesaw::baselines {
 namespace {
 
 constexpr const char* kWhere = "baselines";
-// Kernels put the batch into a dimension of the grid that has no more blocks.
-constexpr int64_t kMaxBatch = 65535;
 
 bool start_aligned(const Operands& operands) {
   const auto joined =
@@ -42,14 +40,14 @@ Status CudaOps::gemm(const Gemm& step) {
     return gemm(added_to_bias(step));
   }
   const Product product = product_of(step);
-  const PlannedProduct& planned = products_[next_++];
+  const PlannedProduct& planned = *products_[next_++];
   const Operands first = {step.a.data, step.b.data, step.bias.data, step.c.data};
   const Alignment alignment = start_aligned(first) ? alignment_of(product) : Alignment::kNone;
   const Algorithm* algorithm = planned.algorithm_for(alignment);
   for (int64_t loop = 0; loop < product.loops; ++loop) {
-    for (int64_t batch = 0; batch < product.batch; batch += kMaxBatch) {
+    for (int64_t batch = 0; batch < product.batch; batch += kMaxLaunchBatch) {
       Product part = product;
-      part.batch = std::min(kMaxBatch, product.batch - batch);
+      part.batch = std::min(kMaxLaunchBatch, product.batch - batch);
       SEESAW_RETURN_IF_ERROR(multiply(part, operands_at(product, first, loop, batch), algorithm));
     }
   }

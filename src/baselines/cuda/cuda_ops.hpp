@@ -17,7 +17,7 @@ struct CudaContext {
 class CudaOps final : public Ops {
  public:
   // `products` are those that will come. Both outlive the run.
-  CudaOps(Arena& arena, const CudaContext& context, const std::vector<PlannedProduct>& products)
+  CudaOps(Arena& arena, const CudaContext& context, const ProductList& products)
       : Ops(arena), context_(context), products_(products) {}
 
   Status gemm(const Gemm& step) override;
@@ -30,7 +30,7 @@ class CudaOps final : public Ops {
   Status multiply(const Product& product, const Operands& operands, const Algorithm* algorithm);
 
   const CudaContext& context_;
-  const std::vector<PlannedProduct>& products_;
+  const ProductList& products_;
   size_t next_ = 0;  // of products_
 };
 

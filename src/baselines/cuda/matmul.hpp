@@ -19,8 +19,9 @@ struct Algorithm {
 };
 
 // What cuBLASLt's heuristic likes best for a product whose matrices start at multiples of
-// `alignment` bytes. Sums that are split over k are added in one order and in float32, so that same
-// inputs give the same bits. Nothing if no algorithm does it within `max_workspace` bytes.
+// `alignment` bytes; its batch is one launch's. Sums that are split over k are added in one order
+// and in float32, so that same inputs give the same bits. Nothing if no algorithm does it within
+// `max_workspace` bytes.
 std::optional<Algorithm> choose_algorithm(const CublasLt& lt, cublasLtHandle_t handle,
                                           const Product& product, uint32_t alignment,
                                           uint64_t max_workspace);
@@ -38,7 +39,7 @@ struct Workspace {
   uint64_t bytes = 0;
 };
 
-// One batch of the product, on `stream`.
+// One batch of the product, at most kMaxLaunchBatch, on `stream`.
 cublasStatus_t launch_product(const CublasLt& lt, cublasLtHandle_t handle, const Product& product,
                               const Operands& operands, const Algorithm& algorithm,
                               const Workspace& workspace, cudaStream_t stream);

@@ -57,6 +57,33 @@ uint64_t workspace_of(const PlannedProduct& planned) {
   return bytes;
 }
 
+// Plans products, each distinct one once.
+class ProductPlanner {
+ public:
+  ProductPlanner(const CublasLt& lt, cublasLtHandle_t handle) : lt_(lt), handle_(handle) {}
+
+  std::shared_ptr<const PlannedProduct> plan(const Product& product, const Varying& varying) {
+    for (const Known& each : known_) {
+      if (each.planned->product == product && each.varying == varying) {
+        return each.planned;
+      }
+    }
+    known_.push_back({varying, std::make_shared<const PlannedProduct>(
+                                   plan_product(lt_, handle_, product, varying))});
+    return known_.back().planned;
+  }
+
+ private:
+  struct Known {
+    Varying varying;
+    std::shared_ptr<const PlannedProduct> planned;
+  };
+
+  const CublasLt& lt_;
+  cublasLtHandle_t handle_;
+  std::vector<Known> known_;
+};
+
 }  // namespace
 
 const Algorithm* PlannedProduct::algorithm_for(Alignment alignment) const {
@@ -96,6 +123,8 @@ PlannedProduct plan_product(const CublasLt& lt, cublasLtHandle_t handle, const P
                             const Varying& varying) {
   PlannedProduct planned{product, {}};
   const Alignment best = alignment_of(product);
+  Product launched = product;
+  launched.batch = std::min(product.batch, kMaxLaunchBatch);
   for (const Alignment alignment : {Alignment::kNone, Alignment::kRows, Alignment::kWhole}) {
     // Addresses may be aligned or not; that rows are whole changes with a size only.
     const bool possible =
@@ -104,7 +133,7 @@ PlannedProduct plan_product(const CublasLt& lt, cublasLtHandle_t handle, const P
       const int64_t bytes =
           alignment == Alignment::kNone ? size_of(product.in) : int64_t{kAlignedBytes};
       planned.algorithms[static_cast<size_t>(alignment)] =
-          choose_algorithm(lt, handle, weakened(product, alignment, varying),
+          choose_algorithm(lt, handle, weakened(launched, alignment, varying),
                            static_cast<uint32_t>(bytes), kMaxProductWorkspace);
     }
   }
@@ -118,6 +147,7 @@ Status make_plan(const CublasLt& lt, cublasLtHandle_t handle, const Problem& pro
   SEESAW_RETURN_IF_ERROR(rehearse_with(problem, 0, &first));
   SEESAW_RETURN_IF_ERROR(rehearse_with(problem, problem.max_past(), &longest));
   plan->arena_bytes = longest.arena_bytes;
+  ProductPlanner planner(lt, handle);
   for (const int64_t past : planned_pasts(problem)) {
     Rehearsal rehearsal;
     SEESAW_RETURN_IF_ERROR(rehearse_with(problem, past, &rehearsal));
@@ -126,10 +156,8 @@ Status make_plan(const CublasLt& lt, cublasLtHandle_t handle, const Problem& pro
     for (size_t i = 0; i < rehearsal.products.size(); ++i) {
       const Product& product = rehearsal.products[i];
       const Varying varying = varying_between(first.products[i], longest.products[i]);
-      const bool known = !plan->pasts.empty() && plan->pasts.back().products[i].product == product;
-      of_past.products.push_back(known ? plan->pasts.back().products[i]
-                                       : plan_product(lt, handle, product, varying));
-      const PlannedProduct& planned = of_past.products.back();
+      of_past.products.push_back(planner.plan(product, varying));
+      const PlannedProduct& planned = *of_past.products.back();
       if (planned.algorithm_for(Alignment::kWhole) == nullptr) {
         return no_algorithm(product);
       }

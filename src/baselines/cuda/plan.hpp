@@ -8,6 +8,7 @@
 
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <vector>
 
@@ -25,9 +26,12 @@ struct PlannedProduct {
   const Algorithm* algorithm_for(Alignment alignment) const;
 };
 
+// In the order of the run. Equal products, those of full chunks or of several pasts, are one.
+using ProductList = std::vector<std::shared_ptr<const PlannedProduct>>;
+
 struct PlanOfPast {
   int64_t past = 0;
-  std::vector<PlannedProduct> products;  // in the order of the run
+  ProductList products;
 };
 
 struct CudaPlan {
@@ -41,7 +45,8 @@ struct CudaPlan {
 // The pasts that a plan has algorithms for.
 std::vector<int64_t> planned_pasts(const Problem& problem);
 
-// One algorithm for each alignment that runs may have; none, if there is none.
+// One algorithm for each alignment that runs may have; none, if there is none. Chosen for as many
+// of the batch's matrices as one launch takes.
 PlannedProduct plan_product(const CublasLt& lt, cublasLtHandle_t handle, const Product& product,
                             const Varying& varying);
 

@@ -37,6 +37,10 @@ struct Product {
   bool operator==(const Product&) const = default;
 };
 
+// The most matrices of one launch: cuBLASLt's kernels put the batch into a dimension of the grid
+// that has no more blocks. A larger batch is launched in parts.
+inline constexpr int64_t kMaxLaunchBatch = 65535;
+
 // The fewest calls that do the step's product. Where one b serves many a, these become rows of one.
 Product product_of(const Gemm& step);
 
@@ -59,6 +63,7 @@ struct Varying {
   bool k = false;
 
   bool any() const { return m || n || k; }
+  bool operator==(const Varying&) const = default;
 };
 Varying varying_between(const Product& one, const Product& other);
 

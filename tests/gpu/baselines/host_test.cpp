@@ -179,16 +179,114 @@ TEST(Support, SaysWhatIsMissing) {
   EXPECT_FALSE(nowhere.reason.empty());
 }
 
-// Looked for once in a process: no other test here may ask.
-TEST(CublasLtLibrary, AWrongPathIsRefusedInFourParts) {
-  ASSERT_EQ(setenv("SEESAW_CUBLASLT", "/nonexistent/libcublasLt.so", 1), 0);
-  const CublasLtAnswer& answer = cublaslt();
+std::string why_not(const char* library) {
+  EXPECT_EQ(setenv("SEESAW_CUBLASLT", library, 1), 0);
+  CublasLt functions;
+  const CublasLtAnswer answer = find_cublaslt(&functions);
   EXPECT_EQ(answer.functions, nullptr);
-  for (const char* part : {"baselines: ", "SEESAW_CUBLASLT = /nonexistent/libcublasLt.so",
-                           "allowed: libcublasLt.so.", "Install cuBLAS"}) {
+  for (const std::string& part :
+       {std::string("baselines: SEESAW_CUBLASLT = ") + library,
+        std::string(", allowed: libcublasLt.so."), std::string(". Install cuBLAS")}) {
     EXPECT_NE(answer.why_not.find(part), std::string::npos) << answer.why_not;
   }
-  EXPECT_LT(answer.why_not.size(), sizeof(seesaw_kernel_support::reason));
+  return answer.why_not;
+}
+
+TEST(CublasLtLibrary, AWrongPathIsRefusedWithTheLoadersReason) {
+  const std::string reason = why_not("/nonexistent/libcublasLt.so");
+  EXPECT_NE(reason.find("No such file"), std::string::npos) << reason;
+  EXPECT_LT(reason.size(), sizeof(seesaw_kernel_support::reason));
+}
+
+TEST(CublasLtLibrary, EveryMinorVersionIsTaken) {
+  ASSERT_EQ(setenv("SEESAW_CUBLASLT", FAKE_CUBLASLT_FITS, 1), 0);
+  CublasLt functions;
+  const CublasLtAnswer answer = find_cublaslt(&functions);
+  EXPECT_EQ(answer.functions, &functions) << answer.why_not;
+  EXPECT_NE(functions.set_preference, nullptr);
+}
+
+TEST(CublasLtLibrary, AnotherMajorVersionIsRefused) {
+  const std::string reason = why_not(FAKE_CUBLASLT_OLD);
+  EXPECT_NE(reason.find("(its version is 120103)"), std::string::npos) << reason;
+}
+
+TEST(CublasLtLibrary, MissingFunctionsAreNamed) {
+  const std::string reason = why_not(FAKE_CUBLASLT_EMPTY);
+  EXPECT_NE(reason.find("undefined symbol: cublasLtCreate"), std::string::npos) << reason;
+}
+
+// Likes every product, and remembers what it was asked for.
+struct FakeCublasLt {
+  static inline std::vector<int32_t> batches;
+
+  static CublasLt functions() {
+    batches.clear();
+    CublasLt lt;
+    lt.init_operation = [](cublasLtMatmulDesc_t, size_t, cublasComputeType_t, cudaDataType_t) {
+      return CUBLAS_STATUS_SUCCESS;
+    };
+    lt.set_operation = [](cublasLtMatmulDesc_t, cublasLtMatmulDescAttributes_t, const void*,
+                          size_t) { return CUBLAS_STATUS_SUCCESS; };
+    lt.init_layout = [](cublasLtMatrixLayout_t, size_t, cudaDataType, uint64_t, uint64_t, int64_t) {
+      return CUBLAS_STATUS_SUCCESS;
+    };
+    lt.set_layout = [](cublasLtMatrixLayout_t, cublasLtMatrixLayoutAttribute_t attribute,
+                       const void* value, size_t) {
+      if (attribute == CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT) {
+        batches.push_back(*static_cast<const int32_t*>(value));
+      }
+      return CUBLAS_STATUS_SUCCESS;
+    };
+    lt.init_preference = [](cublasLtMatmulPreference_t, size_t) { return CUBLAS_STATUS_SUCCESS; };
+    lt.set_preference = [](cublasLtMatmulPreference_t, cublasLtMatmulPreferenceAttributes_t,
+                           const void*, size_t) { return CUBLAS_STATUS_SUCCESS; };
+    lt.heuristic = [](cublasLtHandle_t, cublasLtMatmulDesc_t, cublasLtMatrixLayout_t,
+                      cublasLtMatrixLayout_t, cublasLtMatrixLayout_t, cublasLtMatrixLayout_t,
+                      cublasLtMatmulPreference_t, int, cublasLtMatmulHeuristicResult_t*,
+                      int* found) {
+      *found = 1;
+      return CUBLAS_STATUS_SUCCESS;
+    };
+    return lt;
+  }
+};
+
+// Algorithms are chosen for what is launched: 2^32 + 3 matrices would be 3 in 32 bits.
+TEST(PlanProduct, AsksForNoMoreMatricesThanALaunchTakes) {
+  for (const int64_t batch :
+       {int64_t{3}, kMaxLaunchBatch, kMaxLaunchBatch + 1, (int64_t{1} << 32) + 3}) {
+    const Product product =
+        product_of({.a = packed(somewhere(), DType::kFloat32, {1, batch, 2, 4}),
+                    .b = packed(somewhere(), DType::kFloat32, {1, batch, 4, 8}),
+                    .c = packed(somewhere(), DType::kFloat32, {1, batch, 2, 8})});
+    ASSERT_EQ(product.batch, batch);
+    const CublasLt lt = FakeCublasLt::functions();
+    const PlannedProduct planned = plan_product(lt, nullptr, product, {});
+    EXPECT_EQ(planned.product, product);
+    ASSERT_FALSE(FakeCublasLt::batches.empty());
+    for (const int32_t asked : FakeCublasLt::batches) {
+      EXPECT_EQ(asked, std::min(batch, kMaxLaunchBatch));
+    }
+  }
+}
+
+// One heuristic's answer for each distinct product, however many chunks there are.
+TEST(MakePlan, SharesEqualProducts) {
+  Problem problem;
+  problem.model = SEESAW_BASELINE_CHUNKED_MLA;
+  problem.batch = problem.num_heads = 1;
+  problem.tokens = 100;
+  problem.d_model = 16;
+  problem.head_dim = problem.d_latent = 8;
+  problem.chunk_size = 3;
+  const CublasLt lt = FakeCublasLt::functions();
+  CudaPlan plan;
+  ASSERT_TRUE(make_plan(lt, nullptr, problem, &plan).ok());
+  const ProductList& products = plan.pasts.front().products;
+  EXPECT_EQ(products.size(), 3 + 2 * 34u);  // three projections, 34 chunks
+  const std::set<std::shared_ptr<const PlannedProduct>> distinct(products.begin(), products.end());
+  EXPECT_EQ(distinct.size(), 3 + 2 * 2u);  // the last chunk is another product
 }
 
 }  // namespace

@@ -47,8 +47,9 @@ class Gpu {
   Status run_product(const Gemm& step, const Gemm& planned) {
     const Product product = planned_product(planned);
     return run_planned([&](Ops& ops) { return ops.gemm(step); },
-                       {plan_product(*cublaslt().functions, handle_.get(), product,
-                                     varying_between(product, planned_product(step)))});
+                       {std::make_shared<const PlannedProduct>(
+                           plan_product(*cublaslt().functions, handle_.get(), product,
+                                        varying_between(product, planned_product(step))))});
   }
 
  private:
@@ -56,8 +57,7 @@ class Gpu {
     return product_of(bias_comes_first(step) ? added_to_bias(step) : step);
   }
 
-  Status run_planned(const std::function<Status(Ops&)>& step,
-                     const std::vector<PlannedProduct>& products) {
+  Status run_planned(const std::function<Status(Ops&)>& step, const ProductList& products) {
     Arena arena;
     const CudaContext here = context();
     CudaOps ops(arena, here, products);
