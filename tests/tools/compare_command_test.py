@@ -211,6 +211,16 @@ class Options(CompareTest):
         self.assertEqual([point["latent"] for point in expanded], [6, 4, 2])
         self.assertLess(expanded[0]["error"]["float32"]["relative"], 1e-5)
 
+    def test_wide_layers_have_each_form_once(self):
+        """Keys and values stacked are [8, 8]: their full rank is 8, traditional MLA's 4."""
+        write_weights(WORK / "w", {"q_proj.weight": [4, 8], "k_proj.weight": [4, 8],
+                                   "v_proj.weight": [4, 8], "o_proj.weight": [8, 4]})
+        report = json.loads(self.succeed(*self.small, "--weights", "w", "--fit-heads", 2,
+                                         "--json").stdout)
+        latents = [point["latent"] for point in report["tradeoff"]["points"]
+                   if point["system"] == "traditional_mla"]
+        self.assertEqual(latents, [4, 2, 1])
+
     def test_lists(self):
         report = json.loads(self.succeed(*self.small, "--no-fit", "--dtype", "fp32,fp16",
                                          "--batch", "1,2", "--latent", "4,8", "--d-latent", 24,

@@ -332,6 +332,58 @@ TEST(CompareReport, GroupsBeginWithMultiHeadAttentionOrAnotherSetting) {
   EXPECT_EQ(groups[2].begin, 3u);
 }
 
+// A point of the study with these errors in fp32.
+TradeoffPoint point_of(System system, int64_t latent, double relative) {
+  TradeoffPoint point;
+  point.contender = {system, latent, 0};
+  point.compression = 8;
+  point.errors[0].error.relative = relative;
+  point.own_errors[0].error.relative = relative;
+  return point;
+}
+
+CompareReport report_of(const std::vector<TradeoffPoint>& points) {
+  CompareReport report;
+  report.tradeoff.emplace();
+  report.tradeoff->full_rank = 64;
+  report.tradeoff->full_latent = 32;
+  report.tradeoff->points = points;
+  return report;
+}
+
+TEST(CompareFindings, FullRankIsSaidOnlyOfTheFullRank) {
+  const std::vector<std::string> full = findings_of(
+      report_of({point_of(System::kExpanded, 64, 1e-6), point_of(System::kExpanded, 16, 0.5),
+                 point_of(System::kTraditional, 32, 1.2)}));
+  ASSERT_EQ(full.size(), 2u);
+  EXPECT_NE(full[0].find("exact at full rank (relative error 1.0e-06 in fp32); at rank 16 "),
+            std::string::npos)
+      << full[0];
+  EXPECT_NE(full[1].find("even at full rank its distance"), std::string::npos) << full[1];
+  const std::vector<std::string> cut = findings_of(
+      report_of({point_of(System::kExpanded, 16, 0.79), point_of(System::kExpanded, 2, 0.9),
+                 point_of(System::kTraditional, 16, 1.2)}));
+  ASSERT_EQ(cut.size(), 2u);
+  EXPECT_EQ(cut[0].find("full rank"), std::string::npos) << cut[0];
+  EXPECT_NE(cut[0].find("at rank 16 of 64 is not exact (relative error 7.9e-01"), std::string::npos)
+      << cut[0];
+  EXPECT_NE(cut[1].find("at rank 16 of 32 its distance"), std::string::npos) << cut[1];
+}
+
+TEST(CompareFindings, WhatWasNotMeasuredOrIsNotFiniteIsNotSaid) {
+  std::vector<TradeoffPoint> points = {point_of(System::kExpanded, 64, 1e-6),
+                                       point_of(System::kExpanded, 16, 0.5),
+                                       point_of(System::kTraditional, 32, 1.2)};
+  points[1].errors[0].why_not = "no kernel";
+  points[2].own_errors[0].why_not = "no kernel";
+  const std::vector<std::string> findings = findings_of(report_of(points));
+  ASSERT_EQ(findings.size(), 1u);
+  EXPECT_EQ(findings[0].find("rank 16"), std::string::npos) << findings[0];
+  EXPECT_TRUE(findings_of(report_of({point_of(System::kExpanded, 64, std::nan("")),
+                                     point_of(System::kTraditional, 32, HUGE_VAL)}))
+                  .empty());
+}
+
 TEST(CompareSvg, EscapesAndSkipsWhatCannotBeDrawn) {
   EXPECT_EQ(escaped("a<b> & \"c\"\n"), "a&lt;b&gt; &amp; &quot;c&quot; ");
   const std::string linear = svg(LinePlot{"t",

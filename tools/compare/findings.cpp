@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "compare/report.hpp"
 
@@ -80,34 +81,53 @@ void add_decode_finding(const std::vector<Row>& rows, std::vector<std::string>* 
   }
 }
 
-void add_tradeoff_finding(const Tradeoff& t, std::vector<std::string>* findings) {
-  const TradeoffPoint* full = nullptr;
-  const TradeoffPoint* cut = nullptr;  // the first that keeps at most a quarter of the rank
-  const TradeoffPoint* traditional = nullptr;
+// The error in fp32 if it is a number that a sentence can give.
+bool is_known(const MeasuredError& error) {
+  return error.why_not.empty() && std::isfinite(error.error.relative);
+}
+
+void add_deepseek_fit_finding(const Tradeoff& t, std::vector<std::string>* findings) {
+  const TradeoffPoint* largest = nullptr;
+  const TradeoffPoint* cut = nullptr;  // the first that keeps at most a quarter of that rank
   for (const TradeoffPoint& point : t.points) {
-    if (point.contender.system == System::kExpanded) {
-      full = full == nullptr ? &point : full;
-      if (cut == nullptr && point.contender.latent * 4 <= full->contender.latent) {
+    if (point.contender.system == System::kExpanded && is_known(point.errors[0])) {
+      largest = largest == nullptr ? &point : largest;
+      if (cut == nullptr && point.contender.latent * 4 <= largest->contender.latent) {
         cut = &point;
       }
     }
-    if (point.contender.system == System::kTraditional && traditional == nullptr) {
-      traditional = &point;
-    }
   }
-  if (full != nullptr && cut != nullptr && full->errors[0].why_not.empty()) {
-    findings->push_back(fmt::format(
-        "Compression of the given layer: DeepSeek's form is exact at full rank (relative error "
-        "{:.1e} in fp32); at rank {} the cache is {:.1f} times smaller and the error {:.2g}.",
-        full->errors[0].error.relative, cut->contender.latent, cut->compression,
-        cut->errors[0].error.relative));
+  if (largest == nullptr) {
+    return;
   }
-  if (traditional != nullptr && traditional->errors[0].why_not.empty()) {
-    findings->push_back(fmt::format(
-        "Traditional MLA has one attention pattern for all heads: even at full rank its distance "
-        "from the given layer is {:.2g}; its own form it reproduces to {:.1e}.",
-        traditional->errors[0].error.relative, traditional->own_errors[0].error.relative));
+  const int64_t rank = largest->contender.latent;
+  std::string finding = fmt::format(
+      "Compression of the given layer: DeepSeek's form {} (relative error {:.1e} in fp32)",
+      rank == t.full_rank ? "is exact at full rank"
+                          : fmt::format("at rank {} of {} is not exact", rank, t.full_rank),
+      largest->errors[0].error.relative);
+  if (cut != nullptr) {
+    finding += fmt::format("; at rank {} the cache is {:.1f} times smaller and the error {:.2g}",
+                           cut->contender.latent, cut->compression, cut->errors[0].error.relative);
   }
+  findings->push_back(finding + ".");
+}
+
+void add_traditional_fit_finding(const Tradeoff& t, std::vector<std::string>* findings) {
+  const auto found = std::find_if(t.points.begin(), t.points.end(), [](const TradeoffPoint& point) {
+    return point.contender.system == System::kTraditional && is_known(point.errors[0]) &&
+           is_known(point.own_errors[0]);
+  });
+  if (found == t.points.end()) {
+    return;
+  }
+  const int64_t latent = found->contender.latent;
+  findings->push_back(fmt::format(
+      "Traditional MLA has one attention pattern for all heads: {} its distance from the given "
+      "layer is {:.2g}; its own form at full rank it reproduces to {:.1e}.",
+      latent == t.full_latent ? "even at full rank"
+                              : fmt::format("at rank {} of {}", latent, t.full_latent),
+      found->errors[0].error.relative, found->own_errors[0].error.relative));
 }
 
 }  // namespace
@@ -117,7 +137,8 @@ std::vector<std::string> findings_of(const CompareReport& report) {
   add_prefill_finding(report.rows, &findings);
   add_decode_finding(report.rows, &findings);
   if (report.tradeoff) {
-    add_tradeoff_finding(*report.tradeoff, &findings);
+    add_deepseek_fit_finding(*report.tradeoff, &findings);
+    add_traditional_fit_finding(*report.tradeoff, &findings);
   }
   return findings;
 }

@@ -72,7 +72,11 @@ class Study {
       all.push_back({System::kAbsorbed, rank, Fitter::kRotaryColumns});
     }
     for (const int64_t rank : ranks_) {
-      all.push_back({System::kTraditional, std::min(rank, fitter_.full_latent()), 0});
+      const int64_t latent = std::min(rank, fitter_.full_latent());
+      const Contender& last = all.back();  // ranks fall: an equal latent is the one before
+      if (last.system != System::kTraditional || last.latent != latent) {
+        all.push_back({System::kTraditional, latent, 0});
+      }
     }
     return all;
   }
@@ -183,6 +187,8 @@ Tradeoff measure_tradeoff(const Bench& bench, const HeadWeights& weights,
   result.heads = weights.heads;
   result.head_dim = weights.head_dim;
   result.d_model = weights.d_model;
+  result.full_rank = study.fitter().full_rank();
+  result.full_latent = study.fitter().full_latent();
   result.check_tokens = rules.check_tokens;
   result.len = rules.len;
   result.spectrum = study.fitter().spectrum();

@@ -44,6 +44,8 @@ struct Tradeoff {
   int64_t heads = 0;
   int64_t head_dim = 0;
   int64_t d_model = 0;
+  int64_t full_rank = 0;    // of DeepSeek's form: exact there
+  int64_t full_latent = 0;  // of traditional MLA
   int64_t check_tokens = 0;
   int64_t len = 0;  // of the timed calls
   std::vector<double> spectrum;
