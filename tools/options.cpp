@@ -1,6 +1,7 @@
 #include "options.hpp"
 
 #include <CLI/CLI.hpp>
+#include <cstdlib>
 
 #include "case.hpp"
 #include "device.hpp"
@@ -91,6 +92,14 @@ SyntheticShape synthetic_shape(const ShapeOptions& options, uint64_t seed) {
   probe.kv_dtype = shape.kv_dtype;
   supports(probe);
   return shape;
+}
+
+std::string PlaceOptions::tuning_file() const {
+  if (!tuning.empty()) {
+    return tuning == "none" ? "" : tuning;
+  }
+  const char* environment = std::getenv("SEESAW_TUNE_FILE");
+  return environment == nullptr ? "" : environment;
 }
 
 void apply(const PlaceOptions& options, DenseDecodeDescriptor* descriptor) {

@@ -18,6 +18,7 @@ namespace seesaw::tools {
 struct JsonOption {
   std::string target;  // empty: not asked for; "-": standard output
   bool wanted() const { return !target.empty(); }
+  std::string file() const { return target == "-" ? "" : target; }
 };
 void add_json_option(CLI::App& command, JsonOption* option);
 
@@ -29,6 +30,8 @@ struct PlaceOptions {
   bool batch_invariant = false;
   int32_t threads = 0;
   std::string tuning;  // empty: SEESAW_TUNE_FILE's
+
+  std::string tuning_file() const;  // the one that plans will read; empty: none
 };
 void add_place_options(CLI::App& command, PlaceOptions* options);
 

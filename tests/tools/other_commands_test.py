@@ -127,6 +127,39 @@ class OtherCommands(CommandTest):
         self.refuse("bench", "--device", "cuda:1", part="the first GPU")
         self.refuse("bench", "--nonsense", part="--nonsense")
 
+    def test_outputs_are_checked_before_the_work(self):
+        self.succeed("make-case", "-o", "case", "--len", 70, "--heads", 2, "--batch", 1)
+        (WORK / "folder").mkdir()
+        before = (WORK / "case").read_bytes()
+        (WORK / "tuning").write_text("{}")
+        commands = ((["check", "--quick"], "--json=", None),
+                    (["bench"], "--json=", None),
+                    (["plan", "--lens", "100"], "--svg", "--json="),
+                    (["explain"], "--json=", None),
+                    (["run", "case", "-o", "out"], "--stats", "--json="),
+                    (["profile", "case"], "--trace", "--json="),
+                    (["profile", "case", "--device", "cuda"], "--ncu-csv", "--json="),
+                    (["tune", "--heads", "2", "--budget", "1000"], "-o", "--json="),
+                    (["compare"], "--html", "--json="))
+
+        def option(name, path):
+            return [name + path] if name.endswith("=") else [name, path]
+        for command, first, second in commands:
+            if command[0] == "compare" and "not in this build" in run("--help").stdout:
+                continue
+            for path, part in (("missing/x", "cannot be created"), ("folder", "is a directory")):
+                self.refuse(*command, *option(first, path), part=part)
+            if second is not None:
+                self.refuse(*command, *option(first, "x"), *option(second, "./x"),
+                            part="is named for two outputs")
+            if "case" in command:
+                self.refuse(*command, *option(first, "case"), part="is the input itself")
+        self.refuse("bench", "--tuning", "tuning", "--json=tuning", part="is the input itself")
+        self.refuse("tune", "--heads", "2", "--budget", "1000", "-o", "tuning",
+                    part="no tuning file")
+        self.assertEqual((WORK / "case").read_bytes(), before)
+        self.assertEqual(self.leftovers(), ["case", "folder", "tuning"])
+
     def test_output_that_cannot_be_written(self):
         with open("/dev/full", "w") as full:
             process = subprocess.run([SEESAW, "plan", "--lens", "100", "--json"], stdout=full,

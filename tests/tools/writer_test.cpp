@@ -118,8 +118,27 @@ TEST_F(Writer, RefusesImpossibleOutputs) {
 TEST_F(Writer, NoticesTheInputUnderAnotherName) {
   write_text_file(path("file"), "x");
   fs::create_hard_link(path("file"), path("other"));
-  EXPECT_THROW(refuse_same_file(path("file"), path("other")), Failure);
-  EXPECT_NO_THROW(refuse_same_file(path("file"), path("new")));
+  EXPECT_THROW(check_outputs({path("file")}, {path("other")}), Failure);
+  EXPECT_NO_THROW(check_outputs({path("file"), ""}, {path("new"), ""}));
+  EXPECT_EQ(files(), 2U);  // the probe is gone
+}
+
+TEST_F(Writer, NoticesOneOutputNamedTwice) {
+  fs::create_directory(path("folder"));
+  fs::create_directory_symlink(path("folder"), path("link"));
+  EXPECT_THROW(check_outputs({}, {path("folder/new"), path("link/new")}), Failure);
+  EXPECT_THROW(check_outputs({}, {path("new"), path("folder/../new")}), Failure);
+  EXPECT_NO_THROW(check_outputs({}, {path("new"), path("newer"), ""}));
+  write_text_file(path("old"), "x");
+  EXPECT_THROW(check_outputs({}, {path("old"), "", path("folder/../old")}), Failure);
+  EXPECT_THROW(check_outputs({}, {path("missing/x")}), Failure);
+  EXPECT_THROW(check_outputs({}, {path("folder")}), Failure);
+}
+
+TEST_F(Writer, RefusesALinkThatLeadsNowhere) {
+  fs::create_symlink(path("nowhere"), path("link"));
+  EXPECT_THROW(write_text_file(path("link"), "x"), Failure);
+  EXPECT_TRUE(fs::is_symlink(path("link")));
 }
 
 TEST_F(Writer, ReportsAFullDisk) {

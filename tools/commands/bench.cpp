@@ -12,6 +12,7 @@
 #include "ceilings.hpp"
 #include "commands/commands.hpp"
 #include "error.hpp"
+#include "io/atomic_file.hpp"
 #include "machine.hpp"
 #include "output.hpp"
 #include "progress.hpp"
@@ -123,6 +124,7 @@ void require_a_gpu() {
   }
   const std::vector<std::string> more = command.remaining();
   arguments.insert(arguments.end(), more.begin(), more.end());
+  check_outputs({}, {options.json.file()});
   require_a_gpu();
   become(find_sibling("seesaw_bench_gpu", "bench/gpu", "seesaw bench", "SEESAW_BUILD_BENCH"),
          arguments);
@@ -158,6 +160,7 @@ void bench(const BenchOptions& options, const CLI::App& command) {
     bench_on_gpu(options, command);
   }
   require_sense(options, command);
+  check_outputs({options.place.tuning_file()}, {options.json.file()});
   const Machine machine = describe_machine();
   const double load = load_average();
   warn_if_busy(machine, load);

@@ -12,6 +12,7 @@
 #include "commands/commands.hpp"
 #include "error.hpp"
 #include "errors.hpp"
+#include "io/atomic_file.hpp"
 #include "numbers.hpp"
 #include "options.hpp"
 #include "output.hpp"
@@ -131,6 +132,7 @@ void require_rows(const CheckReport& report, size_t selected) {
 }
 
 void check(const CheckOptions& options) {
+  check_outputs({}, {options.json.file()});
   const GridSize size = options.quick  ? GridSize::kQuick
                         : options.full ? GridSize::kFull
                                        : GridSize::kNormal;

@@ -58,6 +58,7 @@ void compare_systems(const CLI::App& command, CompareOptions options) {
     return;
   }
   require_sense(options);
+  check_outputs({options.weights.path}, {options.html, options.json.file()});
   const std::vector<Setting> settings = make_settings(options);
   // Shapes that no system could have, and weights that no fit could read, are refused before the
   // first minute of measuring.

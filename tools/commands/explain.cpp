@@ -10,6 +10,7 @@
 #include "commands/commands.hpp"
 #include "error.hpp"
 #include "figures.hpp"
+#include "io/atomic_file.hpp"
 #include "machine.hpp"
 #include "options.hpp"
 #include "output.hpp"
@@ -173,6 +174,7 @@ nlohmann::ordered_json to_json(const Explanation& e) {
 }
 
 void explain(const ExplainOptions& options) {
+  check_outputs({options.place.tuning_file()}, {options.json.file()});
   const Explanation explanation = examine(options);
   if (options.json.wanted()) {
     emit_json(to_json(explanation), options.json.target);

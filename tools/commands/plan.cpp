@@ -118,6 +118,7 @@ nlohmann::ordered_json to_json(const seesaw_dense_decode_plan_info& plan,
 }
 
 void plan(const PlanOptions& options) {
+  check_outputs({options.place.tuning_file()}, {options.svg, options.json.file()});
   const std::vector<int32_t> lengths = choose_lengths(options);
   const SyntheticShape shape = synthetic_shape(options.shape, options.lengths.seed);
   DenseDecodeDescriptor problem = describe_problem(shape, lengths);

@@ -241,6 +241,8 @@ void profile(const ProfileOptions& options) {
     loaded.device->synchronise();
     return;
   }
+  check_outputs({options.input, options.place.tuning_file()},
+                {options.trace, options.ncu_csv, options.json.file()});
   std::string why_no_ncu;
   if (on_gpu && options.tool != "timeline") {
     why_no_ncu = try_ncu(options);

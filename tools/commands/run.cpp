@@ -173,14 +173,9 @@ void run(const RunOptions& options) {
     throw bad_input(
         {"--repeat", std::to_string(options.repeat), "allowed: at least 1", "Leave it out for 3."});
   }
-  refuse_same_file(options.input, options.output);
-  if (options.json.wanted() && options.json.target != "-") {
-    refuse_same_file(options.input, options.json.target);
-  }
-  if (!options.stats.empty() && options.stats != "-") {
-    refuse_same_file(options.input, options.stats);
-  }
   const CaseFile input(options.input);
+  check_outputs({options.input, options.place.tuning_file()},
+                {options.output, options.json.file(), options.stats == "-" ? "" : options.stats});
   Summary summary;
   summary.problem = describe(options, input.contents);
   summary.scale = choose_scale(options, input.contents);

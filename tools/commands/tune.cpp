@@ -11,6 +11,7 @@
 
 #include "commands/commands.hpp"
 #include "error.hpp"
+#include "io/atomic_file.hpp"
 #include "io/stop_request.hpp"
 #include "machine.hpp"
 #include "options.hpp"
@@ -173,10 +174,13 @@ void warn_if_busy(double load) {
 
 void tune(const TuneOptions& options) {
   const StopRequest stop;
+  const TuneShape shape = shape_of(options);
+  const std::string path = output_path(options);
+  check_outputs({}, {path, options.json.file()});
+  require_tuning_file(path);  // a budget later would be too late
   const double load = load_average();
   warn_if_busy(load);
-  const std::string path = output_path(options);
-  TuneCase item(shape_of(options));
+  TuneCase item(shape);
   const std::vector<Knob> knobs = item.knobs();
   if (knobs.empty()) {
     throw bad_input({"tune", std::string("kernel ") + item.kernel(),

@@ -26,6 +26,10 @@ std::string resolve_output(const std::string& path) {
   }
   struct stat info = {};
   if (stat(path.c_str(), &info) != 0) {
+    if (lstat(path.c_str(), &info) == 0) {  // renaming would replace the link, not follow it
+      throw bad_input({path, "is a symbolic link to no file", "the output must be a file",
+                       "Remove the link, or name the file that it should lead to."});
+    }
     return path;  // new; a missing directory shows when the file is created
   }
   if (!S_ISREG(info.st_mode)) {
@@ -39,6 +43,27 @@ std::string resolve_output(const std::string& path) {
   std::error_code error;
   const fs::path resolved = fs::canonical(path, error);
   return error ? path : resolved.string();
+}
+
+// The same file by whatever name, there or not yet.
+bool same_file(const std::string& first, const std::string& second) {
+  if (first.empty() || second.empty()) {
+    return false;
+  }
+  struct stat a = {};
+  struct stat b = {};
+  const bool first_is_there = stat(first.c_str(), &a) == 0;
+  if (first_is_there != (stat(second.c_str(), &b) == 0)) {
+    return false;
+  }
+  if (first_is_there) {
+    return a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+  }
+  std::error_code first_error;  // a path that cannot be followed is nobody's file
+  std::error_code second_error;
+  const fs::path to_first = fs::weakly_canonical(fs::absolute(first, first_error), first_error);
+  const fs::path to_second = fs::weakly_canonical(fs::absolute(second, second_error), second_error);
+  return !first_error && !second_error && to_first == to_second;
 }
 
 std::string temporary_name(const std::string& path) {
@@ -123,13 +148,22 @@ void AtomicFile::commit() {
   }
 }
 
-void refuse_same_file(const std::string& input, const std::string& output) {
-  struct stat in = {};
-  struct stat out = {};
-  if (stat(input.c_str(), &in) == 0 && stat(output.c_str(), &out) == 0 && in.st_dev == out.st_dev &&
-      in.st_ino == out.st_ino) {
-    throw bad_input({output, "is the input itself", "the output must be another file",
-                     "Choose another path for the output."});
+void check_outputs(const std::vector<std::string>& inputs,
+                   const std::vector<std::string>& outputs) {
+  for (auto output = outputs.begin(); output != outputs.end(); ++output) {
+    if (output->empty()) {
+      continue;
+    }
+    const auto is_this = [&](const std::string& other) { return same_file(other, *output); };
+    if (std::any_of(inputs.begin(), inputs.end(), is_this)) {
+      throw bad_input({*output, "is the input itself", "the output must be another file",
+                       "Choose another path for the output."});
+    }
+    if (std::any_of(outputs.begin(), output, is_this)) {
+      throw bad_input({*output, "is named for two outputs", "each output must be a file of its own",
+                       "Choose another path for one of them."});
+    }
+    const AtomicFile probe(*output);  // gone at once: a folder may refuse in more ways than by mode
   }
 }
 

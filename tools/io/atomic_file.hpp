@@ -33,8 +33,9 @@ class AtomicFile {
   int fd_ = -1;
 };
 
-// Throws if writing `output` would destroy `input`: the same file by whatever name.
-void refuse_same_file(const std::string& input, const std::string& output);
+// For the start of a command, before anything is run: throws if an output would destroy an input or
+// another output, the same file by whatever name, or cannot be written. Empty paths are no files.
+void check_outputs(const std::vector<std::string>& inputs, const std::vector<std::string>& outputs);
 
 // `text` as a file, atomically.
 void write_text_file(const std::string& path, const std::string& text);

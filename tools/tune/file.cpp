@@ -58,6 +58,8 @@ Json read_existing(const std::string& path) {
 
 }  // namespace
 
+void require_tuning_file(const std::string& path) { read_existing(path); }
+
 std::string tuning_text(const std::string& key, const Setting& setting) {
   Json json = empty_file();
   json["entries"].push_back(entry_of(key, setting));

@@ -16,6 +16,10 @@ struct MergeReport {
   int64_t dropped = 0;  // entries of another version of the library
 };
 
+// Throws Failure if what is at `path` is no tuning file that an entry can be added to; none yet is
+// one.
+void require_tuning_file(const std::string& path);
+
 // Puts the entry into the file at `path`, in the place of the one with the same key if there is
 // one; the file appears whole or stays as it was. Throws Failure if what is there is no tuning file
 // of this format.
