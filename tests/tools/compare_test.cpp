@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <cstring>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <numeric>
 #include <stdexcept>
 #include <string>
@@ -15,6 +16,7 @@
 #include "compare/device_ceilings.hpp"
 #include "compare/fit.hpp"
 #include "compare/formula.hpp"
+#include "compare/measure.hpp"
 #include "compare/memory.hpp"
 #include "compare/reference.hpp"
 #include "compare/report.hpp"
@@ -86,7 +88,7 @@ Row measured_row(System system, double us, double speed_up) {
   row.setting = setting_of({1, 2048, 32, 64, 64}, SEESAW_FLOAT32);
   row.contender = {system, system == System::kMha ? 0 : 64, 0};
   row.us = {us, us, us};
-  row.speed_up = {speed_up, speed_up, speed_up};
+  row.speed_up = Spread{speed_up, speed_up, speed_up};
   row.peak_bytes = 1;
   row.ceilings = {100, 10, ""};
   return row;
@@ -330,6 +332,46 @@ TEST(CompareReport, GroupsBeginWithMultiHeadAttentionOrAnotherSetting) {
   EXPECT_EQ(groups[0].end, 2u);
   EXPECT_EQ(groups[1].begin, 2u);
   EXPECT_EQ(groups[2].begin, 3u);
+}
+
+// Two small groups on this CPU: with multi-head attention first, and without it.
+TEST(CompareMeasure, SpeedUpsAreOverMultiHeadAttentionOrNone) {
+  const std::unique_ptr<Device> device = open_device(kCpu);
+  const Bench bench{*device, {device->id(), 1}, {}, {0, 1, 1, 0}};
+  const Contender mha = {System::kMha, 0, 0};
+  const Contender traditional = {System::kTraditional, 8, 0};
+  const std::vector<Row> rows = measure_group(bench, small_setting(), {mha, traditional});
+  if (!rows[0].measured()) {
+    GTEST_SKIP() << rows[0].why_not;
+  }
+  ASSERT_TRUE(rows[0].speed_up && rows[1].speed_up);
+  EXPECT_EQ(rows[0].speed_up->median, 1);
+  const std::vector<Row> alone = measure_group(bench, small_setting(), {traditional, mha});
+  EXPECT_TRUE(alone[0].measured() && alone[1].measured());
+  EXPECT_FALSE(alone[0].speed_up || alone[1].speed_up);
+}
+
+TEST(CompareReport, WithoutMultiHeadAttentionThereIsNoSpeedUp) {
+  CompareReport report;
+  report.rows = {measured_row(System::kMha, 0, 1), measured_row(System::kTraditional, 6000, 1),
+                 measured_row(System::kChunked, 3000, 1)};
+  report.rows[0].why_not = "needs about 1 TiB";
+  for (Row& row : report.rows) {
+    row.speed_up.reset();
+  }
+  report.claims = answer_claims(report.rows, {}, false);
+  const ClaimAnswer& claim = answer_to(report.claims, "speed-up (1, 2048, 32, 64)");
+  EXPECT_FALSE(claim.plain || claim.chunked);
+  EXPECT_EQ(claim.verdict, "not measured in this run");
+  EXPECT_FALSE(answer_to(report.claims, "efficiency = speed-up / heads, row 2").plain);
+  const nlohmann::ordered_json json = compare_json(report);
+  EXPECT_TRUE(json["rows"][1]["speed_up"].is_null());
+  EXPECT_TRUE(json["theory"][0]["measured_speed_up"].is_null());
+  const std::vector<Section> sections = sections_of(report);
+  EXPECT_EQ(sections[0].rows[1][9], "-");  // speed-up of the times
+  EXPECT_TRUE(sections[1].rows.empty());   // theory against measured
+  EXPECT_EQ(compare_html(report).find("0.00x"), std::string::npos);
+  EXPECT_TRUE(findings_of(report).empty());
 }
 
 // A point of the study with these errors in fp32.

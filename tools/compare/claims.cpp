@@ -36,21 +36,25 @@ const Row* find(const std::vector<Row>& rows, const NotesShape& shape, System sy
   return found == rows.end() ? nullptr : &*found;
 }
 
-using Quantity = double (*)(const Row& row);
+// Of a measured row; none if this quantity was not measured with it.
+using Value = std::optional<double>;
+using Quantity = Value (*)(const Row& row);
 
-double speed_up(const Row& row) { return row.speed_up.median; }
-double efficiency(const Row& row) {
-  return row.speed_up.median / static_cast<double>(row.setting.heads);
+Value speed_up(const Row& row) { return row.speed_up ? Value(row.speed_up->median) : std::nullopt; }
+Value efficiency(const Row& row) {
+  return row.speed_up ? Value(row.speed_up->median / static_cast<double>(row.setting.heads))
+                      : std::nullopt;
 }
-double gigabytes(const Row& row) { return static_cast<double>(row.peak_bytes) / 1e9; }
-double milliseconds(const Row& row) { return row.us.median / 1e3; }
-double bandwidth(const Row& row) { return row.gbps(); }
-double bandwidth_fraction(const Row& row) { return row.gbps() / row.ceilings.read_gbps; }
+Value gigabytes(const Row& row) { return static_cast<double>(row.peak_bytes) / 1e9; }
+Value milliseconds(const Row& row) { return row.us.median / 1e3; }
+Value teraflops(const Row& row) { return row.gflops() / 1e3; }
+Value bandwidth(const Row& row) { return row.gbps(); }
+Value bandwidth_fraction(const Row& row) { return row.gbps() / row.ceilings.read_gbps; }
 
 void measure(const std::vector<Row>& rows, Quantity quantity, bool with_mha, ClaimAnswer* answer) {
-  const auto value = [&](System system) -> std::optional<double> {
+  const auto value = [&](System system) {
     const Row* row = find(rows, answer->claim.shape, system);
-    return row == nullptr ? std::nullopt : std::optional<double>(quantity(*row));
+    return row == nullptr ? std::nullopt : quantity(*row);
   };
   answer->plain = value(System::kTraditional);
   answer->chunked = value(System::kChunked);
@@ -71,7 +75,7 @@ void measure_counter(const CountersReport& counters, ClaimAnswer* answer) {
 void measure_decode(const std::vector<Row>& rows, Quantity quantity, ClaimAnswer* answer) {
   for (const Row& row : rows) {
     if (row.measured() && row.contender.system == System::kDenseDecode) {
-      answer->plain = std::max(answer->plain.value_or(0), quantity(row));
+      answer->plain = std::max(answer->plain, quantity(row));  // none is less than any value
     }
   }
 }
@@ -181,8 +185,7 @@ ClaimAnswer answer_one(const Claim& claim, const std::vector<Row>& rows,
       break;
     case K::kDecodeRate:
       if (is_gpu) {
-        measure_decode(
-            rows, [](const Row& row) { return row.gflops() / 1e3; }, &answer);
+        measure_decode(rows, teraflops, &answer);
       }
       break;
     case K::kDecodeBandwidth:

@@ -43,7 +43,7 @@ void add_prefill_finding(const std::vector<Row>& rows, std::vector<std::string>*
   for (const Group& group : largest_groups(rows, Phase::kPrefill)) {
     const Row* mha = row_of(rows, group, System::kMha);
     const Row* mla = row_of(rows, group, System::kTraditional);
-    if (mha == nullptr || mla == nullptr) {
+    if (mha == nullptr || mla == nullptr || !mla->speed_up) {
       continue;
     }
     const NotesModel model = notes_model(shape_of(*mla));
@@ -55,7 +55,7 @@ void add_prefill_finding(const std::vector<Row>& rows, std::vector<std::string>*
         "whole layers gives {:.2f}, as {:.0f} % of multi-head attention's are projections, which "
         "traditional MLA keeps; with the bytes of the materialised scores, against the ceilings, "
         "{:.2f}.",
-        mha->setting.text(), mla->speed_up.median, mla->speed_up.p10, mla->speed_up.p90,
+        mha->setting.text(), mla->speed_up->median, mla->speed_up->p10, mla->speed_up->p90,
         model.ideal_speed_up(), model.speed_up(),
         mha->prediction.operations / mla->prediction.operations, 100 * projections,
         mha->bound_seconds / mla->bound_seconds));

@@ -2,6 +2,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 
 #include "compare/report.hpp"
 #include "compare/svg.hpp"
@@ -69,7 +71,8 @@ std::string time_plots(const std::vector<Row>& rows) {
       if (row.measured()) {
         plot.bars.push_back(
             {row.contender.text(), row.us.median / 1e3,
-             fmt::format("{:.3g} ms, {:.2f}x", row.us.median / 1e3, row.speed_up.median),
+             fmt::format("{:.3g} ms", row.us.median / 1e3) +
+                 (row.speed_up ? fmt::format(", {:.2f}x", row.speed_up->median) : ""),
              row.us.p10 / 1e3, row.us.p90 / 1e3, colour_of(row.contender.system)});
       }
     }
@@ -111,7 +114,7 @@ std::string theory_plot(const std::vector<Row>& rows) {
     const Row& base = rows[group.begin];
     for (size_t i = group.begin; i < group.end; ++i) {
       const Row& row = rows[i];
-      if (row.contender.system != System::kTraditional || !row.measured() || !base.measured() ||
+      if (row.contender.system != System::kTraditional || !row.speed_up ||
           row.setting.phase != Phase::kPrefill) {
         continue;
       }
@@ -121,7 +124,7 @@ std::string theory_plot(const std::vector<Row>& rows) {
           {fmt::format("b {} len {} heads {}x{} {}, D' {}", s.batch, s.len, s.heads, s.head_dim,
                        short_name(s.dtype), row.contender.latent),
            {model.ideal_speed_up(), model.speed_up(),
-            base.prediction.operations / row.prediction.operations, row.speed_up.median}});
+            base.prediction.operations / row.prediction.operations, row.speed_up->median}});
     }
   }
   return plot.rows.empty() ? "" : svg(plot);
@@ -194,13 +197,20 @@ std::string precision_plot(const std::vector<PrecisionRow>& rows) {
   return svg(plot);
 }
 
-// One line through the points of a system.
+constexpr double kNotMeasured = std::numeric_limits<double>::quiet_NaN();
+
+double relative_error(const MeasuredError& error) {
+  return error.why_not.empty() ? error.error.relative : kNotMeasured;
+}
+
+// One line through the points of a system that have a value.
 template <typename Y>
 Line line_of(const Tradeoff& t, System system, const std::string& name, size_t colour, Y y_of) {
   Line line{name, {}, colour, false};
   for (const TradeoffPoint& point : t.points) {
-    if (point.contender.system == system) {
-      line.points.push_back({point.compression, y_of(point)});
+    const double y = point.contender.system == system ? y_of(point) : kNotMeasured;
+    if (std::isfinite(y)) {
+      line.points.push_back({point.compression, y});
     }
   }
   return line;
@@ -208,7 +218,7 @@ Line line_of(const Tradeoff& t, System system, const std::string& name, size_t c
 
 std::string tradeoff_plots(const Tradeoff& t) {
   const auto error = [](size_t dtype) {
-    return [dtype](const TradeoffPoint& p) { return p.errors[dtype].error.relative; };
+    return [dtype](const TradeoffPoint& p) { return relative_error(p.errors[dtype]); };
   };
   LinePlot fp32{"Error against cache compression, fp32",
                 "times less cache than multi-head attention",
@@ -223,7 +233,7 @@ std::string tradeoff_plots(const Tradeoff& t) {
   fp32.lines.push_back(line_of(t, System::kTraditional, "traditional", 1, error(0)));
   fp32.lines.push_back(
       line_of(t, System::kTraditional, "its own error", 1,
-              [](const TradeoffPoint& p) { return p.own_errors[0].error.relative; }));
+              [](const TradeoffPoint& p) { return relative_error(p.own_errors[0]); }));
   fp32.lines.back().dashed = true;
   LinePlot dtypes{"DeepSeek's form: rounding and compression",
                   "times less cache",
@@ -243,7 +253,8 @@ std::string tradeoff_plots(const Tradeoff& t) {
                    Scale::kLinear,
                    {}};
     const auto y = [prefill](const TradeoffPoint& p) {
-      return (prefill ? p.prefill : p.decode).speed_up.median;
+      const std::optional<Spread>& speed_up = (prefill ? p.prefill : p.decode).speed_up;
+      return speed_up ? speed_up->median : kNotMeasured;
     };
     speed.lines.push_back(line_of(t, System::kExpanded, "DeepSeek expanded", 3, y));
     speed.lines.push_back(line_of(t, System::kAbsorbed, "DeepSeek absorbed", 4, y));

@@ -56,9 +56,9 @@ Json to_json(const Row& row) {
   json["us"] = row.us.median;
   json["us_p10"] = row.us.p10;
   json["us_p90"] = row.us.p90;
-  json["speed_up"] = row.speed_up.median;
-  json["speed_up_p10"] = row.speed_up.p10;
-  json["speed_up_p90"] = row.speed_up.p90;
+  json["speed_up"] = row.speed_up ? Json(row.speed_up->median) : Json();
+  json["speed_up_p10"] = row.speed_up ? Json(row.speed_up->p10) : Json();
+  json["speed_up_p90"] = row.speed_up ? Json(row.speed_up->p90) : Json();
   json["gflops"] = row.gflops();
   json["gbps"] = row.gbps();
   json["bound_us"] = row.bound_seconds * 1e6;
@@ -105,7 +105,7 @@ Json theory_json(const std::vector<Row>& rows) {
       item["counted_speed_up"] = base.prediction.operations / row.prediction.operations;
       const bool measured = row.measured() && base.measured();
       item["bound_speed_up"] = measured ? Json(base.bound_seconds / row.bound_seconds) : Json();
-      item["measured_speed_up"] = measured ? Json(row.speed_up.median) : Json();
+      item["measured_speed_up"] = row.speed_up ? Json(row.speed_up->median) : Json();
       json.push_back(item);
     }
   }

@@ -160,6 +160,8 @@ std::vector<Row> measure_group(const Bench& bench, const Setting& setting,
     entries.push_back(make_entry(bench, setting, contender, inputs_of));
   }
   time_rounds(bench, &entries);
+  const bool has_base =
+      !entries.empty() && entries[0].row.contender.system == System::kMha && !entries[0].us.empty();
   std::vector<Row> rows;
   rows.reserve(entries.size());
   for (Entry& entry : entries) {
@@ -167,7 +169,7 @@ std::vector<Row> measure_group(const Bench& bench, const Setting& setting,
       entry.row.us = spread_of(entry.us);
       entry.row.runs = static_cast<int64_t>(entry.us.size());
       entry.row.calls = bench.rules.calls;
-      if (!entries[0].us.empty()) {
+      if (has_base) {
         entry.row.speed_up = speed_up_over(entries[0].us, entry.us);
       }
     }

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -26,8 +27,9 @@ struct Row {
   uint64_t peak_bytes = 0;  // measured over plan and first run; 0: the system cannot tell
   Spread us;
   int64_t runs = 0;
-  int64_t calls = 0;         // of a run
-  Spread speed_up;           // time of the group's first row / time, round by round
+  int64_t calls = 0;  // of a run
+  // Multi-head attention's time / time, round by round; none in a group where it did not run.
+  std::optional<Spread> speed_up;
   Ceilings ceilings;         // those that bound this row
   double bound_seconds = 0;  // max(operations / peak, bytes / read rate)
 
@@ -53,7 +55,8 @@ struct Bench {
   MeasureRules rules;
 };
 
-// The rows of one setting, in the order of `contenders`; the first is what speed-ups are over.
+// The rows of one setting, in the order of `contenders`; speed-ups are over the first, if it is
+// multi-head attention.
 // `inputs_of`, if given, makes a contender's inputs and may change its layer; else they are random.
 using MakeInputs = std::function<LayerInputs(const Contender& contender, BaselineDescriptor* d)>;
 std::vector<Row> measure_group(const Bench& bench, const Setting& setting,

@@ -22,6 +22,10 @@ std::string number(double value, int digits = 3) {
 }
 std::string number(const std::optional<double>& value) { return value ? number(*value) : kNone; }
 std::string fixed(double value, int digits) { return fmt::format("{:.{}f}", value, digits); }
+// Of a speed-up, where there is one.
+std::string fixed(const std::optional<Spread>& spread, double Spread::*part) {
+  return spread ? fixed(*spread.*part, 2) : kNone;
+}
 // A rate of the ceilings.
 std::string rate(double gflops) { return gflops > 0 ? fixed(gflops, 1) + " GFLOP/s" : "not there"; }
 std::string megabytes(uint64_t size_bytes) {
@@ -56,9 +60,9 @@ Section systems_section(const std::vector<Row>& rows) {
       cells.insert(
           cells.end(),
           {fixed(row.us.median / 1e3, 3), fixed(row.us.p10 / 1e3, 3), fixed(row.us.p90 / 1e3, 3),
-           std::to_string(row.runs), fixed(row.speed_up.median, 2), fixed(row.speed_up.p10, 2),
-           fixed(row.speed_up.p90, 2), fixed(row.gflops(), 1), fixed(row.gbps(), 1),
-           fixed(row.fraction(), 3),
+           std::to_string(row.runs), fixed(row.speed_up, &Spread::median),
+           fixed(row.speed_up, &Spread::p10), fixed(row.speed_up, &Spread::p90),
+           fixed(row.gflops(), 1), fixed(row.gbps(), 1), fixed(row.fraction(), 3),
            row.backend + (row.converted_products > 0 ? ", through float32" : "")});
     } else {
       add_dashes(10, &cells);
@@ -80,6 +84,7 @@ Section memory_section(const std::vector<Row>& rows, const std::string& method) 
                    "intermediates MB", "plan MB", "peak MB", "peak / predicted"},
                   {}};
   for (const Group& group : groups_of(rows)) {
+    const bool has_base = rows[group.begin].contender.system == System::kMha;
     const auto base = static_cast<double>(rows[group.begin].prediction.cache_bytes_per_token);
     for (size_t i = group.begin; i < group.end; ++i) {
       const Row& row = rows[i];
@@ -89,7 +94,7 @@ Section memory_section(const std::vector<Row>& rows, const std::string& method) 
           row.setting.text(),
           row.contender.text(),
           std::to_string(p.cache_bytes_per_token),
-          fixed(base / static_cast<double>(p.cache_bytes_per_token), 2),
+          has_base ? fixed(base / static_cast<double>(p.cache_bytes_per_token), 2) : kNone,
           layer ? megabytes(p.weight_bytes) : kNone,
           layer ? megabytes(p.score_bytes) : kNone,
           megabytes(p.workspace_bytes)};
@@ -115,7 +120,7 @@ void add_theory_rows(const std::vector<Row>& rows, Section* section) {
     const Row& base = rows[group.begin];
     for (size_t i = group.begin + 1; i < group.end; ++i) {
       const Row& row = rows[i];
-      if (!row.measured() || !base.measured() || row.contender.system == System::kDenseDecode) {
+      if (!row.speed_up || row.contender.system == System::kDenseDecode) {
         continue;
       }
       const bool notes = is_traditional(row) && row.setting.phase == Phase::kPrefill;
@@ -124,8 +129,8 @@ void add_theory_rows(const std::vector<Row>& rows, Section* section) {
           {row.setting.text(), row.contender.text(), notes ? number(model.ideal_speed_up()) : kNone,
            notes ? number(model.speed_up()) : kNone,
            number(base.prediction.operations / row.prediction.operations),
-           number(base.bound_seconds / row.bound_seconds), number(row.speed_up.median),
-           number(row.speed_up.p10), number(row.speed_up.p90)});
+           number(base.bound_seconds / row.bound_seconds), number(row.speed_up->median),
+           number(row.speed_up->p10), number(row.speed_up->p90)});
     }
   }
 }
@@ -198,7 +203,7 @@ Section tradeoff_section(const Tradeoff& t) {
     cells.push_back(error_text(point.own_errors[0]));
     for (const Row* row : {&point.prefill, &point.decode}) {
       cells.push_back(row->measured() ? fixed(row->us.median / 1e3, 3) : kNone);
-      cells.push_back(row->measured() ? fixed(row->speed_up.median, 2) : kNone);
+      cells.push_back(fixed(row->speed_up, &Spread::median));
     }
     section.rows.push_back(cells);
   }
