@@ -67,7 +67,10 @@ class GpuHarness {
   std::unique_ptr<Impl> impl_;
 };
 
-// The CPU build of the four steps, timed once.
+// "CPU, AMD EPYC"; "CPU" where the system does not say which.
+std::string cpu_name();
+
+// The CPU build of the four steps: checked, then timed at least three times.
 RungResult run_cpu(HostProblem& host, const TimingOptions& options);
 
 }  // namespace seesaw::ladder

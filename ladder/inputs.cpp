@@ -147,6 +147,8 @@ Problem HostProblem::view() {
   return problem;
 }
 
+void HostProblem::clear_out() { std::fill(out.begin(), out.end(), kNan); }
+
 std::vector<int64_t> rows_to_check(const Problem& problem, int64_t limit) {
   const int64_t total = static_cast<int64_t>(problem.batch) * problem.heads;
   const int64_t count = std::min(total, limit);

@@ -27,7 +27,8 @@ struct ProblemSpec {
 struct HostProblem {
   explicit HostProblem(const ProblemSpec& spec);
 
-  Problem view();  // pointers into the vectors below
+  Problem view();    // pointers into the vectors below
+  void clear_out();  // NaN again: a run that writes nothing must not pass for the one before
 
   Problem shape;  // null pointers
   std::vector<Bf16> q, k, v, pool, out;

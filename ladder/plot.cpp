@@ -56,7 +56,8 @@ Climb climb_of(const Report& report) {
 
 std::string escaped(const std::string& text) {
   std::string safe;
-  for (const char c : text) {
+  for (char c : text) {
+    c = static_cast<unsigned char>(c) < 0x20 ? '?' : c;  // XML has no way to write them
     safe += c == '<' ? "&lt;" : c == '>' ? "&gt;" : c == '&' ? "&amp;" : std::string(1, c);
   }
   return safe;

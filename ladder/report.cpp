@@ -26,8 +26,10 @@ Line line_of(const Report& report, const RungResult& rung, const RungResult* pre
   if (!rung.error.empty()) {
     return {number, rung.idea, "-", "-", "-", "-", rung.error};
   }
-  const std::string faster =
-      previous != nullptr ? fmt::format("{:.2f}", previous->microseconds / rung.microseconds) : "-";
+  // The CPU row is no step of the climb: the rung before it ran on another machine.
+  const std::string faster = previous != nullptr && rung.number > 0
+                                 ? fmt::format("{:.2f}", previous->microseconds / rung.microseconds)
+                                 : "-";
   const Deviation& deviation = rung.deviation;
   return {number,
           rung.idea,
@@ -53,6 +55,9 @@ nlohmann::json rung_json(const Report& report, const RungResult& rung) {
     json["microseconds_median"] = rung.microseconds;
     json["microseconds_fastest"] = rung.fastest_microseconds;
     json["runs"] = rung.runs;
+    if (rung.number == 0) {
+      json["method"] = "median over runs on the CPU, after one that is not counted";
+    }
     json["tera_flops"] = tera_flops(report, rung);
     json["giga_bytes_per_second"] = giga_bytes(report, rung);
   }
@@ -60,6 +65,12 @@ nlohmann::json rung_json(const Report& report, const RungResult& rung) {
 }
 
 }  // namespace
+
+std::string valid_utf8(const std::string& text) {
+  const std::string quoted =
+      nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  return nlohmann::json::parse(quoted).get<std::string>();
+}
 
 std::string table_of(const Report& report) {
   std::vector<Line> lines = {
@@ -109,15 +120,20 @@ std::string json_of(const Report& report, const std::string& commit) {
                      {"seed", report.spec.seed},
                      {"flops", report.work.flops},
                      {"bytes", report.work.bytes}};
-  json["method"] =
-      "median over single graph replays, each after a 256 MB write that empties the L2 cache";
+  const bool rungs_timed =
+      std::any_of(report.rungs.begin(), report.rungs.end(),
+                  [](const RungResult& rung) { return rung.number > 0 && rung.runs > 0; });
+  if (rungs_timed) {
+    json["method"] =
+        "median over single graph replays, each after a 256 MB write that empties the L2 cache";
+  }
   if (report.empty_microseconds > 0.0) {
     json["microseconds_of_an_empty_kernel"] = report.empty_microseconds;
   }
   for (const RungResult& rung : report.rungs) {
     json["rungs"].push_back(rung_json(report, rung));
   }
-  return json.dump(2) + "\n";
+  return json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
 }
 
 }  // namespace seesaw::ladder

@@ -58,6 +58,13 @@ TEST(HostProblem, WhatMustNotBeReadIsPoison) {
                           [](Bf16 value) { return std::isnan(to_float(value)); }));
 }
 
+// A run that writes nothing must not pass for the one before.
+TEST(HostProblem, ClearedOutputIsWrong) {
+  Checked c;
+  c.host.clear_out();
+  EXPECT_FALSE(c.compare().ok());
+}
+
 TEST(HostProblem, PagesHoldTheSameTokens) {
   HostProblem host({.heads = 2, .seq_lens = {200, 64}});
   const Problem p = host.view();

@@ -1,11 +1,14 @@
-// The climb's bars and its picture.
+// The climb's bars, its picture, its table and its JSON.
 #include "ladder/plot.hpp"
 
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <cmath>
+#include <nlohmann/json.hpp>
 #include <sstream>
+
+#include "ladder/report.hpp"
 
 namespace seesaw::ladder {
 namespace {
@@ -62,6 +65,29 @@ TEST(LadderPlot, ThePictureIsWholeAndEscaped) {
   EXPECT_EQ(svg.find("absent"), std::string::npos);
   EXPECT_NE(svg.find("width=\"400.0\""), std::string::npos);  // rung 1's bar: the whole axis
   EXPECT_TRUE(svg_of(Report{}, "").ends_with("</svg>\n"));    // nothing ran: an empty picture
+}
+
+TEST(LadderPlot, BytesThatXmlCannotHoldAreReplaced) {
+  EXPECT_NE(svg_of(three_rungs(), "a\x01").find("commit a?<"), std::string::npos);
+}
+
+// It ran on another machine than the rung before it, and in another way.
+TEST(LadderReport, TheCpuRowIsNoStepOfTheClimb) {
+  Report report = three_rungs();
+  report.rungs.push_back(timed(0, "on the CPU", 500));
+  const std::string table = table_of(report);
+  EXPECT_NE(table.find(" 50.00 "), std::string::npos) << table;  // rung 3 to rung 2
+  EXPECT_EQ(table.find(" 0.04 "), std::string::npos) << table;   // the CPU row to rung 3
+  const auto json = nlohmann::json::parse(json_of(report, "0123abc"));
+  EXPECT_TRUE(json.contains("method"));
+  EXPECT_FALSE(json["rungs"].front().contains("method"));
+  EXPECT_TRUE(json["rungs"].back().contains("method"));
+}
+
+TEST(LadderReport, NamesThatAreNoUtf8) {
+  const std::string json = json_of(three_rungs(), "a\xFF");
+  EXPECT_EQ(nlohmann::json::parse(json)["commit"], "a\xEF\xBF\xBD");
+  EXPECT_EQ(valid_utf8("a\xFFz\n\""), "a\xEF\xBF\xBDz\n\"");
 }
 
 }  // namespace
