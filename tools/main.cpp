@@ -1,7 +1,6 @@
 // seesaw: the command line. Parses, runs one command, and turns whatever ends it into a message on
 // stderr and an exit code.
 #include <CLI/CLI.hpp>
-#include <cerrno>
 #include <cstdio>
 #include <cstring>
 #include <exception>
@@ -11,6 +10,7 @@
 #include "commands/commands.hpp"
 #include "error.hpp"
 #include "io/interrupt.hpp"
+#include "output.hpp"
 #include "seesaw/seesaw.hpp"
 
 namespace {
@@ -65,11 +65,11 @@ int parse_and_run(CLI::App& app, int argc, char** argv) {
   return static_cast<int>(ExitCode::kOk);
 }
 
-// A full disk shows only now; a reader that went away is not our failure.
+// A full disk may show only now.
 int flush_output(int code) {
-  errno = 0;
-  if (std::fflush(stdout) != 0 && errno != EPIPE && code == 0) {
-    return report(std::string("standard output: ") + std::strerror(errno) +
+  const int error = seesaw::tools::flush_standard_output();
+  if (error != 0 && code == 0) {
+    return report(std::string("standard output: ") + std::strerror(error) +
                       ", it must take what is printed. Free some space or redirect it elsewhere.",
                   ExitCode::kBadInput);
   }

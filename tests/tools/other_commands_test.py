@@ -166,6 +166,24 @@ class OtherCommands(CommandTest):
                                      stderr=subprocess.PIPE, text=True, timeout=60)
         self.assertEqual(process.returncode, 2)
         self.assertIn("standard output", process.stderr)
+        many = ",".join(["9000"] * 400)  # more than the stream's buffer holds
+        for arguments in (["plan", "--lens", many, "--json"], ["plan", "--lens", many, "--table"]):
+            with open("/dev/full", "w") as full:
+                process = subprocess.run([SEESAW, *arguments], stdout=full, stderr=subprocess.PIPE,
+                                         text=True, timeout=60)
+            self.assertEqual(process.returncode, 2)
+            self.assertRegex(process.stderr, r"^standard output: No space left[^\n]*, [^\n]+\.\n$")
+
+    def test_a_reader_that_goes_away(self):
+        many = ",".join(["9000"] * 400)
+        for arguments in (["plan", "--lens", many, "--json"], ["plan", "--lens", many, "--table"],
+                          ["info"]):
+            reading, writing = os.pipe()
+            os.close(reading)
+            process = subprocess.run([SEESAW, *arguments], stdout=writing, stderr=subprocess.PIPE,
+                                     text=True, timeout=60)
+            os.close(writing)
+            self.assertEqual((process.returncode, process.stderr), (0, ""))
 
 
 if __name__ == "__main__":

@@ -186,7 +186,7 @@ void bench(const BenchOptions& options, const CLI::App& command) {
     emit_json(bench_json({machine, load, roofs, lines}), options.json.target);
   }
   if (options.json.target != "-") {
-    fmt::print("{}", bench_text({machine, load, roofs, lines}));
+    print_out("{}", bench_text({machine, load, roofs, lines}));
   }
 }
 

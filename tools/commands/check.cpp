@@ -153,7 +153,7 @@ void check(const CheckOptions& options) {
   if (options.json.wanted()) {
     emit_json(report_json(report, options.device), options.json.target);
   } else {
-    fmt::print("{}", report_text(report));
+    print_out("{}", report_text(report));
   }
   if (!report.failures.empty()) {
     throw Failure(ExitCode::kCheckFailed, fmt::format("check: {} of {} runs out of bound",

@@ -89,7 +89,7 @@ void compare_systems(const CLI::App& command, CompareOptions options) {
     emit_json(compare_json(report), options.json.target);
   }
   if (options.json.target != "-") {
-    fmt::print("{}", compare_text(report));
+    print_out("{}", compare_text(report));
   }
 }
 

@@ -98,10 +98,10 @@ void print_bound(const Explanation& e) {
   const Ceilings& c = *e.ceilings;
   const double seconds = e.figures.bound_seconds(c.peak_gflops * 1e9, c.read_gbps * 1e9);
   const bool compute = e.figures.flops / c.peak_gflops > e.figures.bytes / c.read_gbps;
-  fmt::print("ceilings   {:.1f} GFLOP/s ({}), {:.1f} GB/s read\n", c.peak_gflops, c.instruction,
-             c.read_gbps);
-  fmt::print("bound      {:.3f} ms, by {}: no kernel can be faster here\n", seconds * 1e3,
-             compute ? "arithmetic" : "reading memory");
+  print_out("ceilings   {:.1f} GFLOP/s ({}), {:.1f} GB/s read\n", c.peak_gflops, c.instruction,
+            c.read_gbps);
+  print_out("bound      {:.3f} ms, by {}: no kernel can be faster here\n", seconds * 1e3,
+            compute ? "arithmetic" : "reading memory");
 }
 
 void print_text(const Explanation& e) {
@@ -109,28 +109,28 @@ void print_text(const Explanation& e) {
   for (const KernelSupport& kernel : e.kernels) {
     table.add({kernel.kernel, verdict(e, kernel), kernel.reason});
   }
-  fmt::print("{}\n", table.text());
+  print_out("{}\n", table.text());
   if (e.schedule) {
     const auto workspace = static_cast<double>(e.plan.workspace_bytes);
-    fmt::print("tiles      {} query rows x {} tokens\n", e.plan.tile_rows, e.plan.tile_tokens);
-    fmt::print("workers    {}; {} tiles, the busiest has {} ({:.3f} times the mean)\n",
-               e.plan.num_workers, e.schedule->total_tiles, e.schedule->busiest_tiles,
-               e.schedule->imbalance());
-    fmt::print("costs      a piece {} tiles, cutting a sequence {}\n", e.plan.piece_cost_tiles,
-               e.plan.split_cost_tiles);
-    fmt::print("tuning     {}\n", e.tuning);
-    fmt::print("splits     {} of {} sequences, {} partials to merge\n", e.schedule->split_sequences,
-               e.problem.batch, e.schedule->partials);
-    fmt::print("buffers    workspace {}, schedule {}\n", bytes_text(workspace),
-               bytes_text(static_cast<double>(e.plan.schedule_bytes)));
+    print_out("tiles      {} query rows x {} tokens\n", e.plan.tile_rows, e.plan.tile_tokens);
+    print_out("workers    {}; {} tiles, the busiest has {} ({:.3f} times the mean)\n",
+              e.plan.num_workers, e.schedule->total_tiles, e.schedule->busiest_tiles,
+              e.schedule->imbalance());
+    print_out("costs      a piece {} tiles, cutting a sequence {}\n", e.plan.piece_cost_tiles,
+              e.plan.split_cost_tiles);
+    print_out("tuning     {}\n", e.tuning);
+    print_out("splits     {} of {} sequences, {} partials to merge\n", e.schedule->split_sequences,
+              e.problem.batch, e.schedule->partials);
+    print_out("buffers    workspace {}, schedule {}\n", bytes_text(workspace),
+              bytes_text(static_cast<double>(e.plan.schedule_bytes)));
   }
-  fmt::print("operations {:.3f} GFLOP, {} tokens\n", e.figures.flops / 1e9, e.figures.tokens);
-  fmt::print("bytes      {} at least\n", bytes_text(e.figures.bytes));
-  fmt::print("intensity  {:.1f} operations a byte\n", e.figures.intensity());
+  print_out("operations {:.3f} GFLOP, {} tokens\n", e.figures.flops / 1e9, e.figures.tokens);
+  print_out("bytes      {} at least\n", bytes_text(e.figures.bytes));
+  print_out("intensity  {:.1f} operations a byte\n", e.figures.intensity());
   if (e.ceilings) {
     print_bound(e);
   } else {
-    fmt::print("bound      unknown: give --measure, or --peak-gflops and --read-gbps\n");
+    print_out("bound      unknown: give --measure, or --peak-gflops and --read-gbps\n");
   }
 }
 

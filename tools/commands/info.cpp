@@ -60,16 +60,16 @@ void print_text(const Machine& machine, const std::vector<DeviceAnswers>& answer
     caches.append(caches.empty() ? "" : ", ").append(cache.name).append(" ");
     caches.append(bytes_text(static_cast<double>(cache.size_bytes)));
   }
-  fmt::print("seesaw {} (commit {}, {})\n", seesaw_version(), build_commit(), machine.compiler);
-  fmt::print("cpu      {}, {} usable, caches: {}\n", machine.cpu_model, machine.logical_cpus,
-             caches.empty() ? "unknown" : caches);
-  fmt::print("features {}\n", features.empty() ? "none that a kernel asks for" : features);
-  fmt::print("memory   {}\n", bytes_text(static_cast<double>(machine.memory_bytes)));
-  fmt::print("system   {}\n", machine.os);
+  print_out("seesaw {} (commit {}, {})\n", seesaw_version(), build_commit(), machine.compiler);
+  print_out("cpu      {}, {} usable, caches: {}\n", machine.cpu_model, machine.logical_cpus,
+            caches.empty() ? "unknown" : caches);
+  print_out("features {}\n", features.empty() ? "none that a kernel asks for" : features);
+  print_out("memory   {}\n", bytes_text(static_cast<double>(machine.memory_bytes)));
+  print_out("system   {}\n", machine.os);
   for (const std::string& entry : unknown_disabled(answers.front().kernels)) {
-    fmt::print("warning  SEESAW_DISABLE names \"{}\", which is no kernel of this build\n", entry);
+    print_out("warning  SEESAW_DISABLE names \"{}\", which is no kernel of this build\n", entry);
   }
-  fmt::print("\n");
+  print_out("\n");
   Table devices({"device", "name", "units", "memory", "usable", "features, or why not"});
   for (const seesaw_device_info& device : seesaw::devices()) {
     devices.add({device_text(device.device), device.name, std::to_string(device.num_units),
@@ -77,8 +77,8 @@ void print_text(const Machine& machine, const std::vector<DeviceAnswers>& answer
                  device.usable != 0 ? "yes" : "no",
                  device.usable != 0 ? device.features : device.reason});
   }
-  fmt::print("{}\n", devices.text());
-  fmt::print(
+  print_out("{}\n", devices.text());
+  print_out(
       "dense_decode, bf16, 128 heads, s_q 1, pages of 64; the first kernel that can is used:\n");
   Table table({"device", "kernel", "here", "why not"});
   for (const DeviceAnswers& answer : answers) {
@@ -86,7 +86,7 @@ void print_text(const Machine& machine, const std::vector<DeviceAnswers>& answer
       table.add({answer.device, kernel.kernel, kernel.supported ? "yes" : "no", kernel.reason});
     }
   }
-  fmt::print("{}", table.text());
+  print_out("{}", table.text());
 }
 
 nlohmann::ordered_json to_json(const Machine& machine, const std::vector<DeviceAnswers>& answers) {

@@ -12,6 +12,7 @@
 #include "machine.hpp"
 #include "numbers.hpp"
 #include "options.hpp"
+#include "output.hpp"
 #include "progress.hpp"
 #include "synthetic.hpp"
 
@@ -71,7 +72,7 @@ void make_case(const MakeCaseOptions& options) {
   SafetensorsWriter writer(options.output);
   write_case(options, source, &writer);
   const double total = static_cast<double>(source.cache_bytes() + source.q_bytes());
-  fmt::print(
+  print_out(
       "{}: batch {}, s_q {}, h_q {}, h_kv {}, d_qk {}, {} pages of {}, {} tokens, {}/{}, {}\n",
       options.output, source.batch(), shape.s_q, shape.h_q, shape.h_kv, shape.d_qk,
       source.num_pages(), shape.page_size, source.total_tokens(), short_name(shape.q_dtype),

@@ -69,23 +69,22 @@ std::string worker_table(const ScheduleReport& report) {
 
 void print_text(const PlanOptions& options, const seesaw_dense_decode_plan_info& plan,
                 const ScheduleReport& report, size_t batch) {
-  fmt::print("{}: {} sequences, {} tiles of {} tokens, {} workers, schedule {}, workspace {}\n",
-             plan.kernel, batch, report.total_tiles, plan.tile_tokens, report.num_workers,
-             bytes_text(static_cast<double>(plan.schedule_bytes)),
-             bytes_text(static_cast<double>(plan.workspace_bytes)));
-  fmt::print("{} pieces; {} sequences split, {} partials to merge{}\n", report.pieces.size(),
-             report.split_sequences, report.partials,
-             plan.fixed_split_tiles > 0
-                 ? fmt::format("; batch-invariant: splits of {} tiles", plan.fixed_split_tiles)
-                 : "");
-  fmt::print("busiest worker {} tiles, mean {:.1f}: {:.3f} times the mean\n\n",
-             report.busiest_tiles, static_cast<double>(report.total_tiles) / report.num_workers,
-             report.imbalance());
+  print_out("{}: {} sequences, {} tiles of {} tokens, {} workers, schedule {}, workspace {}\n",
+            plan.kernel, batch, report.total_tiles, plan.tile_tokens, report.num_workers,
+            bytes_text(static_cast<double>(plan.schedule_bytes)),
+            bytes_text(static_cast<double>(plan.workspace_bytes)));
+  print_out("{} pieces; {} sequences split, {} partials to merge{}\n", report.pieces.size(),
+            report.split_sequences, report.partials,
+            plan.fixed_split_tiles > 0
+                ? fmt::format("; batch-invariant: splits of {} tiles", plan.fixed_split_tiles)
+                : "");
+  print_out("busiest worker {} tiles, mean {:.1f}: {:.3f} times the mean\n\n", report.busiest_tiles,
+            static_cast<double>(report.total_tiles) / report.num_workers, report.imbalance());
   if (options.table) {
-    fmt::print("{}", worker_table(report));
+    print_out("{}", worker_table(report));
   } else {
-    fmt::print("{}", terminal_picture(report, terminal_columns(), isatty(STDOUT_FILENO) == 1));
-    fmt::print(
+    print_out("{}", terminal_picture(report, terminal_columns(), isatty(STDOUT_FILENO) == 1));
+    print_out(
         "one line a worker, a letter a sequence, '|' where a piece begins, tiles at the end\n");
   }
 }

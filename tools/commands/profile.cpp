@@ -93,9 +93,9 @@ std::string title_of(const Loaded& loaded) {
 }
 
 void print_reading(const std::vector<std::string>& reading) {
-  fmt::print("\n");
+  print_out("\n");
   for (const std::string& sentence : reading) {
-    fmt::print("- {}\n", sentence);
+    print_out("- {}\n", sentence);
   }
 }
 
@@ -125,15 +125,15 @@ void timeline(const ProfileOptions& options, const std::string& why_no_ncu) {
     return;
   }
   if (!why_no_ncu.empty()) {
-    fmt::print("no Nsight Compute: {}\n", why_no_ncu);
+    print_out("no Nsight Compute: {}\n", why_no_ncu);
   }
-  fmt::print("{}\n\n{}", title, timeline_text(summary));
+  print_out("{}\n\n{}", title, timeline_text(summary));
   std::vector<std::string> reading = timeline_reading(summary);
   reading.push_back(fmt::format("A run without the clock took {:.1f} us.", run_us));
   print_reading(reading);
   if (!options.trace.empty()) {
-    fmt::print("\n{} spans in {}: open it in Perfetto (ui.perfetto.dev) or chrome://tracing\n",
-               spans.size(), options.trace);
+    print_out("\n{} spans in {}: open it in Perfetto (ui.perfetto.dev) or chrome://tracing\n",
+              spans.size(), options.trace);
   }
 }
 
@@ -179,9 +179,9 @@ void print_ncu(const ProfileOptions& options, const std::vector<KernelMetrics>& 
   for (const auto& [name, metrics] : last) {
     json["kernels"].push_back(ncu_json(*metrics));
     if (options.json.target != "-") {
-      fmt::print("{}\n\n{}", name, ncu_text(*metrics));
+      print_out("{}\n\n{}", name, ncu_text(*metrics));
       print_reading(ncu_reading(*metrics));
-      fmt::print("\n");
+      print_out("\n");
     }
   }
   if (options.json.wanted()) {

@@ -112,25 +112,25 @@ void write_results(const Summary& summary, Call* call, SafetensorsWriter* writer
 void print_text(const RunOptions& options, const Summary& s) {
   const DenseDecodeDescriptor& p = s.problem;
   const double seconds = s.us.median * 1e-6;
-  fmt::print("q          [{}, {}, {}, {}] {}\n", p.batch, p.s_q, p.h_q, p.d_qk,
-             short_name(p.q_dtype));
-  fmt::print("kv_cache   [{}, {}, {}, {}] {}, {} tokens in use\n", s.num_pages, p.page_size, p.h_kv,
-             p.d_qk, short_name(p.kv_dtype), s.figures.tokens);
-  fmt::print("out        [{}, {}, {}, {}] {}, lse [{}, {}, {}] fp32 -> {}\n", p.batch, p.s_q, p.h_q,
-             p.d_v, short_name(p.q_dtype), p.batch, p.h_q, p.s_q, options.output);
-  fmt::print("kernel     {} on {}, {} workers, tiles of {} rows x {} tokens, workspace {}\n",
-             s.plan.kernel, device_text(p.device), s.plan.num_workers, s.plan.tile_rows,
-             s.plan.tile_tokens, bytes_text(static_cast<double>(s.plan.workspace_bytes)));
-  fmt::print("scores     scale {:.6g}, {}, lse in base {}\n", s.scale,
-             (p.flags & SEESAW_CAUSAL) != 0 ? "causal" : "not causal",
-             (p.flags & SEESAW_LSE_BASE2) != 0 ? "2" : "e");
-  fmt::print("time       {:.3f} ms (median of {}), schedule {:.1f} us\n", s.us.median / 1000,
-             options.repeat, s.schedule_us);
-  fmt::print("speed      {:.2f} GFLOP/s, {:.2f} GB/s\n", s.figures.flops / seconds / 1e9,
-             s.figures.bytes / seconds / 1e9);
+  print_out("q          [{}, {}, {}, {}] {}\n", p.batch, p.s_q, p.h_q, p.d_qk,
+            short_name(p.q_dtype));
+  print_out("kv_cache   [{}, {}, {}, {}] {}, {} tokens in use\n", s.num_pages, p.page_size, p.h_kv,
+            p.d_qk, short_name(p.kv_dtype), s.figures.tokens);
+  print_out("out        [{}, {}, {}, {}] {}, lse [{}, {}, {}] fp32 -> {}\n", p.batch, p.s_q, p.h_q,
+            p.d_v, short_name(p.q_dtype), p.batch, p.h_q, p.s_q, options.output);
+  print_out("kernel     {} on {}, {} workers, tiles of {} rows x {} tokens, workspace {}\n",
+            s.plan.kernel, device_text(p.device), s.plan.num_workers, s.plan.tile_rows,
+            s.plan.tile_tokens, bytes_text(static_cast<double>(s.plan.workspace_bytes)));
+  print_out("scores     scale {:.6g}, {}, lse in base {}\n", s.scale,
+            (p.flags & SEESAW_CAUSAL) != 0 ? "causal" : "not causal",
+            (p.flags & SEESAW_LSE_BASE2) != 0 ? "2" : "e");
+  print_out("time       {:.3f} ms (median of {}), schedule {:.1f} us\n", s.us.median / 1000,
+            options.repeat, s.schedule_us);
+  print_out("speed      {:.2f} GFLOP/s, {:.2f} GB/s\n", s.figures.flops / seconds / 1e9,
+            s.figures.bytes / seconds / 1e9);
   if (s.error_of_bound) {
-    fmt::print("verified   against reference.dense_decode: largest error {:.3f} of its bound\n",
-               *s.error_of_bound);
+    print_out("verified   against reference.dense_decode: largest error {:.3f} of its bound\n",
+              *s.error_of_bound);
   }
 }
 

@@ -132,33 +132,33 @@ void print_text(const Tuned& tuned) {
                std::to_string(tried.samples)});
   }
   const SearchResult& s = tuned.search;
-  fmt::print("{}\n", table.text());
-  fmt::print("default    {:.1f} us ({:.1f} to {:.1f}); {}\n", s.default_us.median, s.default_us.p10,
-             s.default_us.p90, tuned.item.defaults_text());
+  print_out("{}\n", table.text());
+  print_out("default    {:.1f} us ({:.1f} to {:.1f}); {}\n", s.default_us.median, s.default_us.p10,
+            s.default_us.p90, tuned.item.defaults_text());
   if (s.best.empty()) {
-    fmt::print("result     nothing is faster beyond the noise: the default stays");
+    print_out("result     nothing is faster beyond the noise: the default stays");
     if (!s.contender.empty()) {
-      fmt::print(
+      print_out(
           ": {} was {:.3f} times as fast in the median of {} pairs ({:.3f} to {:.3f}), "
           "faster in {:.0f} % of them",
           setting_text(s.contender), s.speedup.median, s.pairs, s.speedup.p10, s.speedup.p90,
           100 * s.wins);
     }
-    fmt::print("\n");
+    print_out("\n");
   } else {
-    fmt::print("result     {}: {:.1f} us ({:.1f} to {:.1f})\n", setting_text(s.best),
-               s.best_us.median, s.best_us.p10, s.best_us.p90);
-    fmt::print(
+    print_out("result     {}: {:.1f} us ({:.1f} to {:.1f})\n", setting_text(s.best),
+              s.best_us.median, s.best_us.p10, s.best_us.p90);
+    print_out(
         "speed-up   {:.3f} in the median of {} pairs ({:.3f} to {:.3f}), faster in {:.0f} % "
         "of them\n",
         s.speedup.median, s.pairs, s.speedup.p10, s.speedup.p90, 100 * s.wins);
   }
-  fmt::print("written    {}, {} other entries kept", tuned.path, tuned.merged.kept);
-  fmt::print("{}\n", tuned.merged.dropped > 0
-                         ? fmt::format(", {} of another version dropped", tuned.merged.dropped)
-                         : "");
-  fmt::print("use it     SEESAW_TUNE_FILE={} (`seesaw explain` says whether it is used)\n",
-             tuned.path);
+  print_out("written    {}, {} other entries kept", tuned.path, tuned.merged.kept);
+  print_out("{}\n", tuned.merged.dropped > 0
+                        ? fmt::format(", {} of another version dropped", tuned.merged.dropped)
+                        : "");
+  print_out("use it     SEESAW_TUNE_FILE={} (`seesaw explain` says whether it is used)\n",
+            tuned.path);
 }
 
 // A busy machine's noise hides what there is to find.
