@@ -5,13 +5,16 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <charconv>
+#include <cmath>
 #include <cstdio>
-#include <fstream>
 #include <numeric>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "ladder/plot.hpp"
+#include "ladder/program.hpp"
 #include "ladder/report.hpp"
 
 namespace seesaw::ladder {
@@ -21,37 +24,45 @@ namespace {
 constexpr int kBatch = 64;
 constexpr int kBatchOnCpu = 1;
 
+constexpr int kMostTokens = 1 << 20;  // of a sequence
+
+constexpr const char* kName = "seesaw ladder";
+
 struct Options {
   int batch = 0;  // 0: not chosen
   int heads = 128;
   int tokens = 4096;
-  std::vector<int32_t> seq_lens;  // instead of batch and tokens
-  std::vector<int> rungs;         // empty: all
+  std::vector<std::string> seq_lens_text;  // each one or more numbers with commas between them
+  std::vector<std::string> rungs_text;
+  std::vector<int> seq_lens;  // instead of batch and tokens
+  std::vector<int> rungs;     // empty: all
   bool check_only = false;
   bool cpu = false;
   double budget_ms = 400.0;
   int64_t rows = 512;
-  std::string json;
-  std::string svg;
+  std::optional<std::string> json;
+  std::optional<std::string> svg;
   std::string commit = "unknown";
 };
 
 void describe(CLI::App& app, Options& options) {
-  app.add_option("--batch", options.batch, "sequences; default: 64, without a Hopper GPU 1")
-      ->check(CLI::Range(1, 1024));
+  CLI::Option* batch =
+      app.add_option("--batch", options.batch, "sequences; default: 64, without a Hopper GPU 1")
+          ->check(CLI::Range(1, 1024));
   app.add_option("--heads", options.heads, "query heads")
       ->check(CLI::Range(1, 1024))
       ->capture_default_str();
-  app.add_option("--tokens", options.tokens, "tokens of each sequence")
-      ->check(CLI::Range(1, 1 << 20))
-      ->capture_default_str();
-  app.add_option("--seq-lens", options.seq_lens, "lengths, instead of --batch and --tokens")
-      ->delimiter(',')
-      ->check(CLI::Range(1, 1 << 20));
-  app.add_option("--rungs", options.rungs, "numbers of rungs; default: all")
-      ->delimiter(',')
-      ->check(CLI::Range(1, static_cast<int>(kRungs.size())));
-  app.add_flag("--check", options.check_only, "compare with the reference, measure nothing");
+  CLI::Option* tokens = app.add_option("--tokens", options.tokens, "tokens of each sequence")
+                            ->check(CLI::Range(1, kMostTokens))
+                            ->capture_default_str();
+  app.add_option("--seq-lens", options.seq_lens_text, "lengths, instead of --batch and --tokens")
+      ->type_name("LENGTH,...")
+      ->excludes(batch)
+      ->excludes(tokens);
+  app.add_option("--rungs", options.rungs_text, "numbers of rungs; default: all")
+      ->type_name("NUMBER,...");
+  CLI::Option* check =
+      app.add_flag("--check", options.check_only, "compare with the reference, measure nothing");
   app.add_flag("--cpu", options.cpu, "also time the CPU build of the four steps (slow)");
   app.add_option("--budget-ms", options.budget_ms, "timed runs per rung end after this")
       ->capture_default_str();
@@ -59,16 +70,63 @@ void describe(CLI::App& app, Options& options) {
       ->check(CLI::Range(1, 1 << 20))
       ->capture_default_str();
   app.add_option("--json", options.json, "write the results to this file; - is standard output");
-  app.add_option("--svg", options.svg, "draw the climb into this file");
+  app.add_option("--svg", options.svg, "draw the climb into this file; - is standard output")
+      ->excludes(check);
   app.add_option("--commit", options.commit, "what the results are to be filed under")
       ->capture_default_str();
   app.footer(
-      "Rungs need a Hopper GPU; without one the CPU build of rung 3's steps runs. Exit code 1: a "
-      "rung was\nwrong or failed.\n\nExamples:\n"
+      "Rungs need a Hopper GPU; without one the CPU build of rung 3's steps runs. Exit codes: 1 "
+      "a rung was\nwrong or failed; 2 bad usage, or an output that cannot be written; 3 this "
+      "program failed.\n\nExamples:\n"
       "  seesaw ladder\n"
       "  seesaw ladder --batch 4 --json climb.json --svg climb.svg\n"
       "  seesaw ladder --check --seq-lens 1,63,64,65,517 --heads 20\n"
       "  seesaw ladder --rungs 9,10");
+}
+
+// "1,2" and "3" become 1, 2 and 3.
+Status parse_list(const char* option, const std::vector<std::string>& texts, int most,
+                  std::vector<int>* numbers) {
+  for (const std::string& text : texts) {
+    for (size_t first = 0; first <= text.size();) {
+      const size_t comma = std::min(text.find(',', first), text.size());
+      const char* end = text.data() + comma;
+      int number = 0;
+      const auto [parsed, error] = std::from_chars(text.data() + first, end, number);
+      if (error != std::errc() || parsed != end || number < 1 || number > most) {
+        return invalid_argument(fmt::format(
+            "{}: '{}', allowed: numbers from 1 to {} with commas between them. Mend the list.",
+            option, text.substr(first, comma - first), most));
+      }
+      numbers->push_back(number);
+      first = comma + 1;
+    }
+  }
+  return {};
+}
+
+// What parsing alone does not find, before anything is run.
+Status check_options(Options& options) {
+  SEESAW_RETURN_IF_ERROR(
+      parse_list("--seq-lens", options.seq_lens_text, kMostTokens, &options.seq_lens));
+  SEESAW_RETURN_IF_ERROR(
+      parse_list("--rungs", options.rungs_text, static_cast<int>(kRungs.size()), &options.rungs));
+  if (!std::isfinite(options.budget_ms) || options.budget_ms <= 0.0) {
+    return invalid_argument(
+        fmt::format("--budget-ms: {}, allowed: a finite number above 0. Leave it out for 400.",
+                    options.budget_ms));
+  }
+  if (options.json) {
+    SEESAW_RETURN_IF_ERROR(check_output("--json", *options.json));
+  }
+  if (options.svg) {
+    SEESAW_RETURN_IF_ERROR(check_output("--svg", *options.svg));
+  }
+  if (options.json && options.svg && same_file(*options.json, *options.svg)) {
+    return invalid_argument(fmt::format(
+        "--svg: {} is that of --json too, allowed: two outputs. Name another.", *options.svg));
+  }
+  return {};
 }
 
 // One line on stderr while a terminal watches.
@@ -155,29 +213,14 @@ bool succeeded(const Report& report) {
   });
 }
 
-bool write_file(const char* option, const std::string& path, const std::string& text) {
-  std::ofstream file(path);
-  file << text;
-  file.close();
-  if (!file) {
-    fmt::print(stderr,
-               "ladder: cannot write {} {}, allowed: a file in a folder that exists and is "
-               "writable. Name another.\n",
-               option, path);
-  }
-  return static_cast<bool>(file);
-}
-
 // False if a file could not be written.
 bool write_files(const Options& options, const Report& report) {
   bool written = true;
-  if (options.json == "-") {
-    fmt::print("{}", json_of(report, options.commit));
-  } else if (!options.json.empty()) {
-    written = write_file("--json", options.json, json_of(report, options.commit));
+  if (options.json) {
+    written = write_file("--json", *options.json, json_of(report, options.commit));
   }
-  if (!options.svg.empty()) {
-    written = write_file("--svg", options.svg, svg_of(report, options.commit)) && written;
+  if (options.svg) {
+    written = write_file("--svg", *options.svg, svg_of(report, options.commit)) && written;
   }
   return written;
 }
@@ -190,17 +233,19 @@ int climb(int argc, const char* const* argv) {
       "Climbs the ladder: MLA decoding from a naive kernel to the shipped one, every rung checked "
       "against a double-precision reference and timed on the same problem.");
   describe(app, options);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : 2;
+  if (const std::optional<int> end = parse(app, kName, argc, argv)) {
+    return *end;
   }
+  if (const Status usable = check_options(options); !usable.ok()) {
+    return refuse(usable);
+  }
+  options.commit = valid_utf8(options.commit);
   const Device device = find_device();
   if (options.batch == 0) {
     options.batch = device.why_not.empty() ? kBatch : kBatchOnCpu;
   }
   Report report;
-  report.device = device.name;
+  report.device = device.why_not.empty() ? device.name : cpu_name();
   report.spec.heads = options.heads;
   report.spec.seq_lens =
       options.seq_lens.empty()
@@ -213,20 +258,22 @@ int climb(int argc, const char* const* argv) {
     HostProblem host(report.spec);
     run_rungs(options, device, host, report, progress);
   }
-  if (options.json != "-") {
-    fmt::print(
-        "device: {}\nproblem: {} sequences, {} tokens in all, {} heads: {:.2f} GFLOP, "
+  bool shown = true;
+  if (options.json != "-" && options.svg != "-") {
+    const std::string why_cpu =
+        device.why_not.empty() ? "" : " (no GPU for the rungs: " + device.why_not + ")";
+    shown = show(fmt::format(
+        "device: {}{}\nproblem: {} sequences, {} tokens in all, {} heads: {:.2f} GFLOP, "
         "{:.1f} MB\n{}{}",
-        device.why_not.empty() ? device.name : "CPU (no GPU for the rungs: " + device.why_not + ")",
-        report.spec.seq_lens.size(),
+        report.device, why_cpu, report.spec.seq_lens.size(),
         std::accumulate(report.spec.seq_lens.begin(), report.spec.seq_lens.end(), int64_t{0}),
         report.spec.heads, report.work.flops * 1e-9, report.work.bytes * 1e-6, table_of(report),
-        bars_of(report));
+        bars_of(report)));
   }
-  if (!write_files(options, report)) {
-    return 1;
+  if (!write_files(options, report) || !shown) {
+    return kBadInput;
   }
-  return succeeded(report) ? 0 : 1;
+  return succeeded(report) ? 0 : kWrong;
 }
 
 }  // namespace seesaw::ladder

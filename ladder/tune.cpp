@@ -10,16 +10,19 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cmath>
 #include <csignal>
 #include <cstdio>
-#include <fstream>
 #include <functional>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "ladder/four_steps_cpu.hpp"
 #include "ladder/harness.hpp"
+#include "ladder/program.hpp"
 #include "ladder/rung_03_four_steps.hpp"
 #include "ladder/variants.hpp"
 
@@ -28,6 +31,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
+constexpr const char* kName = "seesaw tune ladder";
 constexpr size_t kMostSharedBytes = 128 * 1024;
 
 std::atomic<bool> stop{false};
@@ -38,7 +42,7 @@ struct Options {
   int heads = 16;
   int tokens = 2048;
   double budget_seconds = 20;
-  std::string json;
+  std::optional<std::string> json;
 };
 
 // One setting of one rung, and the times of its runs.
@@ -57,10 +61,11 @@ struct Variant {
   }
 };
 
-RungResult time_on_cpu(HostProblem& host, const FlashBlocks& blocks, int threads) {
+// One run, checked.
+RungResult run_on_cpu(HostProblem& host, const FlashBlocks& blocks) {
   RungResult result;
   const Problem problem = host.view();
-  omp_set_num_threads(threads);
+  host.clear_out();
   const auto begin = std::chrono::steady_clock::now();
   run_four_steps_cpu(problem, blocks);
   result.microseconds =
@@ -70,6 +75,18 @@ RungResult time_on_cpu(HostProblem& host, const FlashBlocks& blocks, int threads
   static const std::vector<double> reference = reference_rows(problem, rows);
   result.deviation = compare_rows(host.out, rows, reference);
   return result;
+}
+
+// A setting's first run warms up its threads and caches, and its time does not count.
+RungResult time_on_cpu(HostProblem& host, const FlashBlocks& blocks, int threads, bool* warm) {
+  omp_set_num_threads(threads);
+  if (!std::exchange(*warm, true)) {
+    RungResult first = run_on_cpu(host, blocks);
+    if (!first.deviation.ok()) {
+      return first;
+    }
+  }
+  return run_on_cpu(host, blocks);
 }
 
 std::vector<Variant> cpu_variants(HostProblem& host) {
@@ -82,8 +99,8 @@ std::vector<Variant> cpu_variants(HostProblem& host) {
         variants.push_back({"four steps, CPU",
                             fmt::format("rows {}, tokens {}, threads {}", rows, tokens, threads),
                             rows == standard.rows && tokens == standard.tokens && threads == most,
-                            [&host, rows, tokens, threads] {
-                              return time_on_cpu(host, {rows, tokens}, threads);
+                            [&host, rows, tokens, threads, warm = false]() mutable {
+                              return time_on_cpu(host, {rows, tokens}, threads, &warm);
                             },
                             {},
                             {}});
@@ -196,8 +213,7 @@ void race(std::vector<Variant>* variants, double budget_seconds) {
   for (size_t i = 0; i < running.size(); ++i) {
     running[i] = i;
   }
-  constexpr int kMostRounds = 60;
-  for (int round = 0; round < kMostRounds; ++round) {
+  for (int round = 0; !running.empty(); ++round) {
     for (const size_t i : running) {
       Variant& variant = (*variants)[i];
       if (stop.load() || (round > 0 && elapsed() > budget_seconds)) {
@@ -209,7 +225,9 @@ void race(std::vector<Variant>* variants, double budget_seconds) {
                       : result.deviation.ok() ? ""
                                               : fmt::format("wrong: {:.2f} of the bound",
                                                             result.deviation.max_error_over_bound);
-      variant.us.push_back(result.microseconds);
+      if (variant.error.empty()) {
+        variant.us.push_back(result.microseconds);
+      }
     }
     std::erase_if(running, [&](size_t i) { return !(*variants)[i].error.empty(); });
     drop_slower_half(*variants, &running);
@@ -219,11 +237,11 @@ void race(std::vector<Variant>* variants, double budget_seconds) {
 Json to_json(const std::vector<Variant>& variants) {
   Json json = Json::array();
   for (const Variant& variant : variants) {
-    if (!variant.us.empty()) {
+    if (!variant.us.empty() || !variant.error.empty()) {
       json.push_back({{"rung", variant.rung},
                       {"sizes", variant.sizes},
                       {"own", variant.standard},
-                      {"us", variant.median()},
+                      {"us", variant.error.empty() ? Json(variant.median()) : Json()},
                       {"runs", variant.us.size()},
                       {"error", variant.error}});
     }
@@ -232,7 +250,8 @@ Json to_json(const std::vector<Variant>& variants) {
 }
 
 // Each rung's own sizes and its best, by the median of those with most runs.
-void print_best(const std::vector<Variant>& variants) {
+std::string best_of(const std::vector<Variant>& variants) {
+  std::string text;
   std::vector<std::string> rungs;
   for (const Variant& variant : variants) {
     if (std::find(rungs.begin(), rungs.end(), variant.rung) == rungs.end()) {
@@ -244,12 +263,12 @@ void print_best(const std::vector<Variant>& variants) {
     const Variant* best = nullptr;
     size_t tried = 0;
     for (const Variant& variant : variants) {
-      if (variant.rung != rung || variant.us.empty()) {
+      if (variant.rung != rung || (variant.us.empty() && variant.error.empty())) {
         continue;
       }
       ++tried;
       if (!variant.error.empty()) {
-        fmt::print("{}: {}: {}\n", rung, variant.sizes, variant.error);
+        text += fmt::format("{}: {}: {}\n", rung, variant.sizes, variant.error);
         continue;
       }
       own = variant.standard ? &variant : own;
@@ -260,11 +279,13 @@ void print_best(const std::vector<Variant>& variants) {
     }
     if (own != nullptr && best != nullptr) {
       best = own->median() < best->median() ? own : best;
-      fmt::print("{}: own sizes ({}) {:.1f} us; best of {} ({}) {:.1f} us, {:.2f} times as fast\n",
-                 rung, own->sizes, own->median(), tried, best->sizes, best->median(),
-                 own->median() / best->median());
+      text += fmt::format(
+          "{}: own sizes ({}) {:.1f} us; best of {} ({}) {:.1f} us, {:.2f} times as fast\n", rung,
+          own->sizes, own->median(), tried, best->sizes, best->median(),
+          own->median() / best->median());
     }
   }
+  return text;
 }
 
 int tune(const Options& options) {
@@ -285,51 +306,61 @@ int tune(const Options& options) {
     const Status ready = harness.setup();
     if (!ready.ok()) {
       fmt::print(stderr, "{}\n", ready.message());
-      return 1;
+      return kWrong;
     }
   }
   std::vector<Variant> variants = gpu ? gpu_variants(harness) : cpu_variants(host);
-  std::signal(SIGINT, request_stop);
+  for (const int signal_number : {SIGINT, SIGTERM, SIGHUP}) {
+    if (std::signal(signal_number, request_stop) == SIG_IGN) {
+      std::signal(signal_number, SIG_IGN);  // as nohup left it
+    }
+  }
   race(&variants, options.budget_seconds);
   if (isatty(STDERR_FILENO) == 1) {
     fmt::print(stderr, "\r\x1b[K");
   }
-  fmt::print("device: {}\nproblem: {} sequences of {} tokens, {} heads\n",
-             gpu ? device.name : "CPU (no GPU for rungs 1 to 3: " + device.why_not + ")", batch,
-             options.tokens, options.heads);
-  print_best(variants);
-  if (!options.json.empty()) {
-    std::ofstream file(options.json);
-    file << Json{{"device", gpu ? device.name : "CPU"},
-                 {"batch", batch},
-                 {"tokens", options.tokens},
-                 {"heads", options.heads},
-                 {"variants", to_json(variants)}}
-                .dump(2)
-         << "\n";
-    if (!file.flush()) {
-      fmt::print(stderr,
-                 "seesaw tune ladder: cannot write --json {}, allowed: a file in a folder that "
-                 "exists and is writable. Name another.\n",
-                 options.json);
-      return 2;
-    }
+  const std::string where = gpu ? device.name : cpu_name();
+  bool written = true;
+  if (options.json != "-") {
+    const std::string why_cpu = gpu ? "" : " (no GPU for rungs 1 to 3: " + device.why_not + ")";
+    written =
+        show(fmt::format("device: {}{}\nproblem: {} sequences of {} tokens, {} heads\n{}", where,
+                         why_cpu, batch, options.tokens, options.heads, best_of(variants)));
+  }
+  if (options.json) {
+    const Json json = {{"device", where},
+                       {"batch", batch},
+                       {"tokens", options.tokens},
+                       {"heads", options.heads},
+                       {"variants", to_json(variants)}};
+    const std::string text = json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+    written = write_file("--json", *options.json, text) && written;
+  }
+  if (!written) {
+    return kBadInput;
   }
   const bool wrong = std::any_of(variants.begin(), variants.end(),
                                  [](const Variant& v) { return !v.error.empty(); });
-  return stop.load() ? 130 : wrong ? 1 : 0;
+  return stop.load() ? 130 : wrong ? kWrong : 0;
 }
 
-}  // namespace
-}  // namespace seesaw::ladder
+// What parsing alone does not find, before anything is run.
+Status check_options(const Options& options) {
+  if (!std::isfinite(options.budget_seconds)) {
+    return invalid_argument(
+        fmt::format("--budget: {}, allowed: 0.1 to 86400 seconds. Leave it out for 20.",
+                    options.budget_seconds));
+  }
+  return options.json ? check_output("--json", *options.json) : Status();
+}
 
-int main(int argc, char** argv) {
-  seesaw::ladder::Options options;
+int parse_and_tune(int argc, const char* const* argv) {
+  Options options;
   CLI::App app(
       "Tries the block, chunk and thread sizes of the ladder's rungs that take them; each is "
       "checked "
       "against the reference and timed in turn with the others. Ctrl-C prints what was found.",
-      "seesaw tune ladder");
+      kName);
   app.add_option("--batch", options.batch, "sequences; default: 16, without a Hopper GPU 1")
       ->check(CLI::Range(1, 1024));
   app.add_option("--heads", options.heads, "query heads")
@@ -341,11 +372,24 @@ int main(int argc, char** argv) {
   app.add_option("--budget", options.budget_seconds, "seconds; every setting runs at least once")
       ->check(CLI::Range(0.1, 86400.0))
       ->capture_default_str();
-  app.add_option("--json", options.json, "write every setting's time to this file");
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : 2;
+  app.add_option("--json", options.json,
+                 "write every setting's time to this file; - is standard output");
+  app.footer(
+      "Exit codes: 1 a setting was wrong or failed; 2 bad usage, or an output that cannot be "
+      "written;\n3 this program failed; 130 interrupted (what was found is printed and written).");
+  if (const std::optional<int> end = parse(app, kName, argc, argv)) {
+    return *end;
   }
-  return seesaw::ladder::tune(options);
+  if (const Status usable = check_options(options); !usable.ok()) {
+    return refuse(usable);
+  }
+  return tune(options);
+}
+
+}  // namespace
+}  // namespace seesaw::ladder
+
+int main(int argc, char** argv) {
+  return seesaw::ladder::run_program("seesaw tune ladder",
+                                     [&] { return seesaw::ladder::parse_and_tune(argc, argv); });
 }
