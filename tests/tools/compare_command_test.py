@@ -221,6 +221,17 @@ class Options(CompareTest):
                    if point["system"] == "traditional_mla"]
         self.assertEqual(latents, [4, 2, 1])
 
+    def test_zero_weights(self):
+        """A layer that always gives zeros: every fit is exact, and nothing is divided by zero."""
+        write_safetensors(WORK / "w", {f"{name}.weight": ("F32", [4, 4], bytes(64)) for name in
+                                       ("q_proj", "k_proj", "v_proj", "o_proj")})
+        report = json.loads(self.succeed(*self.small, "--weights", "w", "--fit-heads", 2,
+                                         "--json").stdout)
+        for point in report["tradeoff"]["points"]:
+            self.assertEqual(point["error"]["float32"]["relative"], 0, point)
+            self.assertEqual(point["weight_error"], 0, point)
+        self.assertNotIn("nan", " ".join(report["findings"]))
+
     def test_lists(self):
         report = json.loads(self.succeed(*self.small, "--no-fit", "--dtype", "fp32,fp16",
                                          "--batch", "1,2", "--latent", "4,8", "--d-latent", 24,
@@ -248,6 +259,10 @@ class Options(CompareTest):
         self.refuse("--phase", "training", part="--phase = training")
         self.refuse("--seconds", -1, part="--seconds")
         self.refuse("--seconds", "nan", part="--seconds")
+        self.refuse("--fit-decay", "nan", part="--fit-decay = nan")
+        self.refuse("--fit-decay", "inf", part="--fit-decay = inf")
+        self.refuse("--fit-decay", -0.1, part="--fit-decay = -0.1")
+        self.refuse("--fit-decay", 11, part="--fit-decay = 11")
         self.refuse("--threads", -2, part="--threads")
         self.refuse("--d-rope", 3, part="--d-rope = 3")
         self.refuse("--device", "tpu", part="tpu")

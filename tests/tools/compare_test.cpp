@@ -194,8 +194,14 @@ TEST(CompareReference, EqualScoresGiveTheMean) {
 TEST(CompareReference, NaNIsAnInfiniteError) {
   EXPECT_TRUE(std::isinf(error_of({1, std::nan("")}, {1, 2}).largest));
   EXPECT_TRUE(std::isinf(error_of({1, std::nan("")}, {1, 2}).relative));
+  EXPECT_TRUE(std::isinf(error_of({HUGE_VAL}, {HUGE_VAL}).relative));
   EXPECT_EQ(error_of({1, 4}, {1, 2}).largest, 2);
   EXPECT_NEAR(error_of({1, 4}, {1, 2}).relative, 2 / std::sqrt(5.0), 1e-15);
+}
+
+TEST(CompareReference, NothingButZerosHasARelativeErrorToo) {
+  EXPECT_EQ(error_of({0, 0}, {0, 0}).relative, 0);
+  EXPECT_TRUE(std::isinf(error_of({0, 1}, {0, 0}).relative));
 }
 
 // Fits of a small layer, run by the reference in double.
@@ -256,7 +262,7 @@ class CompareWeights : public testing::Test {
   void TearDown() override { std::remove(path_.c_str()); }
 
   // q [4, 3] of 2 heads, k and v [kv_rows, 3], out [3, 4], all counting up.
-  void write(int64_t kv_rows) const {
+  void write(int64_t kv_rows, float last_of_k = 0) const {
     SafetensorsWriter writer(path_);
     writer.declare({{"a.q_proj.weight", FileDType::kF32, {4, 3}},
                     {"a.k_proj.weight", FileDType::kF32, {kv_rows, 3}},
@@ -266,6 +272,9 @@ class CompareWeights : public testing::Test {
                    {});
     std::vector<float> values(static_cast<size_t>(12 + 6 * kv_rows + 12 + 4));
     std::iota(values.begin(), values.end(), 0.0F);
+    if (last_of_k != 0) {
+      values[static_cast<size_t>(12 + 3 * kv_rows - 1)] = last_of_k;
+    }
     writer.write(values.data(), values.size() * sizeof(float));
     writer.commit();
   }
@@ -284,16 +293,28 @@ TEST_F(CompareWeights, GroupedHeadsAreRepeated) {
   EXPECT_EQ(w.left_out, "q_proj.bias");
 }
 
+// What read_weights says of a file; empty if it takes it.
+std::string message(const WeightFile& file) {
+  try {
+    read_weights(file);
+  } catch (const Failure& failure) {
+    return failure.what();
+  }
+  return "";
+}
+
+TEST_F(CompareWeights, WhatIsNotFiniteIsRefused) {
+  write(2);
+  EXPECT_EQ(message({path_, "a.", 2}), "");
+  write(2, std::nanf(""));
+  EXPECT_NE(message({path_, "a.", 2}).find("a.k_proj.weight: element [1, 2] is nan"),
+            std::string::npos);
+  write(2, -HUGE_VALF);
+  EXPECT_NE(message({path_, "a.", 2}).find("element [1, 2] is -inf"), std::string::npos);
+}
+
 TEST_F(CompareWeights, RefusalsNameWhatIsWrong) {
   write(3);
-  const auto message = [&](const WeightFile& file) -> std::string {
-    try {
-      read_weights(file);
-    } catch (const Failure& failure) {
-      return failure.what();
-    }
-    return "";
-  };
   EXPECT_NE(message({path_, "a.", 2}).find("k_proj [3, 3]"), std::string::npos);
   EXPECT_NE(message({path_, "b.", 2}).find("b.q_proj.weight: missing"), std::string::npos);
   EXPECT_NE(message({path_, "a.", 3}).find("--fit-heads: 3"), std::string::npos);

@@ -255,8 +255,8 @@ LayerError error_of(const Values& out, const Values& reference) {
     differences += difference * difference;
     sizes += reference[i] * reference[i];
   }
-  error.relative = std::isnan(differences) ? std::numeric_limits<double>::infinity()
-                                           : std::sqrt(differences / sizes);
+  const double relative = differences == 0 ? 0 : std::sqrt(differences / sizes);  // x / 0: infinite
+  error.relative = std::isnan(relative) ? std::numeric_limits<double>::infinity() : relative;
   return error;
 }
 

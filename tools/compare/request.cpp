@@ -57,6 +57,10 @@ void require_sense(const CompareOptions& options) {
   if (!(options.rules.seconds >= 0 && options.rules.seconds <= 3600)) {
     refuse("--seconds", fmt::format("{}", options.rules.seconds), "0 to 3600");
   }
+  const double decay = options.spectrum.decay;
+  if (!(decay >= 0 && decay <= 10)) {  // a NaN is neither
+    refuse("--fit-decay", fmt::format("{}", decay), "0 to 10");
+  }
   if (options.threads < 0) {
     refuse("--threads", std::to_string(options.threads), "0 (all) or more");
   }

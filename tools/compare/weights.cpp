@@ -68,8 +68,18 @@ Matrix read_matrix(const SafetensorsFile& file, const std::string& name) {
   array.dtype = float_dtype(*entry, where);
   array.count = static_cast<size_t>(entry->shape[0]) * static_cast<size_t>(entry->shape[1]);
   array.bytes.assign(file.tensor_bytes() + entry->begin, file.tensor_bytes() + entry->end);
-  return {static_cast<size_t>(entry->shape[0]), static_cast<size_t>(entry->shape[1]),
-          widened(array)};
+  Matrix matrix = {static_cast<size_t>(entry->shape[0]), static_cast<size_t>(entry->shape[1]),
+                   widened(array)};
+  // A decomposition would spread one such element over everything.
+  const auto bad = std::find_if(matrix.values.begin(), matrix.values.end(),
+                                [](double value) { return !std::isfinite(value); });
+  if (bad != matrix.values.end()) {
+    const auto i = static_cast<size_t>(bad - matrix.values.begin());
+    throw bad_input(
+        {where, fmt::format("element [{}, {}] is {}", i / matrix.columns, i % matrix.columns, *bad),
+         "allowed: finite numbers", "Mend the file."});
+  }
+  return matrix;
 }
 
 // Rows of `groups` heads, each repeated until there are `heads`.
