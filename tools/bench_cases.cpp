@@ -45,16 +45,28 @@ int64_t copies_of(const BenchCase& item, const SyntheticCase& source) {
   return 2 * item.cache_size_bytes / one + 2;
 }
 
+std::vector<int32_t> lengths_of(const BenchCase& item) {
+  return make_lengths(item.lengths, item.batch, item.shape.seed);
+}
+
+DenseDecodeDescriptor problem_of(const BenchCase& item, const std::vector<int32_t>& seq_lens) {
+  DenseDecodeDescriptor problem = describe_problem(item.shape, seq_lens);
+  problem.device = item.where.device;
+  problem.flags = item.where.flags;
+  problem.kernel = item.where.kernel;
+  problem.num_threads = item.where.num_threads;
+  problem.tuning = item.where.tuning;
+  return problem;
+}
+
 }  // namespace
 
+void require_plan(const BenchCase& item) { DenseDecode(problem_of(item, lengths_of(item))); }
+
 BenchResult measure(Device& device, const BenchCase& item) {
-  const SyntheticCase source(item.shape, make_lengths(item.lengths, item.batch, item.shape.seed));
+  const SyntheticCase source(item.shape, lengths_of(item));
   BenchResult result;
-  result.problem = source.descriptor();
-  result.problem.device = item.where.device;
-  result.problem.flags = item.where.flags;
-  result.problem.kernel = item.where.kernel;
-  result.problem.num_threads = item.where.num_threads;
+  result.problem = problem_of(item, source.seq_lens());
   const DenseDecode plan(result.problem);
   result.plan = plan.info();
   result.figures = figures_of(result.problem, source.seq_lens());

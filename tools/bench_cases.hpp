@@ -17,7 +17,7 @@ struct BenchCase {
   SyntheticShape shape;
   int64_t batch = 1;
   LengthRule lengths;
-  DenseDecodeDescriptor where;  // device, flags, kernel and threads; shapes are filled in
+  DenseDecodeDescriptor where;  // device, flags, kernel, threads and tuning; shapes are filled in
   CacheState cache = CacheState::kWarm;
   double seconds = 0.5;          // to spend on the runs
   int64_t cache_size_bytes = 0;  // of the last level, for kCold
@@ -32,6 +32,9 @@ struct BenchResult {
   int64_t runs = 0;
   int64_t copies = 1;  // of the tensors, gone through in turn
 };
+
+// Throws Failure or Error for lengths and problems that `measure` could not run.
+void require_plan(const BenchCase& item);
 
 BenchResult measure(Device& device, const BenchCase& item);
 

@@ -1,12 +1,17 @@
 #include "ceilings.hpp"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "cpu/ceilings.hpp"
+#include "machine.hpp"
 
 namespace seesaw::tools {
 
-CpuRoofs measure_cpu_roofs(int threads) {
+int roof_threads(int threads) { return std::min(threads, describe_machine().logical_cpus); }
+
+CpuRoofs measure_cpu_roofs(int most_threads) {
+  const int threads = roof_threads(most_threads);
   const bench::CpuCeilings measured = bench::measure_cpu_ceilings(threads);
   CpuRoofs roofs;
   roofs.threads = threads;

@@ -24,7 +24,10 @@ struct CpuRoofs {
   double read_gbps_all = 0;
 };
 
-CpuRoofs measure_cpu_roofs(int threads);  // about a second
+// About a second. With at most `threads`, and at most the CPUs there are: more threads than CPUs
+// only take turns.
+CpuRoofs measure_cpu_roofs(int threads);
+int roof_threads(int threads);  // the number that it takes
 nlohmann::ordered_json to_json(const CpuRoofs& roofs);
 
 // bf16 dot products where both operands are bf16 and the CPU has the instruction, else float.

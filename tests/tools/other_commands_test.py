@@ -127,6 +127,32 @@ class OtherCommands(CommandTest):
         self.refuse("bench", "--device", "cuda:1", part="the first GPU")
         self.refuse("bench", "--nonsense", part="--nonsense")
 
+    def test_bench_refuses_before_it_measures(self):
+        one = ["bench", "--batch", 1, "--heads", 4, "--len", 64, "--seconds", 0]
+        (WORK / "damaged").write_text("{")
+        for arguments, part in ((["--kernel", "foo"], "foo"),
+                                (["--len", "64,99999999999"], "99999999999"),
+                                (["--batch", "1,0"], "batch"),
+                                (["--tuning", "damaged"], "tuning_file"),
+                                (["--threads", "-1"], "--threads: -1, allowed: 0 to 4096"),
+                                (["--threads", "100000"], "--threads: 100000"),
+                                (["--threads-list", "1,100000"], "--threads-list: 100000"),
+                                (["--threads-list", "0"], "--threads-list: 0, allowed: 1 to"),
+                                (["--seconds", "-1"], "--seconds: -1, allowed: 0 to 3600"),
+                                (["--seconds", "nan"], "--seconds: nan")):
+            # The option given last, so that the one of `one` does not win.
+            options = [x for i in range(1, len(one), 2) if one[i] not in arguments
+                       for x in one[i:i + 2]]
+            self.refuse("bench", *options, *arguments, part=part)
+
+    def test_ceilings_take_no_more_threads_than_cpus(self):
+        cpus = json.loads(self.succeed("info", "--json").stdout)["cpu"]["usable"]
+        self.succeed("bench", "--batch", 1, "--heads", 4, "--len", 64, "--seconds", 0,
+                     "--threads", cpus + 1, "--json=bench.json")
+        result = json.loads((WORK / "bench.json").read_text())
+        self.assertEqual(result["results"][0]["threads"], cpus + 1)
+        self.assertEqual(result["roofs"]["cpu_threads"], cpus)
+
     def test_outputs_are_checked_before_the_work(self):
         self.succeed("make-case", "-o", "case", "--len", 70, "--heads", 2, "--batch", 1)
         (WORK / "folder").mkdir()

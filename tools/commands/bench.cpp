@@ -21,6 +21,8 @@
 namespace seesaw::tools {
 namespace {
 
+constexpr int kMostThreads = 4096;  // that a plan may be made for
+
 struct BenchOptions {
   ShapeOptions shape;
   PlaceOptions place;
@@ -130,18 +132,26 @@ void require_a_gpu() {
          arguments);
 }
 
+template <typename Number>
+void require_range(const char* option, Number value, Number least, Number most,
+                   const char* advice) {
+  if (!(value >= least && value <= most)) {  // NaN is outside too
+    throw bad_input(
+        {option, fmt::format("{}", value), fmt::format("allowed: {} to {}", least, most), advice});
+  }
+}
+
 void require_sense(const BenchOptions& options, const CLI::App& command) {
-  const auto positive = [](auto value) { return value >= 1; };
   const std::vector<std::string> unknown = command.remaining();
   if (!unknown.empty()) {
     throw bad_input({"bench", printable(unknown.front()), "allowed: the options of bench",
                      "seesaw bench --help lists them."});
   }
-  if (!std::all_of(options.threads.begin(), options.threads.end(), positive) ||
-      !(options.seconds >= 0 && options.seconds <= 3600)) {
-    throw bad_input({"bench", "--threads-list or --seconds out of range",
-                     "allowed: threads of at least 1, 0 to 3600 seconds", "Mend them."});
+  for (const int count : options.threads) {
+    require_range("--threads-list", count, 1, kMostThreads, "Leave it out for all CPUs.");
   }
+  require_range("--threads", options.place.threads, 0, kMostThreads, "Leave it out for all CPUs.");
+  require_range("--seconds", options.seconds, 0.0, 3600.0, "Leave it out for 0.5.");
 }
 
 // Says so if others use the machine: figures taken then are worth nothing.
@@ -162,9 +172,10 @@ void bench(const BenchOptions& options, const CLI::App& command) {
   require_sense(options, command);
   check_outputs({options.place.tuning_file()}, {options.json.file()});
   const Machine machine = describe_machine();
+  const std::vector<BenchCase> cases = make_cases(options, machine);
+  std::for_each(cases.begin(), cases.end(), require_plan);  // before the first second of measuring
   const double load = load_average();
   warn_if_busy(machine, load);
-  const std::vector<BenchCase> cases = make_cases(options, machine);
   const std::unique_ptr<Device> device = open_device(kCpu);
   std::map<int, CpuRoofs> roofs;
   std::vector<BenchLine> lines;
@@ -175,11 +186,12 @@ void bench(const BenchOptions& options, const CLI::App& command) {
       progress.update(static_cast<int64_t>(i),
                       fmt::format("b {} h {} s_k {}, {} threads", cases[i].batch,
                                   cases[i].shape.h_q, cases[i].lengths.max, threads));
-      if (roofs.count(threads) == 0) {
-        roofs[threads] = measure_cpu_roofs(threads);
+      const int at_once = roof_threads(threads);
+      if (roofs.count(at_once) == 0) {
+        roofs[at_once] = measure_cpu_roofs(at_once);
       }
       const BenchResult result = measure(*device, cases[i]);
-      lines.push_back({cases[i], result, ceilings_for(roofs[threads], result.problem)});
+      lines.push_back({cases[i], result, ceilings_for(roofs[at_once], result.problem)});
     }
   }
   if (options.json.wanted()) {
