@@ -26,6 +26,7 @@
 #include "compare/weights.hpp"
 #include "error.hpp"
 #include "io/safetensors_writer.hpp"
+#include "machine.hpp"
 
 namespace seesaw::tools {
 namespace {
@@ -341,6 +342,13 @@ TEST(CompareCeilings, FollowTheDtype) {
   EXPECT_EQ(ceilings_of(ceilings, SEESAW_BFLOAT16, true).peak_gflops, 100);
   EXPECT_EQ(ceilings_of(ceilings, SEESAW_FLOAT16, false).peak_gflops, 100);
   EXPECT_EQ(ceilings_of(ceilings, SEESAW_FLOAT32, false).read_gbps, 10);
+}
+
+TEST(CompareCeilings, AreNotMeasuredWithMoreThreadsThanCpus) {
+  const std::unique_ptr<Device> device = open_device(kCpu);
+  const int threads = std::min(3, describe_machine().logical_cpus);
+  const std::string method = measure_ceilings(*device, 3).method;
+  EXPECT_NE(method.find("; " + std::to_string(threads) + " threads"), std::string::npos) << method;
 }
 
 TEST(CompareReport, GroupsBeginWithMultiHeadAttentionOrAnotherSetting) {

@@ -14,11 +14,15 @@ namespace {
   throw bad_input({"compare", option + " = " + arrived, "allowed: " + allowed, "Mend it."});
 }
 
-void require_each(const char* option, const std::vector<int64_t>& values) {
-  constexpr int64_t kMost = int64_t{1} << 24;
+// Plain loops in double go over this many tokens, squared.
+constexpr int64_t kMostCheckTokens = 4096;
+constexpr int32_t kMostThreads = 4096;
+
+void require_each(const char* option, const std::vector<int64_t>& values,
+                  int64_t most = int64_t{1} << 24) {
   for (const int64_t value : values) {
-    if (value < 1 || value > kMost) {
-      refuse(option, std::to_string(value), fmt::format("1 to {}", kMost));
+    if (value < 1 || value > most) {
+      refuse(option, std::to_string(value), fmt::format("1 to {}", most));
     }
   }
 }
@@ -41,9 +45,9 @@ void require_sense(const CompareOptions& options) {
   require_each("--head-dim", {options.head_dim});
   require_each("--chunk", {options.chunk});
   if (options.check_tokens != 0) {
-    require_each("--check-tokens", {options.check_tokens});
+    require_each("--check-tokens", {options.check_tokens}, kMostCheckTokens);
   }
-  require_each("--fit-tokens", {options.tradeoff.check_tokens});
+  require_each("--fit-tokens", {options.tradeoff.check_tokens}, kMostCheckTokens);
   require_each("--fit-len", {options.tradeoff.len});
   require_each("--fit-heads", {options.fit_heads});
   require_each("--fit-head-dim", {options.spectrum.head_dim});
@@ -61,8 +65,9 @@ void require_sense(const CompareOptions& options) {
   if (!(decay >= 0 && decay <= 10)) {  // a NaN is neither
     refuse("--fit-decay", fmt::format("{}", decay), "0 to 10");
   }
-  if (options.threads < 0) {
-    refuse("--threads", std::to_string(options.threads), "0 (all) or more");
+  if (options.threads < 0 || options.threads > kMostThreads) {
+    refuse("--threads", std::to_string(options.threads),
+           fmt::format("0 (all) to {}", kMostThreads));
   }
   if (!options.weights.path.empty() && !options.fit) {
     refuse("--weights", printable(options.weights.path) + " with --no-fit", "one of the two");
@@ -72,10 +77,14 @@ void require_sense(const CompareOptions& options) {
 void check_fit(const CompareOptions& options) {
   const int64_t width = options.fit_heads * options.spectrum.head_dim;
   if (options.weights.path.empty()) {
+    if (options.fit) {
+      require_fit_memory(width, width);
+    }
     check_ranks(options.tradeoff.ranks, options.fit_heads, options.spectrum.head_dim, width);
   } else {
     WeightFile file = options.weights;
     file.heads = options.fit_heads;
+    require_fit_memory(file);
     const HeadWeights weights = read_weights(file);
     check_ranks(options.tradeoff.ranks, weights.heads, weights.head_dim, weights.d_model);
   }

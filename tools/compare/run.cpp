@@ -1,13 +1,29 @@
 #include "compare/run.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <string>
 #include <utility>
 
+#include "machine.hpp"
 #include "progress.hpp"
 
 namespace seesaw::tools {
 namespace {
+
+// Why the check of a layer would not fit, or empty: float32 inputs on host and device and in
+// double, steps on the device and in double.
+std::string too_large(const Setting& setting, const Contender& contender, const Bench& bench) {
+  Setting wide = setting;
+  wide.dtype = SEESAW_FLOAT32;
+  const Prediction p = predict(wide, contender, bench.place);
+  const auto needed = static_cast<double>(4 * p.weight_bytes + 3 * p.workspace_bytes);
+  const double usable = static_cast<double>(available_memory_bytes()) / 2;
+  return usable == 0 || needed <= usable
+             ? ""
+             : fmt::format("needs about {}, usable: {}", bytes_text(needed), bytes_text(usable));
+}
 
 // Every system in every dtype on one small problem.
 std::vector<PrecisionRow> measure_precision(const CompareOptions& options, const Bench& bench) {
@@ -22,6 +38,10 @@ std::vector<PrecisionRow> measure_precision(const CompareOptions& options, const
   for (const Contender& contender : make_contenders(options, Phase::kPrefill)) {
     for (const seesaw_dtype dtype : kFloatTypes) {
       setting.dtype = dtype;
+      if (std::string why_not = too_large(setting, contender, bench); !why_not.empty()) {
+        rows.push_back({setting, contender, {{}, std::move(why_not), 0}});
+        continue;
+      }
       const BaselineDescriptor d = layer_of(setting, contender, bench.place);
       const LayerInputs inputs = random_inputs(d, options.rules.seed);
       rows.push_back(

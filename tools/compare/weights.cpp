@@ -8,6 +8,7 @@
 #include "compare/values.hpp"
 #include "error.hpp"
 #include "io/safetensors.hpp"
+#include "machine.hpp"
 #include "numbers.hpp"
 
 namespace seesaw::tools {
@@ -130,6 +131,30 @@ HeadWeights synthetic_weights(const SyntheticSpectrum& spectrum) {
   w.source = fmt::format("synthetic: singular values near (1 + i)^-{:g}, rows of length about 1",
                          spectrum.decay);
   return w;
+}
+
+void require_fit_memory(int64_t rows, int64_t columns) {
+  // The given layer twice, three decompositions with their scratch, and a fit: measured with
+  // projections of [1024, 1024].
+  constexpr double kMatrices = 24;
+  const double needed = kMatrices * sizeof(double) * static_cast<double>(rows) *
+                        static_cast<double>(std::max(rows, columns));
+  const double usable = static_cast<double>(available_memory_bytes()) / 2;
+  if (usable > 0 && needed > usable) {
+    throw bad_input({"--fit-heads",
+                     fmt::format("a fit of [{}, {}] projections needs about {}", rows, columns,
+                                 bytes_text(needed)),
+                     "allowed: half of the free memory, " + bytes_text(usable),
+                     "Fit a smaller layer or leave the study out with --no-fit."});
+  }
+}
+
+void require_fit_memory(const WeightFile& from) {
+  const SafetensorsFile file(from.path);
+  const TensorEntry* q = file.header().find(from.prefix + "q_proj.weight");
+  if (q != nullptr && q->shape.size() == 2) {  // read_weights refuses every other
+    require_fit_memory(q->shape[0], q->shape[1]);
+  }
 }
 
 HeadWeights read_weights(const WeightFile& from) {

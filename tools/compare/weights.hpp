@@ -40,4 +40,9 @@ struct WeightFile {
 };
 HeadWeights read_weights(const WeightFile& file);
 
+// Throws Failure where the study of a layer with [rows, columns] projections would take more than
+// half of the memory that is free; of a file, before its tensors are read.
+void require_fit_memory(int64_t rows, int64_t columns);
+void require_fit_memory(const WeightFile& file);
+
 }  // namespace seesaw::tools
