@@ -180,6 +180,8 @@ def read_ladder(path: Path, data: Dict[str, Any]) -> Results:
     """A rung's fastest run bounds its range from below; the same distance above its median."""
     cases = {}
     for rung in data["rungs"]:
+        if "microseconds_median" not in rung:
+            continue  # this machine could not run it, or was only to check
         fastest, median = rung["microseconds_fastest"], rung["microseconds_median"]
         cases[f"rung {rung['rung']}: {rung['idea']}"] = Case(median, fastest, 2 * median - fastest)
     problem = data["problem"]
@@ -192,7 +194,11 @@ def read_ladder(path: Path, data: Dict[str, Any]) -> Results:
             "device": data["device"],
             "problem": ", ".join([*words, f"{sum(problem['seq_lens'])} tokens"]),
         },
-        conditions={"empty kernels/s": 1e6 / data["microseconds_of_an_empty_kernel"]},
+        conditions=(
+            {"empty kernels/s": 1e6 / data["microseconds_of_an_empty_kernel"]}
+            if "microseconds_of_an_empty_kernel" in data
+            else {}
+        ),
         cases=cases,
     )
 

@@ -166,6 +166,18 @@ class Recorded(RegressTest):
         self.refused("problem batch 4", recorded("h200/ladder-b4.json")[0],
                      recorded("h200/ladder-b64.json")[0])
 
+    def test_a_ladder_without_a_gpu_is_read(self):
+        """Only the CPU build was timed, and no empty kernel."""
+        record = json.loads(recorded("h200/ladder-b4.json")[0].read_text())
+        record["rungs"] = [{"rung": rung["rung"], "idea": rung["idea"],
+                            "error": "needs a Hopper GPU"} for rung in record["rungs"]]
+        record["rungs"].append({"rung": 0, "idea": "CPU", "microseconds_median": 20.0,
+                                "microseconds_fastest": 19.0})
+        del record["microseconds_of_an_empty_kernel"]
+        code, report = self.report(record, record)
+        self.assertEqual((code, [change["case"] for change in report["changes"]]),
+                         (0, ["rung 0: CPU"]))
+
 
 class Judgement(RegressTest):
     def test_ranges_that_overlap_are_noise(self):
