@@ -188,6 +188,38 @@ class Profile(unittest.TestCase):
             self.assertEqual(result.returncode, 2, result.stderr)
             self.assertIn(words, result.stderr)
 
+    def test_options_that_would_be_ignored(self):
+        case = ["case.safetensors"]
+        rung = ["--rung", "2", "--device", "cuda"]
+        cuda = [*case, "--device", "cuda"]
+        for arguments, words in (
+                ([*case, "--ncu-csv", "x"], "--ncu-csv: given on cpu"),
+                ([*case, "--ncu", "x"], "--ncu: given on cpu"),
+                ([*case, "--trace", "-"], "--trace: -, standard output"),
+                ([*case, "--trace", ""], "--trace: an empty path"),
+                ([*cuda, "--ncu-csv", "-"], "--ncu-csv: -"),
+                ([*cuda, "--ncu-csv", "x", "--tool", "timeline"], "--ncu-csv: given with --tool"),
+                ([*cuda, "--trace", "x", "--tool", "ncu"], "--trace: given with --tool"),
+                ([*cuda, "--trace", "x", "--ncu", "y"], "--trace: given with --ncu"),
+                ([*cuda, "--trace", "x", "--ncu-csv", "y"], "--trace: given with --ncu-csv"),
+                *(([*rung, *option], option[0] + ": given with --rung") for option in (
+                    ["--kernel", "k"], ["--tuning", "none"], ["--threads", "1"],
+                    ["--lse-base", "2"], ["--batch-invariant"], ["--trace", "x"]))):
+            result = run("profile", *arguments)
+            self.assertEqual(result.returncode, 2, result.stderr)
+            self.assertRegex(result.stderr, r"^[^\n]+: [^\n]+, [^\n]+\. [^\n]+\.\n$")
+            self.assertIn(words, result.stderr)
+            self.assertEqual(result.stdout, "")
+
+    def test_ncu_is_asked_about_the_same_call(self):
+        arguments = WORK / "arguments"
+        ncu = self.ncu(f'echo "$@" > "{arguments}"; cat "{SAMPLE}" > "$log"\n')
+        result = run("profile", "case.safetensors", "--device", "cuda", "--ncu", ncu, "--lse-base",
+                     "2", "--batch-invariant", "--kernel", "k", "--tuning", "none")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        for option in ("--lse-base 2", "--batch-invariant", "--kernel k", "--tuning none"):
+            self.assertIn(option, arguments.read_text())
+
     def ncu(self, text):
         """A program in ncu's place that finds its --log-file as ncu does."""
         path = WORK / "ncu"
@@ -225,6 +257,10 @@ class Profile(unittest.TestCase):
         self.assertEqual(result.returncode, 2, result.stderr)
         self.assertIn("ERR_NVGPUCTRPERM", result.stderr)
         self.assertIn("--tool timeline", result.stderr)
+        result = run("profile", "case.safetensors", "--device", "cuda", "--ncu", ncu,
+                     "--ncu-csv", "x")
+        self.assertEqual(result.returncode, 2, result.stderr)
+        self.assertIn("ERR_NVGPUCTRPERM", result.stderr)
 
 
 if __name__ == "__main__":

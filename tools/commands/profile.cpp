@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <string_view>
 
 #include "call.hpp"
 #include "case.hpp"
@@ -150,6 +151,8 @@ std::vector<std::string> own_command(const ProfileOptions& options) {
   if (options.place.batch_invariant) {
     command.emplace_back("--batch-invariant");
   }
+  command.insert(command.end(), {"--lse-base", options.place.lse_base});
+  command.insert(command.end(), {"--threads", std::to_string(options.place.threads)});
   return command;
 }
 
@@ -206,6 +209,45 @@ std::string try_ncu(const ProfileOptions& options) {
   throw bad_input({"profile", why_not, "needed: Nsight Compute that may read counters", instead});
 }
 
+// An option that this kind of profile would ignore is refused. `command` knows which were given.
+void refuse_if_given(const CLI::App& command, const std::vector<const char*>& names,
+                     const std::string& with, const char* allowed, const char* advice) {
+  for (const char* name : names) {
+    if (command.count(name) > 0) {
+      throw bad_input({name, "given " + with, allowed, advice});
+    }
+  }
+}
+
+void require_useful_options(const ProfileOptions& options, const CLI::App& command, bool on_gpu) {
+  for (const auto& [name, path] :
+       {std::pair{"--trace", options.trace}, std::pair{"--ncu-csv", options.ncu_csv}}) {
+    if (command.count(name) > 0 && (path.empty() || path == "-")) {
+      throw bad_input({name, path.empty() ? "an empty path" : "-, standard output",
+                       "allowed: a file, as the text goes there", "Give its path."});
+    }
+  }
+  if (options.ladder.rung > 0) {
+    refuse_if_given(
+        command,
+        {"--kernel", "--tuning", "--threads", "--lse-base", "--batch-invariant", "--trace"},
+        "with --rung", "allowed: with a case; a rung is a kernel of its own", "Leave it out.");
+  }
+  if (!on_gpu || options.tool == "timeline") {
+    refuse_if_given(command, {"--ncu", "--ncu-csv"},
+                    on_gpu ? "with --tool timeline" : "on " + options.place.device,
+                    "allowed: where ncu runs, with --device cuda and another --tool than timeline",
+                    "Leave it out.");
+  }
+  for (const char* name : {"--tool", "--ncu", "--ncu-csv"}) {
+    const bool timeline_too = std::string_view(name) == "--tool" && options.tool != "ncu";
+    if (command.count(name) > 0 && !timeline_too) {
+      refuse_if_given(command, {"--trace"}, std::string("with ") + name,
+                      "allowed: with the timeline, which ncu takes none of", "Choose one of them.");
+    }
+  }
+}
+
 void require_sense(const ProfileOptions& options, bool on_gpu) {
   if (options.tool != "auto" && options.tool != "ncu" && options.tool != "timeline") {
     throw bad_input(
@@ -232,9 +274,10 @@ void require_sense(const ProfileOptions& options, bool on_gpu) {
   }
 }
 
-void profile(const ProfileOptions& options) {
+void profile(const ProfileOptions& options, const CLI::App& command) {
   const bool on_gpu = parse_device(options.place.device).type == SEESAW_CUDA;
   require_sense(options, on_gpu);
+  require_useful_options(options, command, on_gpu);
   if (options.for_ncu) {
     Loaded loaded(options);
     loaded.call->run();
@@ -244,7 +287,7 @@ void profile(const ProfileOptions& options) {
   check_outputs({options.input, options.place.tuning_file()},
                 {options.trace, options.ncu_csv, options.json.file()});
   std::string why_no_ncu;
-  if (on_gpu && options.tool != "timeline") {
+  if (on_gpu && options.tool != "timeline" && options.trace.empty()) {  // a trace is a timeline's
     why_no_ncu = try_ncu(options);
     if (why_no_ncu.empty()) {
       return;
@@ -252,8 +295,8 @@ void profile(const ProfileOptions& options) {
     if (options.ladder.rung > 0) {
       refuse_ncu(why_no_ncu, "Run as root where Nsight Compute is installed.");
     }
-    if (options.tool == "ncu") {
-      refuse_ncu(why_no_ncu, "Use --tool timeline.");
+    if (options.tool == "ncu" || !options.ncu_csv.empty()) {
+      refuse_ncu(why_no_ncu, "Use --tool timeline, without --ncu-csv.");
     }
   }
   timeline(options, why_no_ncu);
@@ -279,8 +322,10 @@ void register_profile(CLI::App& app) {
       ->check(CLI::Range(1, 1 << 20));
   add_place_options(*command, &options->place);
   command
-      ->add_option("--tool", options->tool,
-                   "ncu, timeline, or auto: ncu on a GPU if it works, else the timeline")
+      ->add_option(
+          "--tool", options->tool,
+          "ncu, timeline, or auto: ncu on a GPU if it works and no --trace is wanted, else "
+          "the timeline")
       ->capture_default_str();
   command->add_option("--ncu", options->ncu, "the ncu program (default: from PATH)");
   command->add_option("--ncu-csv", options->ncu_csv, "keep ncu's own table in this file");
@@ -296,7 +341,7 @@ void register_profile(CLI::App& app) {
       "  seesaw profile case.safetensors --trace trace.json\n"
       "  seesaw profile case.safetensors --device cuda --tool ncu --json=counters.json\n"
       "  seesaw profile --rung 2 --batch 16 --heads 16 --tokens 2048 --device cuda");
-  command->callback([options] { profile(*options); });
+  command->callback([options, command] { profile(*options, *command); });
 }
 
 }  // namespace seesaw::tools
