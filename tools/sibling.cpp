@@ -20,7 +20,7 @@ std::string find_sibling(const std::string& program, const std::string& folder,
   }
   throw bad_input({where, "no program " + program + " in or beside " + here.string(),
                    "allowed: a build that has it",
-                   "Configure with -D" + option + "=ON and build " + program});
+                   "Configure with -D" + option + "=ON and build " + program + "."});
 }
 
 void become(const std::string& program, std::vector<std::string> arguments) {

@@ -6,6 +6,7 @@ Usage: other_commands_test.py SEESAW WORK_FOLDER. Needs nothing but Python's sta
 import json
 import math
 import os
+import shutil
 import subprocess
 
 from command import SEESAW, WORK, CommandTest, run, main
@@ -65,7 +66,10 @@ class OtherCommands(CommandTest):
             self.assertLessEqual(row["out_of_bound"]["max"], 1)
         self.assertIn("|err|", self.succeed("check", "--quick", "--filter", "hq7").stdout)
         self.refuse("check", "--quick", "--filter", "hq9999", part="no case was run")
-        self.refuse("check", "--quick", "--kernel", "no.such", part="no case was run")
+        self.refuse("check", "--quick", "--kernel", "no.such", part="no.such, which is no kernel")
+        text = self.succeed("check", "--quick", "--filter", "hq7", "--json=check.json").stdout
+        self.assertIn("|err|", text)
+        self.assertEqual(json.loads((WORK / "check.json").read_text())["failures"], [])
 
     def test_progress_goes_to_stderr(self):
         result = self.succeed("check", "--quick", "--filter", "hq7", "--progress", "--json")
@@ -125,6 +129,11 @@ class OtherCommands(CommandTest):
         self.refuse("bench", "--device", "cuda", "--threads-list", 2, part="--threads-list")
         self.refuse("bench", "--device", "cuda", "--len", 64, part="one value of each")
         self.refuse("bench", "--device", "cuda:1", part="the first GPU")
+        for option in (["--d-qk", 576], ["--tuning", "none"], ["--progress"]):
+            self.refuse("bench", "--device", "cuda", *option, part=option[0] + " with --device")
+        for option in (["--s-q", 2], ["--kv-heads", 1], ["--page-size", 64], ["--causal"],
+                       ["--varlen"]):
+            self.refuse("bench", "--device", "cuda", *option, part=option[0] + " without --batch")
         self.refuse("bench", "--nonsense", part="--nonsense")
 
     def test_bench_refuses_before_it_measures(self):
@@ -185,6 +194,14 @@ class OtherCommands(CommandTest):
                     part="no tuning file")
         self.assertEqual((WORK / "case").read_bytes(), before)
         self.assertEqual(self.leftovers(), ["case", "folder", "tuning"])
+
+    def test_a_program_that_is_missing(self):
+        alone = WORK / "seesaw"
+        shutil.copy(SEESAW, alone)
+        for arguments in (["ladder"], ["tune", "ladder"]):
+            result = subprocess.run([alone, *arguments], capture_output=True, text=True, timeout=60)
+            self.assertEqual(result.returncode, 2)
+            self.assertRegex(result.stderr, r"^[^\n]+: [^\n]+, [^\n]+\. [^\n]+\.\n$")
 
     def test_output_that_cannot_be_written(self):
         with open("/dev/full", "w") as full:

@@ -82,12 +82,14 @@ void require_a_gpu() {
 // On a GPU the instrument of bench/gpu takes over, which has graphs, regimes and clocks: with its
 // table of cases, or with the one that is described here. `command` knows which options were given.
 [[noreturn]] void bench_on_gpu(const BenchOptions& options, const CLI::App& command) {
-  for (const char* name : {"--threads-list", "--threads", "--seconds", "--seed", "--kernel",
-                           "--d-v", "--dtype", "--kv-dtype", "--lse-base", "--batch-invariant"}) {
+  for (const char* name :
+       {"--threads-list", "--threads", "--seconds", "--seed", "--kernel", "--d-qk", "--d-v",
+        "--dtype", "--kv-dtype", "--lse-base", "--batch-invariant", "--tuning", "--progress"}) {
     if (command.count(name) > 0) {
       throw bad_input({"bench", std::string(name) + " with --device " + options.place.device,
-                       "allowed there: --batch, --heads, --len, --s-q, --h-kv, --page-size, "
-                       "--causal, --varlen, --json=FILE and the options of seesaw_bench_gpu",
+                       "allowed there: --batch, --heads, --len, --s-q, --kv-heads, --page-size, "
+                       "--causal, --varlen, --cold, --json=FILE and the options of "
+                       "seesaw_bench_gpu",
                        "Leave it out."});
     }
   }
@@ -99,6 +101,9 @@ void require_a_gpu() {
   std::vector<std::string> arguments = {"--commit", build_commit()};
   if (options.json.wanted()) {
     arguments.insert(arguments.end(), {"--json", options.json.target});
+  }
+  if (options.cold) {
+    arguments.emplace_back("--cold");
   }
   const size_t given = command.count("--batch") + command.count("--heads") + command.count("--len");
   if (given > 0) {
@@ -122,6 +127,14 @@ void require_a_gpu() {
     }
     if (options.varlen) {
       arguments.emplace_back("--varied");
+    }
+  } else {
+    for (const char* name : {"--s-q", "--kv-heads", "--page-size", "--causal", "--varlen"}) {
+      if (command.count(name) > 0) {
+        throw bad_input({"bench", std::string(name) + " without --batch, --heads and --len",
+                         "allowed on a GPU: with them, as the table of cases has its own shapes",
+                         "Give them too, or leave it out."});
+      }
     }
   }
   const std::vector<std::string> more = command.remaining();

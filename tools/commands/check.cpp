@@ -131,6 +131,18 @@ void require_rows(const CheckReport& report, size_t selected) {
                    "See `seesaw info` for kernels, and leave --filter out."});
 }
 
+void require_kernel(const std::string& name) {
+  std::string known;
+  for (const KernelSupport& kernel : supports(DenseDecodeDescriptor())) {
+    if (name.empty() || kernel.kernel == name) {
+      return;
+    }
+    known += (known.empty() ? "" : ", ") + kernel.kernel;
+  }
+  throw bad_input({"--kernel", printable(name) + ", which is no kernel of this build",
+                   "allowed: " + known, "Leave it out for all of them."});
+}
+
 void check(const CheckOptions& options) {
   check_outputs({}, {options.json.file()});
   const GridSize size = options.quick  ? GridSize::kQuick
@@ -140,6 +152,7 @@ void check(const CheckOptions& options) {
   std::erase_if(grid, [&](const CheckCase& item) {
     return item.name().find(options.filter) == std::string::npos;
   });
+  require_kernel(options.kernel);
   const std::unique_ptr<Device> device = open_device(parse_device(options.device));
   CheckReport report;
   {
@@ -152,7 +165,8 @@ void check(const CheckOptions& options) {
   require_rows(report, grid.size());
   if (options.json.wanted()) {
     emit_json(report_json(report, options.device), options.json.target);
-  } else {
+  }
+  if (options.json.target != "-") {
     print_out("{}", report_text(report));
   }
   if (!report.failures.empty()) {
