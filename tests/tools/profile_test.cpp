@@ -74,6 +74,14 @@ TEST(Timeline, AGpusSteadyStateIsGivenByTheTile) {
 
 TEST(Timeline, NothingToDoIsSaid) {
   EXPECT_TRUE(mentions(joined(timeline_reading(summarise({}, {}))), "nothing to do"));
+  // Empty sequences: workers look at their pieces, start unevenly and wait for each other.
+  const std::vector<seesaw_trace_span> spans = {
+      {"query", 0, 0, 0, 0, 0, 3}, {"wait", 0, 0, -1, -1, 3, 40}, {"query", 1, 0, 1, 0, 35, 39}};
+  const std::vector<std::string> reading =
+      timeline_reading(summarise(spans, {{0, 0, 0, 0, -1}, {1, 1, 0, 0, -1}}));
+  EXPECT_TRUE(mentions(joined(reading), "nothing to do")) << joined(reading);
+  EXPECT_FALSE(mentions(joined(reading), "uneven"));
+  EXPECT_TRUE(mentions(joined(timeline_reading(summarise(spans, {{0, 0, 0, 1, -1}}))), "uneven"));
 }
 
 TEST(Timeline, TheTraceFileIsTheTraceEventFormat) {
@@ -120,7 +128,7 @@ TEST(Ncu, TheSampleIsRead) {
   const std::string reading = joined(ncu_reading(*attention));
   EXPECT_TRUE(mentions(reading, "Nearest to its limit: ")) << reading;
   EXPECT_TRUE(mentions(reading, "A warp waits mostly for: ")) << reading;
-  EXPECT_TRUE(mentions(reading, "limit the blocks of an SM to 1")) << reading;
+  EXPECT_TRUE(mentions(reading, "limited to 1 by registers and shared memory.")) << reading;
 }
 
 TEST(Ncu, UsageOfRegistersAndSharedMemory) {
@@ -206,6 +214,22 @@ TEST(Ncu, RefusalsAreExplained) {
                        "NVreg_RestrictProfilingToAdminUsers"));
   EXPECT_EQ(why_ncu_refused("==PROF== x\n==ERROR== LibraryNotLoaded\nmore"), "LibraryNotLoaded");
   EXPECT_TRUE(mentions(why_ncu_refused(""), "without a result"));
+}
+
+TEST(Ncu, TheSmallestLimitOfBlocksIsNamed) {
+  KernelMetrics metrics{"k",
+                        {{"sm__inst_issued.avg.pct_of_peak_sustained_elapsed", 10},
+                         {"launch__occupancy_limit_registers", 9},
+                         {"launch__occupancy_limit_shared_mem", 12}}};
+  EXPECT_TRUE(mentions(joined(ncu_reading(metrics)), "limited to 9 by registers."));
+  metrics.values["launch__occupancy_limit_warps"] = 8;
+  metrics.values["launch__occupancy_limit_blocks"] = 32;
+  EXPECT_TRUE(mentions(joined(ncu_reading(metrics)), "limited to 8 by warps."));
+  metrics.values["launch__occupancy_limit_blocks"] = 8;
+  EXPECT_TRUE(
+      mentions(joined(ncu_reading(metrics)), "limited to 8 by warps and what any SM holds."));
+  metrics.values.erase("launch__occupancy_limit_registers");  // perhaps the smallest
+  EXPECT_FALSE(mentions(joined(ncu_reading(metrics)), "The blocks of an SM"));
 }
 
 TEST(Ncu, WordsFollowTheNumbers) {

@@ -52,6 +52,7 @@ constexpr std::array kResources = {
     Metric{"blocks an SM, by registers", "launch__occupancy_limit_registers"},
     Metric{"blocks an SM, by shared memory", "launch__occupancy_limit_shared_mem"},
     Metric{"blocks an SM, by warps", "launch__occupancy_limit_warps"},
+    Metric{"blocks an SM, of any kernel", "launch__occupancy_limit_blocks"},
     Metric{"registers used, %", kRegistersUsedMetric},
     Metric{"shared memory used, %", kSharedMemoryUsedMetric}};
 
@@ -185,6 +186,31 @@ void add_section(Table* table, const char* section,
   }
 }
 
+// What keeps more blocks from an SM, in a sentence; empty where ncu did not read those of
+// registers and shared memory, which are mostly the smallest.
+std::string block_limit(const KernelMetrics& metrics) {
+  constexpr std::array kLimits = {Metric{"registers", "launch__occupancy_limit_registers"},
+                                  Metric{"shared memory", "launch__occupancy_limit_shared_mem"},
+                                  Metric{"warps", "launch__occupancy_limit_warps"},
+                                  Metric{"what any SM holds", "launch__occupancy_limit_blocks"}};
+  const auto limits = known(metrics, kLimits);
+  if (limits.size() < 2 || limits[0].first != kLimits[0].label ||
+      limits[1].first != kLimits[1].label) {
+    return "";
+  }
+  const double least =
+      std::min_element(limits.begin(), limits.end(), [](const auto& a, const auto& b) {
+        return a.second < b.second;
+      })->second;
+  std::string names;
+  for (const auto& [name, blocks] : limits) {
+    if (blocks == least) {
+      names.append(names.empty() ? "" : " and ").append(name);
+    }
+  }
+  return fmt::format("The blocks of an SM are limited to {:.0f} by {}.", least, names);
+}
+
 std::string advice_for(const std::string& unit) {
   if (unit.starts_with("tensor")) {
     return "The multiplier is the limit: what is left is its efficiency and the clock.";
@@ -304,14 +330,8 @@ std::vector<std::string> ncu_reading(const KernelMetrics& metrics) {
     reading.push_back(fmt::format("A warp waits mostly for: {} ({:.1f} warps for each issued).",
                                   stalls.front().first, stalls.front().second));
   }
-  const auto by_registers = metrics.get("launch__occupancy_limit_registers");
-  const auto by_shared = metrics.get("launch__occupancy_limit_shared_mem");
-  if (by_registers && by_shared) {
-    const char* limit = *by_shared < *by_registers   ? "Shared memory limits"
-                        : *by_registers < *by_shared ? "Registers limit"
-                                                     : "Registers and shared memory both limit";
-    reading.push_back(fmt::format("{} the blocks of an SM to {:.0f}.", limit,
-                                  std::min(*by_registers, *by_shared)));
+  if (const std::string limit = block_limit(metrics); !limit.empty()) {
+    reading.push_back(limit);
   }
   const auto bytes = metrics.get("dram__bytes_read.sum");
   const auto us = metrics.get("gpu__time_duration.sum");

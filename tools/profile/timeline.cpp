@@ -150,6 +150,10 @@ TimelineSummary summarise(const std::vector<seesaw_trace_span>& spans,
     summary.end_over_mean = (last_end_us - ends_us / lanes) / summary.lanes_us;
   }
   summary.steady_us_a_tile = steady_us_a_tile(spans, pieces);
+  summary.all_empty =
+      !pieces.empty() && std::all_of(pieces.begin(), pieces.end(), [](const seesaw_piece& piece) {
+        return piece.tile_begin >= piece.tile_end;
+      });
   return summary;
 }
 
@@ -181,6 +185,9 @@ std::vector<std::string> timeline_reading(const TimelineSummary& summary) {
   std::vector<std::string> reading;
   if (summary.lanes.empty()) {
     return {"Nothing was recorded: the call had nothing to do."};
+  }
+  if (summary.all_empty) {  // shares of a start and an end would only mislead
+    return {"No sequence has a token: there is nothing to do but to start and to end."};
   }
   reading.push_back(fmt::format("{} lanes took {:.1f} us; they were at work {} % of that time.",
                                 summary.lanes.size(), summary.lanes_us,

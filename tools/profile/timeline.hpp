@@ -40,6 +40,7 @@ struct TimelineSummary {
   double working_share = 0;     // of lanes x lanes_us
   double end_over_mean = 0;     // (last end - mean end) / lanes_us: how uneven the load is
   double steady_us_a_tile = 0;  // GPU: of pieces of more than two tiles; 0: none
+  bool all_empty = false;       // no piece has a tile
 };
 
 TimelineSummary summarise(const std::vector<seesaw_trace_span>& spans,
