@@ -124,6 +124,20 @@ TEST(CompareClaims, AnswersComeFromTheRightRows) {
   }
 }
 
+TEST(CompareClaims, MemoryThatCannotBeMeasuredIsNotZero) {
+  std::vector<Row> rows = {measured_row(System::kMha, 12000, 1),
+                           measured_row(System::kTraditional, 6000, 2)};
+  const auto claim = [&] {
+    return answer_to(answer_claims(rows, {}, false), "memory (1, 2048, 32, 64)");
+  };
+  EXPECT_EQ(claim().mha, 1e-9);
+  EXPECT_NE(claim().verdict.find("measured"), std::string::npos);
+  rows[0].peak_bytes = 0;
+  rows[1].peak_bytes = 0;
+  EXPECT_FALSE(claim().mha || claim().plain);
+  EXPECT_EQ(claim().verdict.find("measured"), std::string::npos) << claim().verdict;
+}
+
 TEST(CompareClaims, CountersAnswerForTheirLayers) {
   CountersReport counters;
   for (const Contender& contender : claim_contenders(counters_shape())) {

@@ -45,7 +45,9 @@ Value efficiency(const Row& row) {
   return row.speed_up ? Value(row.speed_up->median / static_cast<double>(row.setting.heads))
                       : std::nullopt;
 }
-Value gigabytes(const Row& row) { return static_cast<double>(row.peak_bytes) / 1e9; }
+Value gigabytes(const Row& row) {
+  return row.peak_bytes > 0 ? Value(static_cast<double>(row.peak_bytes) / 1e9) : std::nullopt;
+}
 Value milliseconds(const Row& row) { return row.us.median / 1e3; }
 Value teraflops(const Row& row) { return row.gflops() / 1e3; }
 Value bandwidth(const Row& row) { return row.gbps(); }

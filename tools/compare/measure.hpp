@@ -24,7 +24,7 @@ struct Row {
   std::string backend;
   uint64_t converted_products = 0;
   uint64_t plan_workspace_bytes = 0;
-  uint64_t peak_bytes = 0;  // measured over plan and first run; 0: the system cannot tell
+  uint64_t peak_bytes = 0;  // measured over a plan and a run; 0: the system cannot tell
   Spread us;
   int64_t runs = 0;
   int64_t calls = 0;  // of a run

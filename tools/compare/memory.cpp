@@ -65,8 +65,10 @@ uint64_t MemoryMeter::growth_bytes() const {
 }
 
 const char* MemoryMeter::method(const Device& device) {
-  return device.is_host() ? "growth of the process's peak resident memory over plan and first run"
-                          : "fall of the GPU's free memory over plan, workspace and first run";
+  return device.is_host() ? "growth of the process's peak resident memory over a plan and a run, "
+                            "after a first one"
+                          : "fall of the GPU's free memory over a plan, its workspace and a run, "
+                            "after a first one";
 }
 
 uint64_t free_bytes(const Device& device) {
