@@ -235,7 +235,9 @@ class Options(CompareTest):
     def test_lists(self):
         report = json.loads(self.succeed(*self.small, "--no-fit", "--dtype", "fp32,fp16",
                                          "--batch", "1,2", "--latent", "4,8", "--d-latent", 24,
-                                         "--causal", "--check-tokens", 0, "--json").stdout)
+                                         "--causal", "--check-tokens", 0, "--no-counters",
+                                         "--json").stdout)
+        self.assertEqual(report["claims_dtype"], "float32")
         self.assertEqual(report["precision"], [])
         self.assertIsNone(report["tradeoff"])
         self.assertEqual(len(report["rows"]), 2 * 2 * (1 + 2 * 2 + 2))
@@ -272,9 +274,15 @@ class Options(CompareTest):
         self.refuse("--device", "tpu", part="tpu")
         self.refuse("--weights", "missing", part="missing")
         self.refuse("--weights", "missing", "--no-fit", part="--no-fit")
+        self.refuse("--weights-prefix", "m.", "--no-fit", part="--weights-prefix = m. with --no-fit")
+        self.refuse("--ncu", "ncu", part="--ncu = ncu with --device cpu")
+        self.refuse("--counters", part="--counters with --device cpu")
+        self.refuse("--len", 10**20, part=f"--len = {2**63 - 1} or more, allowed: 1 to ")
         self.refuse("--bogus", part="--bogus")
         write_weights(WORK / "w", {"q_proj.weight": [8, 6]})
         self.refuse("--weights", "w", "--fit-heads", 2, part="k_proj.weight")
+        write_weights(WORK / "w", {"q_proj.weight": [0, 64]})
+        self.refuse("--weights", "w", "--fit-heads", 2, part="q_proj.weight: empty [0, 64]")
         self.refuse(*self.small, "--ranks", 9999, part="--ranks: 9999")
         self.refuse(*self.small, "--html", "missing/page.html", "--no-fit", part="missing")
 

@@ -108,7 +108,7 @@ TEST(CompareClaims, AnswersComeFromTheRightRows) {
   const std::vector<Row> rows = {measured_row(System::kMha, 12000, 1),
                                  measured_row(System::kTraditional, 6000, 2),
                                  measured_row(System::kChunked, 3000, 4)};
-  const std::vector<ClaimAnswer> answers = answer_claims(rows, {}, false);
+  const std::vector<ClaimAnswer> answers = answer_claims(rows, {}, SEESAW_FLOAT32, false);
   EXPECT_EQ(answers.size(), notes_claims().size());
   const ClaimAnswer& speed_up = answer_to(answers, "speed-up (1, 2048, 32, 64)");
   EXPECT_EQ(speed_up.plain, 2.0);
@@ -124,11 +124,21 @@ TEST(CompareClaims, AnswersComeFromTheRightRows) {
   }
 }
 
+TEST(CompareClaims, AnswersAreOfOneDtypeWhichIsNamed) {
+  CompareReport report;
+  report.claims_dtype = SEESAW_BFLOAT16;
+  report.rows = {measured_row(System::kMha, 12000, 1), measured_row(System::kTraditional, 6000, 2)};
+  report.claims = answer_claims(report.rows, {}, report.claims_dtype, false);  // rows: float32
+  EXPECT_FALSE(answer_to(report.claims, "speed-up (1, 2048, 32, 64)").plain);
+  EXPECT_EQ(compare_json(report)["claims_dtype"], "bfloat16");
+  EXPECT_NE(sections_of(report).back().note.find("layers in bf16"), std::string::npos);
+}
+
 TEST(CompareClaims, MemoryThatCannotBeMeasuredIsNotZero) {
   std::vector<Row> rows = {measured_row(System::kMha, 12000, 1),
                            measured_row(System::kTraditional, 6000, 2)};
   const auto claim = [&] {
-    return answer_to(answer_claims(rows, {}, false), "memory (1, 2048, 32, 64)");
+    return answer_to(answer_claims(rows, {}, SEESAW_FLOAT32, false), "memory (1, 2048, 32, 64)");
   };
   EXPECT_EQ(claim().mha, 1e-9);
   EXPECT_NE(claim().verdict.find("measured"), std::string::npos);
@@ -144,7 +154,7 @@ TEST(CompareClaims, CountersAnswerForTheirLayers) {
     const double hits = contender.system == System::kTraditional ? 46 : 90;
     counters.layers.push_back({contender, {}, {"", {{"l1tex__t_sector_hit_rate.pct", hits}}}});
   }
-  const std::vector<ClaimAnswer> answers = answer_claims({}, counters, true);
+  const std::vector<ClaimAnswer> answers = answer_claims({}, counters, SEESAW_FLOAT32, true);
   const ClaimAnswer& hits = answer_to(answers, "L1 hits, %");
   EXPECT_EQ(hits.plain, 46);
   EXPECT_EQ(hits.mha, 90);
@@ -153,7 +163,7 @@ TEST(CompareClaims, CountersAnswerForTheirLayers) {
 }
 
 TEST(CompareClaims, FormulaVerdictsSayThatTheyDoNotFollow) {
-  const std::vector<ClaimAnswer> answers = answer_claims({}, {}, false);
+  const std::vector<ClaimAnswer> answers = answer_claims({}, {}, SEESAW_FLOAT32, false);
   EXPECT_NE(answers[0].verdict.find("the notes' formula gives 31.5, not this"), std::string::npos);
 }
 
@@ -402,7 +412,7 @@ TEST(CompareReport, WithoutMultiHeadAttentionThereIsNoSpeedUp) {
   for (Row& row : report.rows) {
     row.speed_up.reset();
   }
-  report.claims = answer_claims(report.rows, {}, false);
+  report.claims = answer_claims(report.rows, {}, SEESAW_FLOAT32, false);
   const ClaimAnswer& claim = answer_to(report.claims, "speed-up (1, 2048, 32, 64)");
   EXPECT_FALSE(claim.plain || claim.chunked);
   EXPECT_EQ(claim.verdict, "not measured in this run");

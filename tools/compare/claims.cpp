@@ -28,10 +28,20 @@ bool same(const NotesShape& a, const Setting& s) {
          s.heads == a.heads && s.head_dim == a.head_dim && s.width == 0 && s.bias && !s.causal;
 }
 
-const Row* find(const std::vector<Row>& rows, const NotesShape& shape, System system) {
+// What there is to answer with.
+struct Measured {
+  const std::vector<Row>& rows;
+  const CountersReport& counters;
+  seesaw_dtype dtype;  // of the layers
+  bool is_gpu;
+};
+
+const Row* find(const Measured& measured, const NotesShape& shape, System system) {
+  const std::vector<Row>& rows = measured.rows;
   const auto found = std::find_if(rows.begin(), rows.end(), [&](const Row& row) {
     const bool latent = system == System::kMha || row.contender.latent == shape.latent;
-    return row.measured() && row.contender.system == system && latent && same(shape, row.setting);
+    return row.measured() && row.contender.system == system && latent &&
+           row.setting.dtype == measured.dtype && same(shape, row.setting);
   });
   return found == rows.end() ? nullptr : &*found;
 }
@@ -53,9 +63,9 @@ Value teraflops(const Row& row) { return row.gflops() / 1e3; }
 Value bandwidth(const Row& row) { return row.gbps(); }
 Value bandwidth_fraction(const Row& row) { return row.gbps() / row.ceilings.read_gbps; }
 
-void measure(const std::vector<Row>& rows, Quantity quantity, bool with_mha, ClaimAnswer* answer) {
+void measure(const Measured& measured, Quantity quantity, bool with_mha, ClaimAnswer* answer) {
   const auto value = [&](System system) {
-    const Row* row = find(rows, answer->claim.shape, system);
+    const Row* row = find(measured, answer->claim.shape, system);
     return row == nullptr ? std::nullopt : quantity(*row);
   };
   answer->plain = value(System::kTraditional);
@@ -142,8 +152,7 @@ double counted_ratio(const NotesShape& shape) {
 constexpr const char* kNotRun = "not measured in this run";
 constexpr const char* kNeedsGpu = "not measured: needs a GPU";
 
-ClaimAnswer answer_one(const Claim& claim, const std::vector<Row>& rows,
-                       const CountersReport& counters, bool is_gpu) {
+ClaimAnswer answer_one(const Claim& claim, const Measured& measured) {
   ClaimAnswer answer;
   answer.claim = claim;
   const NotesModel model = notes_model(claim.shape);
@@ -162,46 +171,46 @@ ClaimAnswer answer_one(const Claim& claim, const std::vector<Row>& rows,
     case K::kSpeedUp:
       answer.formula = model.speed_up();
       answer.counted = counted_ratio(claim.shape);
-      measure(rows, speed_up, false, &answer);
+      measure(measured, speed_up, false, &answer);
       break;
     case K::kEfficiency:
-      measure(rows, efficiency, false, &answer);
+      measure(measured, efficiency, false, &answer);
       break;
     case K::kMemory:
       answer.formula = model.mha_bytes / 1e9;
-      measure(rows, gigabytes, true, &answer);
+      measure(measured, gigabytes, true, &answer);
       answer.verdict = memory_verdict(answer);
       return answer;
     case K::kMhaTime:
     case K::kMlaTime:
-      measure(rows, milliseconds, claim.kind == K::kMhaTime, &answer);
+      measure(measured, milliseconds, claim.kind == K::kMhaTime, &answer);
       if (claim.kind == K::kMhaTime) {
         answer.plain = answer.chunked = std::nullopt;
       }
       break;
     case K::kMlaBandwidth:
-      measure(rows, bandwidth, true, &answer);
+      measure(measured, bandwidth, true, &answer);
       break;
     case K::kMlaBandwidthFraction:
-      measure(rows, bandwidth_fraction, true, &answer);
+      measure(measured, bandwidth_fraction, true, &answer);
       break;
     case K::kDecodeRate:
-      if (is_gpu) {
-        measure_decode(rows, teraflops, &answer);
+      if (measured.is_gpu) {
+        measure_decode(measured.rows, teraflops, &answer);
       }
       break;
     case K::kDecodeBandwidth:
-      if (is_gpu) {
-        measure_decode(rows, bandwidth, &answer);
+      if (measured.is_gpu) {
+        measure_decode(measured.rows, bandwidth, &answer);
       }
       break;
     case K::kDecodeBandwidthFraction:
-      if (is_gpu) {
-        measure_decode(rows, bandwidth_fraction, &answer);
+      if (measured.is_gpu) {
+        measure_decode(measured.rows, bandwidth_fraction, &answer);
       }
       break;
     case K::kCounter:
-      measure_counter(counters, &answer);
+      measure_counter(measured.counters, &answer);
       answer.verdict = measured_verdict(
           answer, "not measured here: needs a GPU's hardware counters (--counters)");
       return answer;
@@ -213,9 +222,9 @@ ClaimAnswer answer_one(const Claim& claim, const std::vector<Row>& rows,
       claim.kind == K::kIdealRatio || claim.kind == K::kRatio || claim.kind == K::kOverheadRatio;
   const bool needs_gpu = claim.kind == K::kDecodeRate || claim.kind == K::kDecodeBandwidth ||
                          claim.kind == K::kDecodeBandwidthFraction;
-  answer.verdict = formula_only
-                       ? formula_verdict(answer)
-                       : measured_verdict(answer, needs_gpu && !is_gpu ? kNeedsGpu : kNotRun);
+  answer.verdict =
+      formula_only ? formula_verdict(answer)
+                   : measured_verdict(answer, needs_gpu && !measured.is_gpu ? kNeedsGpu : kNotRun);
   return answer;
 }
 
@@ -327,10 +336,10 @@ std::vector<Contender> claim_contenders(const NotesShape& shape) {
 NotesShape counters_shape() { return kN2048; }
 
 std::vector<ClaimAnswer> answer_claims(const std::vector<Row>& rows, const CountersReport& counters,
-                                       bool is_gpu) {
+                                       seesaw_dtype dtype, bool is_gpu) {
   std::vector<ClaimAnswer> answers;
   for (const Claim& claim : notes_claims()) {
-    answers.push_back(answer_one(claim, rows, counters, is_gpu));
+    answers.push_back(answer_one(claim, {rows, counters, dtype, is_gpu}));
   }
   return answers;
 }

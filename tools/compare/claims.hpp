@@ -68,9 +68,9 @@ struct ClaimAnswer {
   std::string verdict;
 };
 
-// `rows`: of claim_shapes' groups and of everything else that was measured. `is_gpu`: of the
-// device.
+// `rows`: of claim_shapes' groups and of everything else that was measured; layers count in `dtype`
+// alone, the decode kernel in every one. `is_gpu`: of the device.
 std::vector<ClaimAnswer> answer_claims(const std::vector<Row>& rows, const CountersReport& counters,
-                                       bool is_gpu);
+                                       seesaw_dtype dtype, bool is_gpu);
 
 }  // namespace seesaw::tools

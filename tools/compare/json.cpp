@@ -198,6 +198,7 @@ Json compare_json(const CompareReport& report) {
   }
   json["tradeoff"] = report.tradeoff ? to_json(*report.tradeoff) : Json(nullptr);
   json["counters"] = to_json(report.counters);
+  json["claims_dtype"] = contract_name(report.claims_dtype);
   json["claims"] = Json::array();
   for (const ClaimAnswer& answer : report.claims) {
     json["claims"].push_back(to_json(answer));

@@ -35,6 +35,7 @@ struct CompareReport {
   std::vector<PrecisionRow> precision;
   std::optional<Tradeoff> tradeoff;
   CountersReport counters;
+  seesaw_dtype claims_dtype = SEESAW_FLOAT32;  // of the layers that answer them
   std::vector<ClaimAnswer> claims;
 };
 

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <limits>
+
 #include "compare/fit.hpp"
 #include "error.hpp"
 #include "numbers.hpp"
@@ -11,7 +13,21 @@ namespace {
 
 [[noreturn]] void refuse(const std::string& option, const std::string& arrived,
                          const std::string& allowed) {
-  throw bad_input({"compare", option + " = " + arrived, "allowed: " + allowed, "Mend it."});
+  throw bad_input({"compare", option + " = " + arrived, "allowed: " + allowed,
+                   "Give one of these, or leave the option out."});
+}
+
+// For an option that something else makes useless.
+[[noreturn]] void refuse_with(const std::string& option, const std::string& other,
+                              const std::string& allowed) {
+  throw bad_input(
+      {"compare", option + " with " + other, "allowed: " + allowed, "Leave one of the two out."});
+}
+
+// The parser gives the largest integer for everything above it.
+std::string text_of(int64_t value) {
+  return value == std::numeric_limits<int64_t>::max() ? fmt::format("{} or more", value)
+                                                      : std::to_string(value);
 }
 
 // Plain loops in double go over this many tokens, squared.
@@ -22,7 +38,7 @@ void require_each(const char* option, const std::vector<int64_t>& values,
                   int64_t most = int64_t{1} << 24) {
   for (const int64_t value : values) {
     if (value < 1 || value > most) {
-      refuse(option, std::to_string(value), fmt::format("1 to {}", most));
+      refuse(option, text_of(value), fmt::format("1 to {}", most));
     }
   }
 }
@@ -69,8 +85,18 @@ void require_sense(const CompareOptions& options) {
     refuse("--threads", std::to_string(options.threads),
            fmt::format("0 (all) to {}", kMostThreads));
   }
-  if (!options.weights.path.empty() && !options.fit) {
-    refuse("--weights", printable(options.weights.path) + " with --no-fit", "one of the two");
+  if (!options.fit && !options.weights.path.empty()) {
+    refuse_with("--weights = " + printable(options.weights.path), "--no-fit", "weights to fit");
+  }
+  if (!options.fit && !options.weights.prefix.empty()) {
+    refuse_with("--weights-prefix = " + printable(options.weights.prefix), "--no-fit",
+                "a prefix of weights to fit");
+  }
+  if (options.device == "cpu" && !options.ncu.empty()) {
+    refuse_with("--ncu = " + printable(options.ncu), "--device cpu", "a GPU's counters");
+  }
+  if (options.device == "cpu" && options.counters.value_or(false)) {
+    refuse_with("--counters", "--device cpu", "a GPU's counters");
   }
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -37,9 +38,9 @@ struct CompareOptions {
   bool quick = false;
   bool claims = true;
   bool fit = true;
-  bool counters = true;      // on a GPU, with the claims
-  std::string ncu;           // empty: found
-  std::string for_counters;  // a layer: the run that ncu looks at
+  std::optional<bool> counters;  // if typed; else on a GPU, with the claims
+  std::string ncu;               // empty: found
+  std::string for_counters;      // a layer: the run that ncu looks at
   bool progress = false;
   std::string html;
   JsonOption json;

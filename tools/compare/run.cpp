@@ -77,9 +77,10 @@ class Run {
     if (options_.fit) {
       fit();
     }
+    report_->claims_dtype = settings_[0].dtype;
     if (options_.claims) {
       for (const NotesShape& shape : claim_shapes()) {
-        const Setting setting = setting_of(shape, settings_[0].dtype);
+        const Setting setting = setting_of(shape, report_->claims_dtype);
         step("claims, " + setting.text());
         add(measure_group(bench_, setting, claim_contenders(shape)), &report_->claim_rows);
       }
@@ -94,7 +95,8 @@ class Run {
     }
     std::vector<Row> every = report_->claim_rows;  // the notes' own shapes are looked at first
     add(report_->rows, &every);
-    report_->claims = answer_claims(every, report_->counters, !bench_.device.is_host());
+    report_->claims =
+        answer_claims(every, report_->counters, report_->claims_dtype, !bench_.device.is_host());
   }
 
  private:
@@ -113,7 +115,9 @@ class Run {
     return bench;
   }
 
-  bool counts() const { return options_.counters && options_.claims && !bench_.device.is_host(); }
+  bool counts() const {
+    return options_.counters.value_or(true) && options_.claims && !bench_.device.is_host();
+  }
 
   // They are about a GPU.
   std::vector<DecodeClaim> claims_about_decoding() const {

@@ -263,9 +263,10 @@ Section claims_section(const CompareReport& report) {
       "The study notes' claims, row by row",
       fmt::format(
           "Formula: the notes' own cost model evaluated. Counted: whole layers' operations. "
-          "The other columns were measured in this run on {}; within 15 % of the printed "
-          "value counts as the same.",
-          report.device_name),
+          "The other columns were measured in this run on {}: layers in {}, hardware counters in "
+          "fp32, the decode kernel in whatever dtype did best; within 15 % of the printed value "
+          "counts as the same.",
+          report.device_name, short_name(report.claims_dtype)),
       {"notes", "claim", "printed", "formula", "counted", "MHA", "plain", "chunked", "verdict"},
       {}};
   for (const ClaimAnswer& a : report.claims) {

@@ -61,9 +61,13 @@ Matrix read_matrix(const SafetensorsFile& file, const std::string& name) {
                      "each NAME.weight after --weights-prefix",
                      kHelp});
   }
-  if (entry->shape.size() != 2 || entry->shape[0] < 1 || entry->shape[1] < 1) {
+  if (entry->shape.size() != 2) {
     throw bad_input({where, fmt::format("rank {}", entry->shape.size()),
                      "allowed: a matrix [outputs, inputs]", kHelp});
+  }
+  if (entry->shape[0] < 1 || entry->shape[1] < 1) {
+    throw bad_input({where, fmt::format("empty [{}, {}]", entry->shape[0], entry->shape[1]),
+                     "allowed: a matrix [outputs, inputs] of at least one element", kHelp});
   }
   HostArray array;
   array.dtype = float_dtype(*entry, where);
