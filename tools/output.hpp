@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <cstdio>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <utility>
@@ -17,6 +18,13 @@ void emit_json(const nlohmann::ordered_json& json, const std::string& target);
 template <typename... T>
 void print_out(fmt::format_string<T...> format, T&&... arguments) {
   emit_text(fmt::format(format, std::forward<T>(arguments)...), "-");
+}
+
+// To standard error, for the progress and the warnings of a command: what cannot be shown there
+// does not end it.
+template <typename... T>
+void print_note(fmt::format_string<T...> format, T&&... arguments) {
+  std::fputs(fmt::format(format, std::forward<T>(arguments)...).c_str(), stderr);
 }
 
 // At the end: why standard output did not take all that was printed, as an errno; 0 if it did, or

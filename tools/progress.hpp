@@ -9,6 +9,8 @@
 #include <cstdio>
 #include <string>
 
+#include "output.hpp"
+
 namespace seesaw::tools {
 
 class Progress {
@@ -39,9 +41,9 @@ class Progress {
     }
     line += what.empty() ? "" : "  " + what;
     if (terminal_) {
-      fmt::print(stderr, "\r\x1b[K{}", line.substr(0, 120));
+      print_note("\r\x1b[K{}", line.substr(0, 120));
     } else {
-      fmt::print(stderr, "{}\n", line);
+      print_note("{}\n", line);
     }
     std::fflush(stderr);
     dirty_ = true;

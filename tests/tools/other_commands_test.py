@@ -76,6 +76,10 @@ class OtherCommands(CommandTest):
         self.assertIn("check: 0/", result.stderr)
         json.loads(result.stdout)
         self.assertEqual(self.succeed("check", "--quick", "--filter", "hq7").stderr, "")
+        with open("/dev/full", "w") as full:  # what cannot be shown does not end the command
+            process = subprocess.run([SEESAW, "check", "--quick", "--filter", "hq7", "--progress"],
+                                     stdout=subprocess.PIPE, stderr=full, timeout=300)
+        self.assertEqual(process.returncode, 0)
 
     def test_explain(self):
         text = self.succeed("explain", "--heads", 16, "--len", 1000, "--peak-gflops", 100,

@@ -170,8 +170,7 @@ void require_sense(const BenchOptions& options, const CLI::App& command) {
 // Says so if others use the machine: figures taken then are worth nothing.
 void warn_if_busy(const Machine& machine, double load) {
   if (load > 0.25 * machine.logical_cpus) {
-    fmt::print(
-        stderr,
+    print_note(
         "bench: load {:.1f} on {} CPUs before the start, for good figures: about 0. Stop what "
         "else runs and repeat.\n",
         load, machine.logical_cpus);

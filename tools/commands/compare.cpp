@@ -42,10 +42,10 @@ void make_quick(const CLI::App& command, CompareOptions* options) {
 
 void warn_if_busy(const CompareReport& report) {
   if (report.load > 0.25 * report.machine.logical_cpus) {
-    fmt::print(stderr,
-               "compare: load {:.1f} on {} CPUs before the start, for good figures: about 0. Stop "
-               "what else runs and repeat.\n",
-               report.load, report.machine.logical_cpus);
+    print_note(
+        "compare: load {:.1f} on {} CPUs before the start, for good figures: about 0. Stop "
+        "what else runs and repeat.\n",
+        report.load, report.machine.logical_cpus);
   }
 }
 
@@ -80,7 +80,7 @@ void compare_systems(const CLI::App& command, CompareOptions options) {
   warn_if_busy(report);
   measure_all(options, settings, *device, &report);
   if (!report.counters.why_not.empty()) {
-    fmt::print(stderr, "compare: no hardware counters: {}\n", report.counters.why_not);
+    print_note("compare: no hardware counters: {}\n", report.counters.why_not);
   }
   if (!options.html.empty()) {
     write_text_file(options.html, compare_html(report));

@@ -165,10 +165,10 @@ void print_text(const Tuned& tuned) {
 void warn_if_busy(double load) {
   const int cpus = describe_machine().logical_cpus;
   if (load > 0.25 * cpus) {
-    fmt::print(stderr,
-               "tune: load {:.1f} on {} CPUs before the start, for a sure result: about 0. Stop "
-               "what else runs and repeat.\n",
-               load, cpus);
+    print_note(
+        "tune: load {:.1f} on {} CPUs before the start, for a sure result: about 0. Stop "
+        "what else runs and repeat.\n",
+        load, cpus);
   }
 }
 
