@@ -1,6 +1,5 @@
 #include "compare/device_ceilings.hpp"
 
-#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "error.hpp"
@@ -13,9 +12,7 @@ namespace seesaw::tools {
 namespace {
 
 DeviceCeilings measure_cpu(int32_t threads) {
-  // More threads than CPUs would only measure how they are switched.
-  const int32_t cpus = describe_machine().logical_cpus;
-  const CpuRoofs roofs = measure_cpu_roofs(threads > 0 ? std::min(threads, cpus) : cpus);
+  const CpuRoofs roofs = measure_cpu_roofs(threads > 0 ? threads : describe_machine().logical_cpus);
   DeviceCeilings ceilings;
   ceilings.float32_gflops = roofs.float_fma_gflops_all;
   ceilings.bfloat16_gflops = roofs.bf16_dot_gflops_all;
