@@ -47,6 +47,25 @@ __global__ void arrive_and_sync(float* out) {
   }
 }
 
+__device__ void wait_for_phase(unsigned barrier, unsigned parity) {
+  unsigned done = 0;
+  while (done == 0) {
+    asm volatile(
+        "{\n.reg .pred p;\n"
+        "mbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2;\n"
+        "selp.u32 %0, 1, 0, p;\n}"
+        : "=r"(done)
+        : "r"(barrier), "r"(parity)
+        : "memory");
+  }
+}
+__device__ void arrive_for_warp(unsigned barrier) {
+  __syncwarp();
+  if (threadIdx.x % 32 == 0) {
+    asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(barrier) : "memory");
+  }
+}
+
 // 2: 16-byte asynchronous copies that complete on an mbarrier, read by another warpgroup that
 // waited for its phase.
 __global__ void copy_and_mbarrier(const float4* in, float* out) {
@@ -64,16 +83,7 @@ __global__ void copy_and_mbarrier(const float4* in, float* out) {
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to), "l"(in + i) : "memory");
     asm volatile("cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%0];" ::"r"(address) : "memory");
   } else {
-    unsigned done = 0;
-    while (done == 0) {
-      asm volatile(
-          "{\n.reg .pred p;\n"
-          "mbarrier.try_wait.parity.shared::cta.b64 p, [%1], 0;\n"
-          "selp.u32 %0, 1, 0, p;\n}"
-          : "=r"(done)
-          : "r"(address)
-          : "memory");
-    }
+    wait_for_phase(address, 0);
     out[t] = staged[t % 128].x;
   }
 }
@@ -164,23 +174,29 @@ __global__ void rounds_then_meet(float* out) {
   out[t] = sum;
 }
 
-__device__ void wait_for_phase(unsigned barrier, unsigned parity) {
-  unsigned done = 0;
-  while (done == 0) {
-    asm volatile(
-        "{\n.reg .pred p;\n"
-        "mbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2;\n"
-        "selp.u32 %0, 1, 0, p;\n}"
-        : "=r"(done)
-        : "r"(barrier), "r"(parity)
-        : "memory");
+// Rows that a warpgroup of four warps copies for others, round after round.
+struct Rows {
+  float4* staged;
+  unsigned full, empty;  // mbarriers: arrivals of four warps
+};
+
+__device__ Rows start_rows(float4* staged, unsigned long long* barriers) {
+  const auto full = static_cast<unsigned>(__cvta_generic_to_shared(&barriers[0]));
+  const auto empty = static_cast<unsigned>(__cvta_generic_to_shared(&barriers[1]));
+  if (threadIdx.x == 0) {
+    asm volatile("mbarrier.init.shared::cta.b64 [%0], 4;" ::"r"(full));
+    asm volatile("mbarrier.init.shared::cta.b64 [%0], 4;" ::"r"(empty));
   }
+  __syncthreads();
+  return {staged, full, empty};
 }
-__device__ void arrive_for_warp(unsigned barrier) {
-  __syncwarp();
-  if (threadIdx.x % 32 == 0) {
-    asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(barrier) : "memory");
-  }
+
+__device__ void copy_row(const Rows& rows, const float4* in, int row, unsigned round) {
+  wait_for_phase(rows.empty, (round & 1) ^ 1);
+  const auto to = static_cast<unsigned>(__cvta_generic_to_shared(rows.staged + row));
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to), "l"(in + row) : "memory");
+  asm volatile("cp.async.wait_all;" ::: "memory");
+  arrive_for_warp(rows.full);
 }
 
 // 7: a warpgroup copies rows, two read them; one of the readers tells the other by a named barrier,
@@ -190,30 +206,19 @@ __global__ void released_for_another(const float4* in, float* out) {
   __shared__ alignas(16) float4 staged[128];
   __shared__ alignas(8) unsigned long long barriers[2];  // full, empty: arrivals of four warps
   const int t = static_cast<int>(threadIdx.x);
-  const auto full = static_cast<unsigned>(__cvta_generic_to_shared(&barriers[0]));
-  const auto empty = static_cast<unsigned>(__cvta_generic_to_shared(&barriers[1]));
-  if (t == 0) {
-    asm volatile("mbarrier.init.shared::cta.b64 [%0], 4;" ::"r"(full));
-    asm volatile("mbarrier.init.shared::cta.b64 [%0], 4;" ::"r"(empty));
-  }
-  __syncthreads();
+  const Rows rows = start_rows(staged, barriers);
   float sum = 0.0F;
   for (unsigned round = 0; round < 4; ++round) {
     if (t >= kConsumers) {
-      wait_for_phase(empty, (round & 1) ^ 1);
-      const int i = t - kConsumers;
-      const auto to = static_cast<unsigned>(__cvta_generic_to_shared(&staged[i]));
-      asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to), "l"(in + i) : "memory");
-      asm volatile("cp.async.wait_all;" ::: "memory");
-      arrive_for_warp(full);
+      copy_row(rows, in, t - kConsumers, round);
     } else {
-      wait_for_phase(full, round & 1);
+      wait_for_phase(rows.full, round & 1);
       sum += staged[t % 128].x;
       if (t >= 128) {
         named_arrive(6, kConsumers);
       } else {
         named_sync(6, kConsumers);
-        arrive_for_warp(empty);
+        arrive_for_warp(rows.empty);
       }
     }
   }
@@ -229,25 +234,14 @@ __global__ void whole_piece(const float4* in, float* out) {
   __shared__ float back[128];
   __shared__ float value[2][kConsumers];
   const int t = static_cast<int>(threadIdx.x);
-  const auto full = static_cast<unsigned>(__cvta_generic_to_shared(&barriers[0]));
-  const auto empty = static_cast<unsigned>(__cvta_generic_to_shared(&barriers[1]));
-  if (t == 0) {
-    asm volatile("mbarrier.init.shared::cta.b64 [%0], 4;" ::"r"(full));
-    asm volatile("mbarrier.init.shared::cta.b64 [%0], 4;" ::"r"(empty));
-  }
-  __syncthreads();
+  const Rows rows = start_rows(staged, barriers);
   float sum = 0.0F;
   for (unsigned piece = 0; piece < 4; ++piece) {
     if (t >= kConsumers) {
-      wait_for_phase(empty, (piece & 1) ^ 1);
-      const int i = t - kConsumers;
-      const auto to = static_cast<unsigned>(__cvta_generic_to_shared(&staged[i]));
-      asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to), "l"(in + i) : "memory");
-      asm volatile("cp.async.wait_all;" ::: "memory");
-      arrive_for_warp(full);
+      copy_row(rows, in, t - kConsumers, piece);
       continue;
     }
-    wait_for_phase(full, piece & 1);
+    wait_for_phase(rows.full, piece & 1);
     sum += staged[t % 128].x;
     for (int tile = 0; tile < 3; ++tile) {
       if (t < 128) {
@@ -262,7 +256,7 @@ __global__ void whole_piece(const float4* in, float* out) {
         named_arrive(4, kConsumers);
       }
     }
-    if (t < 128) arrive_for_warp(empty);
+    if (t < 128) arrive_for_warp(rows.empty);
     value[piece % 2][t] = sum;
     named_sync(5, kConsumers);
     sum += value[piece % 2][(t + 128) % kConsumers];
