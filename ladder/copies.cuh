@@ -1,7 +1,7 @@
 // Copies of rungs 8 to 10: boxes by TMA, and the rows that must not be read.
 #pragma once
 
-#include "kernels/cuda/ptx.cuh"
+#include "gpu/ptx.cuh"
 #include "ladder/arithmetic.hpp"
 #include "ladder/runtime.cuh"
 #include "ladder/swizzle.hpp"

@@ -13,7 +13,7 @@
 //   run       once per layer: attention, then combine                  (timed by the ladder)
 // Its kernel differs from rung 10 in what a product needs (larger pages, any heads, strides, causal
 // mask, LSE) and in how often it moves its output to a new maximum (docs/guide, chapter 6).
-// Where to read on: src/kernels/sm90/dense_decode/README.md, src/plan/split_kv.hpp.
+// Where to read on: src/ops/dense_decode/sm90/README.md, src/split/split_kv.hpp.
 #include <cuda_runtime.h>
 
 #include <memory>

@@ -1,12 +1,12 @@
 #include "ladder/tensor_map.hpp"
 
-#include "kernels/cuda/device.hpp"
+#include "gpu/device.hpp"
 #include "ladder/swizzle.hpp"
 
 namespace seesaw::ladder {
 
 Status make_tile_map(const Bf16* base, int64_t rows, int tiles_per_box, CUtensorMap* map) {
-  const cuda::Driver* driver = cuda::driver();
+  const gpu::Driver* driver = gpu::driver();
   if (driver == nullptr || driver->tensor_map_encode_tiled == nullptr) {
     return device_error(
         "ladder: no driver function cuTensorMapEncodeTiled, allowed: a driver for CUDA 12 or "

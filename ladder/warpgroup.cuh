@@ -6,7 +6,7 @@
 // The same registers, rounded and packed, are an A operand: no shuffle between the two products.
 #pragma once
 
-#include "kernels/cuda/ptx.cuh"
+#include "gpu/ptx.cuh"
 #include "ladder/arithmetic.hpp"
 #include "ladder/swizzle.hpp"
 

@@ -16,10 +16,10 @@
 #include "base/float16.hpp"
 #include "cpu/ceiling_loops.hpp"
 #include "cpu/ceilings.hpp"
-#include "kernels/cpu/dense_decode.hpp"
-#include "kernels/cpu/layout.hpp"
-#include "kernels/cpu/select.hpp"
-#include "plan/split_kv.hpp"
+#include "ops/dense_decode/cpu/dense_decode.hpp"
+#include "ops/dense_decode/cpu/layout.hpp"
+#include "cpu/select.hpp"
+#include "split/split_kv.hpp"
 
 namespace seesaw::bench {
 namespace {
@@ -112,11 +112,11 @@ struct Decode {
     cache = allocate(bytes(pages * kPageSize * kDqk));
     out = allocate(bytes(batch * h_q * kDv));
     lse = allocate(static_cast<size_t>(batch * h_q) * sizeof(float));
-    schedule = allocate(plan::schedule_bytes(plan.split));
+    schedule = allocate(split::schedule_bytes(plan.split));
     workspace = allocate(plan.workspace_bytes);
     fill_bf16(q.get(), batch * h_q * kDqk, 1);
     fill_bf16(cache.get(), pages * kPageSize * kDqk, 2);
-    plan::build_schedule(plan.split, lengths.data(), 1, static_cast<int32_t>(batch),
+    split::build_schedule(plan.split, lengths.data(), 1, static_cast<int32_t>(batch),
                          schedule.get());
     arguments.batch = batch;
     arguments.q = packed_view(q.get(), DType::kBFloat16, {batch, 1, h_q, kDqk});

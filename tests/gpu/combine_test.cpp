@@ -1,5 +1,5 @@
 // The combine alone: random partials in the workspace against the merge in double on the host.
-#include "kernels/cuda/combine.hpp"
+#include "gpu/combine.hpp"
 
 #include <gtest/gtest.h>
 
@@ -48,11 +48,11 @@ class CombineRun {
         .piece_cost_tiles = 2,
         .fixed_split_tiles = c.fixed_split_tiles,
         .max_sequence_tiles = 1 + *std::max_element(c.lengths.begin(), c.lengths.end()) / 64};
-    layout_ = {.num_slots = plan::max_partials(plan_.split),
+    layout_ = {.num_slots = split::max_partials(plan_.split),
                .h_kv = c.h_kv,
                .rows_per_head = plan_.problem.rows()};
-    schedule_host_.resize(plan::schedule_bytes(plan_.split));
-    plan::build_schedule(plan_.split, c.lengths.data(), 1, static_cast<int32_t>(c.lengths.size()),
+    schedule_host_.resize(split::schedule_bytes(plan_.split));
+    split::build_schedule(plan_.split, c.lengths.data(), 1, static_cast<int32_t>(c.lengths.size()),
                          schedule_host_.data());
     make_partials();
   }
@@ -60,7 +60,7 @@ class CombineRun {
   // Runs the combine and checks every split sequence; the others' outputs must stay poisoned.
   void check() {
     run();
-    const plan::ScheduleView view = plan::schedule_view(schedule_host_.data(), plan_.split);
+    const split::ScheduleView view = split::schedule_view(schedule_host_.data(), plan_.split);
     int64_t splits = 0;
     for (size_t i = 0; i < c_.lengths.size(); ++i) {
       const int32_t begin = view.sequence_piece_begin[i];
@@ -83,8 +83,8 @@ class CombineRun {
     stat_host_.resize(static_cast<size_t>(layout_.num_rows()));
     for (size_t row = 0; row < stat_host_.size(); ++row) {
       const bool empty = random() % 5 == 0;
-      cuda::PartialStat& stat = stat_host_[row];
-      stat.frame = empty ? cuda::kEmptyFrame : 20.0F * normal(random);
+      gpu::PartialStat& stat = stat_host_[row];
+      stat.frame = empty ? gpu::kEmptyFrame : 20.0F * normal(random);
       stat.sum = empty ? 0.0F : 1.0F + 50.0F * std::fabs(normal(random));
       for (size_t half = 0; half < 2; ++half) {
         // Also far smaller than the sum: the scale takes it into 16 bits and back.
@@ -102,7 +102,7 @@ class CombineRun {
       value = size * normal(random);
       largest = std::max(largest, std::fabs(value));
     }
-    const cuda::PartialScale bits = cuda::partial_scale(std::bit_cast<uint32_t>(largest));
+    const gpu::PartialScale bits = gpu::partial_scale(std::bit_cast<uint32_t>(largest));
     *unscale = std::bit_cast<float>(bits.unscale_bits);
     for (size_t i = 0; i < values.size(); ++i) {
       out[i] = from_float<Float16>(values[i] * std::bit_cast<float>(bits.scale_bits)).bits;
@@ -133,15 +133,15 @@ class CombineRun {
     arguments.schedule = schedule.as<void>();
     arguments.workspace = workspace.as<void>();
     arguments.stream = stream_.get();
-    const Status status = cuda::launch_combine(plan_, arguments, layout_, 132);
+    const Status status = gpu::launch_combine(plan_, arguments, layout_, 132);
     ASSERT_TRUE(status.ok()) << status.message();
     out_ = copy_to_host<uint16_t>(out.as<void>(), out_elements, stream_.get());
     lse_ = copy_to_host<float>(lse.as<void>(), lse_elements, stream_.get());
   }
 
-  Merge merge(const plan::Piece* pieces, int32_t count, int64_t flat_row) const {
+  Merge merge(const split::Piece* pieces, int32_t count, int64_t flat_row) const {
     const int64_t rows = c_.h_kv * layout_.rows_per_head;
-    double frame = cuda::kEmptyFrame;
+    double frame = gpu::kEmptyFrame;
     for (int32_t k = 0; k < count; ++k) {
       frame = std::fmax(frame,
                         stat_host_[static_cast<size_t>(pieces[k].partial * rows + flat_row)].frame);
@@ -155,7 +155,7 @@ class CombineRun {
       sum += weight * stat_host_[row].sum;
       for (int column = 0; column < 512; ++column) {
         const int place =
-            cuda::partial_unit(column) * cuda::kPartialUnitElements + cuda::partial_element(column);
+            gpu::partial_unit(column) * gpu::kPartialUnitElements + gpu::partial_element(column);
         const float stored = to_float(Float16{out_host_[row * 512 + static_cast<size_t>(place)]});
         merged.out[static_cast<size_t>(column)] +=
             weight * stat_host_[row].unscale[place / 256] * stored;
@@ -169,7 +169,7 @@ class CombineRun {
     return merged;
   }
 
-  void check_row(int64_t sequence, int64_t flat_row, const plan::Piece* pieces, int32_t count) {
+  void check_row(int64_t sequence, int64_t flat_row, const split::Piece* pieces, int32_t count) {
     const int64_t group = c_.h_q / c_.h_kv;
     const int64_t row = flat_row % layout_.rows_per_head;
     const int64_t head = flat_row / layout_.rows_per_head * group + row % group;
@@ -202,11 +202,11 @@ class CombineRun {
 
   CombineCase c_;
   DenseDecodePlan plan_;
-  cuda::PartialLayout layout_;
+  gpu::PartialLayout layout_;
   Stream stream_;
   std::vector<uint8_t> schedule_host_;
   std::vector<uint16_t> out_host_;
-  std::vector<cuda::PartialStat> stat_host_;
+  std::vector<gpu::PartialStat> stat_host_;
   std::vector<uint16_t> out_;
   std::vector<float> lse_;
 };
@@ -216,13 +216,13 @@ class CombineRun {
 TEST(Combine, ScalesOfPartials) {
   for (int exponent = -126; exponent <= 126; ++exponent) {
     const float largest = std::ldexp(1.9990234375F, exponent);  // 11 bits, all set
-    const cuda::PartialScale bits = cuda::partial_scale(std::bit_cast<uint32_t>(largest));
+    const gpu::PartialScale bits = gpu::partial_scale(std::bit_cast<uint32_t>(largest));
     const float scale = std::bit_cast<float>(bits.scale_bits);
     const float unscale = std::bit_cast<float>(bits.unscale_bits);
     EXPECT_EQ(scale * unscale, 1.0F) << exponent;
     EXPECT_EQ(to_float(from_float<Float16>(largest * scale)) * unscale, largest) << exponent;
   }
-  const cuda::PartialScale zero = cuda::partial_scale(0);
+  const gpu::PartialScale zero = gpu::partial_scale(0);
   EXPECT_TRUE(std::isfinite(std::bit_cast<float>(zero.scale_bits)));
   EXPECT_GT(std::bit_cast<float>(zero.unscale_bits), 0.0F);
 }

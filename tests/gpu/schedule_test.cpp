@@ -1,5 +1,5 @@
 // The device planner against the host's: the same bytes, whatever the batch.
-#include "kernels/cuda/schedule.hpp"
+#include "gpu/schedule.hpp"
 
 #include <gtest/gtest.h>
 
@@ -39,9 +39,9 @@ std::vector<int32_t> random_lengths(std::mt19937_64& random, int32_t count, int3
 class Planner {
  public:
   // Builds on both sides, into buffers of the same poison, and compares every byte.
-  void compare(const plan::SplitConfig& config, const std::vector<int32_t>& lengths,
+  void compare(const split::SplitConfig& config, const std::vector<int32_t>& lengths,
                int64_t stride) {
-    const size_t bytes = plan::schedule_bytes(config);
+    const size_t bytes = split::schedule_bytes(config);
     std::vector<int32_t> strided(std::max<size_t>(lengths.size() * static_cast<size_t>(stride), 1));
     for (size_t i = 0; i < lengths.size(); ++i) {
       strided[i * static_cast<size_t>(stride)] = lengths[i];
@@ -52,8 +52,8 @@ class Planner {
     schedule_.poison(bytes, stream_.get());
     std::vector<uint8_t> wanted(bytes, 0xFF);
     const auto batch = static_cast<int32_t>(lengths.size());
-    plan::build_schedule(config, strided.data(), stride, batch, wanted.data());
-    const Status status = cuda::launch_schedule({.config = config,
+    split::build_schedule(config, strided.data(), stride, batch, wanted.data());
+    const Status status = gpu::launch_schedule({.config = config,
                                                  .seq_lens = lens_.as<int32_t>(),
                                                  .seq_len_stride = stride,
                                                  .batch = batch,
@@ -85,7 +85,7 @@ void compare_many(const std::vector<int32_t>& batches, int32_t repeats) {
       for (const int32_t fixed : {0, 1, 32}) {
         for (int32_t repeat = 0; repeat < repeats; ++repeat) {
           const int32_t max_tiles = batch > 4096 ? 40 : 1 + static_cast<int32_t>(random() % 1024);
-          plan::SplitConfig config;
+          split::SplitConfig config;
           config.max_batch = batch + static_cast<int32_t>(random() % 5) + (batch == 0 ? 1 : 0);
           config.num_workers = workers;
           config.tile_tokens = 64;
@@ -115,7 +115,7 @@ TEST(Quick, Schedule) {
   std::mt19937_64 random(7);
   for (const int32_t fixed : {0, 2}) {
     for (const int32_t batch : {1, 7, 140, 600}) {
-      const plan::SplitConfig config = {.max_batch = batch,
+      const split::SplitConfig config = {.max_batch = batch,
                                         .num_workers = 132,
                                         .tile_tokens = 64,
                                         .piece_cost_tiles = 3,
@@ -129,18 +129,18 @@ TEST(Quick, Schedule) {
 // A length that the plan does not allow is cut to the maximum: nothing is written past the buffer.
 TEST(Schedule, TooLongLengthsStayInsideTheBuffer) {
   Stream stream;
-  const plan::SplitConfig config = {.max_batch = 3,
+  const split::SplitConfig config = {.max_batch = 3,
                                     .num_workers = 8,
                                     .tile_tokens = 64,
                                     .piece_cost_tiles = 3,
                                     .fixed_split_tiles = 2,
                                     .max_sequence_tiles = 10};
-  const size_t bytes = plan::schedule_bytes(config);
+  const size_t bytes = split::schedule_bytes(config);
   DeviceBuffer lens(12);
   DeviceBuffer schedule(2 * bytes);
   copy_to_device<int32_t>({1 << 30, 640, INT32_MAX}, lens.as<void>(), stream.get());
   schedule.poison(2 * bytes, stream.get());
-  const Status status = cuda::launch_schedule({.config = config,
+  const Status status = gpu::launch_schedule({.config = config,
                                                .seq_lens = lens.as<int32_t>(),
                                                .seq_len_stride = 1,
                                                .batch = 3,
@@ -151,7 +151,7 @@ TEST(Schedule, TooLongLengthsStayInsideTheBuffer) {
   for (size_t i = bytes; i < 2 * bytes; ++i) {
     ASSERT_EQ(given[i], 0xFF) << i;
   }
-  plan::ScheduleHeader header;
+  split::ScheduleHeader header;
   std::memcpy(&header, given.data(), sizeof(header));
   EXPECT_EQ(header.num_pieces, 15);
 }

@@ -8,7 +8,7 @@
 
 #include "base/float16.hpp"
 
-// Those of src/kernels/cpu; vectors without a fixed size would need other loops.
+// Those of src/cpu; vectors without a fixed size would need other loops.
 #define HWY_DISABLED_TARGETS \
   (HWY_SSSE3 | HWY_SSE4 | HWY_AVX3_DL | HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128 | HWY_RVV)
 #undef HWY_TARGET_INCLUDE

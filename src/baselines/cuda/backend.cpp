@@ -5,7 +5,7 @@
 #include "baselines/cuda/cuda_ops.hpp"
 #include "baselines/cuda/kernels.hpp"
 #include "baselines/models.hpp"
-#include "kernels/cuda/device.hpp"
+#include "gpu/device.hpp"
 
 namespace seesaw::baselines {
 namespace {
@@ -48,8 +48,8 @@ class CudaPrepared final : public Prepared {
   uint64_t converted_products() const override { return 0; }
 
   Status run(const Call& call, void* workspace, void* stream) const override {
-    const cuda::DeviceGuard guard(problem_.device.index);
-    SEESAW_RETURN_IF_ERROR(cuda::status_of(guard.error(), kWhere, "selecting the device"));
+    const gpu::DeviceGuard guard(problem_.device.index);
+    SEESAW_RETURN_IF_ERROR(gpu::status_of(guard.error(), kWhere, "selecting the device"));
     const CudaContext context = {
         .lt = &lt_,
         .handle = handle_.get(),
@@ -76,11 +76,11 @@ class CublasLtBackend final : public Backend {
     if (problem.device.type != SEESAW_CUDA) {
       return {false, "runs on NVIDIA GPUs; the problem is on the CPU"};
     }
-    const cuda::DeviceAnswer device = cuda::device_of(problem.device.index);
+    const gpu::DeviceAnswer device = gpu::device_of(problem.device.index);
     if (device.properties == nullptr) {
       return {false, device.why_not};
     }
-    const cuda::DeviceGuard guard(problem.device.index);
+    const gpu::DeviceGuard guard(problem.device.index);
     const cudaError_t error = guard.error() == cudaSuccess ? kernels_are_loadable() : guard.error();
     if (error != cudaSuccess) {
       cudaGetLastError();
@@ -97,8 +97,8 @@ class CublasLtBackend final : public Backend {
   }
 
   Status prepare(const Problem& problem, std::unique_ptr<Prepared>* prepared) const override {
-    const cuda::DeviceGuard guard(problem.device.index);
-    SEESAW_RETURN_IF_ERROR(cuda::status_of(guard.error(), kWhere, "selecting the device"));
+    const gpu::DeviceGuard guard(problem.device.index);
+    SEESAW_RETURN_IF_ERROR(gpu::status_of(guard.error(), kWhere, "selecting the device"));
     auto made = std::make_unique<CudaPrepared>(*cublaslt().functions, problem);
     SEESAW_RETURN_IF_ERROR(made->plan());
     *prepared = std::move(made);

@@ -11,7 +11,7 @@
 #include "base/math.hpp"
 #include "baselines/cuda/elements.cuh"
 #include "baselines/cuda/kernels.hpp"
-#include "kernels/cuda/launch.cuh"
+#include "gpu/launch.cuh"
 
 namespace seesaw::baselines {
 namespace {
@@ -125,14 +125,14 @@ cudaError_t launch_rows(const CopyParams& params, cudaStream_t stream) {
   const dim3 block(width, kThreads / width);
   const dim3 grid(grid_dim_x(ceil_div(params.columns, int64_t{block.x} * 4)),
                   grid_dim(ceil_div(params.rows, int64_t{block.y})), grid_dim(params.matrices));
-  return cuda::launch_kernel(copy_rows_kernel, {.grid = grid, .block = block, .stream = stream},
+  return gpu::launch_kernel(copy_rows_kernel, {.grid = grid, .block = block, .stream = stream},
                              params);
 }
 
 cudaError_t launch_tiles(const CopyParams& params, cudaStream_t stream) {
   const dim3 grid(grid_dim_x(ceil_div(params.columns, int64_t{kTile})),
                   grid_dim(ceil_div(params.rows, int64_t{kTile})), grid_dim(params.matrices));
-  return cuda::launch_kernel(
+  return gpu::launch_kernel(
       copy_tiles_kernel, {.grid = grid, .block = dim3(kTile, kTileRows), .stream = stream}, params);
 }
 

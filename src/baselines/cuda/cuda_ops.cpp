@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "baselines/cuda/kernels.hpp"
-#include "kernels/cuda/device.hpp"
+#include "gpu/device.hpp"
 
 namespace seesaw::baselines {
 namespace {
@@ -79,20 +79,20 @@ Status CudaOps::multiply(const Product& product, const Operands& operands,
 }
 
 Status CudaOps::softmax(const Softmax& step) {
-  return cuda::status_of(launch_softmax(step, context_.stream), kWhere, "launching softmax");
+  return gpu::status_of(launch_softmax(step, context_.stream), kWhere, "launching softmax");
 }
 
 Status CudaOps::rms_norm(const RmsNorm& step) {
-  return cuda::status_of(launch_rms_norm(step, context_.stream), kWhere, "launching RMS norm");
+  return gpu::status_of(launch_rms_norm(step, context_.stream), kWhere, "launching RMS norm");
 }
 
 Status CudaOps::rotary(const Rotary& step) {
-  return cuda::status_of(launch_rotary(step, context_.stream), kWhere,
+  return gpu::status_of(launch_rotary(step, context_.stream), kWhere,
                          "launching the rotary embedding");
 }
 
 Status CudaOps::copy(const View& from, const View& to) {
-  return cuda::status_of(launch_copy(from, to, context_.stream), kWhere, "launching a copy");
+  return gpu::status_of(launch_copy(from, to, context_.stream), kWhere, "launching a copy");
 }
 
 }  // namespace seesaw::baselines

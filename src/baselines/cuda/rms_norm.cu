@@ -2,7 +2,7 @@
 #include "baselines/cuda/block_reduce.cuh"
 #include "baselines/cuda/elements.cuh"
 #include "baselines/cuda/kernels.hpp"
-#include "kernels/cuda/launch.cuh"
+#include "gpu/launch.cuh"
 
 namespace seesaw::baselines {
 namespace {
@@ -57,7 +57,7 @@ cudaError_t launch_rms_norm(const RmsNorm& step, cudaStream_t stream) {
       .shape = {shape[0], shape[1], shape[2], shape[3]},
       .epsilon = step.epsilon,
   };
-  return cuda::launch_kernel(rms_norm_kernel,
+  return gpu::launch_kernel(rms_norm_kernel,
                              {.grid = grid_dim_x(shape[0] * shape[1] * shape[2]),
                               .block = threads_for_row(shape[3], kMaxThreads),
                               .stream = stream},

@@ -3,7 +3,7 @@
 #include "base/math.hpp"
 #include "baselines/cuda/elements.cuh"
 #include "baselines/cuda/kernels.hpp"
-#include "kernels/cuda/launch.cuh"
+#include "gpu/launch.cuh"
 
 namespace seesaw::baselines {
 namespace {
@@ -76,7 +76,7 @@ cudaError_t launch_rotary(const Rotary& step, cudaStream_t stream) {
   };
   const dim3 grid(grid_dim_x(ceil_div(params.tokens * params.pairs, int64_t{kThreads})),
                   grid_dim(ceil_div(params.heads, kHeadsOfThread)), grid_dim(params.batch));
-  return cuda::launch_kernel(rotary_kernel, {.grid = grid, .block = kThreads, .stream = stream},
+  return gpu::launch_kernel(rotary_kernel, {.grid = grid, .block = kThreads, .stream = stream},
                              params);
 }
 

@@ -9,7 +9,7 @@
 #include "baselines/cuda/block_reduce.cuh"
 #include "baselines/cuda/elements.cuh"
 #include "baselines/cuda/kernels.hpp"
-#include "kernels/cuda/launch.cuh"
+#include "gpu/launch.cuh"
 
 namespace seesaw::baselines {
 namespace {
@@ -132,7 +132,7 @@ cudaError_t launch_softmax(const Softmax& step, cudaStream_t stream) {
   };
   const unsigned threads = threads_for_row(shape[3], kMaxThreads);
   const unsigned rows = threads == 32 ? kRowsOfWarps : 1;
-  return cuda::launch_kernel(softmax_kernel,
+  return gpu::launch_kernel(softmax_kernel,
                              {.grid = grid_dim_x(ceil_div(params.num_rows, int64_t{rows})),
                               .block = dim3(threads, rows),
                               .stream = stream},

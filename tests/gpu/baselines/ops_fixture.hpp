@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "baselines/cuda/cuda_ops.hpp"
-#include "kernels/cuda/device.hpp"
+#include "gpu/device.hpp"
 #include "mirror.hpp"
 
 namespace seesaw::baselines::gpu_test {
@@ -62,7 +62,7 @@ class Gpu {
     const CudaContext here = context();
     CudaOps ops(arena, here, products);
     SEESAW_RETURN_IF_ERROR(step(ops));
-    return cuda::status_of(cudaStreamSynchronize(stream_.get()), "test", "waiting");
+    return gpu::status_of(cudaStreamSynchronize(stream_.get()), "test", "waiting");
   }
 
   CublasHandle handle_;

@@ -3,7 +3,7 @@
 #include <cstdlib>
 #include <optional>
 
-#include "registry/disabled.hpp"
+#include "engine/disabled.hpp"
 #include "support/decode_run.hpp"
 #include "unit/api/expect_error.hpp"
 
@@ -121,7 +121,7 @@ TEST(Degradation, PlansKeepTheKernelTheyWereMadeWith) {
 }
 
 TEST(Degradation, EntriesAreNamesOrTheirFirstWords) {
-  using registry::find_disabled;
+  using engine::find_disabled;
   constexpr const char* kKernel = "sm90.dense_decode.bf16";
   EXPECT_EQ(find_disabled("sm90.dense_decode.bf16", kKernel), "sm90.dense_decode.bf16");
   EXPECT_EQ(find_disabled("cpu, sm90 ,reference", kKernel), "sm90");

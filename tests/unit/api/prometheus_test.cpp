@@ -1,5 +1,5 @@
 // The Prometheus text: its grammar, its escapes, its numbers, its buffer.
-#include "api/prometheus.hpp"
+#include "engine/prometheus.hpp"
 
 #include <cstdint>
 #include <map>
@@ -13,7 +13,7 @@
 namespace seesaw::testing {
 namespace {
 
-using api::PrometheusWriter;
+using engine::PrometheusWriter;
 
 // What a scraper would make of a text; fails the current test where it is not in the format.
 struct Exposition {
@@ -133,7 +133,7 @@ TEST(Prometheus, ASizeThatSufficesForEver) {
   }
   std::vector<char> buffer(needed, 'x');
   PrometheusWriter writer(buffer.data(), buffer.size());
-  api::write_prometheus(rows, &writer);
+  engine::write_prometheus(rows, &writer);
   writer.terminate();
   EXPECT_EQ(writer.most_bytes(), needed);
   const std::string text(buffer.data());

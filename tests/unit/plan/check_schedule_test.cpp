@@ -1,5 +1,5 @@
 // A schedule that is not the one for these lengths is refused, whatever is wrong with it.
-#include "plan/check_schedule.hpp"
+#include "split/check_schedule.hpp"
 
 #include <gtest/gtest.h>
 
@@ -9,7 +9,7 @@
 
 #include "unit/plan/schedule_buffer.hpp"
 
-namespace seesaw::plan {
+namespace seesaw::split {
 namespace {
 
 using Lengths = std::vector<int32_t>;
@@ -122,4 +122,4 @@ TEST(CheckConfig, RefusesMorePiecesThan32BitsCount) {
 }
 
 }  // namespace
-}  // namespace seesaw::plan
+}  // namespace seesaw::split

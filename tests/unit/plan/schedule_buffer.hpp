@@ -5,10 +5,10 @@
 #include <cstdint>
 #include <vector>
 
-#include "plan/split_kv.hpp"
+#include "split/split_kv.hpp"
 #include "support/guarded_buffer.hpp"
 
-namespace seesaw::plan {
+namespace seesaw::split {
 
 class ScheduleBuffer {
  public:
@@ -67,4 +67,4 @@ inline SplitConfig config_for(const std::vector<int32_t>& seq_lens, int32_t num_
   return config;
 }
 
-}  // namespace seesaw::plan
+}  // namespace seesaw::split

@@ -1,6 +1,6 @@
 // The split-KV schedule as properties, over thousands of random batches, and a few cases whose
 // right answer is known. docs/decisions/0003-split-kv-schedule.md derives the bounds.
-#include "plan/split_kv.hpp"
+#include "split/split_kv.hpp"
 
 #include <gtest/gtest.h>
 
@@ -9,10 +9,10 @@
 #include <random>
 #include <vector>
 
-#include "plan/split_kv_math.hpp"
+#include "split/split_kv_math.hpp"
 #include "unit/plan/schedule_buffer.hpp"
 
-namespace seesaw::plan {
+namespace seesaw::split {
 namespace {
 
 using Lengths = std::vector<int32_t>;
@@ -358,4 +358,4 @@ TEST(SplitKv, ClosedFormsGiveTheSamePieces) {
 }
 
 }  // namespace
-}  // namespace seesaw::plan
+}  // namespace seesaw::split

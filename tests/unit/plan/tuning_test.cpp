@@ -1,12 +1,12 @@
 // Tuning files: what is read, what is refused, and which problems share an entry.
-#include "plan/tuning.hpp"
+#include "engine/tuning_file.hpp"
 
 #include <gtest/gtest.h>
 
 #include <functional>
 #include <string>
 
-namespace seesaw::plan {
+namespace seesaw::split {
 namespace {
 
 DenseDecodeProblem problem_of(int64_t batch, int64_t pages) {
@@ -140,4 +140,4 @@ TEST(TuningFile, DeepNestingIsRefusedNotFollowed) {
 }
 
 }  // namespace
-}  // namespace seesaw::plan
+}  // namespace seesaw::split

@@ -4,7 +4,7 @@
 #include <cstdint>
 
 #include "base/status.hpp"
-#include "kernels/cuda/ptx.cuh"
+#include "gpu/ptx.cuh"
 #include "ladder/problem.hpp"
 
 namespace seesaw::ladder {

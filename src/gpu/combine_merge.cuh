@@ -1,0 +1,162 @@
+// The combine's arithmetic: pieces of a row weighed and added up, and stored.
+#pragma once
+
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+
+#include <cmath>
+
+#include "gpu/combine_work.cuh"
+
+namespace seesaw::gpu::combine {
+
+inline constexpr unsigned kAllLanes = 0xFFFFFFFFu;
+
+// A unit's eight columns.
+struct Columns {
+  float value[kPartialUnitElements];
+};
+
+// Frame and sum of a run of pieces of one row. See partials.hpp.
+struct Totals {
+  float frame = kEmptyFrame;
+  float sum = 0.0F;
+
+  // Moves to another frame; returns what else is in the old one has to be multiplied by.
+  __device__ float move_to(float new_frame) {
+    const float factor = exp2f(frame - new_frame);
+    frame = new_frame;
+    sum *= factor;
+    return factor;
+  }
+};
+
+// What a run of pieces of one row adds up to; `out` is one unit of it.
+struct Merged {
+  Totals totals;
+  Columns out = {};
+
+  __device__ void scale(float factor) {
+#pragma unroll
+    for (float& value : out.value) value *= factor;
+  }
+
+  __device__ void add_weighted(float weight, const uint4& unit) {
+    const uint32_t words[4] = {unit.x, unit.y, unit.z, unit.w};
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      const float2 pair = __half22float2(reinterpret_cast<const __half2&>(words[i]));
+      out.value[2 * i] += weight * pair.x;
+      out.value[2 * i + 1] += weight * pair.y;
+    }
+  }
+
+  __device__ void add_weighted(float weight, const Columns& other) {
+#pragma unroll
+    for (int i = 0; i < kPartialUnitElements; ++i) out.value[i] += weight * other.value[i];
+  }
+};
+
+// Loads one unit of pieces [begin, end), at most kPieces; zeros for the rest.
+template <int kPieces>
+__device__ void load_units(const Params& p, const SplitSequence& split, int32_t begin, int32_t end,
+                           int64_t unit, uint4 (&out)[kPieces]) {
+  const int64_t units = units_of(p);
+  const Slots slots = slots_from(p, split, begin);
+  const uint4* from = p.partial_out + slots.first * units + unit;
+#pragma unroll
+  for (int k = 0; k < kPieces; ++k) {
+    out[k] = begin + k < end ? __ldcg(from) : uint4{0, 0, 0, 0};
+    from += (k == 0 ? slots.second - slots.first : slots.step) * units;
+  }
+}
+
+// A row's statistics, as one of its halves needs them.
+struct Stat {
+  float frame = kEmptyFrame;
+  float sum = 0.0F;
+  float unscale = 0.0F;
+};
+
+__device__ inline Stat load_stat(const Params& p, const SplitSequence& split, int32_t piece,
+                                 int64_t unit) {
+  const int64_t rows = units_of(p) / kPartialUnitsPerRow;
+  const int64_t row = slots_from(p, split, piece).first * rows + unit / kPartialUnitsPerRow;
+  const float4 v = __ldcg(reinterpret_cast<const float4*>(p.partial_stat) + row);
+  constexpr int kUnitsPerHalf = kPartialUnitsPerRow / kPartialHalves;
+  return {v.x, v.y, unit / kUnitsPerHalf % kPartialHalves == 0 ? v.z : v.w};
+}
+
+// Largest value, and sum, over groups of kLanes neighbouring lanes, for all of them.
+template <int kLanes>
+__device__ float max_of_lanes(float value) {
+#pragma unroll
+  for (int step = kLanes / 2; step > 0; step /= 2) {
+    value = fmaxf(value, __shfl_xor_sync(kAllLanes, value, step));
+  }
+  return value;
+}
+
+template <int kLanes>
+__device__ float sum_of_lanes(float value) {
+#pragma unroll
+  for (int step = kLanes / 2; step > 0; step /= 2) {
+    value += __shfl_xor_sync(kAllLanes, value, step);
+  }
+  return value;
+}
+
+// Every lane brings the frame and sum of one of kLanes parts (or of nothing: kEmptyFrame, 0) and
+// gets its weight. `totals` moves to their common frame, by `factor`, and has their sums added. A
+// NaN frame is dropped by the maximum, but not by the weight.
+struct Weighed {
+  float weight;
+  float factor;
+};
+template <int kLanes>
+__device__ Weighed weigh(float frame, float sum, Totals* totals) {
+  const float factor = totals->move_to(fmaxf(totals->frame, max_of_lanes<kLanes>(frame)));
+  const float weight = exp2f(frame - totals->frame);
+  totals->sum += sum_of_lanes<kLanes>(weight * sum);
+  return {weight, factor};
+}
+
+__device__ inline __nv_bfloat162 pair_of(float x, float y, __nv_bfloat16) {
+  return __floats2bfloat162_rn(x, y);
+}
+__device__ inline __half2 pair_of(float x, float y, __half) { return __floats2half2_rn(x, y); }
+
+template <typename T>
+__device__ void store_unit(const Params& p, int32_t sequence, int64_t unit, const Merged& merged) {
+  const int32_t flat_row = static_cast<int32_t>(unit / kPartialUnitsPerRow);
+  const int unit_of_row = static_cast<int>(unit % kPartialUnitsPerRow);
+  const int32_t kv_head = p.rows_per_head.divide(flat_row);
+  const int32_t row = p.rows_per_head.remainder(flat_row, kv_head);
+  const int32_t token = p.group.divide(row);
+  const int32_t head =
+      kv_head * static_cast<int32_t>(p.group.value) + p.group.remainder(row, token);
+  const bool empty = merged.totals.sum == 0.0F;
+  const float factor = empty ? 0.0F : 1.0F / merged.totals.sum;
+  T* out = static_cast<T*>(p.out) + sequence * p.out_stride[0] + token * p.out_stride[1] +
+           head * p.out_stride[2] + partial_column(unit_of_row, 0);
+#pragma unroll
+  for (int e = 0; e < kPartialUnitElements; e += 2) {
+    const auto pair = pair_of(merged.out.value[e] * factor, merged.out.value[e + 1] * factor, T{});
+    T* to = out + (partial_column(0, e) - partial_column(0, 0));
+    if (p.paired_stores) {
+      *reinterpret_cast<decltype(pair_of(0.0F, 0.0F, T{}))*>(to) = pair;
+    } else {
+      to[0] = pair.x;
+      to[1] = pair.y;
+    }
+  }
+  if (unit_of_row == 0 && p.lse != nullptr) {
+    const float log2_sum = merged.totals.frame + log2f(merged.totals.sum);
+    const float lse = p.lse_base == LseBase::kTwo ? log2_sum : log2_sum * 0.693147180559945309F;
+    const float nothing = p.empty_lse == EmptyLse::kPositiveInfinity ? INFINITY : -INFINITY;
+    p.lse[sequence * p.lse_stride[0] + head * p.lse_stride[1] + token * p.lse_stride[2]] =
+        empty ? nothing : lse;
+  }
+}
+
+}  // namespace seesaw::gpu::combine

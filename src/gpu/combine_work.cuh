@@ -1,0 +1,183 @@
+// The combine's work: which sequences are split, where their partials lie, and how they are cut
+// into jobs.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include "base/math.hpp"
+#include "gpu/partials.hpp"
+#include "split/split_kv.hpp"
+#include "ops/dense_decode/problem.hpp"
+
+namespace seesaw::gpu::combine {
+
+inline constexpr int kLog2Threads = 8;
+inline constexpr int kThreads = 1 << kLog2Threads;
+inline constexpr int kBlocksPerSm = 4;  // of at most 64 registers a thread
+// Pieces of a unit that a thread of a long job loads at once. 132 SMs, in the powers of two that a
+// unit's threads come in, give 132 / 32 = 4.1 pieces a thread: 5 do them in one go.
+inline constexpr int kPiecesAtOnce = 5;
+inline constexpr int kMaxLog2Groups = 5;  // at most 32 threads a unit: 8 units, 128 bytes in a row
+inline constexpr int kPiecesOfRound = kPiecesAtOnce << kMaxLog2Groups;
+// Lanes that certainly have the same half of a row and the same run of pieces.
+inline constexpr int kSharingLanes = 8;
+static_assert(kPiecesAtOnce <= kSharingLanes && kThreads >> kMaxLog2Groups >= kSharingLanes);
+
+// Division by a number that is the same for the whole launch, of anything below 2^31: a product and
+// a shift instead of 20 instructions (Granlund and Montgomery, PLDI 1994, figure 4.1).
+struct Divisor {
+  uint32_t value = 1;
+  uint32_t multiplier = 1;
+  uint32_t shift = 0;
+
+  Divisor() = default;
+  explicit Divisor(uint32_t divisor) : value(divisor) {
+    while ((uint64_t{1} << shift) < divisor) ++shift;
+    const uint64_t excess = (uint64_t{1} << shift) - divisor;
+    multiplier = static_cast<uint32_t>((excess << 32) / divisor + 1);
+  }
+
+  __device__ int32_t divide(int32_t number) const {
+    const auto n = static_cast<uint32_t>(number);
+    return static_cast<int32_t>((__umulhi(n, multiplier) + n) >> shift);
+  }
+  __device__ int32_t remainder(int32_t number, int32_t quotient) const {
+    return number - quotient * static_cast<int32_t>(value);
+  }
+};
+
+struct Params {
+  split::SplitConfig config;
+  PartialLayout partials;
+  const void* schedule;
+  const uint4* partial_out;         // [num_rows][64] units
+  const PartialStat* partial_stat;  // [num_rows]
+  int32_t batch;
+  Divisor rows_per_head;  // query rows of a KV head
+  Divisor group;          // query heads of a KV head
+  void* out;              // [b, s_q, h_q, 512]
+  int64_t out_stride[3];  // elements
+  float* lse;             // [b, h_q, s_q], or null
+  int64_t lse_stride[3];
+  LseBase lse_base;
+  EmptyLse empty_lse;
+  bool many_rows;      // so many that jobs of four units a thread are enough jobs
+  bool paired_stores;  // out's addresses allow storing two columns at a time
+};
+
+// A split sequence and its jobs.
+struct SplitSequence {
+  int32_t jobs_before;  // a job has at least 512 loads of 16 bytes, so 2^31 are 16 TB of partials
+  int32_t jobs;
+  int64_t first_slot;  // of its partials: see slots_from()
+  int32_t sequence;
+  int32_t num_pieces;  // 0: not a split sequence
+};
+
+__device__ inline int64_t units_of(const Params& p) {
+  return p.partials.h_kv * p.partials.rows_per_head * kPartialUnitsPerRow;
+}
+
+// How the threads of a block share out the units and pieces of a job. Threads that share a unit do
+// so by the number of pieces alone, so the order of a sum depends on nothing else.
+struct JobShape {
+  int log2_groups;       // log2 of the threads that share a unit
+  int units_per_thread;  // 1 if threads share units; fewer of few rows, for the sake of more jobs
+  int log2_units;        // of the job
+  __device__ int units() const { return 1 << log2_units; }
+};
+
+inline constexpr int kShortPieces = 4;  // at most: one thread does a unit
+
+__device__ inline JobShape shape_of(const Params& p, int32_t num_pieces) {
+  JobShape shape = {0, 1, kLog2Threads};
+  if (num_pieces <= kShortPieces) {
+    shape.units_per_thread = num_pieces <= 2 && p.many_rows ? 4 : 2;
+    shape.log2_units += shape.units_per_thread / 2;
+    return shape;
+  }
+  while (shape.log2_groups < kMaxLog2Groups && (kPiecesAtOnce << shape.log2_groups) < num_pieces) {
+    ++shape.log2_groups;
+  }
+  shape.log2_units -= shape.log2_groups;
+  return shape;
+}
+
+// Candidates for split sequences. Balanced, only a worker's last piece can begin one, so there are
+// as many as workers; batch-invariant, every sequence.
+__device__ inline int32_t num_candidates(const Params& p) {
+  return p.config.fixed_split_tiles > 0 ? p.batch : p.config.num_workers;
+}
+
+// A load that stays where it is written: the compiler would move it behind a branch that often
+// makes it superfluous, and its latency with it.
+__device__ inline int32_t load_now(const int32_t* from) {
+  int32_t value;
+  asm volatile("ld.global.b32 %0, [%1];" : "=r"(value) : "l"(from));
+  return value;
+}
+
+// The pieces of worker `index`, or none.
+struct PieceRange {
+  int32_t begin;
+  int32_t end;
+};
+__device__ inline PieceRange pieces_of_worker(const Params& p, const split::ScheduleView& view,
+                                              int32_t index) {
+  if (index >= p.config.num_workers) {
+    return {0, 0};
+  }
+  return {load_now(view.worker_piece_begin + index), load_now(view.worker_piece_begin + index + 1)};
+}
+
+// What candidate `index` stands for. `range`: pieces_of_worker(index).
+__device__ inline SplitSequence candidate(const Params& p, const split::ScheduleView& view,
+                                          int32_t index, const PieceRange& range) {
+  SplitSequence found = {};
+  if (p.config.fixed_split_tiles > 0) {
+    if (index >= p.batch) {
+      return found;
+    }
+    found.sequence = index;
+    found.first_slot = view.sequence_piece_begin[index];
+  } else {
+    if (range.begin == range.end) {
+      return found;
+    }
+    const split::Piece last = view.pieces[range.end - 1];
+    found.first_slot = 2 * int64_t{index} + 1;
+    if (last.partial != found.first_slot) {
+      return found;
+    }
+    found.sequence = last.sequence;
+  }
+  const int32_t pieces =
+      view.sequence_piece_begin[found.sequence + 1] - view.sequence_piece_begin[found.sequence];
+  found.num_pieces = pieces > 1 ? pieces : 0;
+  return found;
+}
+
+// The slots of a run of pieces, as split::place_piece gives them out: batch-invariant, pieces are
+// their own slots; balanced, a worker has two, and piece k is on the k-th worker from that of piece
+// 0, which uses its second slot, the others their first.
+struct Slots {
+  int64_t first;   // of the run's first piece
+  int64_t second;  // of the next one
+  int64_t step;    // from there on
+};
+
+__device__ inline Slots slots_from(const Params& p, const SplitSequence& split, int32_t piece) {
+  if (p.config.fixed_split_tiles > 0) {
+    return {split.first_slot + piece, split.first_slot + piece + 1, 1};
+  }
+  const int64_t next = split.first_slot + 1 + 2 * int64_t{piece};
+  return {piece == 0 ? split.first_slot : next - 2, next, 2};
+}
+
+__device__ inline int32_t jobs_of(const Params& p, const SplitSequence& split) {
+  if (split.num_pieces == 0) return 0;
+  const JobShape shape = shape_of(p, split.num_pieces);
+  return static_cast<int32_t>((units_of(p) + shape.units() - 1) >> shape.log2_units);
+}
+
+}  // namespace seesaw::gpu::combine

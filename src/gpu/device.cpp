@@ -1,0 +1,158 @@
+#include "gpu/device.hpp"
+
+#include <array>
+#include <atomic>
+#include <cstdio>
+#include <mutex>
+
+namespace seesaw::gpu {
+namespace {
+
+constexpr int32_t kMaxDevices = 128;  // ordinals beyond it are refused, not crashed on
+
+struct DeviceCache {
+  std::mutex filling;
+  std::array<DeviceProperties, kMaxDevices> properties;
+  std::array<std::atomic<bool>, kMaxDevices> known{};
+};
+
+DeviceCache& cache() {
+  static DeviceCache instance;
+  return instance;
+}
+
+std::string describe(cudaError_t error) {
+  return std::string(cudaGetErrorName(error)) + " (" + cudaGetErrorString(error) + ")";
+}
+
+// The number of GPUs, or why it is not known.
+int device_count(std::string* why_not) {
+  int count = 0;
+  const cudaError_t error = cudaGetDeviceCount(&count);
+  if (error == cudaSuccess) {
+    if (count == 0) {
+      *why_not = "no CUDA device found";
+    }
+    return count;
+  }
+  cudaGetLastError();  // not having a GPU is no failure of the caller's
+  if (error == cudaErrorInsufficientDriver) {
+    *why_not = "no NVIDIA driver found, or one older than this build's CUDA runtime needs";
+  } else if (error == cudaErrorNoDevice) {
+    *why_not = "no CUDA device found";
+  } else {
+    *why_not = "CUDA did not start: " + describe(error);
+  }
+  return 0;
+}
+
+cudaError_t read_properties(int32_t index, DeviceProperties* result) {
+  struct Wanted {
+    cudaDeviceAttr attribute;
+    int32_t* value;
+  };
+  int32_t l2_bytes = 0;
+  const Wanted wanted[] = {
+      {cudaDevAttrComputeCapabilityMajor, &result->compute_major},
+      {cudaDevAttrComputeCapabilityMinor, &result->compute_minor},
+      {cudaDevAttrMultiProcessorCount, &result->num_sms},
+      {cudaDevAttrMaxSharedMemoryPerBlockOptin, &result->max_shared_bytes},
+      {cudaDevAttrL2CacheSize, &l2_bytes},
+  };
+  for (const Wanted& want : wanted) {
+    const cudaError_t error = cudaDeviceGetAttribute(want.value, want.attribute, index);
+    if (error != cudaSuccess) {
+      return error;
+    }
+  }
+  cudaDeviceProp all;
+  const cudaError_t error = cudaGetDeviceProperties(&all, index);
+  if (error != cudaSuccess) {
+    return error;
+  }
+  std::snprintf(result->name, sizeof(result->name), "%s", all.name);
+  result->index = index;
+  result->l2_bytes = l2_bytes;
+  result->memory_bytes = all.totalGlobalMem;
+  return cudaSuccess;
+}
+
+}  // namespace
+
+DeviceAnswer device_of(int32_t index) {
+  if (index < 0 || index >= kMaxDevices) {
+    return {nullptr, "CUDA device " + std::to_string(index) + " is out of range"};
+  }
+  DeviceCache& all = cache();
+  const size_t slot = static_cast<size_t>(index);
+  if (all.known[slot].load(std::memory_order_acquire)) {
+    return {&all.properties[slot], {}};
+  }
+  const std::lock_guard<std::mutex> lock(all.filling);
+  if (all.known[slot].load(std::memory_order_relaxed)) {
+    return {&all.properties[slot], {}};
+  }
+  std::string why_not;
+  const int count = device_count(&why_not);
+  if (count == 0) {
+    return {nullptr, why_not};
+  }
+  if (index >= count) {
+    return {nullptr, "CUDA device " + std::to_string(index) + " does not exist, there are " +
+                         std::to_string(count)};
+  }
+  const cudaError_t error = read_properties(index, &all.properties[slot]);
+  if (error != cudaSuccess) {
+    cudaGetLastError();
+    return {nullptr, "CUDA device " + std::to_string(index) + ": " + describe(error)};
+  }
+  all.known[slot].store(true, std::memory_order_release);
+  return {&all.properties[slot], {}};
+}
+
+DeviceGuard::DeviceGuard(int32_t index) {
+  int current = -1;
+  error_ = cudaGetDevice(&current);
+  if (error_ == cudaSuccess && current != index) {
+    error_ = cudaSetDevice(index);
+    if (error_ == cudaSuccess) {
+      previous_ = current;
+    }
+  }
+}
+
+DeviceGuard::~DeviceGuard() {
+  if (previous_ >= 0) {
+    cudaSetDevice(previous_);
+  }
+}
+
+Status status_of(cudaError_t error, const char* where, const char* what) {
+  if (error == cudaSuccess) {
+    return {};
+  }
+  cudaGetLastError();
+  return device_error(std::string(where) + ": " + what + " failed with " + describe(error) +
+                      ", allowed: cudaSuccess. The error may come from earlier work on this "
+                      "device; run with SEESAW_CHECK=1 or under compute-sanitizer to find it.");
+}
+
+const Driver* driver() {
+  static const Driver found = [] {
+    Driver result;
+    void* function = nullptr;
+    cudaDriverEntryPointQueryResult answer = cudaDriverEntryPointSymbolNotFound;
+    const cudaError_t error = cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &function,
+                                                               12000, cudaEnableDefault, &answer);
+    if (error == cudaSuccess && answer == cudaDriverEntryPointSuccess) {
+      result.tensor_map_encode_tiled =
+          reinterpret_cast<decltype(&cuTensorMapEncodeTiled)>(function);
+    } else {
+      cudaGetLastError();
+    }
+    return result;
+  }();
+  return found.tensor_map_encode_tiled != nullptr ? &found : nullptr;
+}
+
+}  // namespace seesaw::gpu

@@ -1,0 +1,43 @@
+// One call of the kernel, as its workers see it, and the two things they do: pieces, then merges.
+#pragma once
+
+#include <cstdint>
+
+#include "ops/dense_decode/cpu/layout.hpp"
+#include "cpu/microkernel.hpp"
+#include "ops/dense_decode/plan.hpp"
+#include "ops/dense_decode/problem.hpp"
+
+namespace seesaw::dense_decode::cpu {
+
+struct Call {
+  const DenseDecodePlan& plan;
+  const DenseDecodeArguments& arguments;
+  const Microkernel& kernel;
+  Geometry geometry;
+  split::ScheduleView schedule;
+
+  const DenseDecodeProblem& problem() const { return plan.problem; }
+  int64_t sequence_length(int64_t sequence) const;
+};
+
+// A query row of a sequence, counted over KV heads: kv_head * rows + token * group + head of group.
+struct RowPlace {
+  int64_t sequence;
+  int64_t token;  // of s_q
+  int64_t head;   // of h_q
+};
+RowPlace place_of(const DenseDecodeProblem& problem, int64_t sequence, int64_t row);
+
+// Writes one finished row: `sum` weights in units of 2^maximum. A sum of 0 is a row that attended
+// nothing, whose `output` is not read.
+void store_result(const Call& call, const RowPlace& place, const float* output, float maximum,
+                  float sum);
+
+// Does worker `worker`'s pieces, in order.
+void do_pieces(const Call& call, int32_t worker);
+
+// Does worker `worker`'s share of the merges; every piece must be done before.
+void merge_partials(const Call& call, int32_t worker);
+
+}  // namespace seesaw::dense_decode::cpu

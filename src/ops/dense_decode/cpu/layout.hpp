@@ -1,0 +1,59 @@
+// Where everything lies: packed data, a worker's scratch, partial results, the whole workspace.
+// Pure functions of the plan, so that planning and running agree by construction.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "cpu/microkernel.hpp"
+#include "ops/dense_decode/plan.hpp"
+
+namespace seesaw::dense_decode::cpu {
+
+using namespace seesaw::cpu;  // the microkernels' vocabulary
+
+// Sizes of one problem on one microkernel.
+struct Geometry {
+  PackedLayout packed;
+  int64_t chunk_tokens;  // tokens packed at a time, a multiple of the schedule's tile
+  int64_t group_rows;    // rows of one pass over a sequence, padded to whole vectors
+  int64_t total_rows;    // h_kv * s_q * group: rows of a partial result
+};
+
+// What one worker holds; each a pointer into its share of the workspace.
+struct Scratch {
+  uint32_t* query;         // [row vector][d_qk / elements_per_word][lane]
+  uint32_t* keys;          // [depth block][token][words]
+  uint32_t* values;        // [column block][token / elements_per_word][kColumnBlock], or the keys
+  float* scores;           // [row vector][token][lane], of one row block
+  uint32_t* weights;       // [row vector][token / elements_per_word][lane], of one row block
+  float* output;           // [row][output_stride]
+  float* maximum;          // [row] base-2 exponent
+  float* sum;              // [row]
+  float* rescale;          // [row of a row block]
+  int32_t* visible;        // [row of a row block]
+  const void** in_place;   // [token / kTileKeys] of this chunk, see PackedTokens
+  const void** next_rows;  // [token / kTileKeys] of the next chunk, see NextRows
+};
+
+// One slot of partial results: output not yet divided by sum.
+struct Partial {
+  float* output;   // [total row][output_stride]
+  float* maximum;  // [total row]
+  float* sum;      // [total row]
+};
+
+inline constexpr int32_t kTileTokens = 64;
+
+Geometry make_geometry(const DenseDecodeProblem& problem, const Microkernel& kernel);
+
+size_t scratch_bytes(const Geometry& geometry, const Microkernel& kernel);
+size_t partial_bytes(const Geometry& geometry);
+
+// The workspace: every worker's scratch, then the partial slots.
+Scratch scratch_of(const Geometry& geometry, const Microkernel& kernel, void* workspace,
+                   int32_t worker);
+Partial partial_of(const Geometry& geometry, const Microkernel& kernel,
+                   const split::SplitConfig& split, void* workspace, int64_t slot);
+
+}  // namespace seesaw::dense_decode::cpu

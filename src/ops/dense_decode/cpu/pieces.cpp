@@ -1,0 +1,278 @@
+// A worker's pieces: the algorithm of README.md, whose step numbers stand beside the lines.
+#include <algorithm>
+#include <limits>
+
+#include "base/math.hpp"
+#include "ops/dense_decode/cpu/call.hpp"
+
+namespace seesaw::dense_decode::cpu {
+namespace {
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+constexpr float kLog2E = 1.44269504088896341F;
+
+// Few rows use a packed value so few times that packing it costs more than pairing tokens again for
+// every eighth row (docs/notebook/0043).
+constexpr int64_t kPairedRows = 32;
+static_assert(kPairedRows <= kRowBlock, "values that are not packed serve one block of rows");
+
+// Rows [row_begin, row_begin + count) of one KV head of one sequence, and their accumulators.
+struct RowGroup {
+  int64_t sequence;
+  int64_t kv_head;
+  int64_t row_begin;
+  int64_t count;
+  float* output;  // [row - row_begin][output_stride]
+};
+
+// Tokens [begin, end) of a sequence.
+struct Chunk {
+  int64_t begin;
+  int64_t end;
+  Accumulators accumulators;
+};
+
+class PieceWorker {
+ public:
+  PieceWorker(const Call& call, int32_t worker)
+      : call_(call),
+        problem_(call.problem()),
+        kernel_(call.kernel),
+        packed_(call.geometry.packed),
+        scratch_(scratch_of(call.geometry, call.kernel, call.arguments.workspace, worker)) {}
+
+  void run(const split::Piece& piece) {
+    const int64_t rows = problem_.rows();
+    for (int64_t kv_head = 0; kv_head < problem_.h_kv; ++kv_head) {
+      for (int64_t row = 0; row < rows; row += call_.geometry.group_rows) {
+        RowGroup group{piece.sequence, kv_head, row,
+                       std::min(call_.geometry.group_rows, rows - row), scratch_.output};
+        run_group(piece, group);
+      }
+    }
+  }
+
+ private:
+  void run_group(const split::Piece& piece, RowGroup& group) {
+    const int64_t tile = call_.plan.split.tile_tokens;
+    const int64_t begin = piece.tile_begin * tile;
+    const int64_t end = std::min(piece.tile_end * tile, call_.sequence_length(piece.sequence));
+    if (piece.partial >= 0) {
+      group.output = partial(piece).output + partial_row(group) * packed_.output_stride;
+    }
+    start_rows(group);  // [1]
+    // Nothing has fetched the first chunk ahead, so it is short; each one after is twice as long.
+    Chunk chunk{begin, std::min(begin + tile, end), Accumulators::kStart};
+    for (; chunk.begin < end; chunk.accumulators = Accumulators::kContinue) {
+      const PackedTokens tokens = pack(group, chunk, pairs_rows(group, chunk));  // [2]
+      const int64_t length = std::min(2 * (chunk.end - chunk.begin), call_.geometry.chunk_tokens);
+      const int64_t next_end = std::min(chunk.end + length, end);
+      const NextRows next = next_rows(group, chunk.end, next_end);
+      // Last rows first: later query tokens see more, and attend_masked narrows the values.
+      for (int64_t row = (group.count - 1) / kRowBlock * kRowBlock; row >= 0; row -= kRowBlock) {
+        attend(group, row, chunk, tokens, row == 0 ? next : NextRows{});
+      }
+      chunk.begin = chunk.end;
+      chunk.end = next_end;
+    }
+    finish(piece, group);  // [6]
+  }
+
+  Partial partial(const split::Piece& piece) const {
+    return partial_of(call_.geometry, kernel_, call_.plan.split, call_.arguments.workspace,
+                      piece.partial);
+  }
+
+  int64_t partial_row(const RowGroup& group) const {
+    return group.kv_head * problem_.rows() + group.row_begin;
+  }
+
+  // [1] packs the query rows and empties the running maximum and sum.
+  void start_rows(const RowGroup& group) {
+    const TensorView& q = call_.arguments.q;
+    const auto* base = static_cast<const char*>(q.data);
+    const int64_t padded = round_up(group.count, kernel_.lanes);
+    for (int64_t row = 0; row < padded; row += kernel_.lanes) {
+      const void* rows[kMaxLanes] = {};
+      for (int64_t lane = 0; lane < std::min(kernel_.lanes, group.count - row); ++lane) {
+        const RowPlace place = place_of(problem_, group.sequence, partial_row(group) + row + lane);
+        const int64_t offset =
+            place.sequence * q.stride[0] + place.token * q.stride[1] + place.head * q.stride[2];
+        rows[lane] = base + offset * size_of(q.dtype);
+      }
+      kernel_.pack_query(packed_, rows, q.dtype,
+                         scratch_.query + row / kernel_.lanes * packed_.query_vector_stride);
+    }
+    std::fill_n(scratch_.maximum, padded, -kInfinity);
+    std::fill_n(scratch_.sum, padded, 0.0F);
+  }
+
+  // Up to `count` tokens from `token` on that lie in one page.
+  TokenRun run_at(const RowGroup& group, int64_t token, int64_t count) const {
+    const TensorView& cache = call_.arguments.kv_cache;
+    const TensorView& table = call_.arguments.block_table;
+    const auto* pages = static_cast<const int32_t*>(table.data) + group.sequence * table.stride[0];
+    const int64_t slot = token % problem_.page_size;
+    const int64_t offset = pages[token / problem_.page_size] * problem_.kv_page_stride +
+                           slot * problem_.kv_token_stride +
+                           group.kv_head * problem_.kv_head_stride;
+    const int64_t element_bytes = size_of(cache.dtype);
+    return {static_cast<const char*>(cache.data) + offset * element_bytes,
+            problem_.kv_token_stride * element_bytes, std::min(problem_.page_size - slot, count)};
+  }
+
+  // Whether a chunk's values are not packed but paired while they are accumulated. Not where some
+  // row's sight ends in the chunk: accumulate_masked works on packed values.
+  bool pairs_rows(const RowGroup& group, const Chunk& chunk) const {
+    return !kernel_.values_are_keys && group.count <= kPairedRows &&
+           packed_.value_vectors % 2 == 0 && visible_to(group, 0) >= chunk.end;
+  }
+
+  // [2] gathers a chunk through the block table, once for all rows. A few tokens at a time, so that
+  // values are made from keys that are in the first cache.
+  PackedTokens pack(const RowGroup& group, const Chunk& chunk, bool paired) {
+    PackedTokens tokens{scratch_.keys, scratch_.values, scratch_.in_place, 0};
+    for (int64_t tile = chunk.begin; tile < chunk.end; tile += kTileKeys) {
+      const int64_t tile_end = std::min(tile + kTileKeys, chunk.end);
+      const int64_t index = (tile - chunk.begin) / kTileKeys;
+      const TokenRun first = run_at(group, tile, tile_end - tile);
+      const bool in_place = kernel_.reads_in_place(packed_, first);
+      scratch_.in_place[index] = in_place ? first.first : nullptr;
+      for (int64_t token = tile; !in_place && token < tile_end;) {
+        const TokenRun run = run_at(group, token, tile_end - token);
+        kernel_.pack_keys(packed_, run, problem_.kv_dtype, token - chunk.begin, tokens.keys);
+        token += run.count;
+      }
+      tokens.count = tile_end - chunk.begin;
+      if (!paired || tokens.count % kTileKeys != 0) {  // it also clears what a tile lacks
+        kernel_.pack_values(packed_, tokens, tile - chunk.begin);
+      }
+    }
+    return tokens;
+  }
+
+  // The rows of tokens [begin, end), to be fetched ahead.
+  NextRows next_rows(const RowGroup& group, int64_t begin, int64_t end) {
+    for (int64_t token = begin; token < end; token += kTileKeys) {
+      scratch_.next_rows[(token - begin) / kTileKeys] = run_at(group, token, 1).first;
+    }
+    return {scratch_.next_rows, std::max<int64_t>(end - begin, 0),
+            problem_.kv_token_stride * size_of(problem_.kv_dtype)};
+  }
+
+  int64_t visible_to(const RowGroup& group, int64_t row) const {
+    const int64_t token = (group.row_begin + row) / problem_.group();
+    return visible_tokens(call_.sequence_length(group.sequence), problem_.s_q, token,
+                          problem_.mask);
+  }
+
+  // [3][4][5] one block of rows, from `row` of the group on, attends a chunk.
+  void attend(const RowGroup& group, int64_t row, const Chunk& chunk, const PackedTokens& tokens,
+              const NextRows& next) {
+    const int64_t count = std::min(kRowBlock, group.count - row);
+    const int64_t vectors = ceil_div(count, kernel_.lanes);
+    const int64_t first_vector = row / kernel_.lanes;
+    kernel_.scores(packed_, {scratch_.query + first_vector * packed_.query_vector_stride, tokens,
+                             vectors, scratch_.scores});  // [3]
+    const bool masked = visible_to(group, row) < chunk.end;
+    if (masked) {
+      for (int64_t r = 0; r < vectors * kernel_.lanes; ++r) {
+        const int64_t visible = visible_to(group, std::min(row + r, group.count - 1));
+        scratch_.visible[r] =
+            static_cast<int32_t>(std::clamp<int64_t>(visible - chunk.begin, 0, tokens.count));
+      }
+    }
+    for (int64_t v = 0; v < vectors; ++v) {  // [4]
+      const int64_t lane = v * kernel_.lanes;
+      kernel_.softmax({scratch_.scores + v * packed_.score_vector_stride,
+                       scratch_.weights + v * packed_.weight_vector_stride, tokens.count,
+                       masked ? scratch_.visible + lane : nullptr, call_.arguments.scale * kLog2E,
+                       scratch_.maximum + row + lane, scratch_.sum + row + lane,
+                       scratch_.rescale + lane});
+    }
+    AccumulateTask task{scratch_.weights,
+                        tokens.values,
+                        tokens.count,
+                        0,
+                        count,
+                        scratch_.rescale,
+                        group.output + row * packed_.output_stride,
+                        chunk.accumulators,
+                        pairs_rows(group, chunk) ? &tokens : nullptr,
+                        next};
+    if (masked) {
+      accumulate_masked(group, row, tokens, task);
+    } else {
+      kernel_.accumulate(packed_, task);  // [5]
+    }
+  }
+
+  // [5] where rows see different numbers of tokens. A weight of 0 does not make an unattended NaN
+  // or infinity disappear, so each query token's rows meet values that end where its sight ends.
+  // Going from the last query token to the first, the values only ever lose tokens.
+  void accumulate_masked(const RowGroup& group, int64_t row, const PackedTokens& tokens,
+                         AccumulateTask task) {
+    const int64_t count = task.row_end;
+    int64_t values_end = tokens.count;
+    for (int64_t end = count; end > 0;) {
+      const int64_t last_in_sequence = group.row_begin + row + end - 1;
+      const int64_t first_in_sequence = last_in_sequence / problem_.group() * problem_.group();
+      task.row_end = end;
+      task.row_begin = std::max<int64_t>(first_in_sequence - group.row_begin - row, 0);
+      task.tokens = scratch_.visible[end - 1];
+      clear_values(tokens, task.tokens, values_end);
+      values_end = task.tokens;
+      kernel_.accumulate(packed_, task);
+      end = task.row_begin;
+    }
+  }
+
+  // Zeroes the packed values of tokens [begin, end).
+  void clear_values(const PackedTokens& tokens, int64_t begin, int64_t end) const {
+    const int64_t per_word = kernel_.elements_per_word;
+    const int64_t column_blocks = ceil_div(packed_.d_v, kColumnBlock);
+    for (int64_t token = begin; token < end; ++token) {
+      // The elements before this token in its word stay: they are its word's low bits.
+      const int64_t bits = 32 / per_word * (token % per_word);
+      const uint32_t keep = (uint32_t{1} << bits) - 1;
+      for (int64_t block = 0; block < column_blocks; ++block) {
+        uint32_t* words =
+            tokens.values + block * packed_.value_block_stride + token / per_word * kColumnBlock;
+        std::for_each(words, words + kColumnBlock, [keep](uint32_t& word) { word &= keep; });
+      }
+    }
+  }
+
+  // [6] hands over what the rows have: results, or the partial's maximum and sum.
+  void finish(const split::Piece& piece, const RowGroup& group) {
+    if (piece.partial >= 0) {
+      const Partial slot = partial(piece);
+      std::copy_n(scratch_.maximum, group.count, slot.maximum + partial_row(group));
+      std::copy_n(scratch_.sum, group.count, slot.sum + partial_row(group));
+      return;
+    }
+    for (int64_t row = 0; row < group.count; ++row) {
+      const RowPlace place = place_of(problem_, group.sequence, partial_row(group) + row);
+      store_result(call_, place, group.output + row * packed_.output_stride, scratch_.maximum[row],
+                   scratch_.sum[row]);
+    }
+  }
+
+  const Call& call_;
+  const DenseDecodeProblem& problem_;
+  const Microkernel& kernel_;
+  const PackedLayout& packed_;
+  const Scratch scratch_;
+};
+
+}  // namespace
+
+void do_pieces(const Call& call, int32_t worker) {
+  PieceWorker state(call, worker);
+  const int32_t* begin = call.schedule.worker_piece_begin + worker;
+  for (int32_t piece = begin[0]; piece < begin[1]; ++piece) {
+    state.run(call.schedule.pieces[piece]);
+  }
+}
+
+}  // namespace seesaw::dense_decode::cpu

@@ -1,0 +1,198 @@
+#include "ops/dense_decode/cpu/trace.hpp"
+
+#include <omp.h>
+
+#include <chrono>
+#include <cstddef>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "ops/dense_decode/cpu/call.hpp"
+#include "cpu/select.hpp"
+
+namespace seesaw::dense_decode::cpu {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// Memory for spans is taken before the workers start: nothing may throw in a parallel region.
+constexpr size_t kSpansPerWorker = 1 << 14;
+constexpr double kSameSpanGapUs = 1.0;  // neighbours of one step this close are one span
+
+// One worker's notes.
+struct Recorder {
+  const Microkernel* kernel = nullptr;  // the real one
+  Clock::time_point start;
+  int32_t worker = 0;
+  int32_t sequence = -1;
+  int32_t tile = -1;
+  std::vector<split::TraceSpan> spans;
+  uint64_t dropped = 0;
+
+  double now_us() const {
+    return std::chrono::duration<double, std::micro>(Clock::now() - start).count();
+  }
+
+  void add(const char* step, double begin_us, double end_us) {
+    if (!spans.empty()) {
+      split::TraceSpan& last = spans.back();
+      if (last.step == std::string_view(step) && last.sequence == sequence && last.tile == tile &&
+          begin_us - last.end_us < kSameSpanGapUs) {
+        last.end_us = end_us;
+        return;
+      }
+    }
+    if (spans.size() == spans.capacity()) {
+      ++dropped;
+      return;
+    }
+    spans.push_back({step, worker, 0, sequence, tile, begin_us, end_us});
+  }
+};
+
+thread_local Recorder* recorder = nullptr;  // of the worker that this thread is just now
+
+// Notes a step from here to the end of the scope.
+class Step {
+ public:
+  explicit Step(const char* name) : name_(name), begin_us_(recorder->now_us()) {}
+  ~Step() { recorder->add(name_, begin_us_, recorder->now_us()); }
+  Step(const Step&) = delete;
+  Step& operator=(const Step&) = delete;
+
+ private:
+  const char* name_;
+  double begin_us_;
+};
+
+void pack_query(const PackedLayout& layout, const void* const* rows, DType dtype, uint32_t* query) {
+  const Step step("query");
+  recorder->kernel->pack_query(layout, rows, dtype, query);
+}
+
+void pack_keys(const PackedLayout& layout, const TokenRun& run, DType dtype, int64_t begin,
+               uint32_t* keys) {
+  const Step step("pack");
+  recorder->kernel->pack_keys(layout, run, dtype, begin, keys);
+}
+
+void pack_values(const PackedLayout& layout, const PackedTokens& tokens, int64_t begin) {
+  const Step step("pack");
+  recorder->kernel->pack_values(layout, tokens, begin);
+}
+
+void scores(const PackedLayout& layout, const ScoreTask& task) {
+  const Step step("scores");
+  recorder->kernel->scores(layout, task);
+}
+
+void softmax(const SoftmaxTask& task) {
+  const Step step("softmax");
+  recorder->kernel->softmax(task);
+}
+
+void accumulate(const PackedLayout& layout, const AccumulateTask& task) {
+  const Step step("accumulate");
+  recorder->kernel->accumulate(layout, task);
+}
+
+void store_row(const float* values, float factor, int64_t count, DType dtype, void* out) {
+  const Step step("store");
+  recorder->kernel->store_row(values, factor, count, dtype, out);
+}
+
+Microkernel with_clock(const Microkernel& kernel) {
+  Microkernel timed = kernel;
+  timed.pack_query = pack_query;
+  timed.pack_keys = pack_keys;
+  timed.pack_values = pack_values;
+  timed.scores = scores;
+  timed.softmax = softmax;
+  timed.accumulate = accumulate;
+  timed.store_row = store_row;
+  return timed;
+}
+
+// Does a worker's pieces one by one, so that each step is noted with its piece. `one_piece` has
+// num_workers + 1 entries.
+void do_pieces_noted(const Call& call, Recorder& notes, std::vector<int32_t>& one_piece) {
+  Call single = call;
+  single.schedule.worker_piece_begin = one_piece.data();
+  const int32_t* begin = call.schedule.worker_piece_begin + notes.worker;
+  const auto worker = static_cast<size_t>(notes.worker);
+  for (int32_t piece = begin[0]; piece < begin[1]; ++piece) {
+    notes.sequence = call.schedule.pieces[piece].sequence;
+    notes.tile = call.schedule.pieces[piece].tile_begin;
+    one_piece[worker] = piece;
+    one_piece[worker + 1] = piece + 1;
+    do_pieces(single, notes.worker);
+  }
+  notes.sequence = -1;
+  notes.tile = -1;
+}
+
+bool merges_anything(const Call& call) {
+  for (int64_t sequence = 0; sequence < call.arguments.batch; ++sequence) {
+    const int32_t* bounds = call.schedule.sequence_piece_begin + sequence;
+    if (bounds[1] - bounds[0] > 1) {
+      return true;
+    }
+  }
+  return false;
+}
+
+}  // namespace
+
+Status trace_dense_decode(const DenseDecodePlan& plan, const DenseDecodeArguments& arguments,
+                          split::Trace* trace) {
+  const Microkernel& kernel = choose_microkernel(plan.problem.q_dtype, plan.problem.kv_dtype, static_cast<Target>(plan.variant));
+  const Microkernel timed = with_clock(kernel);
+  const Call call{plan, arguments, kernel, make_geometry(plan.problem, kernel),
+                  split::schedule_view(const_cast<void*>(arguments.schedule), plan.split)};
+  const Call timed_call{plan, arguments, timed, call.geometry, call.schedule};
+  const int32_t workers = plan.split.num_workers;
+  const bool merges = merges_anything(call);
+  std::vector<Recorder> notes(static_cast<size_t>(workers));
+  std::vector<std::vector<int32_t>> one_piece(notes.size(), std::vector<int32_t>(notes.size() + 1));
+  for (size_t i = 0; i < notes.size(); ++i) {
+    notes[i].kernel = &kernel;
+    notes[i].worker = static_cast<int32_t>(i);
+    notes[i].spans.reserve(kSpansPerWorker);
+  }
+  const Clock::time_point start = Clock::now();
+  for (Recorder& worker : notes) {
+    worker.start = start;
+  }
+  // As run_dense_decode: a thread may be several workers.
+#pragma omp parallel num_threads(workers)
+  {
+    const int32_t threads = omp_get_num_threads();
+    for (int32_t worker = omp_get_thread_num(); worker < workers; worker += threads) {
+      const auto index = static_cast<size_t>(worker);
+      recorder = &notes[index];
+      do_pieces_noted(timed_call, notes[index], one_piece[index]);
+    }
+    const double done_us = notes[0].now_us();
+#pragma omp barrier
+    const double all_done_us = notes[0].now_us();
+    for (int32_t worker = omp_get_thread_num(); worker < workers; worker += threads) {
+      const auto index = static_cast<size_t>(worker);
+      recorder = &notes[index];
+      notes[index].add("wait", done_us, all_done_us);
+      const double begin_us = notes[index].now_us();
+      merge_partials(call, worker);
+      if (merges) {
+        notes[index].add("merge", begin_us, notes[index].now_us());
+      }
+    }
+    recorder = nullptr;
+  }
+  for (const Recorder& worker : notes) {
+    trace->spans.insert(trace->spans.end(), worker.spans.begin(), worker.spans.end());
+    trace->dropped += worker.dropped;
+  }
+  return {};
+}
+
+}  // namespace seesaw::dense_decode::cpu

@@ -1,0 +1,94 @@
+// Numbers of sm90.dense_decode and the parameters of one launch.
+#pragma once
+
+#include <cuda.h>
+#include <vector_types.h>
+
+#include <cstdint>
+
+#include "gpu/partials.hpp"
+#include "split/split_kv.hpp"
+
+namespace seesaw::dense_decode::sm90 {
+
+inline constexpr int kTileTokens = 64;  // KV tokens of a tile: N of the score product
+inline constexpr int kTileRows = 64;    // query rows of a tile: M of wgmma
+inline constexpr int kBoxColumns = 64;  // 128 bytes: one row of a 128-byte-swizzled box
+inline constexpr int kValueBoxes = 8;   // d_v = 512
+inline constexpr int kHalfBoxes = 4;    // the half of V that one consumer warpgroup multiplies
+inline constexpr int kHalfColumns = 256;
+
+inline constexpr int kCopyBoxes = 2;  // boxes that one TMA instruction brings (notebook 0003)
+static_assert(kHalfBoxes % kCopyBoxes == 0);
+inline constexpr int kHalfCopies = kHalfBoxes / kCopyBoxes;
+
+inline constexpr int kWarpgroupThreads = 128;
+inline constexpr int kConsumerThreads = 2 * kWarpgroupThreads;
+inline constexpr int kThreads = 3 * kWarpgroupThreads;
+inline constexpr int kQueryLoaderWarps = 2;  // warps 2 and 3 of the producer warpgroup
+
+// setmaxnreg. The launch gives 168 registers a thread (65,536 / 384, in steps of 8): 3 * 168 = 504
+// a lane to share out, and a sum above that hangs.
+inline constexpr int kConsumerRegisters = 240;
+inline constexpr int kProducerRegisters = 24;
+static_assert(2 * kConsumerRegisters + kProducerRegisters <= 504);
+
+// A variant of the kernel: element type and width of a query.
+template <typename ElementType, int kQkColumnsValue>
+struct DenseDecodeConfig {
+  using Element = ElementType;
+  static constexpr int kQkColumns = kQkColumnsValue;  // d_qk
+  static constexpr int kQkBoxes = kQkColumns / kBoxColumns;
+  // With a rotary box, three boxes more do not fit: the second P tile overlays the rotary box of
+  // Q, which both consumer warpgroups then keep in registers.
+  static constexpr bool kHasRotaryBox = kQkBoxes > kValueBoxes;
+  static_assert(kQkBoxes == kValueBoxes || kQkBoxes == kValueBoxes + 1);
+  // A KV tile comes in this many copies, each with a barrier of its own: the boxes of the values,
+  // kCopyBoxes at a time, and the rotary box.
+  static constexpr int kKvCopies = kValueBoxes / kCopyBoxes + (kHasRotaryBox ? 1 : 0);
+  static constexpr int kRotaryCopy = kValueBoxes / kCopyBoxes;
+};
+
+// One launch. Strides are elements. Pointers are device memory.
+struct DenseDecodeParams {
+  // The cache as [page][kv_head][box][token of the page][64 columns]: 64 tokens of kCopyBoxes
+  // boxes, and of the rotary box.
+  CUtensorMap kv_map, kv_rotary_map;
+  // Q as [sequence][box][token][head][64 columns]: a tile's 64 rows, 4 boxes or 1. Only if
+  // q_by_tma.
+  CUtensorMap q_half_map, q_rotary_map;
+
+  const void* q;  // [b, s_q, h_q, d_qk]
+  int64_t q_stride_batch, q_stride_token, q_stride_head;
+  void* out;  // [b, s_q, h_q, d_v]
+  int64_t out_stride_batch, out_stride_token, out_stride_head;
+  float* lse;  // [b, h_q, s_q] or null
+  int64_t lse_stride_batch, lse_stride_head, lse_stride_token;
+  const int32_t* seq_lens;  // [b]
+  int64_t seq_len_stride;
+  const int32_t* block_table;  // [b, max pages]
+  int64_t block_table_stride;
+
+  const int32_t* worker_piece_begin;  // schedule, see plan/split_kv.hpp
+  const split::Piece* pieces;
+  uint4* partial_out;  // see gpu/partials.hpp
+  gpu::PartialStat* partial_stat;
+  gpu::PartialLayout partials;
+
+  float scale_log2;  // |scale| * log2 e, > 0
+  bool negate_q;     // scale < 0: Q is negated instead, so that the largest score is the maximum
+  bool q_by_tma;     // a tile's rows are a box of heads and tokens; else copied row by row
+  bool q_aligned;    // every row of q starts on 16 bytes
+  bool out_aligned;  // every row of out starts on 16 bytes
+  bool causal;
+  float lse_factor;  // ln 2, or 1 for base 2
+  float empty_lse;   // of a row with nothing to attend
+  int32_t s_q;
+  int32_t group;  // query heads of a KV head
+  int32_t rows;   // s_q * group
+  int32_t row_tiles;
+  int32_t h_kv;
+  int32_t tiles_per_page;
+};
+
+}  // namespace seesaw::dense_decode::sm90

@@ -1,0 +1,143 @@
+#include "ops/dense_decode/sm90/dense_decode.hpp"
+
+#include <algorithm>
+#include <climits>
+#include <cstdint>
+#include <string>
+
+#include "gpu/check_data.hpp"
+#include "gpu/combine.hpp"
+#include "gpu/device.hpp"
+#include "gpu/schedule.hpp"
+#include "ops/dense_decode/sm90/launch.hpp"
+
+namespace seesaw::dense_decode::sm90 {
+namespace {
+
+// What starting and ending a piece costs, in tiles of work, and how long batch-invariant splits
+// are. docs/decisions/0015-gpu-split-costs.md has the measurements.
+constexpr int32_t kPieceCostTiles = 3;
+constexpr int32_t kFixedSplitTiles = 32;
+
+// What it costs the batch that any sequence is split, in tiles: the combine's own time, and the
+// partials of up to two pieces a worker, written and read.
+int32_t split_cost_tiles(const DenseDecodeProblem& problem, int32_t num_workers) {
+  const double rows = static_cast<double>(problem.h_kv * problem.rows());
+  const double cost_us = 2.0 + static_cast<double>(num_workers) * rows / 600.0;
+  const double tile_us = problem.rows() >= kDenseDecodeTileRows ? 1.35 : 2.2;
+  return static_cast<int32_t>(cost_us / tile_us);
+}
+
+Support supports_dense_decode(const DenseDecodeProblem& problem, DType dtype) {
+  if (problem.device.type != DeviceType::kCuda) {
+    return Support::no("runs on NVIDIA Hopper GPUs; the tensors are on the CPU");
+  }
+  if (problem.q_dtype != dtype || problem.kv_dtype != dtype) {
+    return Support::no(std::string("q is ") + name_of(problem.q_dtype) + " and kv_cache " +
+                       name_of(problem.kv_dtype) + ", supported: both " + name_of(dtype));
+  }
+  const Support shape = supports_dense_decode_shape(problem);
+  if (!shape.supported) {
+    return shape;
+  }
+  const gpu::DeviceAnswer device = gpu::device_of(problem.device.index);
+  if (device.properties == nullptr) {
+    return Support::no(device.why_not);
+  }
+  if (device.properties->compute_major != 9 || device.properties->compute_minor != 0) {
+    return Support::no(std::string(device.properties->name) + " has compute capability " +
+                       std::to_string(device.properties->compute_major) + "." +
+                       std::to_string(device.properties->compute_minor) +
+                       ", supported: 9.0 (Hopper)");
+  }
+  if (gpu::driver() == nullptr) {
+    return Support::no("the NVIDIA driver has no cuTensorMapEncodeTiled, supported: CUDA 12.0 on");
+  }
+  return Support::yes();
+}
+
+// The report and the second schedule of SEESAW_CHECK lie behind the partials.
+void* check_scratch(const DenseDecodePlan& plan, const DenseDecodeArguments& arguments) {
+  return static_cast<char*>(arguments.workspace) + dense_decode_partials(plan).size_bytes();
+}
+
+// TMA reads the cache, and only whole 16 bytes; dtype and strides were settled when planning.
+Status check_alignment(const DenseDecodeArguments& arguments) {
+  const auto address = reinterpret_cast<uintptr_t>(arguments.kv_cache.data);
+  if (address % 16 == 0) {
+    return {};
+  }
+  return invalid_argument(
+      "dense_decode: kv_cache at an address of " + std::to_string(address % 16) +
+      " modulo 16, allowed: multiples of 16 bytes. Start the cache on an aligned address.");
+}
+
+Status run_on_current_device(const DenseDecodePlan& plan, const DenseDecodeArguments& arguments,
+                             int32_t num_sms) {
+  SEESAW_RETURN_IF_ERROR(check_alignment(arguments));
+  if (plan.problem.check_data) {
+    SEESAW_RETURN_IF_ERROR(gpu::check_call(plan, arguments, check_scratch(plan, arguments),
+                                            static_cast<cudaStream_t>(arguments.stream)));
+  }
+  SEESAW_RETURN_IF_ERROR(launch_dense_decode(plan, arguments));
+  return gpu::launch_combine(plan, arguments, dense_decode_partials(plan), num_sms);
+}
+
+}  // namespace
+
+Support supports_dense_decode_bf16(const DenseDecodeProblem& problem) {
+  return supports_dense_decode(problem, DType::kBFloat16);
+}
+
+Support supports_dense_decode_fp16(const DenseDecodeProblem& problem) {
+  return supports_dense_decode(problem, DType::kFloat16);
+}
+
+DenseDecodePlan plan_dense_decode(const DenseDecodeProblem& problem) {
+  const gpu::DeviceAnswer device = gpu::device_of(problem.device.index);
+  const int64_t max_tokens = std::min<int64_t>(problem.max_tokens(), INT32_MAX);
+  DenseDecodePlan plan;
+  plan.problem = problem;
+  plan.tile_rows = kDenseDecodeTileRows;
+  plan.split.max_batch = static_cast<int32_t>(problem.batch);
+  plan.split.num_workers = dense_decode_workers(problem, device.properties->num_sms);
+  plan.split.tile_tokens = kDenseDecodeTileTokens;
+  plan.split.piece_cost_tiles = kPieceCostTiles;
+  plan.split.fixed_split_tiles = problem.splits == Splits::kBatchInvariant ? kFixedSplitTiles : 0;
+  plan.split.max_sequence_tiles =
+      static_cast<int32_t>(ceil_div<int64_t>(max_tokens, kDenseDecodeTileTokens));
+  plan.split.split_cost_tiles = split_cost_tiles(problem, plan.split.num_workers);
+  plan.workspace_bytes = dense_decode_partials(plan).size_bytes() +
+                         (problem.check_data ? gpu::check_bytes(plan.split) : 0);
+  return plan;
+}
+
+Status schedule_dense_decode(const DenseDecodePlan& plan, const TensorView& seq_lens,
+                             void* schedule, void* stream) {
+  const gpu::DeviceGuard guard(plan.problem.device.index);
+  SEESAW_RETURN_IF_ERROR(
+      gpu::status_of(guard.error(), "dense_decode_schedule", "selecting the tensors' device"));
+  const auto cuda_stream = static_cast<cudaStream_t>(stream);
+  if (plan.problem.check_data && seq_lens.shape[0] > 0) {
+    // The schedule buffer is about to be written: until then it holds the report.
+    SEESAW_RETURN_IF_ERROR(gpu::check_lengths(plan.problem, seq_lens, schedule, cuda_stream));
+  }
+  const gpu::ScheduleCall call = {
+      .config = plan.split,
+      .seq_lens = static_cast<const int32_t*>(seq_lens.data),
+      .seq_len_stride = seq_lens.stride[0],
+      .batch = static_cast<int32_t>(seq_lens.shape[0]),
+      .schedule = schedule,
+  };
+  return gpu::launch_schedule(call, cuda_stream);
+}
+
+Status run_dense_decode(const DenseDecodePlan& plan, const DenseDecodeArguments& arguments) {
+  const gpu::DeviceGuard guard(plan.problem.device.index);
+  SEESAW_RETURN_IF_ERROR(
+      gpu::status_of(guard.error(), "dense_decode", "selecting the tensors' device"));
+  const gpu::DeviceAnswer device = gpu::device_of(plan.problem.device.index);
+  return run_on_current_device(plan, arguments, device.properties->num_sms);
+}
+
+}  // namespace seesaw::dense_decode::sm90

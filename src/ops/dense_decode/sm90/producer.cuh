@@ -1,0 +1,289 @@
+// The producer warpgroup: two threads stream KV tiles through TMA, one a buffer; one thread brings
+// the query rows by TMA, or two warps bring them row by row.
+#pragma once
+
+#include "base/math.hpp"
+#include "ops/dense_decode/sm90/smem.cuh"
+
+namespace seesaw::dense_decode::sm90 {
+
+// This thread block's share: the pieces [piece_begin, piece_end) of its worker, for one KV head and
+// one tile of query rows.
+struct BlockWork {
+  int32_t kv_head;
+  int32_t row_tile;
+  int32_t piece_begin;
+  int32_t piece_end;
+};
+
+// The grid is (row tile, KV head, worker), row tiles fastest: blocks of one worker and KV head walk
+// the same KV tiles, and neighbours in the grid run on neighbouring SMs, whose loads of a tile meet
+// (measured: 54 bytes a cycle and SM instead of 31).
+// Plain loads, here and below: the block may have been launched while the kernel that writes these
+// tables still runs, and a read-only load (ld.global.nc) may be moved ahead of the wait for it.
+__device__ __forceinline__ BlockWork block_work(const DenseDecodeParams& params) {
+  BlockWork work;
+  work.row_tile = static_cast<int32_t>(blockIdx.x);
+  work.kv_head = static_cast<int32_t>(blockIdx.y);
+  work.piece_begin = params.worker_piece_begin[blockIdx.z];
+  work.piece_end = params.worker_piece_begin[blockIdx.z + 1];
+  return work;
+}
+
+// Tokens that a packed row sees of a sequence; rows past the last count as the last token's.
+__device__ __forceinline__ int32_t visible_tokens(const DenseDecodeParams& params, int32_t row,
+                                                  int32_t seq_len) {
+  if (!params.causal) return seq_len;
+  const int32_t token = min(row / params.group, params.s_q - 1);
+  return max(seq_len - (params.s_q - 1) + token, 0);
+}
+
+__device__ __forceinline__ int32_t read_seq_len(const DenseDecodeParams& params, int32_t sequence) {
+  return max(params.seq_lens[sequence * params.seq_len_stride], 0);
+}
+
+// End of a piece's tiles, bounded by the sequence's actual length: the schedule may come from
+// longer lengths.
+__device__ __forceinline__ int32_t bounded_tile_end(int32_t tile_end, int32_t seq_len) {
+  return min(tile_end, static_cast<int32_t>((static_cast<uint32_t>(seq_len) + 63u) / 64u));
+}
+
+__device__ __forceinline__ PieceInfo read_piece(const DenseDecodeParams& params, int32_t row_tile,
+                                                int32_t index) {
+  const int4 piece = *reinterpret_cast<const int4*>(params.pieces + index);
+  const int32_t seq_len = read_seq_len(params, piece.x);
+  PieceInfo info;
+  info.sequence = piece.x;
+  info.num_tiles = max(bounded_tile_end(piece.z, seq_len) - piece.y, 0);
+  info.token_begin = piece.y * kTileTokens;
+  info.seq_len = seq_len;
+  // The tile's first row sees least.
+  info.masked_tile = visible_tokens(params, row_tile * kTileRows, seq_len) / kTileTokens - piece.y;
+  info.partial = piece.w;
+  return info;
+}
+
+// Streams the KV tiles of every piece, in order, through one buffer: even tiles of a piece go to
+// buffer 0, odd ones to buffer 1. One thread a buffer runs this.
+template <typename Config>
+struct KvLoader {
+  const DenseDecodeParams& params;
+  const SharedAddresses<Config>& shared;
+  BlockWork work;
+  int32_t buffer;
+
+  // Where a tile is: a page, and the first token in it.
+  struct Place {
+    int32_t page;
+    int32_t token;
+  };
+
+  // The tiles of this buffer over all pieces. advance() finds the next one's page well before there
+  // is room for it, so that the chain of loads (piece, length, block table) is hidden.
+  struct Cursor {
+    int32_t index;  // of the piece
+    int32_t sequence;
+    int32_t tile;  // of the sequence
+    int32_t tile_end;
+    Place place;
+  };
+
+  __device__ __forceinline__ Place find(int32_t sequence, int32_t tile) const {
+    const int32_t* table = params.block_table + sequence * params.block_table_stride;
+    const int32_t per_page = params.tiles_per_page;
+    const int32_t entry = per_page == 1 ? tile : tile / per_page;
+    return {table[entry], (tile - entry * per_page) * kTileTokens};
+  }
+
+  // Steps to the next tile that exists; false if there is none.
+  __device__ __forceinline__ bool advance(Cursor& cursor) const {
+    cursor.tile += 2;
+    if (cursor.tile < cursor.tile_end) {
+      cursor.place = find(cursor.sequence, cursor.tile);
+      return true;
+    }
+    while (++cursor.index < work.piece_end) {
+      const int4 piece = *reinterpret_cast<const int4*>(params.pieces + cursor.index);
+      cursor.sequence = piece.x;
+      cursor.tile = piece.y + buffer;
+      // The page is looked up beside the length, not after it: the schedule vouches for the entry.
+      if (cursor.tile < piece.z) cursor.place = find(piece.x, cursor.tile);
+      cursor.tile_end = bounded_tile_end(piece.z, read_seq_len(params, piece.x));
+      if (cursor.tile < cursor.tile_end) return true;
+    }
+    return false;
+  }
+
+  __device__ __forceinline__ void copy(const Place& place, int index, int box, int boxes,
+                                       const CUtensorMap* map) const {
+    const uint32_t full = shared.kv_full(buffer, index);
+    ptx::mbarrier_arrive_expect(full, boxes * static_cast<int>(sizeof(Box)));
+    ptx::copy_box<ptx::kEvictFirst>(shared.kv(buffer) + box * sizeof(Box), map, full,
+                                    {0, place.token, box, work.kv_head, place.page});
+  }
+
+  // One half of a tile, once the previous tile's has been released. `use`: how often the buffer has
+  // been filled before. The rotary box belongs to the right half.
+  __device__ __forceinline__ void load_half(const Place& place, int half, uint32_t use) const {
+    ptx::mbarrier_wait(shared.kv_empty(buffer, half), (use & 1) ^ 1);
+#pragma unroll
+    for (int i = 0; i < kHalfCopies; ++i) {
+      const int index = half * kHalfCopies + i;
+      copy(place, index, index * kCopyBoxes, kCopyBoxes, &params.kv_map);
+    }
+    if (Config::kHasRotaryBox && half == 1) {
+      copy(place, Config::kRotaryCopy, kValueBoxes, 1, &params.kv_rotary_map);
+    }
+  }
+
+  __device__ __forceinline__ void run() const {
+    Cursor cursor{work.piece_begin - 1, 0, 0, 0, {}};
+    for (uint32_t use = 0; advance(cursor); ++use) {
+      // The half that is released first comes first: the one that the tile's own warpgroup
+      // multiplies.
+#pragma unroll 1
+      for (int i = 0; i < 2; ++i) load_half(cursor.place, i ^ buffer, use);
+    }
+  }
+};
+
+// Brings the tile's query rows of each piece by TMA, where a tile is a box: the group is a multiple
+// of 64, or divides it. Tokens past s_q are filled with zeros. One thread runs this.
+template <typename Config>
+struct QueryBoxLoader {
+  const DenseDecodeParams& params;
+  const SharedAddresses<Config>& shared;
+  SharedStorage<Config>& storage;
+  BlockWork work;
+
+  __device__ __forceinline__ void run() const {
+    const int32_t row = work.row_tile * kTileRows;
+    const int32_t token = row / params.group;
+    const int32_t head = work.kv_head * params.group + row - token * params.group;
+#pragma unroll 1
+    for (int32_t index = work.piece_begin; index < work.piece_end; ++index) {
+      const uint32_t parity = (index - work.piece_begin) & 1;
+      const int32_t sequence = params.pieces[index].sequence;
+      ptx::mbarrier_wait(shared.q_empty(0), parity ^ 1);
+#pragma unroll
+      for (int box = 0; box < kValueBoxes; box += kHalfBoxes) {
+        ptx::copy_box<ptx::kEvictNormal>(shared.q() + box * sizeof(Box), &params.q_half_map,
+                                         shared.q_full(0), {0, head, token, box, sequence});
+      }
+      // The description, which waits for the length, is looked up while the copies are under way.
+      // The barrier counts bytes below zero until they are announced.
+      storage.piece[parity] = read_piece(params, work.row_tile, index);
+      ptx::mbarrier_arrive_expect(shared.q_full(0), kValueBoxes * sizeof(Box));
+      if constexpr (Config::kHasRotaryBox) {
+        ptx::mbarrier_wait(shared.q_empty(1), parity ^ 1);
+        ptx::mbarrier_arrive_expect(shared.q_full(1), sizeof(Box));
+        ptx::copy_box<ptx::kEvictNormal>(shared.q() + kValueBoxes * sizeof(Box),
+                                         &params.q_rotary_map, shared.q_full(1),
+                                         {0, head, token, kValueBoxes, sequence});
+      }
+    }
+  }
+};
+
+// The same for any group, strides and alignment, and with the sign flipped for a negative scale:
+// kQueryLoaderWarps warps copy row by row. Rows past the last are filled with zeros.
+template <typename Config>
+struct QueryRowLoader {
+  const DenseDecodeParams& params;
+  const SharedAddresses<Config>& shared;
+  SharedStorage<Config>& storage;
+  BlockWork work;
+
+  static constexpr int kChunks = kBoxColumns * 2 / 16;  // of 16 bytes in a row of a box
+  static constexpr int kRowsPerStep = 32 / kChunks;     // rows that a warp copies at once
+  static constexpr int kChunkElements = 16 / sizeof(uint16_t);
+
+  // Read anew where they are used: this role has few registers.
+  static __device__ __forceinline__ int32_t lane() { return ptx::opaque(threadIdx.x) % 32; }
+  static __device__ __forceinline__ int32_t loader() {  // warp, 0 .. kQueryLoaderWarps - 1
+    return ptx::opaque(threadIdx.x) % kWarpgroupThreads / 32 - (4 - kQueryLoaderWarps);
+  }
+  // The rows that this thread copies: first_row(), and every kRowStep further.
+  static __device__ __forceinline__ int32_t first_row() {
+    return loader() * kRowsPerStep + lane() / kChunks;
+  }
+  static constexpr int kRowStep = kQueryLoaderWarps * kRowsPerStep;
+
+  __device__ __forceinline__ uint32_t destination(int32_t row, int32_t box) const {
+    const int32_t chunk = lane() % kChunks;
+    return shared.q() + box * static_cast<uint32_t>(sizeof(Box)) + row * (kBoxColumns * 2) +
+           ((chunk ^ (row & 7)) << 4);
+  }
+
+  // A chunk from a row that does not start on 16 bytes: element by element.
+  static __device__ __forceinline__ void copy_unaligned(uint32_t to, const uint16_t* from,
+                                                        bool valid) {
+#pragma unroll 1
+    for (int i = 0; i < kChunkElements; ++i) {
+      ptx::store_shared_2(to + i * sizeof(uint16_t), valid ? from[i] : uint16_t{0});
+    }
+  }
+
+  // Boxes [box_begin, box_end) of every row.
+  __device__ __forceinline__ void copy(int32_t sequence, int box_begin, int box_end) const {
+#pragma unroll 1
+    for (int32_t row = first_row(); row < kTileRows; row += kRowStep) {
+      const int32_t packed = work.row_tile * kTileRows + row;
+      const bool valid = packed < params.rows;
+      const int32_t token = valid ? packed / params.group : 0;
+      const int32_t head = valid ? work.kv_head * params.group + packed - token * params.group : 0;
+      const uint16_t* from = static_cast<const uint16_t*>(params.q) +
+                             sequence * params.q_stride_batch + token * params.q_stride_token +
+                             head * params.q_stride_head + (lane() % kChunks) * kChunkElements;
+#pragma unroll 1
+      for (int box = box_begin; box < box_end; ++box) {
+        if (params.q_aligned) {
+          ptx::copy_async_16(destination(row, box), from + box * kBoxColumns, valid);
+        } else {
+          copy_unaligned(destination(row, box), from + box * kBoxColumns, valid);
+        }
+      }
+    }
+  }
+
+  // For a negative scale: flips the sign of what this thread has copied.
+  __device__ __forceinline__ void negate(int box_begin, int box_end) const {
+#pragma unroll 1
+    for (int32_t row = first_row(); row < kTileRows; row += kRowStep) {
+#pragma unroll 1
+      for (int box = box_begin; box < box_end; ++box) {
+        uint4 v = ptx::load_shared_16(destination(row, box));
+        v.x ^= 0x80008000u;
+        v.y ^= 0x80008000u;
+        v.z ^= 0x80008000u;
+        v.w ^= 0x80008000u;
+        ptx::store_shared_16(destination(row, box), v);
+      }
+    }
+  }
+
+  __device__ __forceinline__ void run() const {
+    constexpr int kParts = Config::kHasRotaryBox ? 2 : 1;
+#pragma unroll 1
+    for (int32_t index = work.piece_begin; index < work.piece_end; ++index) {
+      const uint32_t parity = (index - work.piece_begin) & 1;
+#pragma unroll 1
+      for (int part = 0; part < kParts; ++part) {
+        ptx::mbarrier_wait_warp(shared.q_empty(part), parity ^ 1);
+        if (part == 0 && loader() == 0 && lane() == 0) {
+          storage.piece[parity] = read_piece(params, work.row_tile, index);
+        }
+        const int box_begin = part * kValueBoxes;
+        const int box_end = part == 0 ? kValueBoxes : Config::kQkBoxes;
+        copy(params.pieces[index].sequence, box_begin, box_end);
+        ptx::copy_async_wait_all();
+        if (params.negate_q) negate(box_begin, box_end);
+        ptx::fence_async_proxy();
+        __syncwarp();
+        if (lane() == 0) ptx::mbarrier_arrive(shared.q_full(part));
+      }
+    }
+  }
+};
+
+}  // namespace seesaw::dense_decode::sm90

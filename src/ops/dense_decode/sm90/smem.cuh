@@ -1,0 +1,121 @@
+// The plan of shared memory, and the barriers.
+#pragma once
+
+#include "gpu/ptx.cuh"
+#include "ops/dense_decode/sm90/config.hpp"
+
+namespace seesaw::dense_decode::sm90 {
+
+// Named barriers: each name is the fact that becomes true when it opens. README.md has the table of
+// who arrives, who waits and which reuse each protects. Number 0 is __syncthreads.
+enum NamedBarrier : int {
+  kFrame0Ready = 1,  // frame and scale0 hold tile 0's; left has finished with P1 of the last pair
+  kFrame1Ready,      // frame and scale1 hold tile 1's; right has finished with P0 of the last pair
+  kP0Stored,         // P0 is in shared memory, tile 0's values are clean
+  kP1Stored,         // P1 is in shared memory, tile 1's values are clean, right's products issued
+  kSumsReady,        // both halves of the row sums are in shared memory
+  kLeftScrub,        // warpgroup left only: scores of the tile are done, or its values are clean
+  kRightScrub,       // the same of warpgroup right
+  kBarriersReady,    // the mbarriers are initialised
+  kNamedBarrierCount
+};
+static_assert(kNamedBarrierCount <= 16, "PTX ISA, bar: 16 named barriers a thread block");
+
+// 64 rows x 64 columns of 16 bits, 128-byte swizzle: 16-byte chunk c of row r lies at chunk
+// c ^ (r % 8). The hardware swizzles address bits, so a box has to start on 1,024 bytes.
+struct alignas(1024) Box {
+  uint16_t element[kTileRows][kBoxColumns];
+};
+static_assert(sizeof(Box) == 8192);
+
+// What a consumer needs to know of a piece. Written by a query loader before it signals q_full[0];
+// two slots, so that the next piece's is written while this one's is read.
+struct PieceInfo {
+  int32_t sequence;
+  int32_t num_tiles;    // 0: nothing to attend
+  int32_t token_begin;  // first token of the first tile
+  int32_t masked_tile;  // tiles of the piece below this one are seen whole by every row
+  int32_t seq_len;      // >= 0
+  int32_t partial;      // slot, or -1: write out directly
+};
+
+template <typename Config>
+struct SharedStorage {
+  // Q tile, row-major boxes. Writer: query loaders. Readers: both consumers. One piece.
+  // Config::kHasRotaryBox: box 8 becomes P1 once both consumers hold it in registers; it is the
+  // loaders' again when warpgroup left has consumed the last P1 (q_empty[1]).
+  Box q[Config::kQkBoxes];
+  // Two KV tiles, one box a 64-column slice. Writer: KV loader (TMA), and scrub_values. Readers:
+  // the tile's own warpgroup (scores), both (values).
+  Box kv[2][Config::kQkBoxes];
+  // P0 (and P1 where it has room of its own). Writer: the tile's warpgroup; reader: the other.
+  Box p[Config::kHasRotaryBox ? 1 : 2];
+  float frame[kTileRows];      // running maximum, log2 units; see online_softmax.cuh
+  float scale[2][kTileRows];   // 2^(old frame - new frame) of tile 0 and of tile 1
+  float sum[2][2][kTileRows];  // [piece parity][warpgroup] sums of probabilities
+  PieceInfo piece[2];
+  // Q is loaded and released in two parts: boxes 0-7, and the rotary box.
+  uint64_t q_full[2];   // arrivals: TMA's announcing thread, or query loader warps
+  uint64_t q_empty[2];  // arrivals: 0: consumer warps, 1: warps of warpgroup left
+  uint64_t kv_full[2][Config::kKvCopies];  // [buffer][copy]; arrivals: TMA's announcing thread
+  // [buffer][half: 0: boxes 0-3, 1: the rest]; arrivals: warps of the consumer that reads it last
+  uint64_t kv_empty[2][2];
+};
+// CUDA programming guide, compute capability 9.0: 227 KB of dynamic shared memory a thread block.
+template <typename Config>
+inline constexpr bool kFitsSharedMemory = sizeof(SharedStorage<Config>) <= 227 * 1024;
+
+// Shared-window addresses of the plan's members.
+template <typename Config>
+struct SharedAddresses {
+  using Storage = SharedStorage<Config>;
+  uint32_t base;
+
+  __device__ explicit SharedAddresses(const Storage& storage)
+      : base(ptx::shared_address(&storage)) {}
+
+  __device__ uint32_t q() const { return base + offsetof(Storage, q); }
+  __device__ uint32_t kv(int buffer) const {
+    return base + offsetof(Storage, kv) + buffer * sizeof(Storage::kv[0]);
+  }
+  __device__ uint32_t p(int tile) const {
+    if constexpr (Config::kHasRotaryBox) {
+      return tile == 0 ? base + offsetof(Storage, p) : q() + kValueBoxes * sizeof(Box);
+    } else {
+      return base + offsetof(Storage, p) + tile * sizeof(Box);
+    }
+  }
+  __device__ uint32_t q_full(int part) const { return base + offsetof(Storage, q_full) + part * 8; }
+  __device__ uint32_t q_empty(int part) const {
+    return base + offsetof(Storage, q_empty) + part * 8;
+  }
+  __device__ uint32_t kv_full(int buffer, int copy) const {
+    return base + offsetof(Storage, kv_full) + (buffer * Config::kKvCopies + copy) * 8;
+  }
+  __device__ uint32_t kv_empty(int buffer, int half) const {
+    return base + offsetof(Storage, kv_empty) + (buffer * 2 + half) * 8;
+  }
+};
+
+// By one thread, before any other uses them.
+template <typename Config>
+__device__ __forceinline__ void init_barriers(const SharedAddresses<Config>& shared,
+                                              bool q_by_tma) {
+  constexpr int kWarpsPerWarpgroup = 4;
+  for (int part = 0; part < 2; ++part) {
+    ptx::mbarrier_init(shared.q_full(part), q_by_tma ? 1 : kQueryLoaderWarps);
+  }
+  ptx::mbarrier_init(shared.q_empty(0), 2 * kWarpsPerWarpgroup);
+  ptx::mbarrier_init(shared.q_empty(1), kWarpsPerWarpgroup);
+  for (int buffer = 0; buffer < 2; ++buffer) {
+    for (int copy = 0; copy < Config::kKvCopies; ++copy) {
+      ptx::mbarrier_init(shared.kv_full(buffer, copy), 1);
+    }
+    for (int half = 0; half < 2; ++half) {
+      ptx::mbarrier_init(shared.kv_empty(buffer, half), kWarpsPerWarpgroup);
+    }
+  }
+  ptx::fence_mbarrier_init();
+}
+
+}  // namespace seesaw::dense_decode::sm90

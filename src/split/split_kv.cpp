@@ -1,0 +1,46 @@
+#include "split/split_kv.hpp"
+
+#include "split/split_kv_walk.hpp"
+
+namespace seesaw::split {
+namespace {
+
+ScheduleHeader header_for(const SplitConfig& config, int32_t batch, int64_t num_pieces) {
+  ScheduleHeader header{};
+  header.magic = kScheduleMagic;
+  header.batch = batch;
+  header.num_pieces = static_cast<int32_t>(num_pieces);
+  header.num_workers = config.num_workers;
+  header.tile_tokens = config.tile_tokens;
+  header.fixed_split_tiles = config.fixed_split_tiles;
+  header.max_batch = config.max_batch;
+  return header;
+}
+
+}  // namespace
+
+void build_schedule(const SplitConfig& config, const int32_t* seq_lens, int64_t seq_len_stride,
+                    int32_t batch, void* buffer) {
+  const ScheduleView view = schedule_view(buffer, config);
+  int32_t next_worker = 0;  // workers before it have their first piece
+  view.sequence_piece_begin[0] = 0;
+  const int64_t num_pieces = walk_pieces(
+      {config, seq_lens, seq_len_stride, batch},
+      [&](int64_t index, const PlacedPiece& placed) {
+        view.pieces[index] = placed.piece;
+        while (next_worker <= placed.worker) {
+          view.worker_piece_begin[next_worker++] = static_cast<int32_t>(index);
+        }
+        return true;
+      },
+      [&](int32_t sequence, int64_t pieces) {
+        view.sequence_piece_begin[sequence + 1] = static_cast<int32_t>(pieces);
+        return true;
+      });
+  while (next_worker <= config.num_workers) {
+    view.worker_piece_begin[next_worker++] = static_cast<int32_t>(num_pieces);
+  }
+  *view.header = header_for(config, batch, num_pieces);
+}
+
+}  // namespace seesaw::split

@@ -1,0 +1,115 @@
+// The split-KV schedule: which worker does which KV tiles of which sequence.
+//
+// A sequence's KV is cut into tiles of `tile_tokens`; a *piece* is a run of tiles of one sequence
+// that one worker does. A sequence of one piece is written out directly; the pieces of a split
+// sequence write partial results, which the combine step merges in tile order.
+//
+// The schedule is plain data in one caller-owned buffer, sized from maxima alone, so it can be
+// built on the device inside a CUDA graph and serve any real batch up to the planned one.
+// Everything is a closed form of prefix sums over the sequences, so host and device build the same
+// bytes. Derivation and bounds: docs/decisions/ (split-KV schedule).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "base/host_device.hpp"
+#include "base/math.hpp"
+
+namespace seesaw::split {
+
+// Numbers fixed when planning, before any length is known.
+struct SplitConfig {
+  int32_t max_batch = 0;
+  int32_t num_workers = 1;
+  int32_t tile_tokens = 64;
+  int32_t piece_cost_tiles = 1;    // what starting and ending a piece costs, in tiles of work
+  int32_t fixed_split_tiles = 0;   // batch-invariant mode: every split's size; 0 = balance the load
+  int32_t max_sequence_tiles = 0;  // tiles of the longest sequence that the plan allows
+  int32_t split_cost_tiles = 0;    // what cutting any sequence costs the whole batch, in tiles; 0:
+                                   // nothing, so sequences of equal length are cut like others
+};
+
+// Tiles [tile_begin, tile_end) of one sequence. An empty sequence is one piece [0, 0): somebody has
+// to write its zeros.
+struct Piece {
+  int32_t sequence;
+  int32_t tile_begin;
+  int32_t tile_end;
+  int32_t partial;  // slot of the partial result, or -1: the whole sequence, written out directly
+};
+
+struct ScheduleHeader {
+  uint32_t magic;  // kScheduleMagic once built
+  int32_t batch;   // sequences in this schedule, <= config.max_batch
+  int32_t num_pieces;
+  int32_t num_workers;
+  int32_t tile_tokens;
+  int32_t fixed_split_tiles;
+  int32_t max_batch;
+  int32_t reserved;
+};
+
+inline constexpr uint32_t kScheduleMagic = 0x57415353;  // "SSAW"
+
+// Typed pointers into a schedule buffer.
+struct ScheduleView {
+  ScheduleHeader* header;
+  int32_t* worker_piece_begin;    // [num_workers + 1]: worker w does pieces [begin[w], begin[w+1])
+  int32_t* sequence_piece_begin;  // [max_batch + 1]: sequence i is pieces [begin[i], begin[i+1])
+  Piece* pieces;                  // in order of (sequence, tile_begin), and so of worker
+};
+
+// A piece bound for any lengths: each worker boundary adds at most one piece to the batch's.
+SEESAW_HOST_DEVICE inline int64_t max_pieces(const SplitConfig& config) {
+  if (config.fixed_split_tiles > 0) {
+    const int64_t per_sequence =
+        ceil_div<int64_t>(config.max_sequence_tiles, config.fixed_split_tiles);
+    return config.max_batch * (per_sequence > 1 ? per_sequence : 1);
+  }
+  return static_cast<int64_t>(config.max_batch) + config.num_workers;
+}
+
+// Most partial results a schedule can need; slots are in [0, max_partials).
+// Balanced: a worker's range is contiguous, so only its first and its last piece can be part of a
+// split sequence.
+SEESAW_HOST_DEVICE inline int64_t max_partials(const SplitConfig& config) {
+  return config.fixed_split_tiles > 0 ? max_pieces(config) : 2 * int64_t{config.num_workers};
+}
+
+inline constexpr size_t kScheduleAlignment = 256;
+
+// Bytes of a schedule buffer for any batch up to max_batch.
+SEESAW_HOST_DEVICE inline size_t schedule_bytes(const SplitConfig& config) {
+  const size_t words = sizeof(ScheduleHeader) / 4 +
+                       round_up<size_t>(static_cast<size_t>(config.num_workers) + 1, 4) +
+                       round_up<size_t>(static_cast<size_t>(config.max_batch) + 1, 4);
+  return round_up(4 * words + static_cast<size_t>(max_pieces(config)) * sizeof(Piece),
+                  kScheduleAlignment);
+}
+
+SEESAW_HOST_DEVICE inline ScheduleView schedule_view(void* buffer, const SplitConfig& config) {
+  char* base = static_cast<char*>(buffer);
+  ScheduleView view;
+  view.header = reinterpret_cast<ScheduleHeader*>(base);
+  base += sizeof(ScheduleHeader);
+  view.worker_piece_begin = reinterpret_cast<int32_t*>(base);
+  base += 4 * round_up<size_t>(static_cast<size_t>(config.num_workers) + 1, 4);
+  view.sequence_piece_begin = reinterpret_cast<int32_t*>(base);
+  base += 4 * round_up<size_t>(static_cast<size_t>(config.max_batch) + 1, 4);
+  view.pieces = reinterpret_cast<Piece*>(base);
+  return view;
+}
+
+// KV tiles of a sequence; a negative length counts as 0.
+SEESAW_HOST_DEVICE inline int32_t tiles_of(int32_t seq_len, int32_t tile_tokens) {
+  return seq_len > 0 ? static_cast<int32_t>(ceil_div<int64_t>(seq_len, tile_tokens)) : 0;
+}
+
+// Builds the schedule on the host. `buffer`: schedule_bytes(config), aligned to 256. Lengths must
+// not exceed the planned maximum (validated before); 0 <= batch <= config.max_batch. Allocates
+// nothing.
+void build_schedule(const SplitConfig& config, const int32_t* seq_lens, int64_t seq_len_stride,
+                    int32_t batch, void* buffer);
+
+}  // namespace seesaw::split
