@@ -21,6 +21,7 @@
 #include "gpu/combine_jobs.cuh"
 #include "gpu/device.hpp"
 #include "gpu/launch.cuh"
+#include "gpu/ptx/grid_dependency.cuh"
 
 namespace seesaw::gpu {
 namespace {
@@ -45,10 +46,10 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerSm)
   for (int32_t base = 0; base < candidates; base += kThreads) {
     SplitSequence& mine = splits[threadIdx.x];
     const int32_t index = base + static_cast<int32_t>(threadIdx.x);
-    const int32_t num_pieces = combine::load_now(&view.header->num_pieces);
+    const int32_t num_pieces = ptx::load_now(&view.header->num_pieces);
     const combine::PieceRange range = combine::pieces_of_worker(p, view, index);
     if (num_pieces == p.batch) {  // [1]
-      if (blockIdx.x == 0) wait_for_predecessor();
+      if (blockIdx.x == 0) ptx::wait_for_previous_grid();
       return;
     }
     mine = combine::candidate(p, view, index, range);  // [2]
@@ -61,12 +62,12 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerSm)
         chosen = mine;  // one thread's sequence has the job
       }
       __syncthreads();
-      wait_for_predecessor();  // [4]
+      ptx::wait_for_previous_grid();  // [4]
       combine::do_job<T>(p, chosen, next_job - chosen.jobs_before, exchange);
       __syncthreads();
     }
   }
-  wait_for_predecessor();  // also without a job: see Edge::kProgrammatic
+  ptx::wait_for_previous_grid();  // also without a job: see Edge::kProgrammatic
 }
 
 Params params_of(const DenseDecodePlan& plan, const DenseDecodeArguments& arguments,

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "gpu/combine_merge.cuh"
-#include "gpu/ptx.cuh"
+#include "gpu/ptx/registers.cuh"
 
 namespace seesaw::gpu::combine {
 

@@ -6,8 +6,9 @@
 
 #include "base/math.hpp"
 #include "gpu/partials.hpp"
-#include "split/split_kv.hpp"
+#include "gpu/ptx/global_memory.cuh"
 #include "ops/dense_decode/problem.hpp"
+#include "split/split_kv.hpp"
 
 namespace seesaw::gpu::combine {
 
@@ -109,14 +110,6 @@ __device__ inline int32_t num_candidates(const Params& p) {
   return p.config.fixed_split_tiles > 0 ? p.batch : p.config.num_workers;
 }
 
-// A load that stays where it is written: the compiler would move it behind a branch that often
-// makes it superfluous, and its latency with it.
-__device__ inline int32_t load_now(const int32_t* from) {
-  int32_t value;
-  asm volatile("ld.global.b32 %0, [%1];" : "=r"(value) : "l"(from));
-  return value;
-}
-
 // The pieces of worker `index`, or none.
 struct PieceRange {
   int32_t begin;
@@ -127,7 +120,8 @@ __device__ inline PieceRange pieces_of_worker(const Params& p, const split::Sche
   if (index >= p.config.num_workers) {
     return {0, 0};
   }
-  return {load_now(view.worker_piece_begin + index), load_now(view.worker_piece_begin + index + 1)};
+  return {ptx::load_now(view.worker_piece_begin + index),
+          ptx::load_now(view.worker_piece_begin + index + 1)};
 }
 
 // What candidate `index` stands for. `range`: pieces_of_worker(index).

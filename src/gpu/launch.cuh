@@ -9,8 +9,9 @@
 namespace seesaw::gpu {
 
 // kProgrammatic: the kernel may start before its predecessor in the stream has ended, once that has
-// released its dependents; it must call wait_for_predecessor() before it reads the predecessor's
-// results, and in at least one block before that ends, or the next kernel could overtake both.
+// released its dependents; it must call ptx::wait_for_previous_grid() before it reads the
+// predecessor's results, and in at least one block before that ends, or the next kernel could
+// overtake both.
 enum class Edge { kFull, kProgrammatic };
 
 struct LaunchShape {
@@ -34,12 +35,6 @@ cudaError_t launch_kernel(void (*kernel)(Params), const LaunchShape& shape, cons
   config.attrs = &attribute;
   config.numAttrs = shape.edge == Edge::kProgrammatic ? 1 : 0;
   return cudaLaunchKernelEx(&config, kernel, params);
-}
-
-// Returns once every kernel that this one depends on has ended and its writes are visible (PTX ISA,
-// "griddepcontrol"). No effect in a launch without a programmatic edge.
-__device__ __forceinline__ void wait_for_predecessor() {
-  asm volatile("griddepcontrol.wait;" ::: "memory");
 }
 
 }  // namespace seesaw::gpu

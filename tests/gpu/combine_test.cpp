@@ -53,7 +53,7 @@ class CombineRun {
                .rows_per_head = plan_.problem.rows()};
     schedule_host_.resize(split::schedule_bytes(plan_.split));
     split::build_schedule(plan_.split, c.lengths.data(), 1, static_cast<int32_t>(c.lengths.size()),
-                         schedule_host_.data());
+                          schedule_host_.data());
     make_partials();
   }
 

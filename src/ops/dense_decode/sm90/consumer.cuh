@@ -2,6 +2,9 @@
 #pragma once
 
 #include "gpu/online_softmax.cuh"
+#include "gpu/ptx/matrix.cuh"
+#include "gpu/ptx/named_barrier.cuh"
+#include "gpu/ptx/wgmma.cuh"
 #include "ops/dense_decode/sm90/producer.cuh"
 
 namespace seesaw::dense_decode::sm90 {

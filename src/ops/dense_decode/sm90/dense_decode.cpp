@@ -77,7 +77,7 @@ Status run_on_current_device(const DenseDecodePlan& plan, const DenseDecodeArgum
   SEESAW_RETURN_IF_ERROR(check_alignment(arguments));
   if (plan.problem.check_data) {
     SEESAW_RETURN_IF_ERROR(gpu::check_call(plan, arguments, check_scratch(plan, arguments),
-                                            static_cast<cudaStream_t>(arguments.stream)));
+                                           static_cast<cudaStream_t>(arguments.stream)));
   }
   SEESAW_RETURN_IF_ERROR(launch_dense_decode(plan, arguments));
   return gpu::launch_combine(plan, arguments, dense_decode_partials(plan), num_sms);

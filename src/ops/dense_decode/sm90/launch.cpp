@@ -242,8 +242,8 @@ Status launch_dense_decode_as(const DenseDecodePlan& plan, const DenseDecodeArgu
   const dim3 grid(static_cast<unsigned>(params.row_tiles), static_cast<unsigned>(params.h_kv),
                   static_cast<unsigned>(plan.split.num_workers));
   return gpu::status_of(launch(params, static_cast<int>(problem.d_qk), grid,
-                                static_cast<cudaStream_t>(arguments.stream)),
-                         kWhere, "launching the attention kernel");
+                               static_cast<cudaStream_t>(arguments.stream)),
+                        kWhere, "launching the attention kernel");
 }
 
 }  // namespace seesaw::dense_decode::sm90

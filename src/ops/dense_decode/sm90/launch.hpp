@@ -9,9 +9,9 @@
 #include "base/math.hpp"
 #include "base/status.hpp"
 #include "gpu/partials.hpp"
-#include "ops/dense_decode/sm90/config.hpp"
 #include "ops/dense_decode/plan.hpp"
 #include "ops/dense_decode/problem.hpp"
+#include "ops/dense_decode/sm90/config.hpp"
 
 namespace seesaw::dense_decode::sm90 {
 

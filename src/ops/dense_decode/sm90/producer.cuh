@@ -3,6 +3,9 @@
 #pragma once
 
 #include "base/math.hpp"
+#include "gpu/ptx/cp_async.cuh"
+#include "gpu/ptx/registers.cuh"
+#include "gpu/ptx/tma.cuh"
 #include "ops/dense_decode/sm90/smem.cuh"
 
 namespace seesaw::dense_decode::sm90 {

@@ -1,7 +1,8 @@
 // The plan of shared memory, and the barriers.
 #pragma once
 
-#include "gpu/ptx.cuh"
+#include "gpu/ptx/mbarrier.cuh"
+#include "gpu/ptx/shared_memory.cuh"
 #include "ops/dense_decode/sm90/config.hpp"
 
 namespace seesaw::dense_decode::sm90 {

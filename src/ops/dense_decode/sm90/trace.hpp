@@ -5,11 +5,11 @@
 #include <cuda_runtime_api.h>
 
 #include "base/status.hpp"
+#include "core/trace.hpp"
+#include "ops/dense_decode/plan.hpp"
+#include "ops/dense_decode/problem.hpp"
 #include "ops/dense_decode/sm90/config.hpp"
 #include "ops/dense_decode/sm90/marks.hpp"
-#include "ops/dense_decode/plan.hpp"
-#include "core/trace.hpp"
-#include "ops/dense_decode/problem.hpp"
 
 namespace seesaw::dense_decode::sm90 {
 
