@@ -8,8 +8,7 @@
 #include <numbers>
 #include <string>
 
-#include "gpu/device.hpp"
-#include "ops/dense_decode/sm90/variants.hpp"
+#include "gpu/tensor_map.hpp"
 
 namespace seesaw::dense_decode::sm90 {
 namespace {
@@ -40,55 +39,17 @@ bool rows_aligned(const TensorView& tensor) {
   return aligned;
 }
 
-// One tensor map of 16-bit elements, rank 5, innermost dimension and its stride (1) first.
-struct BoxMap {
-  const char* what;
-  DType dtype;
-  void* data;
-  cuuint64_t shape[5];
-  int64_t stride[4];  // elements, of dimensions 1-4
-  cuuint32_t box[5];
-};
-
-Status encode(const BoxMap& wanted, CUtensorMap* map) {
-  const gpu::Driver* driver = gpu::driver();
-  if (driver == nullptr || driver->tensor_map_encode_tiled == nullptr) {
-    return device_error(std::string(kWhere) +
-                        ": the driver has no cuTensorMapEncodeTiled, needed: a driver for CUDA 12 "
-                        "or later. Update the driver.");
-  }
-  cuuint64_t stride_bytes[4];
-  for (int i = 0; i < 4; ++i) {
-    stride_bytes[i] = static_cast<cuuint64_t>(wanted.stride[i] * size_of(wanted.dtype));
-  }
-  const cuuint32_t element_stride[5] = {1, 1, 1, 1, 1};
-  const CUtensorMapDataType type = wanted.dtype == DType::kBFloat16
-                                       ? CU_TENSOR_MAP_DATA_TYPE_BFLOAT16
-                                       : CU_TENSOR_MAP_DATA_TYPE_FLOAT16;
-  const CUresult result = driver->tensor_map_encode_tiled(
-      map, type, 5, wanted.data, wanted.shape, stride_bytes, wanted.box, element_stride,
-      CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_128B,
-      CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
-  if (result != CUDA_SUCCESS) {
-    return device_error(std::string(kWhere) + ": cuTensorMapEncodeTiled returned " +
-                        text(static_cast<int64_t>(result)) + " for " + wanted.what +
-                        ", expected 0. Check its address and strides: multiples of 16 bytes, "
-                        "strides below 2^40 bytes.");
-  }
-  return {};
-}
-
-cuuint64_t extent(int64_t value) { return static_cast<cuuint64_t>(std::max<int64_t>(value, 1)); }
+uint64_t extent(int64_t value) { return static_cast<uint64_t>(std::max<int64_t>(value, 1)); }
 
 // A dimension of size 1 is never stepped along: any valid stride will do.
 int64_t stride_or(int64_t size, int64_t stride, int64_t otherwise) {
   return size == 1 ? otherwise : stride;
 }
 
-Status encode_kv(const DenseDecodeProblem& problem, const TensorView& kv,
-                 DenseDecodeParams* params) {
-  const cuuint64_t boxes = static_cast<cuuint64_t>(problem.d_qk / kBoxColumns);
-  BoxMap map{
+Status set_kv_maps(const DenseDecodeProblem& problem, const TensorView& kv,
+                   DenseDecodeParams* params) {
+  const uint64_t boxes = static_cast<uint64_t>(problem.d_qk / kBoxColumns);
+  gpu::BoxMap map{
       .what = "kv_cache",
       .dtype = problem.kv_dtype,
       .data = kv.data,
@@ -97,9 +58,9 @@ Status encode_kv(const DenseDecodeProblem& problem, const TensorView& kv,
       .stride = {kv.stride[1], kBoxColumns, stride_or(problem.h_kv, kv.stride[2], problem.d_qk),
                  stride_or(kv.shape[0], kv.stride[0], problem.d_qk)},
       .box = {kBoxColumns, kTileTokens, kCopyBoxes, 1, 1}};
-  SEESAW_RETURN_IF_ERROR(encode(map, &params->kv_map));
+  SEESAW_RETURN_IF_ERROR(gpu::make_tensor_map(map, &params->kv_map));
   map.box[2] = 1;
-  return encode(map, &params->kv_rotary_map);
+  return gpu::make_tensor_map(map, &params->kv_rotary_map);
 }
 
 // Whether a tile's 64 packed rows are a box of heads and tokens, where TMA can fetch them.
@@ -113,21 +74,22 @@ bool queries_are_boxes(const DenseDecodeProblem& problem, const TensorView& q, f
   return boxes;
 }
 
-Status encode_q(const DenseDecodeProblem& problem, const TensorView& q, DenseDecodeParams* params) {
+Status set_q_maps(const DenseDecodeProblem& problem, const TensorView& q,
+                  DenseDecodeParams* params) {
   const int64_t heads = std::min<int64_t>(problem.group(), kTileRows);
-  BoxMap map{.what = "q",
-             .dtype = problem.q_dtype,
-             .data = q.data,
-             .shape = {kBoxColumns, extent(q.shape[2]), extent(q.shape[1]),
-                       static_cast<cuuint64_t>(problem.d_qk / kBoxColumns), extent(q.shape[0])},
-             .stride = {stride_or(q.shape[2], q.stride[2], problem.d_qk),
-                        stride_or(q.shape[1], q.stride[1], problem.d_qk), kBoxColumns,
-                        stride_or(q.shape[0], q.stride[0], problem.d_qk)},
-             .box = {kBoxColumns, static_cast<cuuint32_t>(heads),
-                     static_cast<cuuint32_t>(kTileRows / heads), kHalfBoxes, 1}};
-  SEESAW_RETURN_IF_ERROR(encode(map, &params->q_half_map));
+  gpu::BoxMap map{.what = "q",
+                  .dtype = problem.q_dtype,
+                  .data = q.data,
+                  .shape = {kBoxColumns, extent(q.shape[2]), extent(q.shape[1]),
+                            static_cast<uint64_t>(problem.d_qk / kBoxColumns), extent(q.shape[0])},
+                  .stride = {stride_or(q.shape[2], q.stride[2], problem.d_qk),
+                             stride_or(q.shape[1], q.stride[1], problem.d_qk), kBoxColumns,
+                             stride_or(q.shape[0], q.stride[0], problem.d_qk)},
+                  .box = {kBoxColumns, static_cast<uint32_t>(heads),
+                          static_cast<uint32_t>(kTileRows / heads), kHalfBoxes, 1}};
+  SEESAW_RETURN_IF_ERROR(gpu::make_tensor_map(map, &params->q_half_map));
   map.box[3] = 1;
-  return encode(map, &params->q_rotary_map);
+  return gpu::make_tensor_map(map, &params->q_rotary_map);
 }
 
 void set_tensors(const DenseDecodeArguments& arguments, DenseDecodeParams* params) {
@@ -217,12 +179,12 @@ Support supports_dense_decode_shape(const DenseDecodeProblem& problem) {
 }
 
 Status launch_dense_decode(const DenseDecodePlan& plan, const DenseDecodeArguments& arguments) {
-  const bool bf16 = plan.problem.q_dtype == DType::kBFloat16;
-  return launch_dense_decode_as(plan, arguments, bf16 ? launch_bf16 : launch_fp16);
+  return launch_dense_decode_as(plan, arguments,
+                                find_attention_kernel(plan.problem.q_dtype, plan.problem.d_qk));
 }
 
 Status launch_dense_decode_as(const DenseDecodePlan& plan, const DenseDecodeArguments& arguments,
-                              LaunchFunction launch) {
+                              AttentionKernel kernel) {
   const DenseDecodeProblem& problem = plan.problem;
   if (arguments.batch == 0) return {};
   if (!aligned_16(arguments.kv_cache.data)) {
@@ -231,19 +193,19 @@ Status launch_dense_decode_as(const DenseDecodePlan& plan, const DenseDecodeArgu
                             "Align it to 16.");
   }
   DenseDecodeParams params{};
-  SEESAW_RETURN_IF_ERROR(encode_kv(problem, arguments.kv_cache, &params));
+  SEESAW_RETURN_IF_ERROR(set_kv_maps(problem, arguments.kv_cache, &params));
   params.q_by_tma = queries_are_boxes(problem, arguments.q, arguments.scale);
   if (params.q_by_tma) {
-    SEESAW_RETURN_IF_ERROR(encode_q(problem, arguments.q, &params));
+    SEESAW_RETURN_IF_ERROR(set_q_maps(problem, arguments.q, &params));
   }
   set_tensors(arguments, &params);
   set_problem(problem, arguments.scale, &params);
   set_schedule(plan, arguments, &params);
   const dim3 grid(static_cast<unsigned>(params.row_tiles), static_cast<unsigned>(params.h_kv),
                   static_cast<unsigned>(plan.split.num_workers));
-  return gpu::status_of(launch(params, static_cast<int>(problem.d_qk), grid,
-                               static_cast<cudaStream_t>(arguments.stream)),
-                        kWhere, "launching the attention kernel");
+  return kernel(params, {.grid = grid,
+                         .device = problem.device.index,
+                         .stream = static_cast<cudaStream_t>(arguments.stream)});
 }
 
 }  // namespace seesaw::dense_decode::sm90

@@ -11,7 +11,7 @@
 #include "gpu/partials.hpp"
 #include "ops/dense_decode/plan.hpp"
 #include "ops/dense_decode/problem.hpp"
-#include "ops/dense_decode/sm90/config.hpp"
+#include "ops/dense_decode/sm90/kernels.hpp"
 
 namespace seesaw::dense_decode::sm90 {
 
@@ -48,10 +48,8 @@ Support supports_dense_decode_shape(const DenseDecodeProblem& problem);
 // the grid before it reads partials. Asynchronous; checked.
 Status launch_dense_decode(const DenseDecodePlan& plan, const DenseDecodeArguments& arguments);
 
-// The same with a variant of the kernel in the place of the one for the dtype: launch_traced.
-using LaunchFunction = cudaError_t (*)(const DenseDecodeParams& params, int d_qk, dim3 grid,
-                                       cudaStream_t stream);
+// The same with another instance of the kernel than the one for dtype and d_qk: launch_traced.
 Status launch_dense_decode_as(const DenseDecodePlan& plan, const DenseDecodeArguments& arguments,
-                              LaunchFunction launch);
+                              AttentionKernel kernel);
 
 }  // namespace seesaw::dense_decode::sm90

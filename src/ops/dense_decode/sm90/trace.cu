@@ -1,7 +1,7 @@
 // The traced variant's device half.
 #include "gpu/ptx/clock.cuh"
+#include "ops/dense_decode/sm90/instance.cuh"
 #include "ops/dense_decode/sm90/trace.hpp"
-#include "ops/dense_decode/sm90/variant.cuh"
 
 namespace seesaw::dense_decode::sm90 {
 namespace {
@@ -43,10 +43,8 @@ cudaError_t set_trace_blocks(TraceBlock* blocks, cudaStream_t stream) {
                                  stream);
 }
 
-cudaError_t launch_traced(const DenseDecodeParams& params, int d_qk, dim3 grid,
-                          cudaStream_t stream) {
-  if (d_qk != 576) return cudaErrorNotSupported;
-  return launch_variant<Traced<DenseDecodeConfig<__nv_bfloat16, 576>>>(params, grid, stream);
+Status launch_traced(const DenseDecodeParams& params, const AttentionLaunch& launch) {
+  return launch_instance<Traced<DenseDecodeConfig<__nv_bfloat16, 576>>>(params, launch);
 }
 
 cudaError_t launch_stamp(unsigned long long* time, cudaStream_t stream) {
