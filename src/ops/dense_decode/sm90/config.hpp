@@ -16,7 +16,9 @@ inline constexpr int kTileRows = 64;    // query rows of a tile: M of wgmma
 inline constexpr int kBoxColumns = 64;  // 128 bytes: one row of a 128-byte-swizzled box
 inline constexpr int kValueBoxes = 8;   // d_v = 512
 inline constexpr int kHalfBoxes = 4;    // the half of V that one consumer warpgroup multiplies
-inline constexpr int kHalfColumns = 256;
+inline constexpr int kHalves = kValueBoxes / kHalfBoxes;
+inline constexpr int kHalfColumns = kHalfBoxes * kBoxColumns;
+inline constexpr int kValueColumns = kValueBoxes * kBoxColumns;
 
 inline constexpr int kCopyBoxes = 2;  // boxes that one TMA instruction brings (notebook 0003)
 static_assert(kHalfBoxes % kCopyBoxes == 0);

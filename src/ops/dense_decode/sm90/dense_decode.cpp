@@ -6,7 +6,6 @@
 #include <string>
 
 #include "gpu/check_data.hpp"
-#include "gpu/combine.hpp"
 #include "gpu/device.hpp"
 #include "gpu/schedule.hpp"
 #include "ops/dense_decode/sm90/launch.hpp"
@@ -80,7 +79,7 @@ Status run_on_current_device(const DenseDecodePlan& plan, const DenseDecodeArgum
                                            static_cast<cudaStream_t>(arguments.stream)));
   }
   SEESAW_RETURN_IF_ERROR(launch_dense_decode(plan, arguments));
-  return gpu::launch_combine(plan, arguments, dense_decode_partials(plan), num_sms);
+  return combine_dense_decode(plan, arguments, num_sms);
 }
 
 }  // namespace

@@ -144,6 +144,10 @@ __device__ __forceinline__ float largest_of_row(const ConsumerState& state, int 
   return fmaxf(largest, __shfl_xor_sync(~0u, largest, 2));
 }
 
+// A half of the output is a block of a partial row.
+inline constexpr int kHalfUnits = kHalfColumns / gpu::kPartialUnitElements;
+static_assert(gpu::partial_block_columns(kValueColumns) == kHalfColumns);
+
 // A split's part, scaled to 16 bits and in the order of the accumulator: gpu/partials.hpp.
 template <typename Config>
 __device__ __forceinline__ void write_partial(const DenseDecodeParams& params,
@@ -161,8 +165,8 @@ __device__ __forceinline__ void write_partial(const DenseDecodeParams& params,
     const int32_t row = work.row_tile * kTileRows + thread.row() + 8 * r;
     if (row >= params.rows) continue;
     const int64_t index = params.partials.row_index(slot, work.kv_head, row);
-    uint4* out = params.partial_out + index * gpu::kPartialUnitsPerRow +
-                 half * (gpu::kPartialUnitsPerRow / gpu::kPartialHalves) + quad_lane;
+    uint4* out = params.partial_out + index * gpu::partial_units(kValueColumns) +
+                 half * kHalfUnits + quad_lane;
 #pragma unroll
     for (int four = 0; four < 8; ++four) {
       out[4 * four] = make_uint4(output_word<__half>(state, r, 4 * four, scale),
@@ -171,12 +175,10 @@ __device__ __forceinline__ void write_partial(const DenseDecodeParams& params,
                                  output_word<__half>(state, r, 4 * four + 3, scale));
     }
     if (quad_lane != 0) continue;
-    gpu::PartialStat& stat = params.partial_stat[index];
-    stat.unscale[half] = __uint_as_float(bits.unscale_bits);
-    if (side == Side::kLeft) {
-      stat.frame = storage.frame[thread.row() + 8 * r];
-      stat.sum = r == 0 ? totals.sum0 : totals.sum1;
-    }
+    params.partial_stat[index * kHalves + half] = {.frame = storage.frame[thread.row() + 8 * r],
+                                                   .sum = r == 0 ? totals.sum0 : totals.sum1,
+                                                   .unscale = __uint_as_float(bits.unscale_bits),
+                                                   .padding = 0.0F};
   }
 }
 

@@ -8,6 +8,7 @@
 #include <numbers>
 #include <string>
 
+#include "gpu/combine.hpp"
 #include "gpu/tensor_map.hpp"
 
 namespace seesaw::dense_decode::sm90 {
@@ -113,16 +114,23 @@ void set_tensors(const DenseDecodeArguments& arguments, DenseDecodeParams* param
   params->block_table_stride = arguments.block_table.stride[0];
 }
 
+float lse_factor(const DenseDecodeProblem& problem) {
+  return problem.lse_base == LseBase::kNatural ? std::numbers::ln2_v<float> : 1.0F;
+}
+
+float empty_lse(const DenseDecodeProblem& problem) {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  return problem.empty_lse == EmptyLse::kNegativeInfinity ? -kInfinity : kInfinity;
+}
+
 void set_problem(const DenseDecodeProblem& problem, float scale, DenseDecodeParams* params) {
-  constexpr float kLn2 = std::numbers::ln2_v<float>;
   // A scale of 0 would turn the -inf of a masked score into NaN; this makes every finite score 0.
   constexpr float kLeastScale = 1e-37F;
   params->scale_log2 = std::max(std::fabs(scale) * std::numbers::log2e_v<float>, kLeastScale);
   params->negate_q = scale < 0.0F;
   params->causal = problem.mask == Mask::kCausal;
-  params->lse_factor = problem.lse_base == LseBase::kNatural ? kLn2 : 1.0F;
-  const float infinity = std::numeric_limits<float>::infinity();
-  params->empty_lse = problem.empty_lse == EmptyLse::kNegativeInfinity ? -infinity : infinity;
+  params->lse_factor = lse_factor(problem);
+  params->empty_lse = empty_lse(problem);
   params->s_q = static_cast<int32_t>(problem.s_q);
   params->group = static_cast<int32_t>(problem.group());
   params->rows = static_cast<int32_t>(problem.rows());
@@ -206,6 +214,28 @@ Status launch_dense_decode_as(const DenseDecodePlan& plan, const DenseDecodeArgu
   return kernel(params, {.grid = grid,
                          .device = problem.device.index,
                          .stream = static_cast<cudaStream_t>(arguments.stream)});
+}
+
+Status combine_dense_decode(const DenseDecodePlan& plan, const DenseDecodeArguments& arguments,
+                            int32_t num_sms) {
+  const TensorView& out = arguments.out;
+  const TensorView& lse = arguments.lse;
+  return gpu::launch_combine({.split = plan.split,
+                              .schedule = arguments.schedule,
+                              .batch = static_cast<int32_t>(arguments.batch),
+                              .partials = dense_decode_partials(plan),
+                              .workspace = arguments.workspace,
+                              .group = plan.problem.group(),
+                              .rows = plan.problem.rows(),
+                              .out_dtype = plan.problem.q_dtype,
+                              .out = out.data,
+                              .out_stride = {out.stride[0], out.stride[1], out.stride[2]},
+                              .lse = static_cast<float*>(lse.data),
+                              .lse_stride = {lse.stride[0], lse.stride[1], lse.stride[2]},
+                              .lse_factor = lse_factor(plan.problem),
+                              .empty_lse = empty_lse(plan.problem),
+                              .num_sms = num_sms,
+                              .stream = static_cast<cudaStream_t>(arguments.stream)});
 }
 
 }  // namespace seesaw::dense_decode::sm90

@@ -34,7 +34,8 @@ inline int32_t dense_decode_workers(const DenseDecodeProblem& problem, int32_t n
 inline gpu::PartialLayout dense_decode_partials(const DenseDecodePlan& plan) {
   return {.num_slots = split::max_partials(plan.split),
           .h_kv = plan.problem.h_kv,
-          .rows_per_head = plan.problem.rows()};
+          .rows_per_head = plan.problem.rows(),
+          .d_v = plan.problem.d_v};
 }
 
 // Whether dtypes, shapes and cache strides suit the kernel; the device itself (compute capability
@@ -51,5 +52,9 @@ Status launch_dense_decode(const DenseDecodePlan& plan, const DenseDecodeArgumen
 // The same with another instance of the kernel than the one for dtype and d_qk: launch_traced.
 Status launch_dense_decode_as(const DenseDecodePlan& plan, const DenseDecodeArguments& arguments,
                               AttentionKernel kernel);
+
+// Merges what launch_dense_decode left in the workspace. Asynchronous; checked.
+Status combine_dense_decode(const DenseDecodePlan& plan, const DenseDecodeArguments& arguments,
+                            int32_t num_sms);
 
 }  // namespace seesaw::dense_decode::sm90
