@@ -71,11 +71,30 @@ Status check_alignment(const DenseDecodeArguments& arguments) {
       " modulo 16, allowed: multiples of 16 bytes. Start the cache on an aligned address.");
 }
 
+gpu::LengthsToCheck lengths_to_check(const DenseDecodeProblem& problem,
+                                     const TensorView& seq_lens) {
+  return {.seq_lens = static_cast<const int32_t*>(seq_lens.data),
+          .stride = seq_lens.stride[0],
+          .batch = seq_lens.shape[0],
+          .max_pages = problem.max_pages_per_sequence,
+          .page_size = problem.page_size};
+}
+
+gpu::CallToCheck call_to_check(const DenseDecodePlan& plan, const DenseDecodeArguments& arguments) {
+  return {.lengths = lengths_to_check(plan.problem, arguments.seq_lens),
+          .block_table = static_cast<const int32_t*>(arguments.block_table.data),
+          .block_table_stride = arguments.block_table.stride[0],
+          .num_pages = arguments.kv_cache.shape[0],
+          .split = plan.split,
+          .schedule = arguments.schedule};
+}
+
 Status run_on_current_device(const DenseDecodePlan& plan, const DenseDecodeArguments& arguments,
                              int32_t num_sms) {
   SEESAW_RETURN_IF_ERROR(check_alignment(arguments));
   if (plan.problem.check_data) {
-    SEESAW_RETURN_IF_ERROR(gpu::check_call(plan, arguments, check_scratch(plan, arguments),
+    SEESAW_RETURN_IF_ERROR(gpu::check_call(call_to_check(plan, arguments),
+                                           check_scratch(plan, arguments),
                                            static_cast<cudaStream_t>(arguments.stream)));
   }
   SEESAW_RETURN_IF_ERROR(launch_dense_decode(plan, arguments));
@@ -119,7 +138,8 @@ Status schedule_dense_decode(const DenseDecodePlan& plan, const TensorView& seq_
   const auto cuda_stream = static_cast<cudaStream_t>(stream);
   if (plan.problem.check_data && seq_lens.shape[0] > 0) {
     // The schedule buffer is about to be written: until then it holds the report.
-    SEESAW_RETURN_IF_ERROR(gpu::check_lengths(plan.problem, seq_lens, schedule, cuda_stream));
+    SEESAW_RETURN_IF_ERROR(
+        gpu::check_lengths(lengths_to_check(plan.problem, seq_lens), schedule, cuda_stream));
   }
   const gpu::ScheduleCall call = {
       .config = plan.split,
