@@ -74,16 +74,18 @@ __device__ inline void merge_lanes(int units, Merged* merged) {
 }
 
 // Adds up the parts, in order, for the threads of part 0: whole warps, in which a lane weighs a
-// part for all.
+// part for all lanes of its block.
 __device__ inline Merged merge_parts(const Exchange& exchange, int parts, int units, int local,
                                      int block) {
+  static_assert(Exchange::kMostParts <= kSharingLanes);
   const int lane = static_cast<int>(threadIdx.x) % Exchange::kMostParts;
+  const int first_lane = static_cast<int>(threadIdx.x) % 32 - lane;
   const float2 stat = lane < parts ? exchange.stat[block][lane] : float2{kEmptyFrame, 0.0F};
   Merged merged;
   const float weight = weigh<Exchange::kMostParts>(stat.x, stat.y, &merged.totals).weight;
 #pragma unroll
   for (int part = 0; part < Exchange::kMostParts; ++part) {
-    const float part_weight = __shfl_sync(kAllLanes, weight, part);
+    const float part_weight = __shfl_sync(kAllLanes, weight, first_lane + part);
     if (part < parts) {
       merged.add_weighted(part_weight, exchange.out[part * units + local]);
     }
