@@ -111,7 +111,7 @@ void count_schedule(const engine::DenseDecodeKernel& kernel, const DenseDecodePl
   uint64_t split_sequences = 0;
   uint64_t partials = 0;
   for (int32_t i = 0; i < view.header->batch; ++i) {
-    const int32_t pieces = view.sequence_piece_begin[i + 1] - view.sequence_piece_begin[i];
+    const int32_t pieces = view.item_piece_begin[i + 1] - view.item_piece_begin[i];
     split_sequences += pieces > 1 ? 1 : 0;
     partials += pieces > 1 ? static_cast<uint64_t>(pieces) : 0;
   }

@@ -85,15 +85,16 @@ std::string name_of_word(const split::SplitConfig& config, int64_t word) {
   if (word < word_of(view.worker_piece_begin)) {
     return fmt::format("header word {}", word);
   }
-  if (word < word_of(view.sequence_piece_begin)) {
+  if (word < word_of(view.item_piece_begin)) {
     return fmt::format("worker_piece_begin[{}]", word - word_of(view.worker_piece_begin));
   }
   if (word < word_of(view.pieces)) {
-    return fmt::format("sequence_piece_begin[{}]", word - word_of(view.sequence_piece_begin));
+    return fmt::format("item_piece_begin[{}]", word - word_of(view.item_piece_begin));
   }
-  const char* fields[] = {"sequence", "tile_begin", "tile_end", "partial"};
+  const char* fields[] = {"sequence", "row_group", "tile_begin", "tile_end", "partial"};
+  constexpr auto kWords = static_cast<int64_t>(std::size(fields));
   const int64_t in_pieces = word - word_of(view.pieces);
-  return fmt::format("pieces[{}].{}", in_pieces / 4, fields[in_pieces % 4]);
+  return fmt::format("pieces[{}].{}", in_pieces / kWords, fields[in_pieces % kWords]);
 }
 
 Status check_schedule(const CallToCheck& call, void* report, void* rebuilt, cudaStream_t stream) {

@@ -1,9 +1,9 @@
 // The combine, by blocks that share out *jobs*: a job is some units (8 columns of a row) of one
 // split sequence.
 //
-//   [1] as many pieces as sequences: nothing is split. All blocks but one leave, so that the next
+//   [1] as many pieces as items: nothing is split. All blocks but one leave, so that the next
 //       kernel finds the SMs empty, and that one waits, so that the stream's order holds
-//   [2] list the split sequences, a candidate a thread
+//   [2] list the split items, a candidate a thread
 //   [3] cut each into jobs. A thread has up to 8 loads of 16 bytes in flight: of two pieces four
 //       units, of four pieces two, of five one; of more, several threads share a unit
 //   [4] find the block's first job, then wait for the attention kernel: everything before this
@@ -35,26 +35,26 @@ using combine::kBlocksPerSm;
 using combine::kThreads;
 using combine::Output;
 using combine::Params;
-using combine::SplitSequence;
+using combine::SplitItem;
 using combine::Stores;
 using Scan = BlockScan<kThreads>;
 
 template <typename Output>
 __global__ void __launch_bounds__(kThreads, Output::kStores == Stores::kPairs ? kBlocksPerSm : 1)
     combine_kernel(const __grid_constant__ Params p) {
-  __shared__ SplitSequence splits[kThreads];  // of the chunk; each thread reads its own
-  __shared__ SplitSequence chosen;
+  __shared__ SplitItem splits[kThreads];  // of the chunk; each thread reads its own
+  __shared__ SplitItem chosen;
   __shared__ Exchange exchange;
   const split::ScheduleView view = split::schedule_view(const_cast<void*>(p.schedule), p.config);
   const int32_t candidates = combine::num_candidates(p);
   int32_t next_job = static_cast<int32_t>(blockIdx.x);  // every gridDim.x-th is this block's
   int32_t jobs_so_far = 0;
   for (int32_t base = 0; base < candidates; base += kThreads) {
-    SplitSequence& mine = splits[threadIdx.x];
+    SplitItem& mine = splits[threadIdx.x];
     const int32_t index = base + static_cast<int32_t>(threadIdx.x);
     const int32_t num_pieces = ptx::load_now(&view.header->num_pieces);
     const combine::PieceRange range = combine::pieces_of_worker(p, view, index);
-    if (num_pieces == p.batch) {  // [1]
+    if (num_pieces == combine::num_items(p)) {  // [1]
       if (blockIdx.x == 0) ptx::wait_for_previous_grid();
       return;
     }
@@ -65,7 +65,7 @@ __global__ void __launch_bounds__(kThreads, Output::kStores == Stores::kPairs ? 
     jobs_so_far += static_cast<int32_t>(jobs.total);
     for (; next_job < jobs_so_far; next_job += static_cast<int32_t>(gridDim.x)) {
       if (next_job >= mine.jobs_before && next_job < mine.jobs_before + mine.jobs) {
-        chosen = mine;  // one thread's sequence has the job
+        chosen = mine;  // one thread's item has the job
       }
       __syncthreads();
       ptx::wait_for_previous_grid();  // [4]
@@ -107,6 +107,7 @@ Params params_of(const CombineCall& call) {
   params.blocks_per_row = combine::Divisor(static_cast<uint32_t>(partial_blocks(partials.d_v)));
   params.d_v = static_cast<int32_t>(partials.d_v);
   params.batch = call.batch;
+  params.rows = static_cast<int32_t>(call.rows);
   params.rows_per_head = combine::Divisor(static_cast<uint32_t>(partials.rows_per_head));
   params.group = combine::Divisor(static_cast<uint32_t>(call.group));
   params.out = call.out;

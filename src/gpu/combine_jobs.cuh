@@ -9,7 +9,7 @@ namespace seesaw::gpu::combine {
 // A job of a sequence of at most kPieces pieces: kUnits units a thread, unit u of all threads in
 // row order. Lane u * kPieces + k weighs piece k of unit u, for the warp's units of one block.
 template <typename Output, int kPieces, int kUnits>
-__device__ void do_short_job(const Params& p, const SplitSequence& split, int32_t first_unit) {
+__device__ void do_short_job(const Params& p, const SplitItem& split, int32_t first_unit) {
   // Opaque: what follows from it is computed here, not kept in registers from job to job.
   const int thread = static_cast<int>(ptx::opaque(threadIdx.x));
   const int lane = thread % 32;
@@ -45,7 +45,7 @@ __device__ void do_short_job(const Params& p, const SplitSequence& split, int32_
       merged.add_weighted(__shfl_sync(kAllLanes, weight, u * kPieces + k), out[u][k]);
     }
     if (u * kThreads < left) {
-      store_unit<Output>(p, split.sequence, first + u * kThreads, merged);
+      store_unit<Output>(p, split, first + u * kThreads, merged);
     }
   }
 }
@@ -96,7 +96,7 @@ __device__ inline Merged merge_parts(const Exchange& exchange, int parts, int un
 // A job of any number of pieces, in rounds: a unit's pieces are dealt to 2^log2_groups threads, in
 // runs. Thread = group * units + unit.
 template <typename Output>
-__device__ void do_long_job(const Params& p, const SplitSequence& split, int32_t first_unit,
+__device__ void do_long_job(const Params& p, const SplitItem& split, int32_t first_unit,
                             const JobShape& shape, Exchange& exchange) {
   const int units = shape.units();
   const int lane = static_cast<int>(threadIdx.x) % kSharingLanes;
@@ -145,13 +145,12 @@ __device__ void do_long_job(const Params& p, const SplitSequence& split, int32_t
     __syncthreads();
   }
   if (live && part == 0 && holds) {
-    store_unit<Output>(p, split.sequence, unit, merged);
+    store_unit<Output>(p, split, unit, merged);
   }
 }
 
 template <typename Output>
-__device__ void do_job(const Params& p, const SplitSequence& split, int32_t job,
-                       Exchange& exchange) {
+__device__ void do_job(const Params& p, const SplitItem& split, int32_t job, Exchange& exchange) {
   const JobShape shape = shape_of(p, split.num_pieces);
   const int32_t first_unit = job << shape.log2_units;
   if (shape.units_per_thread == 4) {

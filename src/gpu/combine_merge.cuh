@@ -59,7 +59,7 @@ struct Merged {
 
 // Loads one unit of pieces [begin, end), at most kPieces; zeros for the rest.
 template <int kPieces>
-__device__ void load_units(const Params& p, const SplitSequence& split, int32_t begin, int32_t end,
+__device__ void load_units(const Params& p, const SplitItem& split, int32_t begin, int32_t end,
                            int32_t unit, uint4 (&out)[kPieces]) {
   const Slots slots = slots_from(p, split, begin);
   const uint4* from = p.partial_out + int64_t{slots.first} * p.units + unit;
@@ -77,7 +77,7 @@ struct Stat {
   float unscale = 0.0F;
 };
 
-__device__ inline Stat load_stat(const Params& p, const SplitSequence& split, int32_t piece,
+__device__ inline Stat load_stat(const Params& p, const SplitItem& split, int32_t piece,
                                  int32_t unit) {
   const int64_t block_of_slot = unit >> p.log2_block_units;
   const float4 v = __ldcg(reinterpret_cast<const float4*>(p.partial_stat) +
@@ -134,22 +134,25 @@ struct Output {
 };
 
 template <typename Output>
-__device__ void store_unit(const Params& p, int32_t sequence, int32_t unit, const Merged& merged) {
+__device__ void store_unit(const Params& p, const SplitItem& split, int32_t unit,
+                           const Merged& merged) {
   const int32_t block = unit >> p.log2_block_units;
   const int32_t flat_row = p.blocks_per_row.divide(block);
   const int32_t unit_of_row =
       unit - ((flat_row * static_cast<int32_t>(p.blocks_per_row.value)) << p.log2_block_units);
   const int column = partial_column(unit_of_row, 0);
   const int32_t kv_head = p.rows_per_head.divide(flat_row);
-  const int32_t row = p.rows_per_head.remainder(flat_row, kv_head);
+  const int32_t row = split.row_group * static_cast<int32_t>(p.rows_per_head.value) +
+                      p.rows_per_head.remainder(flat_row, kv_head);
+  if (row >= p.rows) return;
   const int32_t token = p.group.divide(row);
   const int32_t head =
       kv_head * static_cast<int32_t>(p.group.value) + p.group.remainder(row, token);
   const bool empty = merged.totals.sum == 0.0F;
   const float factor = empty ? 0.0F : 1.0F / merged.totals.sum;
   using Element = typename Output::Element;
-  auto* out = static_cast<Element*>(p.out) + sequence * p.out_stride[0] + token * p.out_stride[1] +
-              head * p.out_stride[2] + column;
+  auto* out = static_cast<Element*>(p.out) + split.sequence * p.out_stride[0] +
+              token * p.out_stride[1] + head * p.out_stride[2] + column;
 #pragma unroll
   for (int e = 0; e < kPartialUnitElements; e += 2) {
     const auto pair =
@@ -165,7 +168,7 @@ __device__ void store_unit(const Params& p, int32_t sequence, int32_t unit, cons
   }
   if (unit_of_row == 0 && p.lse != nullptr) {
     const float log2_sum = merged.totals.frame + log2f(merged.totals.sum);
-    p.lse[sequence * p.lse_stride[0] + head * p.lse_stride[1] + token * p.lse_stride[2]] =
+    p.lse[split.sequence * p.lse_stride[0] + head * p.lse_stride[1] + token * p.lse_stride[2]] =
         empty ? p.empty_lse : log2_sum * p.lse_factor;
   }
 }

@@ -1,4 +1,4 @@
-// The combine's work: which sequences are split, where their partials lie, and how they are cut
+// The combine's work: which items are split, where their partials lie, and how they are cut
 // into jobs.
 #pragma once
 
@@ -58,7 +58,8 @@ struct Params {
   Divisor blocks_per_row;
   int32_t d_v;
   int32_t batch;
-  Divisor rows_per_head;  // query rows of a KV head
+  int32_t rows;           // query rows of a KV head
+  Divisor rows_per_head;  // of them in a row group; the last one may have fewer
   Divisor group;          // query heads of a KV head
   void* out;              // [b, s_q, h_q, d_v]
   int64_t out_stride[3];  // elements
@@ -69,13 +70,14 @@ struct Params {
   bool many_rows;  // so many that jobs of four units a thread are enough jobs
 };
 
-// A split sequence and its jobs.
-struct SplitSequence {
+// A split item (a row group of a sequence: split/split_kv.hpp) and its jobs.
+struct SplitItem {
   int32_t jobs_before;  // a job has at least 512 loads of 16 bytes, so 2^31 are 16 TB of partials
   int32_t jobs;
   int32_t first_slot;  // of its partials: see slots_from()
   int32_t sequence;
-  int32_t num_pieces;  // 0: not a split sequence
+  int32_t row_group;
+  int32_t num_pieces;  // 0: not split
 };
 
 // How the threads of a block share out the units and pieces of a job. Threads that share a unit do
@@ -105,10 +107,11 @@ __device__ inline JobShape shape_of(const Params& p, int32_t num_pieces) {
   return shape;
 }
 
-// Candidates for split sequences. Balanced, only a worker's last piece can begin one, so there are
-// as many as workers; batch-invariant, every sequence.
+// Candidates for split items. Balanced, only a worker's last piece can begin one, so there are
+// as many as workers; batch-invariant, every item.
+__device__ inline int32_t num_items(const Params& p) { return p.batch * p.config.row_groups; }
 __device__ inline int32_t num_candidates(const Params& p) {
-  return p.config.fixed_split_tiles > 0 ? p.batch : p.config.num_workers;
+  return p.config.fixed_split_tiles > 0 ? num_items(p) : p.config.num_workers;
 }
 
 // The pieces of worker `index`, or none.
@@ -126,15 +129,16 @@ __device__ inline PieceRange pieces_of_worker(const Params& p, const split::Sche
 }
 
 // What candidate `index` stands for. `range`: pieces_of_worker(index).
-__device__ inline SplitSequence candidate(const Params& p, const split::ScheduleView& view,
-                                          int32_t index, const PieceRange& range) {
-  SplitSequence found = {};
+__device__ inline SplitItem candidate(const Params& p, const split::ScheduleView& view,
+                                      int32_t index, const PieceRange& range) {
+  SplitItem found = {};
   if (p.config.fixed_split_tiles > 0) {
-    if (index >= p.batch) {
+    if (index >= num_items(p)) {
       return found;
     }
-    found.sequence = index;
-    found.first_slot = view.sequence_piece_begin[index];
+    found.sequence = index / p.config.row_groups;
+    found.row_group = index % p.config.row_groups;
+    found.first_slot = view.item_piece_begin[index];
   } else {
     if (range.begin == range.end) {
       return found;
@@ -145,9 +149,10 @@ __device__ inline SplitSequence candidate(const Params& p, const split::Schedule
       return found;
     }
     found.sequence = last.sequence;
+    found.row_group = last.row_group;
   }
-  const int32_t pieces =
-      view.sequence_piece_begin[found.sequence + 1] - view.sequence_piece_begin[found.sequence];
+  const int32_t item = found.sequence * p.config.row_groups + found.row_group;
+  const int32_t pieces = view.item_piece_begin[item + 1] - view.item_piece_begin[item];
   found.num_pieces = pieces > 1 ? pieces : 0;
   return found;
 }
@@ -161,7 +166,7 @@ struct Slots {
   int32_t step;    // from there on
 };
 
-__device__ inline Slots slots_from(const Params& p, const SplitSequence& split, int32_t piece) {
+__device__ inline Slots slots_from(const Params& p, const SplitItem& split, int32_t piece) {
   if (p.config.fixed_split_tiles > 0) {
     return {split.first_slot + piece, split.first_slot + piece + 1, 1};
   }
@@ -169,7 +174,7 @@ __device__ inline Slots slots_from(const Params& p, const SplitSequence& split, 
   return {piece == 0 ? split.first_slot : next - 2, next, 2};
 }
 
-__device__ inline int32_t jobs_of(const Params& p, const SplitSequence& split) {
+__device__ inline int32_t jobs_of(const Params& p, const SplitItem& split) {
   if (split.num_pieces == 0) return 0;
   const JobShape shape = shape_of(p, split.num_pieces);
   return (p.units + shape.units() - 1) >> shape.log2_units;

@@ -99,7 +99,7 @@ SEESAW_HOST_DEVICE constexpr int partial_units(int64_t d_v) {
 struct PartialLayout {
   int64_t num_slots = 0;  // split::max_partials
   int64_t h_kv = 1;
-  int64_t rows_per_head = 0;  // query rows of a KV head that a piece computes
+  int64_t rows_per_head = 0;  // query rows of a KV head in a row group
   int64_t d_v = 512;
 
   SEESAW_HOST_DEVICE int64_t rows_per_slot() const { return h_kv * rows_per_head; }

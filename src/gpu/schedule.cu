@@ -1,11 +1,11 @@
-// The device planner: one block, whole sequences by thread, pieces by thread.
+// The device planner: one block, whole items by thread, pieces by thread.
 //
-//   [1] sum the tiles (and, batch-invariant, the pieces) of all sequences
+//   [1] sum the tiles (and, batch-invariant, the pieces) of all items
 //   [2] find the rule: ranges, fixed pieces, whole sequences, or the least aligned piece length
 //   that
 //       fits, one candidate a warp
-//   [3] by chunks of one sequence a thread: prefix sums of tiles and of pieces
-//   [4] by chunks of one piece a thread: find its sequence, place it; where the worker changes from
+//   [3] by chunks of one item a thread: prefix sums of tiles and of pieces
+//   [4] by chunks of one piece a thread: find its item, place it; where the worker changes from
 //       one piece to the next, write worker_piece_begin
 //   [5] the workers after the last piece, and the header
 //
@@ -19,20 +19,25 @@
 namespace seesaw::gpu {
 namespace {
 
+using split::ItemSpan;
 using split::PlacedPiece;
-using split::SequenceSpan;
 using split::SplitRule;
 
 constexpr int kThreads = 512;
 constexpr int kWarps = kThreads / 32;
 using Scan = BlockScan<kThreads>;
 
-// The sequences of one chunk, for the threads that place their pieces.
+// The items of one chunk, for the threads that place their pieces.
 struct Chunk {
   int64_t tiles_before[kThreads];
   int32_t tiles[kThreads];
   int32_t pieces_before[kThreads];  // of the whole batch; the schedule's piece ids are 32 bits
 };
+
+// Row groups of all sequences: see split_kv.hpp.
+__device__ int32_t items_of(const ScheduleCall& call) {
+  return call.batch * call.config.row_groups;
+}
 
 __device__ int64_t tiles_at(const ScheduleCall& call, int32_t sequence) {
   const int32_t tiles =
@@ -40,14 +45,14 @@ __device__ int64_t tiles_at(const ScheduleCall& call, int32_t sequence) {
   return tiles < call.config.max_sequence_tiles ? tiles : call.config.max_sequence_tiles;
 }
 
-// Sum over the batch of value(tiles of the sequence), for all threads.
+// Sum over the items of value(tiles of the item), for all threads.
 template <typename Value>
-__device__ int64_t sum_over_batch(const ScheduleCall& call, Value value) {
+__device__ int64_t sum_over_items(const ScheduleCall& call, Value value) {
   int64_t sum = 0;
   for (int32_t i = static_cast<int32_t>(threadIdx.x); i < call.batch; i += kThreads) {
     sum += value(tiles_at(call, i));
   }
-  return Scan::exclusive_sum(sum).total;
+  return Scan::exclusive_sum(sum).total * call.config.row_groups;
 }
 
 // The most tiles of a sequence, for all threads.
@@ -77,7 +82,7 @@ __device__ bool aligned_length_fits(const ScheduleCall& call, int64_t length) {
   for (int step = 16; step > 0; step /= 2) {
     pieces += __shfl_xor_sync(0xFFFFFFFFu, pieces, step);
   }
-  return pieces <= call.config.num_workers;
+  return pieces * call.config.row_groups <= call.config.num_workers;
 }
 
 // The least piece length in `lengths` that fits, or 0.
@@ -103,25 +108,25 @@ __device__ int64_t find_aligned_length(const ScheduleCall& call,
 }
 
 __device__ SplitRule find_rule(const ScheduleCall& call) {
-  const int64_t tiles = sum_over_batch(call, [](int64_t t) { return t; });
+  const int64_t tiles = sum_over_items(call, [](int64_t t) { return t; });
   const int64_t fixed = call.config.fixed_split_tiles;
   if (fixed > 0) {
     const int64_t pieces =
-        sum_over_batch(call, [fixed](int64_t t) { return split::pieces_of(t, fixed); });
+        sum_over_items(call, [fixed](int64_t t) { return split::pieces_of(t, fixed); });
     return split::fixed_rule(call.config, tiles, pieces);
   }
-  const SplitRule ranges = split::range_rule(call.config, call.batch, tiles);
+  const SplitRule ranges = split::range_rule(call.config, items_of(call), tiles);
   if (call.config.split_cost_tiles > 0 &&
-      split::whole_pays(call.config, ranges, call.batch, longest_of_batch(call))) {
-    return split::whole_rule(ranges, call.batch);
+      split::whole_pays(call.config, ranges, items_of(call), longest_of_batch(call))) {
+    return split::whole_rule(ranges, items_of(call));
   }
-  const split::AlignedLengths lengths = split::aligned_lengths(ranges, call.batch, tiles);
+  const split::AlignedLengths lengths = split::aligned_lengths(ranges, items_of(call), tiles);
   const int64_t length = find_aligned_length(call, lengths);
   return length > 0 ? split::aligned_rule(ranges, length) : ranges;
 }
 
-// The last sequence of the chunk whose first piece is at or before `piece`.
-__device__ int sequence_of_piece(const Chunk& chunk, int chunk_size, int32_t piece) {
+// The last item of the chunk whose first piece is at or before `piece`.
+__device__ int item_of_piece(const Chunk& chunk, int chunk_size, int32_t piece) {
   int low = 0;
   int high = chunk_size;  // the answer is in [low, high)
   while (high - low > 1) {
@@ -135,18 +140,18 @@ __device__ int sequence_of_piece(const Chunk& chunk, int chunk_size, int32_t pie
   return low;
 }
 
-// Pieces [piece_begin, piece_end) of the chunk's sequences, one a thread at a time. `last_worker`
+// Pieces [piece_begin, piece_end) of the chunk's items, one a thread at a time. `last_worker`
 // is the worker of piece piece_begin - 1, or -1; returns that of piece_end - 1.
 __device__ int64_t place_chunk(const SplitRule& rule, const Chunk& chunk, int chunk_size,
-                               int32_t sequence_begin, int32_t piece_begin, int32_t piece_end,
+                               int32_t item_begin, int32_t piece_begin, int32_t piece_end,
                                int64_t last_worker, const split::ScheduleView& view) {
   __shared__ int64_t workers[kThreads];
   for (int32_t base = piece_begin; base < piece_end; base += kThreads) {
     const int32_t index = base + static_cast<int32_t>(threadIdx.x);
     if (index < piece_end) {
-      const int local = sequence_of_piece(chunk, chunk_size, index);
-      const SequenceSpan span = {sequence_begin + local, chunk.tiles[local],
-                                 chunk.tiles_before[local], chunk.pieces_before[local]};
+      const int local = item_of_piece(chunk, chunk_size, index);
+      const ItemSpan span = {item_begin + local, chunk.tiles[local], chunk.tiles_before[local],
+                             chunk.pieces_before[local]};
       const int32_t next = local + 1 < chunk_size ? chunk.pieces_before[local + 1] : piece_end;
       const PlacedPiece placed = split::place_piece(rule, span, next - chunk.pieces_before[local],
                                                     index - chunk.pieces_before[local]);
@@ -175,10 +180,11 @@ __global__ void __launch_bounds__(kThreads)
   int64_t tiles_so_far = 0;
   int64_t pieces_so_far = 0;
   int64_t last_worker = -1;
-  for (int32_t base = 0; base < call.batch; base += kThreads) {
-    const int32_t sequence = base + static_cast<int32_t>(threadIdx.x);
-    const bool live = sequence < call.batch;
-    SequenceSpan span = {sequence, live ? tiles_at(call, sequence) : 0, 0, 0};
+  const int32_t items = items_of(call);
+  for (int32_t base = 0; base < items; base += kThreads) {
+    const int32_t item = base + static_cast<int32_t>(threadIdx.x);
+    const bool live = item < items;
+    ItemSpan span = {item, live ? tiles_at(call, item / call.config.row_groups) : 0, 0, 0};
     const Scan::Result tiles = Scan::exclusive_sum(span.tiles);  // [3]
     span.tiles_before = tiles_so_far + tiles.before;
     const int32_t count = live ? split::piece_count(rule, span) : 0;
@@ -188,10 +194,10 @@ __global__ void __launch_bounds__(kThreads)
     chunk.tiles[threadIdx.x] = static_cast<int32_t>(span.tiles);
     chunk.pieces_before[threadIdx.x] = static_cast<int32_t>(span.pieces_before);
     if (live) {
-      view.sequence_piece_begin[sequence + 1] = static_cast<int32_t>(span.pieces_before + count);
+      view.item_piece_begin[item + 1] = static_cast<int32_t>(span.pieces_before + count);
     }
     __syncthreads();
-    const int chunk_size = call.batch - base < kThreads ? call.batch - base : kThreads;
+    const int chunk_size = items - base < kThreads ? items - base : kThreads;
     last_worker = place_chunk(rule, chunk, chunk_size, base, static_cast<int32_t>(pieces_so_far),
                               static_cast<int32_t>(pieces_so_far + pieces.total), last_worker,
                               view);  // [4]
@@ -202,7 +208,7 @@ __global__ void __launch_bounds__(kThreads)
     view.worker_piece_begin[w] = static_cast<int32_t>(pieces_so_far);  // [5]
   }
   if (threadIdx.x == 0) {
-    view.sequence_piece_begin[0] = 0;
+    view.item_piece_begin[0] = 0;
     *view.header = {.magic = split::kScheduleMagic,
                     .batch = call.batch,
                     .num_pieces = static_cast<int32_t>(pieces_so_far),
@@ -210,7 +216,7 @@ __global__ void __launch_bounds__(kThreads)
                     .tile_tokens = call.config.tile_tokens,
                     .fixed_split_tiles = call.config.fixed_split_tiles,
                     .max_batch = call.config.max_batch,
-                    .reserved = 0};
+                    .row_groups = call.config.row_groups};
   }
 }
 

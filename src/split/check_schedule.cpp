@@ -14,15 +14,15 @@ Status bad(std::string_view arrived, std::string_view allowed, std::string_view 
 }
 
 bool same_piece(const Piece& a, const Piece& b) {
-  return a.sequence == b.sequence && a.tile_begin == b.tile_begin && a.tile_end == b.tile_end &&
-         a.partial == b.partial;
+  return a.sequence == b.sequence && a.row_group == b.row_group && a.tile_begin == b.tile_begin &&
+         a.tile_end == b.tile_end && a.partial == b.partial;
 }
 
 // Compares a schedule with the pieces that it should hold, in order.
 class Comparison {
  public:
   Comparison(const SplitConfig& config, const ScheduleView& view)
-      : config_(config), view_(view), same_(view.sequence_piece_begin[0] == 0) {}
+      : config_(config), view_(view), same_(view.item_piece_begin[0] == 0) {}
 
   bool piece(int64_t index, const PlacedPiece& placed) {
     sequence_ = placed.piece.sequence;
@@ -31,8 +31,8 @@ class Comparison {
     return same_;
   }
 
-  bool end_sequence(int32_t sequence, int64_t pieces) {
-    same_ = same_ && view_.sequence_piece_begin[sequence + 1] == pieces;
+  bool end_item(int32_t item, int64_t pieces) {
+    same_ = same_ && view_.item_piece_begin[item + 1] == pieces;
     return same_;
   }
 
@@ -65,10 +65,11 @@ Status check_config(const SplitConfig& config) {
   if (pieces <= INT32_MAX) {
     return {};
   }
-  return bad(fmt::format("batch = {} with up to {} tiles a sequence can need {} pieces",
-                         config.max_batch, config.max_sequence_tiles, pieces),
+  return bad(fmt::format("batch = {} with {} row groups and up to {} tiles a sequence can need {} "
+                         "pieces",
+                         config.max_batch, config.row_groups, config.max_sequence_tiles, pieces),
              fmt::format("up to {} pieces", INT32_MAX),
-             "Plan for a smaller batch or fewer pages per sequence.");
+             "Plan for a smaller batch, fewer query tokens or fewer pages per sequence.");
 }
 
 Status check_schedule_header(const SplitConfig& config, const void* buffer) {
@@ -81,14 +82,15 @@ Status check_schedule_header(const SplitConfig& config, const void* buffer) {
   }
   if (header.num_workers != config.num_workers || header.tile_tokens != config.tile_tokens ||
       header.fixed_split_tiles != config.fixed_split_tiles ||
-      header.max_batch != config.max_batch) {
-    return bad(fmt::format("schedule of another plan (batch {}, {} workers, tiles of {} tokens, "
-                           "fixed splits of {} tiles)",
-                           header.max_batch, header.num_workers, header.tile_tokens,
-                           header.fixed_split_tiles),
-               fmt::format("this plan's (batch {}, {}, {}, {})", config.max_batch,
-                           config.num_workers, config.tile_tokens, config.fixed_split_tiles),
-               "Fill it with the plan that runs it.");
+      header.max_batch != config.max_batch || header.row_groups != config.row_groups) {
+    return bad(
+        fmt::format("schedule of another plan (batch {}, {} row groups, {} workers, tiles "
+                    "of {} tokens, fixed splits of {} tiles)",
+                    header.max_batch, header.row_groups, header.num_workers, header.tile_tokens,
+                    header.fixed_split_tiles),
+        fmt::format("this plan's (batch {}, {}, {}, {}, {})", config.max_batch, config.row_groups,
+                    config.num_workers, config.tile_tokens, config.fixed_split_tiles),
+        "Fill it with the plan that runs it.");
   }
   if (header.batch < 0 || header.batch > config.max_batch || header.num_pieces < 0 ||
       header.num_pieces > max_pieces(config)) {
@@ -114,7 +116,7 @@ Status check_schedule(const SplitConfig& config, const int32_t* seq_lens, int64_
   const int64_t num_pieces = walk_pieces(
       {config, seq_lens, seq_len_stride, batch},
       [&](int64_t index, const PlacedPiece& placed) { return comparison.piece(index, placed); },
-      [&](int32_t sequence, int64_t pieces) { return comparison.end_sequence(sequence, pieces); });
+      [&](int32_t item, int64_t pieces) { return comparison.end_item(item, pieces); });
   if (comparison.end(num_pieces)) {
     return {};
   }

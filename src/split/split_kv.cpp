@@ -14,6 +14,7 @@ ScheduleHeader header_for(const SplitConfig& config, int32_t batch, int64_t num_
   header.tile_tokens = config.tile_tokens;
   header.fixed_split_tiles = config.fixed_split_tiles;
   header.max_batch = config.max_batch;
+  header.row_groups = config.row_groups;
   return header;
 }
 
@@ -23,7 +24,7 @@ void build_schedule(const SplitConfig& config, const int32_t* seq_lens, int64_t 
                     int32_t batch, void* buffer) {
   const ScheduleView view = schedule_view(buffer, config);
   int32_t next_worker = 0;  // workers before it have their first piece
-  view.sequence_piece_begin[0] = 0;
+  view.item_piece_begin[0] = 0;
   const int64_t num_pieces = walk_pieces(
       {config, seq_lens, seq_len_stride, batch},
       [&](int64_t index, const PlacedPiece& placed) {
@@ -33,8 +34,8 @@ void build_schedule(const SplitConfig& config, const int32_t* seq_lens, int64_t 
         }
         return true;
       },
-      [&](int32_t sequence, int64_t pieces) {
-        view.sequence_piece_begin[sequence + 1] = static_cast<int32_t>(pieces);
+      [&](int32_t item, int64_t pieces) {
+        view.item_piece_begin[item + 1] = static_cast<int32_t>(pieces);
         return true;
       });
   while (next_worker <= config.num_workers) {

@@ -4,6 +4,11 @@
 // that one worker does. A sequence of one piece is written out directly; the pieces of a split
 // sequence write partial results, which the combine step merges in tile order.
 //
+// A sequence's query rows may be cut into row groups too, each of which walks all its tiles. What
+// is scheduled is then an *item*: one row group of one sequence, item = sequence * row_groups +
+// group. Everything that is said of a sequence below holds for an item; with one row group they are
+// the same. docs/decisions/0017-row-groups.md.
+//
 // The schedule is plain data in one caller-owned buffer, sized from maxima alone, so it can be
 // built on the device inside a CUDA graph and serve any real batch up to the planned one.
 // Everything is a closed form of prefix sums over the sequences, so host and device build the same
@@ -28,12 +33,16 @@ struct SplitConfig {
   int32_t max_sequence_tiles = 0;  // tiles of the longest sequence that the plan allows
   int32_t split_cost_tiles = 0;    // what cutting any sequence costs the whole batch, in tiles; 0:
                                    // nothing, so sequences of equal length are cut like others
+  int32_t row_groups = 1;          // of a sequence, >= 1
+
+  SEESAW_HOST_DEVICE int64_t max_items() const { return int64_t{max_batch} * row_groups; }
 };
 
-// Tiles [tile_begin, tile_end) of one sequence. An empty sequence is one piece [0, 0): somebody has
-// to write its zeros.
+// Tiles [tile_begin, tile_end) of one row group of one sequence. An empty sequence is one piece
+// [0, 0) a row group: somebody has to write its zeros.
 struct Piece {
   int32_t sequence;
+  int32_t row_group;
   int32_t tile_begin;
   int32_t tile_end;
   int32_t partial;  // slot of the partial result, or -1: the whole sequence, written out directly
@@ -47,7 +56,7 @@ struct ScheduleHeader {
   int32_t tile_tokens;
   int32_t fixed_split_tiles;
   int32_t max_batch;
-  int32_t reserved;
+  int32_t row_groups;
 };
 
 inline constexpr uint32_t kScheduleMagic = 0x57415353;  // "SSAW"
@@ -55,19 +64,18 @@ inline constexpr uint32_t kScheduleMagic = 0x57415353;  // "SSAW"
 // Typed pointers into a schedule buffer.
 struct ScheduleView {
   ScheduleHeader* header;
-  int32_t* worker_piece_begin;    // [num_workers + 1]: worker w does pieces [begin[w], begin[w+1])
-  int32_t* sequence_piece_begin;  // [max_batch + 1]: sequence i is pieces [begin[i], begin[i+1])
-  Piece* pieces;                  // in order of (sequence, tile_begin), and so of worker
+  int32_t* worker_piece_begin;  // [num_workers + 1]: worker w does pieces [begin[w], begin[w+1])
+  int32_t* item_piece_begin;    // [max_items + 1]: item i is pieces [begin[i], begin[i+1])
+  Piece* pieces;                // in order of (item, tile_begin), and so of worker
 };
 
 // A piece bound for any lengths: each worker boundary adds at most one piece to the batch's.
 SEESAW_HOST_DEVICE inline int64_t max_pieces(const SplitConfig& config) {
   if (config.fixed_split_tiles > 0) {
-    const int64_t per_sequence =
-        ceil_div<int64_t>(config.max_sequence_tiles, config.fixed_split_tiles);
-    return config.max_batch * (per_sequence > 1 ? per_sequence : 1);
+    const int64_t per_item = ceil_div<int64_t>(config.max_sequence_tiles, config.fixed_split_tiles);
+    return config.max_items() * (per_item > 1 ? per_item : 1);
   }
-  return static_cast<int64_t>(config.max_batch) + config.num_workers;
+  return config.max_items() + config.num_workers;
 }
 
 // Most partial results a schedule can need; slots are in [0, max_partials).
@@ -83,7 +91,7 @@ inline constexpr size_t kScheduleAlignment = 256;
 SEESAW_HOST_DEVICE inline size_t schedule_bytes(const SplitConfig& config) {
   const size_t words = sizeof(ScheduleHeader) / 4 +
                        round_up<size_t>(static_cast<size_t>(config.num_workers) + 1, 4) +
-                       round_up<size_t>(static_cast<size_t>(config.max_batch) + 1, 4);
+                       round_up<size_t>(static_cast<size_t>(config.max_items()) + 1, 4);
   return round_up(4 * words + static_cast<size_t>(max_pieces(config)) * sizeof(Piece),
                   kScheduleAlignment);
 }
@@ -95,8 +103,8 @@ SEESAW_HOST_DEVICE inline ScheduleView schedule_view(void* buffer, const SplitCo
   base += sizeof(ScheduleHeader);
   view.worker_piece_begin = reinterpret_cast<int32_t*>(base);
   base += 4 * round_up<size_t>(static_cast<size_t>(config.num_workers) + 1, 4);
-  view.sequence_piece_begin = reinterpret_cast<int32_t*>(base);
-  base += 4 * round_up<size_t>(static_cast<size_t>(config.max_batch) + 1, 4);
+  view.item_piece_begin = reinterpret_cast<int32_t*>(base);
+  base += 4 * round_up<size_t>(static_cast<size_t>(config.max_items()) + 1, 4);
   view.pieces = reinterpret_cast<Piece*>(base);
   return view;
 }

@@ -2,7 +2,9 @@
 // by the host planner (split_kv.cpp) and the device's, so that both build the same bytes. Integers
 // only. docs/decisions/0003-split-kv-schedule.md derives the forms and the load bound.
 //
-// Work is measured in tiles: a piece of n tiles costs n + p, p = piece_cost_tiles. Four layouts:
+// What is scheduled are items: the row groups of all sequences (of one row group each: sequences),
+// each with all tiles of its sequence. Work is measured in tiles: a piece of n tiles costs n + p, p
+// = piece_cost_tiles. Four layouts, in which "sequence" means item:
 //
 //   kAligned  few sequences: each is cut into equal pieces, every piece on a worker of its own.
 //   kRanges   the sequences laid end to end on a line, t_i + p units each; worker w does what lies
@@ -14,11 +16,11 @@
 //             pieces are dealt to workers in order of cost.
 //
 // How to build a schedule:
-//   1. T = sum of tiles_of(seq_len), and their maximum.
+//   1. T = sum over the items of tiles_of(seq_len), and their maximum.
 //   2. rule = fixed_rule (which also needs the number of pieces) or range_rule. The latter gives
-//      way to whole_rule if whole_pays(), else, if batch <= num_workers, to aligned_rule with the
+//      way to whole_rule if whole_pays(), else, if items <= num_workers, to aligned_rule with the
 //      least of the aligned_lengths() that fits.
-//   3. per sequence: piece_count(rule, span); prefix sums give pieces_before.
+//   3. per item: piece_count(rule, span); prefix sums give pieces_before.
 //   4. per piece: place_piece(rule, span, k).
 //   5. worker_piece_begin[w] = first piece whose worker is >= w.
 #pragma once
@@ -38,19 +40,20 @@ struct SplitRule {
   Layout layout;
   bool own_worker;       // piece j runs on worker j (there are at most as many pieces as workers)
   int64_t num_workers;   // of the configuration
+  int32_t row_groups;    // likewise
   int64_t piece_cost;    // p >= 1
   int64_t quota;         // kRanges, kFixed: units of the line for each worker, >= 1
   int64_t piece_tiles;   // kAligned: most tiles of a piece; kFixed: tiles of a piece; >= 1
-  int64_t per_worker;    // kWhole: sequences of each worker, >= 1
+  int64_t per_worker;    // kWhole: items of each worker, >= 1
   int64_t min_fragment;  // kRanges: least tiles on either side of a cut, >= 1
 };
 
-// One sequence with its prefix sums.
-struct SequenceSpan {
-  int32_t sequence;
+// One item with its prefix sums.
+struct ItemSpan {
+  int32_t item;
   int64_t tiles;
-  int64_t tiles_before;   // sum of tiles of the sequences before it
-  int64_t pieces_before;  // sum of piece_count of the sequences before it
+  int64_t tiles_before;   // sum of tiles of the items before it
+  int64_t pieces_before;  // sum of piece_count of the items before it
 };
 
 // A piece and who does it.
@@ -61,7 +64,7 @@ struct PlacedPiece {
 
 SEESAW_HOST_DEVICE inline int64_t at_least_one(int64_t value) { return value > 1 ? value : 1; }
 
-// Pieces of at most `piece_tiles` tiles that a sequence needs; an empty one is a piece too.
+// Pieces of at most `piece_tiles` tiles that an item needs; an empty one is a piece too.
 SEESAW_HOST_DEVICE inline int64_t pieces_of(int64_t tiles, int64_t piece_tiles) {
   return at_least_one(ceil_div(tiles, piece_tiles));
 }
@@ -70,16 +73,17 @@ SEESAW_HOST_DEVICE inline int64_t piece_cost(const SplitConfig& config) {
   return at_least_one(config.piece_cost_tiles);
 }
 
-// Balanced mode for any batch: `tiles` is the batch's sum.
-SEESAW_HOST_DEVICE inline SplitRule range_rule(const SplitConfig& config, int64_t batch,
+// Balanced mode for any number of items: `tiles` is their sum.
+SEESAW_HOST_DEVICE inline SplitRule range_rule(const SplitConfig& config, int64_t items,
                                                int64_t tiles) {
   const int64_t cost = piece_cost(config);
   SplitRule rule{};
   rule.layout = Layout::kRanges;
   rule.own_worker = false;
   rule.num_workers = config.num_workers;
+  rule.row_groups = config.row_groups;
   rule.piece_cost = cost;
-  rule.quota = at_least_one(ceil_div<int64_t>(tiles + cost * batch, config.num_workers));
+  rule.quota = at_least_one(ceil_div<int64_t>(tiles + cost * items, config.num_workers));
   rule.piece_tiles = 1;
   rule.per_worker = 1;
   rule.min_fragment = 1 + cost / 2;  // moving fewer tiles than this saves less than it costs
@@ -96,20 +100,20 @@ SEESAW_HOST_DEVICE inline SplitRule fixed_rule(const SplitConfig& config, int64_
   return rule;
 }
 
-// Whether giving each worker the same number of whole sequences is worth it: `longest` is the
-// largest number of tiles of a sequence, so the busiest worker has per_worker * (longest + p)
-// units, and no sequence has to be merged.
+// Whether giving each worker the same number of whole items is worth it: `longest` is the largest
+// number of tiles of an item, so the busiest worker has per_worker * (longest + p)
+// units, and nothing has to be merged.
 SEESAW_HOST_DEVICE inline bool whole_pays(const SplitConfig& config, const SplitRule& ranges,
-                                          int64_t batch, int64_t longest) {
+                                          int64_t items, int64_t longest) {
   const int64_t load =
-      ceil_div(at_least_one(batch), ranges.num_workers) * (longest + ranges.piece_cost);
+      ceil_div(at_least_one(items), ranges.num_workers) * (longest + ranges.piece_cost);
   return config.split_cost_tiles > 0 && load <= ranges.quota + config.split_cost_tiles;
 }
 
-SEESAW_HOST_DEVICE inline SplitRule whole_rule(const SplitRule& ranges, int64_t batch) {
+SEESAW_HOST_DEVICE inline SplitRule whole_rule(const SplitRule& ranges, int64_t items) {
   SplitRule rule = ranges;
   rule.layout = Layout::kWhole;
-  rule.per_worker = ceil_div(at_least_one(batch), ranges.num_workers);
+  rule.per_worker = ceil_div(at_least_one(items), ranges.num_workers);
   return rule;
 }
 
@@ -121,10 +125,10 @@ struct AlignedLengths {
   int64_t last;  // first - 1 if there is none: more sequences than workers
 };
 
-SEESAW_HOST_DEVICE inline AlignedLengths aligned_lengths(const SplitRule& ranges, int64_t batch,
+SEESAW_HOST_DEVICE inline AlignedLengths aligned_lengths(const SplitRule& ranges, int64_t items,
                                                          int64_t tiles) {
   const int64_t first = at_least_one(ceil_div(tiles, ranges.num_workers));
-  return {first, batch <= ranges.num_workers ? ranges.quota : first - 1};
+  return {first, items <= ranges.num_workers ? ranges.quota : first - 1};
 }
 
 SEESAW_HOST_DEVICE inline SplitRule aligned_rule(const SplitRule& ranges, int64_t piece_tiles) {
@@ -136,23 +140,21 @@ SEESAW_HOST_DEVICE inline SplitRule aligned_rule(const SplitRule& ranges, int64_
 }
 
 // kRanges: the line's unit after the sequence's start and its piece cost, where tile 0 begins.
-SEESAW_HOST_DEVICE inline int64_t first_tile_position(const SplitRule& rule,
-                                                      const SequenceSpan& span) {
-  return span.tiles_before + rule.piece_cost * (span.sequence + int64_t{1});
+SEESAW_HOST_DEVICE inline int64_t first_tile_position(const SplitRule& rule, const ItemSpan& span) {
+  return span.tiles_before + rule.piece_cost * (span.item + int64_t{1});
 }
 
 // kRanges: the worker of the sequence's first piece. A boundary fewer than min_fragment tiles into
 // the sequence counts as one before it, so it is the worker of the unit there; of the middle unit
 // if the sequence is too short to cut.
-SEESAW_HOST_DEVICE inline int64_t first_range_worker(const SplitRule& rule,
-                                                     const SequenceSpan& span) {
+SEESAW_HOST_DEVICE inline int64_t first_range_worker(const SplitRule& rule, const ItemSpan& span) {
   const int64_t half = (span.tiles + 1) / 2;
   const int64_t inset = rule.min_fragment < half ? rule.min_fragment : half;
   return (first_tile_position(rule, span) + inset - 1) / rule.quota;
 }
 
 // Pieces of a sequence. Does not need span.pieces_before.
-SEESAW_HOST_DEVICE inline int32_t piece_count(const SplitRule& rule, const SequenceSpan& span) {
+SEESAW_HOST_DEVICE inline int32_t piece_count(const SplitRule& rule, const ItemSpan& span) {
   if (rule.layout == Layout::kWhole) {
     return 1;
   }
@@ -168,7 +170,7 @@ SEESAW_HOST_DEVICE inline int32_t piece_count(const SplitRule& rule, const Seque
 }
 
 // Tile at which piece k of `count` begins; k = count gives the sequence's end.
-SEESAW_HOST_DEVICE inline int32_t piece_begin(const SplitRule& rule, const SequenceSpan& span,
+SEESAW_HOST_DEVICE inline int32_t piece_begin(const SplitRule& rule, const ItemSpan& span,
                                               int32_t count, int32_t k) {
   if (k == 0 || k == count) {
     return static_cast<int32_t>(k == 0 ? 0 : span.tiles);
@@ -187,7 +189,7 @@ SEESAW_HOST_DEVICE inline int32_t piece_begin(const SplitRule& rule, const Seque
 }
 
 // Worker of piece k, which has tiles [tile_begin, tile_end).
-SEESAW_HOST_DEVICE inline int64_t piece_worker(const SplitRule& rule, const SequenceSpan& span,
+SEESAW_HOST_DEVICE inline int64_t piece_worker(const SplitRule& rule, const ItemSpan& span,
                                                int32_t k, int32_t tile_begin, int32_t tile_end) {
   if (rule.own_worker) {
     return span.pieces_before + k;
@@ -196,7 +198,7 @@ SEESAW_HOST_DEVICE inline int64_t piece_worker(const SplitRule& rule, const Sequ
     return first_range_worker(rule, span) + k;
   }
   if (rule.layout == Layout::kWhole) {
-    return span.sequence / rule.per_worker;
+    return span.item / rule.per_worker;
   }
   // kFixed: whoever owns the middle of the piece on the line of all pieces.
   const int64_t start = span.tiles_before + tile_begin + rule.piece_cost * (span.pieces_before + k);
@@ -204,10 +206,11 @@ SEESAW_HOST_DEVICE inline int64_t piece_worker(const SplitRule& rule, const Sequ
 }
 
 // Piece k of the sequence's `count`.
-SEESAW_HOST_DEVICE inline PlacedPiece place_piece(const SplitRule& rule, const SequenceSpan& span,
+SEESAW_HOST_DEVICE inline PlacedPiece place_piece(const SplitRule& rule, const ItemSpan& span,
                                                   int32_t count, int32_t k) {
   PlacedPiece placed;
-  placed.piece.sequence = span.sequence;
+  placed.piece.sequence = span.item / rule.row_groups;
+  placed.piece.row_group = span.item % rule.row_groups;
   placed.piece.tile_begin = piece_begin(rule, span, count, k);
   placed.piece.tile_end = piece_begin(rule, span, count, k + 1);
   placed.worker = piece_worker(rule, span, k, placed.piece.tile_begin, placed.piece.tile_end);

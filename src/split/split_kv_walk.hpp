@@ -9,23 +9,27 @@
 
 namespace seesaw::split {
 
-// The lengths of a batch, as tiles.
+// The items of a batch, as tiles.
 struct Batch {
   const SplitConfig& config;
   const int32_t* seq_lens;
   int64_t stride;
-  int32_t size;
+  int32_t size;  // sequences
+
+  int32_t items() const { return size * config.row_groups; }
 
   int64_t tiles(int32_t sequence) const {
     return tiles_of(seq_lens[sequence * stride], config.tile_tokens);
   }
 
-  int64_t total_tiles() const {
+  // Sum over the items of value(tiles of the item).
+  template <typename Value>
+  int64_t sum(Value value) const {
     int64_t sum = 0;
     for (int32_t i = 0; i < size; ++i) {
-      sum += tiles(i);
+      sum += value(tiles(i));
     }
-    return sum;
+    return sum * config.row_groups;
   }
 
   int64_t longest() const {
@@ -37,24 +41,20 @@ struct Batch {
   }
 
   int64_t total_pieces(int64_t piece_tiles) const {
-    int64_t sum = 0;
-    for (int32_t i = 0; i < size; ++i) {
-      sum += pieces_of(tiles(i), piece_tiles);
-    }
-    return sum;
+    return sum([piece_tiles](int64_t tiles) { return pieces_of(tiles, piece_tiles); });
   }
 };
 
 inline SplitRule find_rule(const Batch& batch) {
-  const int64_t tiles = batch.total_tiles();
+  const int64_t tiles = batch.sum([](int64_t of_item) { return of_item; });
   if (batch.config.fixed_split_tiles > 0) {
     return fixed_rule(batch.config, tiles, batch.total_pieces(batch.config.fixed_split_tiles));
   }
-  const SplitRule ranges = range_rule(batch.config, batch.size, tiles);
-  if (whole_pays(batch.config, ranges, batch.size, batch.longest())) {
-    return whole_rule(ranges, batch.size);
+  const SplitRule ranges = range_rule(batch.config, batch.items(), tiles);
+  if (whole_pays(batch.config, ranges, batch.items(), batch.longest())) {
+    return whole_rule(ranges, batch.items());
   }
-  const AlignedLengths lengths = aligned_lengths(ranges, batch.size, tiles);
+  const AlignedLengths lengths = aligned_lengths(ranges, batch.items(), tiles);
   for (int64_t length = lengths.first; length <= lengths.last; ++length) {
     if (batch.total_pieces(length) <= batch.config.num_workers) {
       return aligned_rule(ranges, length);
@@ -63,15 +63,15 @@ inline SplitRule find_rule(const Batch& batch) {
   return ranges;
 }
 
-// Calls visit(index, placed) for every piece in order, and end_sequence(i, pieces so far) after
-// each sequence's; either stops the walk by returning false. Returns the number of pieces.
-template <typename Visit, typename EndSequence>
-int64_t walk_pieces(const Batch& batch, Visit visit, EndSequence end_sequence) {
+// Calls visit(index, placed) for every piece in order, and end_item(i, pieces so far) after each
+// item's; either stops the walk by returning false. Returns the number of pieces.
+template <typename Visit, typename EndItem>
+int64_t walk_pieces(const Batch& batch, Visit visit, EndItem end_item) {
   const SplitRule rule = find_rule(batch);
-  SequenceSpan span{};
-  for (int32_t i = 0; i < batch.size; ++i) {
-    span.sequence = i;
-    span.tiles = batch.tiles(i);
+  ItemSpan span{};
+  for (int32_t i = 0; i < batch.items(); ++i) {
+    span.item = i;
+    span.tiles = batch.tiles(i / batch.config.row_groups);
     const int32_t count = piece_count(rule, span);
     for (int32_t k = 0; k < count; ++k) {
       if (!visit(span.pieces_before + k, place_piece(rule, span, count, k))) {
@@ -80,7 +80,7 @@ int64_t walk_pieces(const Batch& batch, Visit visit, EndSequence end_sequence) {
     }
     span.tiles_before += span.tiles;
     span.pieces_before += count;
-    if (!end_sequence(i, span.pieces_before)) {
+    if (!end_item(i, span.pieces_before)) {
       return span.pieces_before;
     }
   }

@@ -98,7 +98,7 @@ TEST_P(CheckSchedule, RefusesAnyDamage) {
     EXPECT_TRUE(refuses_damage_in(&view.worker_piece_begin[w])) << "worker " << w;
   }
   for (size_t i = 0; i <= kLengths.size(); ++i) {
-    EXPECT_TRUE(refuses_damage_in(&view.sequence_piece_begin[i])) << "sequence " << i;
+    EXPECT_TRUE(refuses_damage_in(&view.item_piece_begin[i])) << "sequence " << i;
   }
   for (int32_t p = 0; p < view.header->num_pieces; ++p) {
     EXPECT_TRUE(refuses_damage_in(&view.pieces[p].sequence)) << "piece " << p;

@@ -26,8 +26,8 @@ class ScheduleBuffer {
 
   std::vector<Piece> pieces_of_sequence(int32_t sequence) {
     const ScheduleView v = view();
-    return {v.pieces + v.sequence_piece_begin[sequence],
-            v.pieces + v.sequence_piece_begin[sequence + 1]};
+    return {v.pieces + v.item_piece_begin[sequence],
+            v.pieces + v.item_piece_begin[sequence + 1]};
   }
 
   std::vector<Piece> pieces_of_worker(int32_t worker) {

@@ -75,8 +75,8 @@ void expect_well_formed(const RandomBatch& batch, ScheduleBuffer& schedule) {
   ASSERT_EQ(view.header->magic, kScheduleMagic);
   ASSERT_EQ(view.header->batch, b);
   ASSERT_LE(view.header->num_pieces, max_pieces(config));
-  ASSERT_EQ(view.sequence_piece_begin[0], 0);
-  ASSERT_EQ(view.sequence_piece_begin[b], view.header->num_pieces);
+  ASSERT_EQ(view.item_piece_begin[0], 0);
+  ASSERT_EQ(view.item_piece_begin[b], view.header->num_pieces);
   std::vector<bool> slot_taken(static_cast<size_t>(max_partials(config)), false);
   for (int32_t i = 0; i < b; ++i) {
     const std::vector<Piece> pieces = schedule.pieces_of_sequence(i);
@@ -344,7 +344,7 @@ TEST(SplitKv, ClosedFormsGiveTheSamePieces) {
         span.tiles_before +=
             tiles_of(batch.seq_lens[static_cast<size_t>(before)], batch.config.tile_tokens);
       }
-      span.pieces_before = schedule.view().sequence_piece_begin[s];
+      span.pieces_before = schedule.view().item_piece_begin[s];
       const int32_t count = piece_count(rule, span);
       const std::vector<Piece> pieces = schedule.pieces_of_sequence(s);
       ASSERT_EQ(count, static_cast<int32_t>(pieces.size()));

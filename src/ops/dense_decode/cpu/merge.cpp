@@ -89,7 +89,7 @@ void merge_partials(const Call& call, int32_t worker) {
   const int64_t rows = call.geometry.total_rows;
   int64_t turn = 0;  // of the workers, over all split sequences
   for (int64_t sequence = 0; sequence < call.arguments.batch; ++sequence) {
-    const int32_t* bounds = call.schedule.sequence_piece_begin + sequence;
+    const int32_t* bounds = call.schedule.item_piece_begin + sequence;
     const split::Piece* begin = call.schedule.pieces + bounds[0];
     const split::Piece* end = call.schedule.pieces + bounds[1];
     if (begin->partial < 0) {

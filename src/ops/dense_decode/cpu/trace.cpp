@@ -134,7 +134,7 @@ void do_pieces_noted(const Call& call, Recorder& notes, std::vector<int32_t>& on
 
 bool merges_anything(const Call& call) {
   for (int64_t sequence = 0; sequence < call.arguments.batch; ++sequence) {
-    const int32_t* bounds = call.schedule.sequence_piece_begin + sequence;
+    const int32_t* bounds = call.schedule.item_piece_begin + sequence;
     if (bounds[1] - bounds[0] > 1) {
       return true;
     }

@@ -89,9 +89,10 @@ struct DenseDecodeParams {
   float lse_factor;  // ln 2, or 1 for base 2
   float empty_lse;   // of a row with nothing to attend
   int32_t s_q;
-  int32_t group;  // query heads of a KV head
-  int32_t rows;   // s_q * group
-  int32_t row_tiles;
+  int32_t group;        // query heads of a KV head
+  int32_t rows;         // s_q * group
+  int32_t row_tiles;    // of a KV head
+  int32_t group_tiles;  // of a row group: thread blocks that walk the same tiles
   int32_t h_kv;
   int32_t tiles_per_page;
 };

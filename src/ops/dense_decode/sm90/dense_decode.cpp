@@ -9,6 +9,7 @@
 #include "gpu/device.hpp"
 #include "gpu/schedule.hpp"
 #include "ops/dense_decode/sm90/launch.hpp"
+#include "split/row_groups.hpp"
 
 namespace seesaw::dense_decode::sm90 {
 namespace {
@@ -20,9 +21,11 @@ constexpr int32_t kFixedSplitTiles = 32;
 
 // What it costs the batch that any sequence is split, in tiles: the combine's own time, and the
 // partials of up to two pieces a worker, written and read.
-int32_t split_cost_tiles(const DenseDecodeProblem& problem, int32_t num_workers) {
-  const double rows = static_cast<double>(problem.h_kv * problem.rows());
-  const double cost_us = 2.0 + static_cast<double>(num_workers) * rows / 600.0;
+int32_t split_cost_tiles(const DenseDecodeProblem& problem, const split::RowGroups& groups) {
+  const int64_t rows_of_group =
+      std::min(problem.rows(), groups.group_tiles * int64_t{kDenseDecodeTileRows});
+  const double rows = static_cast<double>(problem.h_kv * rows_of_group);
+  const double cost_us = 2.0 + static_cast<double>(groups.num_workers) * rows / 600.0;
   const double tile_us = problem.rows() >= kDenseDecodeTileRows ? 1.35 : 2.2;
   return static_cast<int32_t>(cost_us / tile_us);
 }
@@ -101,6 +104,33 @@ Status run_on_current_device(const DenseDecodePlan& plan, const DenseDecodeArgum
   return combine_dense_decode(plan, arguments, num_sms);
 }
 
+split::SplitConfig split_config(const DenseDecodeProblem& problem,
+                                const gpu::DeviceProperties& device) {
+  const int64_t max_tokens = std::min<int64_t>(problem.max_tokens(), INT32_MAX);
+  const auto config_for = [&](const split::RowGroups& groups) {
+    split::SplitConfig config;
+    config.max_batch = static_cast<int32_t>(problem.batch);
+    config.num_workers = groups.num_workers;
+    config.tile_tokens = kDenseDecodeTileTokens;
+    config.piece_cost_tiles = kPieceCostTiles;
+    config.fixed_split_tiles = problem.splits == Splits::kBatchInvariant ? kFixedSplitTiles : 0;
+    config.max_sequence_tiles =
+        static_cast<int32_t>(ceil_div<int64_t>(max_tokens, kDenseDecodeTileTokens));
+    config.split_cost_tiles = split_cost_tiles(problem, groups);
+    config.row_groups = groups.row_groups;
+    return config;
+  };
+  // Half of the L2 cache: it has two partitions, and what is read from the other one is kept twice.
+  const double cache_bytes = static_cast<double>(problem.batch) * static_cast<double>(max_tokens) *
+                             static_cast<double>(problem.h_kv * problem.d_qk) * 2.0;
+  return config_for(split::choose_row_groups(
+      {.row_tiles = dense_decode_row_tiles(problem),
+       .h_kv = problem.h_kv,
+       .num_sms = device.num_sms,
+       .cache_fits_l2 = cache_bytes <= static_cast<double>(device.l2_bytes) / 2.0,
+       .config_for = config_for}));
+}
+
 }  // namespace
 
 Support supports_dense_decode_bf16(const DenseDecodeProblem& problem) {
@@ -112,19 +142,11 @@ Support supports_dense_decode_fp16(const DenseDecodeProblem& problem) {
 }
 
 DenseDecodePlan plan_dense_decode(const DenseDecodeProblem& problem) {
-  const gpu::DeviceAnswer device = gpu::device_of(problem.device.index);
-  const int64_t max_tokens = std::min<int64_t>(problem.max_tokens(), INT32_MAX);
+  const gpu::DeviceProperties& device = *gpu::device_of(problem.device.index).properties;
   DenseDecodePlan plan;
   plan.problem = problem;
   plan.tile_rows = kDenseDecodeTileRows;
-  plan.split.max_batch = static_cast<int32_t>(problem.batch);
-  plan.split.num_workers = dense_decode_workers(problem, device.properties->num_sms);
-  plan.split.tile_tokens = kDenseDecodeTileTokens;
-  plan.split.piece_cost_tiles = kPieceCostTiles;
-  plan.split.fixed_split_tiles = problem.splits == Splits::kBatchInvariant ? kFixedSplitTiles : 0;
-  plan.split.max_sequence_tiles =
-      static_cast<int32_t>(ceil_div<int64_t>(max_tokens, kDenseDecodeTileTokens));
-  plan.split.split_cost_tiles = split_cost_tiles(problem, plan.split.num_workers);
+  plan.split = split_config(problem, device);
   plan.workspace_bytes = dense_decode_partials(plan).size_bytes() +
                          (problem.check_data ? gpu::check_bytes(plan.split) : 0);
   return plan;

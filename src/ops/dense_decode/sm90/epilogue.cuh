@@ -92,7 +92,11 @@ struct Epilogue {
 
   // The thread's row r, 0 or 1: packed, of all query rows of the KV head.
   __device__ __forceinline__ int32_t packed_row(int r) const {
-    return work.row_tile * kTileRows + thread.row() + 8 * r;
+    return storage.piece[slot].row_tile * kTileRows + thread.row() + 8 * r;
+  }
+  // The same, of the rows of its row group: a slot of partials holds these.
+  __device__ __forceinline__ int32_t row_of_group(int r) const {
+    return work.tile_of_group * kTileRows + thread.row() + 8 * r;
   }
 
   // Where a row lies among query tokens and heads.
@@ -166,8 +170,8 @@ struct Epilogue {
     for (int r = 0; r < 2; ++r) {
       const gpu::PartialScale bits = gpu::partial_scale(__float_as_uint(largest_of_row(state, r)));
       const float scale = __uint_as_float(bits.scale_bits);
-      if (packed_row(r) >= params.rows) continue;
-      const int64_t index = params.partials.row_index(partial, work.kv_head, packed_row(r));
+      if (row_of_group(r) >= params.partials.rows_per_head) continue;
+      const int64_t index = params.partials.row_index(partial, work.kv_head, row_of_group(r));
       uint4* out = params.partial_out + index * gpu::partial_units(kValueColumns) +
                    half * kHalfUnits + quad_lane;
 #pragma unroll

@@ -146,6 +146,7 @@ void set_schedule(const DenseDecodePlan& plan, const DenseDecodeArguments& argum
       split::schedule_view(const_cast<void*>(arguments.schedule), plan.split);
   params->worker_piece_begin = schedule.worker_piece_begin;
   params->pieces = schedule.pieces;
+  params->group_tiles = static_cast<int32_t>(dense_decode_group_tiles(plan));
   params->partials = dense_decode_partials(plan);
   char* workspace = static_cast<char*>(arguments.workspace);
   params->partial_out = reinterpret_cast<uint4*>(workspace + params->partials.out_offset());
@@ -209,7 +210,7 @@ Status launch_dense_decode_as(const DenseDecodePlan& plan, const DenseDecodeArgu
   set_tensors(arguments, &params);
   set_problem(problem, arguments.scale, &params);
   set_schedule(plan, arguments, &params);
-  const dim3 grid(static_cast<unsigned>(params.row_tiles), static_cast<unsigned>(params.h_kv),
+  const dim3 grid(static_cast<unsigned>(params.group_tiles), static_cast<unsigned>(params.h_kv),
                   static_cast<unsigned>(plan.split.num_workers));
   return kernel(params, {.grid = grid,
                          .device = problem.device.index,

@@ -23,18 +23,20 @@ inline int64_t dense_decode_row_tiles(const DenseDecodeProblem& problem) {
   return ceil_div<int64_t>(problem.rows(), kDenseDecodeTileRows);
 }
 
-// Workers that share the KV work: one thread block an SM, and each worker is
-// h_kv * row_tiles thread blocks that walk the same tiles in step.
-inline int32_t dense_decode_workers(const DenseDecodeProblem& problem, int32_t num_sms) {
-  const int64_t blocks = problem.h_kv * dense_decode_row_tiles(problem);
-  return blocks < num_sms ? static_cast<int32_t>(num_sms / blocks) : 1;
+// Row tiles of a row group, of one KV head (split/row_groups.hpp). A worker is h_kv times so many
+// thread blocks that walk the same tiles in step, one block an SM.
+inline int64_t dense_decode_group_tiles(const DenseDecodePlan& plan) {
+  return ceil_div<int64_t>(dense_decode_row_tiles(plan.problem), plan.split.row_groups);
 }
 
-// How the kernel lays the partials out in the workspace: the combine reads them by the same rule.
+// How the kernel lays the partials out in the workspace: the combine reads them by the same rule. A
+// slot holds a row group; if there are several, whole tiles of them.
 inline gpu::PartialLayout dense_decode_partials(const DenseDecodePlan& plan) {
   return {.num_slots = split::max_partials(plan.split),
           .h_kv = plan.problem.h_kv,
-          .rows_per_head = plan.problem.rows(),
+          .rows_per_head = plan.split.row_groups == 1
+                               ? plan.problem.rows()
+                               : dense_decode_group_tiles(plan) * kDenseDecodeTileRows,
           .d_v = plan.problem.d_v};
 }
 

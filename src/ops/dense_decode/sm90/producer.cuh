@@ -11,22 +11,22 @@
 namespace seesaw::dense_decode::sm90 {
 
 // This thread block's share: the pieces [piece_begin, piece_end) of its worker, for one KV head and
-// one tile of query rows.
+// one tile of each piece's row group.
 struct BlockWork {
   int32_t kv_head;
-  int32_t row_tile;
+  int32_t tile_of_group;
   int32_t piece_begin;
   int32_t piece_end;
 };
 
-// The grid is (row tile, KV head, worker), row tiles fastest: blocks of one worker and KV head walk
-// the same KV tiles, and neighbours in the grid run on neighbouring SMs, whose loads of a tile meet
-// (measured: 54 bytes a cycle and SM instead of 31).
-// Plain loads, here and below: the block may have been launched while the kernel that writes these
-// tables still runs, and a read-only load (ld.global.nc) may be moved ahead of the wait for it.
+// The grid is (row tile of the group, KV head, worker), row tiles fastest: blocks of one worker and
+// KV head walk the same KV tiles, and neighbours in the grid run on neighbouring SMs, whose loads
+// of a tile meet (measured: 54 bytes a cycle and SM instead of 31). Plain loads, here and below:
+// the block may have been launched while the kernel that writes these tables still runs, and a
+// read-only load (ld.global.nc) may be moved ahead of the wait for it.
 __device__ __forceinline__ BlockWork block_work(const DenseDecodeParams& params) {
   BlockWork work;
-  work.row_tile = static_cast<int32_t>(blockIdx.x);
+  work.tile_of_group = static_cast<int32_t>(blockIdx.x);
   work.kv_head = static_cast<int32_t>(blockIdx.y);
   work.piece_begin = params.worker_piece_begin[blockIdx.z];
   work.piece_end = params.worker_piece_begin[blockIdx.z + 1];
@@ -45,24 +45,36 @@ __device__ __forceinline__ int32_t read_seq_len(const DenseDecodeParams& params,
   return max(params.seq_lens[sequence * params.seq_len_stride], 0);
 }
 
-// End of a piece's tiles, bounded by the sequence's actual length: the schedule may come from
-// longer lengths.
-__device__ __forceinline__ int32_t bounded_tile_end(int32_t tile_end, int32_t seq_len) {
-  return min(tile_end, static_cast<int32_t>((static_cast<uint32_t>(seq_len) + 63u) / 64u));
+// The tile of query rows that the block has in a row group.
+__device__ __forceinline__ int32_t row_tile_of(const DenseDecodeParams& params,
+                                               const BlockWork& work, int32_t row_group) {
+  return row_group * params.group_tiles + work.tile_of_group;
 }
 
-__device__ __forceinline__ PieceInfo read_piece(const DenseDecodeParams& params, int32_t row_tile,
-                                                int32_t index) {
-  const int4 piece = *reinterpret_cast<const int4*>(params.pieces + index);
-  const int32_t seq_len = read_seq_len(params, piece.x);
+// End of a piece's tiles for one tile of query rows: bounded by the sequence's actual length, as
+// the schedule may come from longer lengths, and 0 where there are no rows.
+__device__ __forceinline__ int32_t bounded_tile_end(const DenseDecodeParams& params,
+                                                    int32_t row_tile, int32_t tile_end,
+                                                    int32_t seq_len) {
+  const auto tiles = static_cast<int32_t>((static_cast<uint32_t>(seq_len) + 63u) / 64u);
+  return row_tile < params.row_tiles ? min(tile_end, tiles) : 0;
+}
+
+__device__ __forceinline__ PieceInfo read_piece(const DenseDecodeParams& params,
+                                                const BlockWork& work, int32_t index) {
+  const split::Piece& piece = params.pieces[index];
+  const int32_t seq_len = read_seq_len(params, piece.sequence);
   PieceInfo info;
-  info.sequence = piece.x;
-  info.num_tiles = max(bounded_tile_end(piece.z, seq_len) - piece.y, 0);
-  info.token_begin = piece.y * kTileTokens;
+  info.sequence = piece.sequence;
+  info.row_tile = row_tile_of(params, work, piece.row_group);
+  info.num_tiles =
+      max(bounded_tile_end(params, info.row_tile, piece.tile_end, seq_len) - piece.tile_begin, 0);
+  info.token_begin = piece.tile_begin * kTileTokens;
   info.seq_len = seq_len;
   // The tile's first row sees least.
-  info.masked_tile = visible_tokens(params, row_tile * kTileRows, seq_len) / kTileTokens - piece.y;
-  info.partial = piece.w;
+  info.masked_tile =
+      visible_tokens(params, info.row_tile * kTileRows, seq_len) / kTileTokens - piece.tile_begin;
+  info.partial = piece.partial;
   return info;
 }
 
@@ -106,12 +118,14 @@ struct KvLoader {
       return true;
     }
     while (++cursor.index < work.piece_end) {
-      const int4 piece = *reinterpret_cast<const int4*>(params.pieces + cursor.index);
-      cursor.sequence = piece.x;
-      cursor.tile = piece.y + buffer;
+      const split::Piece& piece = params.pieces[cursor.index];
+      cursor.sequence = piece.sequence;
+      cursor.tile = piece.tile_begin + buffer;
+      const int32_t tile_end = piece.tile_end;
       // The page is looked up beside the length, not after it: the schedule vouches for the entry.
-      if (cursor.tile < piece.z) cursor.place = find(piece.x, cursor.tile);
-      cursor.tile_end = bounded_tile_end(piece.z, read_seq_len(params, piece.x));
+      if (cursor.tile < tile_end) cursor.place = find(cursor.sequence, cursor.tile);
+      cursor.tile_end = bounded_tile_end(params, row_tile_of(params, work, piece.row_group),
+                                         tile_end, read_seq_len(params, cursor.sequence));
       if (cursor.tile < cursor.tile_end) return true;
     }
     return false;
@@ -150,8 +164,8 @@ struct KvLoader {
   }
 };
 
-// Brings the tile's query rows of each piece by TMA, where a tile is a box: the group is a multiple
-// of 64, or divides it. Tokens past s_q are filled with zeros. One thread runs this.
+// Brings the query rows of each piece by TMA, where a tile is a box: the group is a multiple of 64,
+// or divides it. Tokens past s_q are filled with zeros. One thread runs this.
 template <typename Config>
 struct QueryBoxLoader {
   const DenseDecodeParams& params;
@@ -160,13 +174,13 @@ struct QueryBoxLoader {
   BlockWork work;
 
   __device__ __forceinline__ void run() const {
-    const int32_t row = work.row_tile * kTileRows;
-    const int32_t token = row / params.group;
-    const int32_t head = work.kv_head * params.group + row - token * params.group;
     gpu::Turn turn;
 #pragma unroll 1
     for (int32_t index = work.piece_begin; index < work.piece_end; ++index, turn.advance()) {
       const int32_t sequence = params.pieces[index].sequence;
+      const int32_t row = row_tile_of(params, work, params.pieces[index].row_group) * kTileRows;
+      const int32_t token = row / params.group;
+      const int32_t head = work.kv_head * params.group + row - token * params.group;
       shared.q_empty(0).wait(turn);
 #pragma unroll
       for (int box = 0; box < kValueBoxes; box += kHalfBoxes) {
@@ -175,7 +189,7 @@ struct QueryBoxLoader {
       }
       // The description, which waits for the length, is looked up while the copies are under way.
       // The barrier counts bytes below zero until they are announced.
-      storage.piece[turn.slot()] = read_piece(params, work.row_tile, index);
+      storage.piece[turn.slot()] = read_piece(params, work, index);
       shared.q_full(0).expect(kValueBoxes * sizeof(Box));
       if constexpr (Config::kHasRotaryBox) {
         shared.q_empty(1).wait(turn);
@@ -228,10 +242,11 @@ struct QueryRowLoader {
   }
 
   // Boxes [box_begin, box_end) of every row.
-  __device__ __forceinline__ void copy(int32_t sequence, int box_begin, int box_end) const {
+  __device__ __forceinline__ void copy(int32_t sequence, int32_t row_tile, int box_begin,
+                                       int box_end) const {
 #pragma unroll 1
     for (int32_t row = first_row(); row < kTileRows; row += kRowStep) {
-      const int32_t packed = work.row_tile * kTileRows + row;
+      const int32_t packed = row_tile * kTileRows + row;
       const bool valid = packed < params.rows;
       const int32_t token = valid ? packed / params.group : 0;
       const int32_t head = valid ? work.kv_head * params.group + packed - token * params.group : 0;
@@ -274,11 +289,12 @@ struct QueryRowLoader {
       for (int part = 0; part < kParts; ++part) {
         shared.q_empty(part).wait_warp(turn);
         if (part == 0 && loader() == 0 && lane() == 0) {
-          storage.piece[turn.slot()] = read_piece(params, work.row_tile, index);
+          storage.piece[turn.slot()] = read_piece(params, work, index);
         }
         const int box_begin = part * kValueBoxes;
         const int box_end = part == 0 ? kValueBoxes : Config::kQkBoxes;
-        copy(params.pieces[index].sequence, box_begin, box_end);
+        const split::Piece& piece = params.pieces[index];
+        copy(piece.sequence, row_tile_of(params, work, piece.row_group), box_begin, box_end);
         ptx::copy_async_wait_all();
         if (params.negate_q) negate(box_begin, box_end);
         ptx::fence_async_proxy();

@@ -64,7 +64,7 @@ struct Consumer {
     const PieceInfo& piece = storage.piece[loop.piece.slot()];
     const ConsumerThread here = thread.apart();
     const int32_t token_begin = piece.token_begin + tile * kTileTokens;
-    const PieceMask mask = piece_mask(params, work.row_tile, here.row(), piece.seq_len);
+    const PieceMask mask = piece_mask(params, piece.row_tile, here.row(), piece.seq_len);
     gpu::mask_scores(state.s, here.lane, mask.visible0 - token_begin, mask.visible1 - token_begin);
     scrub_values<Config>(shared.kv(tile & 1), token_begin, mask, barrier);
   }

@@ -42,6 +42,7 @@ static_assert(sizeof(Box) == 8192);
 // two slots, so that the next piece's is written while this one's is read.
 struct PieceInfo {
   int32_t sequence;
+  int32_t row_tile;     // behind the last one in a last row group of fewer tiles: nothing to do
   int32_t num_tiles;    // 0: nothing to attend
   int32_t token_begin;  // first token of the first tile
   int32_t masked_tile;  // tiles of the piece below this one are seen whole by every row

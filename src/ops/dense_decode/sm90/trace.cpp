@@ -197,8 +197,7 @@ Status trace_dense_decode(const DenseDecodePlan& plan, const DenseDecodeArgument
   }
   const gpu::DeviceGuard guard(problem.device.index);
   SEESAW_RETURN_IF_ERROR(must(guard.error(), "selecting the tensors' device"));
-  const auto blocks_of_worker =
-      static_cast<int32_t>(problem.h_kv * dense_decode_row_tiles(problem));
+  const auto blocks_of_worker = static_cast<int32_t>(problem.h_kv * dense_decode_group_tiles(plan));
   Recorded recorded;
   SEESAW_RETURN_IF_ERROR(record(plan, arguments, blocks_of_worker, &recorded));
   add_spans(plan, recorded, blocks_of_worker, trace);
