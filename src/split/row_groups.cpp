@@ -1,6 +1,7 @@
 #include "split/row_groups.hpp"
 
 #include <algorithm>
+#include <limits>
 
 #include "split/split_kv_math.hpp"
 
@@ -67,7 +68,7 @@ RowGroups choose_row_groups(const RowGroupProblem& problem) {
     return row_groups_of(problem, problem.row_tiles);
   }
   RowGroups best;
-  double least = 0.0;
+  double least = std::numeric_limits<double>::infinity();
   for (int64_t tiles = most; tiles >= 1; --tiles) {
     const RowGroups groups = row_groups_of(problem, tiles);
     if (groups.group_tiles != tiles) continue;  // fewer tiles make as few groups
@@ -75,7 +76,7 @@ RowGroups choose_row_groups(const RowGroupProblem& problem) {
     const int64_t sequence_tiles = std::clamp<int64_t>(config.max_sequence_tiles, 1, kTypicalTiles);
     const double load = static_cast<double>(equal_load(config, sequence_tiles)) *
                         traffic_factor(tiles, problem.cache_fits_l2);
-    if (tiles == most || load * kAsGood < least) {
+    if (load * kAsGood < least) {
       best = groups;
       least = load;
     }

@@ -5,6 +5,7 @@
 
 #include <climits>
 #include <cstring>
+#include <tuple>
 #include <vector>
 
 #include "unit/plan/schedule_buffer.hpp"
@@ -21,13 +22,15 @@ Status check_for(ScheduleBuffer& schedule, const Lengths& lengths) {
                         schedule.data());
 }
 
-class CheckSchedule : public ::testing::TestWithParam<int32_t> {  // fixed_split_tiles
+// fixed_split_tiles, row_groups
+class CheckSchedule : public ::testing::TestWithParam<std::tuple<int32_t, int32_t>> {
  protected:
   CheckSchedule() : schedule_(config()) { schedule_.build(kLengths); }
 
   static SplitConfig config() {
     SplitConfig config = config_for(kLengths, 4);
-    config.fixed_split_tiles = GetParam();
+    config.fixed_split_tiles = std::get<0>(GetParam());
+    config.row_groups = std::get<1>(GetParam());
     return config;
   }
 
@@ -41,7 +44,8 @@ class CheckSchedule : public ::testing::TestWithParam<int32_t> {  // fixed_split
   ScheduleBuffer schedule_;
 };
 
-INSTANTIATE_TEST_SUITE_P(Modes, CheckSchedule, ::testing::Values(0, 8));
+INSTANTIATE_TEST_SUITE_P(Modes, CheckSchedule,
+                         ::testing::Combine(::testing::Values(0, 8), ::testing::Values(1, 3)));
 
 TEST_P(CheckSchedule, AcceptsItsOwnLengths) {
   EXPECT_TRUE(check_for(schedule_, kLengths).ok());
@@ -97,11 +101,13 @@ TEST_P(CheckSchedule, RefusesAnyDamage) {
   for (int32_t w = 0; w <= schedule_.config().num_workers; ++w) {
     EXPECT_TRUE(refuses_damage_in(&view.worker_piece_begin[w])) << "worker " << w;
   }
-  for (size_t i = 0; i <= kLengths.size(); ++i) {
-    EXPECT_TRUE(refuses_damage_in(&view.item_piece_begin[i])) << "sequence " << i;
+  const int64_t items = static_cast<int64_t>(kLengths.size()) * schedule_.config().row_groups;
+  for (int64_t i = 0; i <= items; ++i) {
+    EXPECT_TRUE(refuses_damage_in(&view.item_piece_begin[i])) << "item " << i;
   }
   for (int32_t p = 0; p < view.header->num_pieces; ++p) {
     EXPECT_TRUE(refuses_damage_in(&view.pieces[p].sequence)) << "piece " << p;
+    EXPECT_TRUE(refuses_damage_in(&view.pieces[p].row_group)) << "piece " << p;
     EXPECT_TRUE(refuses_damage_in(&view.pieces[p].tile_begin)) << "piece " << p;
     EXPECT_TRUE(refuses_damage_in(&view.pieces[p].tile_end)) << "piece " << p;
     EXPECT_TRUE(refuses_damage_in(&view.pieces[p].partial)) << "piece " << p;

@@ -24,10 +24,10 @@ class ScheduleBuffer {
   ScheduleView view() { return schedule_view(data(), config_); }
   bool intact() const { return buffer_.intact(); }
 
-  std::vector<Piece> pieces_of_sequence(int32_t sequence) {
+  // An item is a row group of a sequence; of one row group, a sequence.
+  std::vector<Piece> pieces_of_item(int32_t item) {
     const ScheduleView v = view();
-    return {v.pieces + v.item_piece_begin[sequence],
-            v.pieces + v.item_piece_begin[sequence + 1]};
+    return {v.pieces + v.item_piece_begin[item], v.pieces + v.item_piece_begin[item + 1]};
   }
 
   std::vector<Piece> pieces_of_worker(int32_t worker) {

@@ -22,7 +22,8 @@ struct RandomBatch {
   Lengths seq_lens;
 };
 
-// Uniform, equal, skewed and tiny (with zero and negative) lengths; few and many sequences.
+// Uniform, equal, skewed and tiny (with zero and negative) lengths; few and many sequences; one row
+// group or several.
 RandomBatch random_batch(std::mt19937& engine) {
   const auto below = [&](int32_t n) {
     return std::uniform_int_distribution<int32_t>(0, n - 1)(engine);
@@ -49,6 +50,7 @@ RandomBatch random_batch(std::mt19937& engine) {
   config.max_batch += below(3) * 5;
   config.max_sequence_tiles += below(2) * 7;
   config.split_cost_tiles = below(3) == 0 ? below(30) : 0;
+  config.row_groups = below(2) == 0 ? 1 : 1 + below(seq_lens.size() < 20 ? 40 : 4);
   return {config, seq_lens};
 }
 
@@ -62,11 +64,15 @@ int64_t total_tiles(const RandomBatch& batch) {
   for (const int32_t length : batch.seq_lens) {
     sum += tiles_of(length, batch.config.tile_tokens);
   }
-  return sum;
+  return sum * batch.config.row_groups;
 }
 
-// Every tile of every sequence exactly once, in order; partial slots distinct and in range; every
-// worker's pieces contiguous; sizes within what was reserved.
+int32_t items_of(const RandomBatch& batch) {
+  return static_cast<int32_t>(batch.seq_lens.size()) * batch.config.row_groups;
+}
+
+// Every tile of every row group of every sequence exactly once, in order; partial slots distinct
+// and in range; every worker's pieces contiguous; sizes within what was reserved.
 void expect_well_formed(const RandomBatch& batch, ScheduleBuffer& schedule) {
   const SplitConfig& config = batch.config;
   const ScheduleView view = schedule.view();
@@ -76,14 +82,17 @@ void expect_well_formed(const RandomBatch& batch, ScheduleBuffer& schedule) {
   ASSERT_EQ(view.header->batch, b);
   ASSERT_LE(view.header->num_pieces, max_pieces(config));
   ASSERT_EQ(view.item_piece_begin[0], 0);
-  ASSERT_EQ(view.item_piece_begin[b], view.header->num_pieces);
+  ASSERT_EQ(view.header->row_groups, config.row_groups);
+  ASSERT_EQ(view.item_piece_begin[items_of(batch)], view.header->num_pieces);
   std::vector<bool> slot_taken(static_cast<size_t>(max_partials(config)), false);
-  for (int32_t i = 0; i < b; ++i) {
-    const std::vector<Piece> pieces = schedule.pieces_of_sequence(i);
-    ASSERT_FALSE(pieces.empty()) << "nobody writes sequence " << i;
+  for (int32_t i = 0; i < items_of(batch); ++i) {
+    const int32_t sequence = i / config.row_groups;
+    const std::vector<Piece> pieces = schedule.pieces_of_item(i);
+    ASSERT_FALSE(pieces.empty()) << "nobody writes sequence " << sequence;
     int32_t next_tile = 0;
     for (const Piece& piece : pieces) {
-      ASSERT_EQ(piece.sequence, i);
+      ASSERT_EQ(piece.sequence, sequence);
+      ASSERT_EQ(piece.row_group, i % config.row_groups);
       ASSERT_EQ(piece.tile_begin, next_tile);
       next_tile = piece.tile_end;
       if (pieces.size() == 1) {
@@ -96,7 +105,8 @@ void expect_well_formed(const RandomBatch& batch, ScheduleBuffer& schedule) {
       ASSERT_FALSE(slot_taken[static_cast<size_t>(piece.partial)]);
       slot_taken[static_cast<size_t>(piece.partial)] = true;
     }
-    ASSERT_EQ(next_tile, tiles_of(batch.seq_lens[static_cast<size_t>(i)], config.tile_tokens));
+    ASSERT_EQ(next_tile,
+              tiles_of(batch.seq_lens[static_cast<size_t>(sequence)], config.tile_tokens));
   }
   ASSERT_EQ(view.worker_piece_begin[0], 0);
   ASSERT_EQ(view.worker_piece_begin[config.num_workers], view.header->num_pieces);
@@ -124,9 +134,9 @@ TEST(SplitKv, BalancedSchedulesAreWellFormedAndBounded) {
     schedule.build(batch.seq_lens);
     ASSERT_NO_FATAL_FAILURE(expect_well_formed(batch, schedule)) << "batch " << i;
     const int64_t cost = std::max(batch.config.piece_cost_tiles, 1);
-    const auto b = static_cast<int64_t>(batch.seq_lens.size());
     const int64_t quota = std::max<int64_t>(
-        ceil_div<int64_t>(total_tiles(batch) + cost * b, batch.config.num_workers), 1);
+        ceil_div<int64_t>(total_tiles(batch) + cost * items_of(batch), batch.config.num_workers),
+        1);
     const int64_t split_cost = batch.config.split_cost_tiles;
     ASSERT_LE(schedule.busiest_load(), quota + std::max(2 * cost, split_cost)) << "batch " << i;
   }
@@ -160,10 +170,13 @@ TEST(SplitKv, BatchInvariantPiecesDependOnTheSequenceAlone) {
     for (size_t s = 0; s < batch.seq_lens.size(); s += 1 + s / 3) {
       SplitConfig alone_config = batch.config;
       alone_config.num_workers = 1 + static_cast<int32_t>(engine() % 8);
+      alone_config.row_groups = 1;
       ScheduleBuffer alone(alone_config);
       alone.build({batch.seq_lens[s]});
-      const auto in_batch = schedule.pieces_of_sequence(static_cast<int32_t>(s));
-      const auto by_itself = alone.pieces_of_sequence(0);
+      const auto in_batch = schedule.pieces_of_item(
+          static_cast<int32_t>(s) * batch.config.row_groups +
+          static_cast<int32_t>(engine() % static_cast<uint32_t>(batch.config.row_groups)));
+      const auto by_itself = alone.pieces_of_item(0);
       ASSERT_EQ(in_batch.size(), by_itself.size());
       for (size_t k = 0; k < in_batch.size(); ++k) {
         ASSERT_EQ(in_batch[k].tile_begin, by_itself[k].tile_begin);
@@ -213,6 +226,39 @@ TEST(SplitKv, EmptySequencesAreSpreadOverTheWorkers) {
   schedule.build(lengths);
   EXPECT_EQ(schedule.view().header->num_pieces, 1000);
   EXPECT_EQ(schedule.busiest_load(), 100);
+}
+
+// With one row group a sequence is an item, and the schedule what it is without row groups; with
+// several it is that of as many sequences in the place of each.
+TEST(SplitKv, RowGroupsAreScheduledLikeSequences) {
+  std::mt19937 engine(7);
+  for (int i = 0; i < 1000; ++i) {
+    const RandomBatch batch = random_batch(engine);
+    RandomBatch spread = batch;
+    spread.config.row_groups = 1;
+    spread.config.max_batch *= batch.config.row_groups;
+    spread.seq_lens.clear();
+    for (const int32_t length : batch.seq_lens) {
+      spread.seq_lens.insert(spread.seq_lens.end(), static_cast<size_t>(batch.config.row_groups),
+                             length);
+    }
+    ScheduleBuffer grouped(batch.config);
+    ScheduleBuffer alone(spread.config);
+    grouped.build(batch.seq_lens);
+    alone.build(spread.seq_lens);
+    ASSERT_EQ(grouped.view().header->num_pieces, alone.view().header->num_pieces);
+    for (int32_t w = 0; w < batch.config.num_workers; ++w) {
+      const std::vector<Piece> a = grouped.pieces_of_worker(w);
+      const std::vector<Piece> b = alone.pieces_of_worker(w);
+      ASSERT_EQ(a.size(), b.size());
+      for (size_t k = 0; k < a.size(); ++k) {
+        ASSERT_EQ(a[k].sequence * batch.config.row_groups + a[k].row_group, b[k].sequence);
+        ASSERT_EQ(a[k].tile_begin, b[k].tile_begin);
+        ASSERT_EQ(a[k].tile_end, b[k].tile_end);
+        ASSERT_EQ(a[k].partial, b[k].partial);
+      }
+    }
+  }
 }
 
 // One long sequence: every worker an equal share.
@@ -273,7 +319,7 @@ TEST(SplitKv, ALongSequenceAmongShortOnesIsSplit) {
   lengths.push_back(64 * 1000);
   ScheduleBuffer schedule(config_for(lengths, 8));
   schedule.build(lengths);
-  EXPECT_GE(schedule.pieces_of_sequence(63).size(), 7U);
+  EXPECT_GE(schedule.pieces_of_item(63).size(), 7U);
   EXPECT_LE(schedule.busiest_load(), (63 * 2 + 1001) / 8 + 1 + 2);
 }
 
@@ -286,8 +332,8 @@ TEST(SplitKv, CutsLeaveNoFragmentsThatCostMoreThanTheySave) {
     ScheduleBuffer schedule(batch.config);
     schedule.build(batch.seq_lens);
     const bool aligned = schedule.view().header->num_pieces <= batch.config.num_workers;
-    for (int32_t s = 0; !aligned && s < static_cast<int32_t>(batch.seq_lens.size()); ++s) {
-      const std::vector<Piece> pieces = schedule.pieces_of_sequence(s);
+    for (int32_t s = 0; !aligned && s < items_of(batch); ++s) {
+      const std::vector<Piece> pieces = schedule.pieces_of_item(s);
       if (pieces.size() > 1) {
         ASSERT_GE(pieces.front().tile_end - pieces.front().tile_begin, 4);
         ASSERT_GE(pieces.back().tile_end - pieces.back().tile_begin, 4);
@@ -333,20 +379,22 @@ TEST(SplitKv, ClosedFormsGiveTheSamePieces) {
     if (schedule.view().header->num_pieces <= batch.config.num_workers) {
       continue;  // aligned: covered by the search for its length
     }
-    const auto b = static_cast<int32_t>(batch.seq_lens.size());
-    const SplitRule rule = range_rule(batch.config, b, total_tiles(batch));
-    SequenceSpan span{};
-    for (int32_t s = b; s-- > 0;) {
-      span.sequence = s;
-      span.tiles = tiles_of(batch.seq_lens[static_cast<size_t>(s)], batch.config.tile_tokens);
+    const SplitRule rule = range_rule(batch.config, items_of(batch), total_tiles(batch));
+    const auto tiles_of_item = [&](int32_t item) {
+      return tiles_of(batch.seq_lens[static_cast<size_t>(item / batch.config.row_groups)],
+                      batch.config.tile_tokens);
+    };
+    ItemSpan span{};
+    for (int32_t s = items_of(batch); s-- > 0;) {
+      span.item = s;
+      span.tiles = tiles_of_item(s);
       span.tiles_before = 0;
       for (int32_t before = 0; before < s; ++before) {
-        span.tiles_before +=
-            tiles_of(batch.seq_lens[static_cast<size_t>(before)], batch.config.tile_tokens);
+        span.tiles_before += tiles_of_item(before);
       }
       span.pieces_before = schedule.view().item_piece_begin[s];
       const int32_t count = piece_count(rule, span);
-      const std::vector<Piece> pieces = schedule.pieces_of_sequence(s);
+      const std::vector<Piece> pieces = schedule.pieces_of_item(s);
       ASSERT_EQ(count, static_cast<int32_t>(pieces.size()));
       for (int32_t k = count; k-- > 0;) {
         const PlacedPiece placed = place_piece(rule, span, count, k);
