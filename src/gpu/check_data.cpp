@@ -9,6 +9,12 @@
 #include "gpu/schedule.hpp"
 
 namespace seesaw::gpu {
+
+using dense_decode::Args;
+using dense_decode::batch_of;
+using dense_decode::DenseDecodePlan;
+using dense_decode::DenseDecodeProblem;
+
 namespace {
 
 constexpr const char* kWhere = "dense_decode";
@@ -42,18 +48,18 @@ Status refuse_while_capturing(cudaStream_t stream) {
                         "Check calls outside the capture, or unset SEESAW_CHECK."));
 }
 
-Status check_block_table(const DenseDecodeProblem& problem, const DenseDecodeArguments& arguments,
-                         void* report, cudaStream_t stream) {
-  const TensorView& lengths = arguments.seq_lens;
-  const TensorView& table = arguments.block_table;
+Status check_block_table(const DenseDecodeProblem& problem, const Args& args, void* report,
+                         cudaStream_t stream) {
+  const Tensor& lengths = args.seq_lens;
+  const Tensor& table = args.block_table;
   const BlockTableParams params = {
       .seq_lens = static_cast<const int32_t*>(lengths.data),
       .seq_len_stride = lengths.stride[0],
       .table = static_cast<const int32_t*>(table.data),
       .table_stride = table.stride[0],
-      .batch = arguments.batch,
+      .batch = batch_of(args),
       .page_size = problem.page_size,
-      .num_pages = arguments.kv_cache.shape[0],
+      .num_pages = args.kv_cache.shape[0],
       .columns = problem.max_pages_per_sequence,
       .first_fault = static_cast<unsigned long long*>(report),
   };
@@ -98,21 +104,21 @@ std::string name_of_word(const split::SplitConfig& config, int64_t word) {
   return fmt::format("pieces[{}].{}", in_pieces / 4, fields[in_pieces % 4]);
 }
 
-Status check_schedule(const DenseDecodePlan& plan, const DenseDecodeArguments& arguments,
+Status check_schedule(const DenseDecodePlan& plan, const Args& args, const void* schedule,
                       void* report, void* rebuilt, cudaStream_t stream) {
-  const ScheduleCall call = {
+  const ScheduleCall again = {
       .config = plan.split,
-      .seq_lens = static_cast<const int32_t*>(arguments.seq_lens.data),
-      .seq_len_stride = arguments.seq_lens.stride[0],
-      .batch = static_cast<int32_t>(arguments.batch),
+      .seq_lens = static_cast<const int32_t*>(args.seq_lens.data),
+      .seq_len_stride = args.seq_lens.stride[0],
+      .batch = static_cast<int32_t>(batch_of(args)),
       .schedule = rebuilt,
   };
-  SEESAW_RETURN_IF_ERROR(launch_schedule(call, stream));
+  SEESAW_RETURN_IF_ERROR(launch_schedule(again, stream));
   const ScheduleParams params = {
-      .given = static_cast<const uint32_t*>(arguments.schedule),
+      .given = static_cast<const uint32_t*>(schedule),
       .wanted = static_cast<const uint32_t*>(rebuilt),
       .config = plan.split,
-      .batch = call.batch,
+      .batch = again.batch,
       .first_fault = static_cast<unsigned long long*>(report),
   };
   unsigned long long first = kNoFault;
@@ -129,7 +135,7 @@ Status check_schedule(const DenseDecodePlan& plan, const DenseDecodeArguments& a
                         fmt::format("{} of the schedule = {}",
                                     name_of_word(plan.split, static_cast<int64_t>(first)), given),
                         fmt::format("{}, for this plan and these seq_lens", wanted),
-                        "Call seesaw_dense_decode_schedule again whenever seq_lens change."));
+                        "Call seesaw_plan_prepare again whenever seq_lens change."));
 }
 
 }  // namespace
@@ -138,7 +144,7 @@ size_t check_bytes(const split::SplitConfig& config) {
   return split::kScheduleAlignment + split::schedule_bytes(config);
 }
 
-Status check_lengths(const DenseDecodeProblem& problem, const TensorView& seq_lens, void* report,
+Status check_lengths(const DenseDecodeProblem& problem, const Tensor& seq_lens, void* report,
                      cudaStream_t stream) {
   SEESAW_RETURN_IF_ERROR(refuse_while_capturing(stream));
   const LengthsParams params = {
@@ -163,12 +169,12 @@ Status check_lengths(const DenseDecodeProblem& problem, const TensorView& seq_le
       "Correct the length, or widen the block table."));
 }
 
-Status check_call(const DenseDecodePlan& plan, const DenseDecodeArguments& arguments, void* scratch,
-                  cudaStream_t stream) {
+Status check_call(const DenseDecodePlan& plan, const Args& args, const Call& call, void* scratch) {
+  const auto stream = static_cast<cudaStream_t>(call.stream);
   void* rebuilt = static_cast<char*>(scratch) + split::kScheduleAlignment;
-  SEESAW_RETURN_IF_ERROR(check_lengths(plan.problem, arguments.seq_lens, scratch, stream));
-  SEESAW_RETURN_IF_ERROR(check_block_table(plan.problem, arguments, scratch, stream));
-  return check_schedule(plan, arguments, scratch, rebuilt, stream);
+  SEESAW_RETURN_IF_ERROR(check_lengths(plan.problem, args.seq_lens, scratch, stream));
+  SEESAW_RETURN_IF_ERROR(check_block_table(plan.problem, args, scratch, stream));
+  return check_schedule(plan, args, call.schedule, scratch, rebuilt, stream);
 }
 
 }  // namespace seesaw::gpu

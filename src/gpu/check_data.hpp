@@ -16,13 +16,13 @@ namespace seesaw::gpu {
 size_t check_bytes(const split::SplitConfig& config);
 
 // Lengths: 0 to problem.max_tokens(). `report`: >= 8 bytes of device memory, aligned to 8.
-Status check_lengths(const DenseDecodeProblem& problem, const TensorView& seq_lens, void* report,
-                     cudaStream_t stream);
+Status check_lengths(const dense_decode::DenseDecodeProblem& problem, const Tensor& seq_lens,
+                     void* report, cudaStream_t stream);
 
 // Lengths, then live entries of the block table, then the schedule against one built again.
 // `scratch`: check_bytes() of device memory, aligned to 256. Refused while the stream is capturing
 // a graph, as nothing can be read back then.
-Status check_call(const DenseDecodePlan& plan, const DenseDecodeArguments& arguments, void* scratch,
-                  cudaStream_t stream);
+Status check_call(const dense_decode::DenseDecodePlan& plan, const dense_decode::Args& args,
+                  const Call& call, void* scratch);
 
 }  // namespace seesaw::gpu

@@ -69,29 +69,29 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerSm)
   wait_for_predecessor();  // also without a job: see Edge::kProgrammatic
 }
 
-Params params_of(const DenseDecodePlan& plan, const DenseDecodeArguments& arguments,
-                 const PartialLayout& partials) {
-  const DenseDecodeProblem& problem = plan.problem;
-  const char* workspace = static_cast<const char*>(arguments.workspace);
+Params params_of(const dense_decode::DenseDecodePlan& plan, const dense_decode::Args& args,
+                 const Call& call, const PartialLayout& partials) {
+  const dense_decode::DenseDecodeProblem& problem = plan.problem;
+  const char* workspace = static_cast<const char*>(call.workspace);
   Params params = {};
   params.config = plan.split;
   params.partials = partials;
-  params.schedule = arguments.schedule;
+  params.schedule = call.schedule;
   params.partial_out = reinterpret_cast<const uint4*>(workspace + partials.out_offset());
   params.partial_stat = reinterpret_cast<const PartialStat*>(workspace + partials.stat_offset());
-  params.batch = static_cast<int32_t>(arguments.batch);
+  params.batch = static_cast<int32_t>(args.seq_lens.shape[0]);
   params.rows_per_head = combine::Divisor(static_cast<uint32_t>(partials.rows_per_head));
   params.group = combine::Divisor(static_cast<uint32_t>(problem.group()));
-  params.out = arguments.out.data;
-  params.lse = static_cast<float*>(arguments.lse.data);
+  params.out = args.out.data;
+  params.lse = static_cast<float*>(args.lse.data);
   bool even = reinterpret_cast<uintptr_t>(params.out) % 4 == 0;
   for (size_t i = 0; i < 3; ++i) {
-    params.out_stride[i] = arguments.out.stride[i];
-    params.lse_stride[i] = arguments.lse.stride[i];
-    even = even && (arguments.out.shape[i] <= 1 || params.out_stride[i] % 2 == 0);
+    params.out_stride[i] = args.out.stride[i];
+    params.lse_stride[i] = args.lse.stride[i];
+    even = even && (args.out.shape[i] <= 1 || params.out_stride[i] % 2 == 0);
   }
-  params.lse_base = problem.lse_base;
-  params.empty_lse = problem.empty_lse;
+  params.lse_base = problem.lse();
+  params.empty_lse = problem.lse_if_empty();
   constexpr int64_t kManyRows = 64;
   params.many_rows = partials.h_kv * partials.rows_per_head >= kManyRows;
   params.paired_stores = even;
@@ -113,8 +113,8 @@ int64_t most_jobs(const split::SplitConfig& config, const PartialLayout& partial
 
 }  // namespace
 
-Status launch_combine(const DenseDecodePlan& plan, const DenseDecodeArguments& arguments,
-                      const PartialLayout& partials, int32_t num_sms) {
+Status launch_combine(const dense_decode::DenseDecodePlan& plan, const dense_decode::Args& args,
+                      const Call& call, const PartialLayout& partials, int32_t num_sms) {
   if (!can_split(plan.split)) {
     return {};
   }
@@ -123,10 +123,10 @@ Status launch_combine(const DenseDecodePlan& plan, const DenseDecodeArguments& a
   const LaunchShape shape = {.grid = dim3(static_cast<unsigned>(wave < jobs ? wave : jobs)),
                              .block = dim3(kThreads),
                              .shared_bytes = 0,
-                             .stream = static_cast<cudaStream_t>(arguments.stream),
+                             .stream = static_cast<cudaStream_t>(call.stream),
                              .edge = Edge::kProgrammatic};
-  const Params params = params_of(plan, arguments, partials);
-  const cudaError_t error = plan.problem.q_dtype == DType::kBFloat16
+  const Params params = params_of(plan, args, call, partials);
+  const cudaError_t error = plan.problem.q_type() == DType::kBFloat16
                                 ? launch_kernel(combine_kernel<__nv_bfloat16>, shape, params)
                                 : launch_kernel(combine_kernel<__half>, shape, params);
   return status_of(error, "dense_decode", "launching the combine");

@@ -12,12 +12,12 @@
 
 namespace seesaw::gpu {
 
-// Launches the combine after the attention kernel in arguments.stream, on the current device, with
+// Launches the combine after the attention kernel in call.stream, on the current device, with
 // a programmatic edge: its blocks read the schedule while attention still runs, and wait for it
 // before they read partials. Only split sequences are touched; if the plan cannot split any,
 // nothing is launched. d_v = 512, q in bfloat16 or float16. Asynchronous, checked, deterministic: a
 // sequence's sums are formed in an order that depends on its own number of pieces alone.
-Status launch_combine(const DenseDecodePlan& plan, const DenseDecodeArguments& arguments,
-                      const PartialLayout& partials, int32_t num_sms);
+Status launch_combine(const dense_decode::DenseDecodePlan& plan, const dense_decode::Args& args,
+                      const Call& call, const PartialLayout& partials, int32_t num_sms);
 
 }  // namespace seesaw::gpu

@@ -5,9 +5,9 @@
 #include <cuda_runtime.h>
 
 #include "base/math.hpp"
+#include "core/lse.hpp"
 #include "gpu/partials.hpp"
 #include "split/split_kv.hpp"
-#include "ops/dense_decode/problem.hpp"
 
 namespace seesaw::gpu::combine {
 

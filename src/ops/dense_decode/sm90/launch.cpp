@@ -32,7 +32,7 @@ bool tma_stride_ok(int64_t elements) {
 bool aligned_16(const void* pointer) { return reinterpret_cast<uintptr_t>(pointer) % 16 == 0; }
 
 // Whether every row [.., .., .., :] of a 16-bit tensor starts on 16 bytes.
-bool rows_aligned(const TensorView& tensor) {
+bool rows_aligned(const Tensor& tensor) {
   bool aligned = aligned_16(tensor.data);
   for (size_t i = 0; i + 1 < static_cast<size_t>(tensor.rank); ++i) {
     aligned = aligned && tensor.stride[i] % 8 == 0;
@@ -85,12 +85,11 @@ int64_t stride_or(int64_t size, int64_t stride, int64_t otherwise) {
   return size == 1 ? otherwise : stride;
 }
 
-Status encode_kv(const DenseDecodeProblem& problem, const TensorView& kv,
-                 DenseDecodeParams* params) {
+Status encode_kv(const DenseDecodeProblem& problem, const Tensor& kv, DenseDecodeParams* params) {
   const cuuint64_t boxes = static_cast<cuuint64_t>(problem.d_qk / kBoxColumns);
   BoxMap map{
       .what = "kv_cache",
-      .dtype = problem.kv_dtype,
+      .dtype = problem.kv_type(),
       .data = kv.data,
       .shape = {kBoxColumns, extent(problem.page_size), boxes, extent(problem.h_kv),
                 extent(kv.shape[0])},
@@ -103,7 +102,7 @@ Status encode_kv(const DenseDecodeProblem& problem, const TensorView& kv,
 }
 
 // Whether a tile's 64 packed rows are a box of heads and tokens, where TMA can fetch them.
-bool queries_are_boxes(const DenseDecodeProblem& problem, const TensorView& q, float scale) {
+bool queries_are_boxes(const DenseDecodeProblem& problem, const Tensor& q, float scale) {
   const int64_t group = problem.group();
   bool boxes =
       scale >= 0.0F && aligned_16(q.data) && (group % kTileRows == 0 || kTileRows % group == 0);
@@ -113,10 +112,10 @@ bool queries_are_boxes(const DenseDecodeProblem& problem, const TensorView& q, f
   return boxes;
 }
 
-Status encode_q(const DenseDecodeProblem& problem, const TensorView& q, DenseDecodeParams* params) {
+Status encode_q(const DenseDecodeProblem& problem, const Tensor& q, DenseDecodeParams* params) {
   const int64_t heads = std::min<int64_t>(problem.group(), kTileRows);
   BoxMap map{.what = "q",
-             .dtype = problem.q_dtype,
+             .dtype = problem.q_type(),
              .data = q.data,
              .shape = {kBoxColumns, extent(q.shape[2]), extent(q.shape[1]),
                        static_cast<cuuint64_t>(problem.d_qk / kBoxColumns), extent(q.shape[0])},
@@ -130,25 +129,25 @@ Status encode_q(const DenseDecodeProblem& problem, const TensorView& q, DenseDec
   return encode(map, &params->q_rotary_map);
 }
 
-void set_tensors(const DenseDecodeArguments& arguments, DenseDecodeParams* params) {
-  params->q = arguments.q.data;
-  params->q_stride_batch = arguments.q.stride[0];
-  params->q_stride_token = arguments.q.stride[1];
-  params->q_stride_head = arguments.q.stride[2];
-  params->q_aligned = rows_aligned(arguments.q);
-  params->out = arguments.out.data;
-  params->out_stride_batch = arguments.out.stride[0];
-  params->out_stride_token = arguments.out.stride[1];
-  params->out_stride_head = arguments.out.stride[2];
-  params->out_aligned = rows_aligned(arguments.out);
-  params->lse = static_cast<float*>(arguments.lse.data);
-  params->lse_stride_batch = arguments.lse.stride[0];
-  params->lse_stride_head = arguments.lse.stride[1];
-  params->lse_stride_token = arguments.lse.stride[2];
-  params->seq_lens = static_cast<const int32_t*>(arguments.seq_lens.data);
-  params->seq_len_stride = arguments.seq_lens.stride[0];
-  params->block_table = static_cast<const int32_t*>(arguments.block_table.data);
-  params->block_table_stride = arguments.block_table.stride[0];
+void set_tensors(const Args& args, DenseDecodeParams* params) {
+  params->q = args.q.data;
+  params->q_stride_batch = args.q.stride[0];
+  params->q_stride_token = args.q.stride[1];
+  params->q_stride_head = args.q.stride[2];
+  params->q_aligned = rows_aligned(args.q);
+  params->out = args.out.data;
+  params->out_stride_batch = args.out.stride[0];
+  params->out_stride_token = args.out.stride[1];
+  params->out_stride_head = args.out.stride[2];
+  params->out_aligned = rows_aligned(args.out);
+  params->lse = static_cast<float*>(args.lse.data);
+  params->lse_stride_batch = args.lse.stride[0];
+  params->lse_stride_head = args.lse.stride[1];
+  params->lse_stride_token = args.lse.stride[2];
+  params->seq_lens = static_cast<const int32_t*>(args.seq_lens.data);
+  params->seq_len_stride = args.seq_lens.stride[0];
+  params->block_table = static_cast<const int32_t*>(args.block_table.data);
+  params->block_table_stride = args.block_table.stride[0];
 }
 
 void set_problem(const DenseDecodeProblem& problem, float scale, DenseDecodeParams* params) {
@@ -157,10 +156,10 @@ void set_problem(const DenseDecodeProblem& problem, float scale, DenseDecodePara
   constexpr float kLeastScale = 1e-37F;
   params->scale_log2 = std::max(std::fabs(scale) * std::numbers::log2e_v<float>, kLeastScale);
   params->negate_q = scale < 0.0F;
-  params->causal = problem.mask == Mask::kCausal;
-  params->lse_factor = problem.lse_base == LseBase::kNatural ? kLn2 : 1.0F;
+  params->causal = problem.mask() == Mask::kCausal;
+  params->lse_factor = problem.lse() == LseBase::kNatural ? kLn2 : 1.0F;
   const float infinity = std::numeric_limits<float>::infinity();
-  params->empty_lse = problem.empty_lse == EmptyLse::kNegativeInfinity ? -infinity : infinity;
+  params->empty_lse = problem.lse_if_empty() == EmptyLse::kNegativeInfinity ? -infinity : infinity;
   params->s_q = static_cast<int32_t>(problem.s_q);
   params->group = static_cast<int32_t>(problem.group());
   params->rows = static_cast<int32_t>(problem.rows());
@@ -169,15 +168,14 @@ void set_problem(const DenseDecodeProblem& problem, float scale, DenseDecodePara
   params->tiles_per_page = static_cast<int32_t>(problem.page_size / kTileTokens);
 }
 
-void set_schedule(const DenseDecodePlan& plan, const DenseDecodeArguments& arguments,
-                  DenseDecodeParams* params) {
+void set_schedule(const DenseDecodePlan& plan, const Call& call, DenseDecodeParams* params) {
   // The schedule is only read; the view has no const form.
   const split::ScheduleView schedule =
-      split::schedule_view(const_cast<void*>(arguments.schedule), plan.split);
+      split::schedule_view(const_cast<void*>(call.schedule), plan.split);
   params->worker_piece_begin = schedule.worker_piece_begin;
   params->pieces = schedule.pieces;
   params->partials = dense_decode_partials(plan);
-  char* workspace = static_cast<char*>(arguments.workspace);
+  char* workspace = static_cast<char*>(call.workspace);
   params->partial_out = reinterpret_cast<uint4*>(workspace + params->partials.out_offset());
   params->partial_stat =
       reinterpret_cast<gpu::PartialStat*>(workspace + params->partials.stat_offset());
@@ -186,10 +184,10 @@ void set_schedule(const DenseDecodePlan& plan, const DenseDecodeArguments& argum
 }  // namespace
 
 Support supports_dense_decode_shape(const DenseDecodeProblem& problem) {
-  if (problem.q_dtype != problem.kv_dtype ||
-      (problem.q_dtype != DType::kBFloat16 && problem.q_dtype != DType::kFloat16)) {
-    return Support::no(std::string("q and cache are ") + name_of(problem.q_dtype) + " and " +
-                       name_of(problem.kv_dtype) + ", needs both bfloat16 or both float16");
+  if (problem.q_type() != problem.kv_type() ||
+      (problem.q_type() != DType::kBFloat16 && problem.q_type() != DType::kFloat16)) {
+    return Support::no(std::string("q and cache are ") + name_of(problem.q_type()) + " and " +
+                       name_of(problem.kv_type()) + ", needs both bfloat16 or both float16");
   }
   if ((problem.d_qk != 576 && problem.d_qk != 512) || problem.d_v != 512) {
     return Support::no("d_qk = " + text(problem.d_qk) + ", d_v = " + text(problem.d_v) +
@@ -216,34 +214,34 @@ Support supports_dense_decode_shape(const DenseDecodeProblem& problem) {
   return Support::yes();
 }
 
-Status launch_dense_decode(const DenseDecodePlan& plan, const DenseDecodeArguments& arguments) {
-  const bool bf16 = plan.problem.q_dtype == DType::kBFloat16;
-  return launch_dense_decode_as(plan, arguments, bf16 ? launch_bf16 : launch_fp16);
+Status launch_dense_decode(const DenseDecodePlan& plan, const Args& args, const Call& call) {
+  const bool bf16 = plan.problem.q_type() == DType::kBFloat16;
+  return launch_dense_decode_as(plan, args, call, bf16 ? launch_bf16 : launch_fp16);
 }
 
-Status launch_dense_decode_as(const DenseDecodePlan& plan, const DenseDecodeArguments& arguments,
+Status launch_dense_decode_as(const DenseDecodePlan& plan, const Args& args, const Call& call,
                               LaunchFunction launch) {
   const DenseDecodeProblem& problem = plan.problem;
-  if (arguments.batch == 0) return {};
-  if (!aligned_16(arguments.kv_cache.data)) {
+  if (batch_of(args) == 0) return {};
+  if (!aligned_16(args.kv_cache.data)) {
     return invalid_argument(std::string(kWhere) +
                             ": kv_cache starts on an address that is not a multiple of 16 bytes. "
                             "Align it to 16.");
   }
   DenseDecodeParams params{};
-  SEESAW_RETURN_IF_ERROR(encode_kv(problem, arguments.kv_cache, &params));
-  params.q_by_tma = queries_are_boxes(problem, arguments.q, arguments.scale);
+  SEESAW_RETURN_IF_ERROR(encode_kv(problem, args.kv_cache, &params));
+  params.q_by_tma = queries_are_boxes(problem, args.q, args.scale);
   if (params.q_by_tma) {
-    SEESAW_RETURN_IF_ERROR(encode_q(problem, arguments.q, &params));
+    SEESAW_RETURN_IF_ERROR(encode_q(problem, args.q, &params));
   }
-  set_tensors(arguments, &params);
-  set_problem(problem, arguments.scale, &params);
-  set_schedule(plan, arguments, &params);
+  set_tensors(args, &params);
+  set_problem(problem, args.scale, &params);
+  set_schedule(plan, call, &params);
   const dim3 grid(static_cast<unsigned>(params.row_tiles), static_cast<unsigned>(params.h_kv),
                   static_cast<unsigned>(plan.split.num_workers));
-  return gpu::status_of(launch(params, static_cast<int>(problem.d_qk), grid,
-                                static_cast<cudaStream_t>(arguments.stream)),
-                         kWhere, "launching the attention kernel");
+  return gpu::status_of(
+      launch(params, static_cast<int>(problem.d_qk), grid, static_cast<cudaStream_t>(call.stream)),
+      kWhere, "launching the attention kernel");
 }
 
 }  // namespace seesaw::dense_decode::sm90

@@ -9,9 +9,9 @@
 #include "base/math.hpp"
 #include "base/status.hpp"
 #include "gpu/partials.hpp"
-#include "ops/dense_decode/sm90/config.hpp"
 #include "ops/dense_decode/plan.hpp"
 #include "ops/dense_decode/problem.hpp"
+#include "ops/dense_decode/sm90/config.hpp"
 
 namespace seesaw::dense_decode::sm90 {
 
@@ -41,17 +41,17 @@ inline gpu::PartialLayout dense_decode_partials(const DenseDecodePlan& plan) {
 // 9.0) is the caller's to check.
 Support supports_dense_decode_shape(const DenseDecodeProblem& problem);
 
-// Launches attention on arguments.stream, on the current device, which must be the tensors'. Writes
-// out and lse of unsplit sequences, and partials (in arguments.workspace) of split ones. Reads
+// Launches attention on call.stream, on the current device, which must be the tensors'. Writes
+// out and lse of unsplit sequences, and partials (in call.workspace) of split ones. Reads
 // plan.problem, plan.split and arguments (schedule included: device memory). The launch releases a
 // dependent launch with programmatic stream serialisation early; the dependent kernel must wait for
 // the grid before it reads partials. Asynchronous; checked.
-Status launch_dense_decode(const DenseDecodePlan& plan, const DenseDecodeArguments& arguments);
+Status launch_dense_decode(const DenseDecodePlan& plan, const Args& args, const Call& call);
 
 // The same with a variant of the kernel in the place of the one for the dtype: launch_traced.
 using LaunchFunction = cudaError_t (*)(const DenseDecodeParams& params, int d_qk, dim3 grid,
                                        cudaStream_t stream);
-Status launch_dense_decode_as(const DenseDecodePlan& plan, const DenseDecodeArguments& arguments,
+Status launch_dense_decode_as(const DenseDecodePlan& plan, const Args& args, const Call& call,
                               LaunchFunction launch);
 
 }  // namespace seesaw::dense_decode::sm90

@@ -15,6 +15,8 @@ const char* seesaw_status_name(seesaw_status status) {
       return "SEESAW_NOT_SUPPORTED";
     case SEESAW_DEVICE_ERROR:
       return "SEESAW_DEVICE_ERROR";
+    case SEESAW_INVALID_TYPE:
+      return "SEESAW_INVALID_TYPE";
     case SEESAW_INTERNAL_ERROR:
       return "SEESAW_INTERNAL_ERROR";
   }
