@@ -5,7 +5,7 @@
 
 #include "engine/disabled.hpp"
 #include "support/decode_run.hpp"
-#include "unit/api/expect_error.hpp"
+#include "unit/engine/expect_error.hpp"
 
 namespace seesaw::testing {
 namespace {
@@ -36,12 +36,14 @@ class Disabled {
 
 // Sequences that are split and that are empty, two query tokens under the mask.
 DecodeCase some_case() {
-  return DecodeCase({.seq_lens = {700, 0, 65, 1}, .s_q = 2, .h_q = 5, .flags = SEESAW_CAUSAL});
+  return DecodeCase({.seq_lens = {700, 0, 65, 1}, .s_q = 2, .h_q = 5, .causal = 1});
 }
 
-std::vector<std::string> able_kernels(const DenseDecodeDescriptor& problem) {
+constexpr seesaw_options kThreads{.num_threads = 3};
+
+std::vector<std::string> able_kernels() {
   std::vector<std::string> names;
-  for (const KernelSupport& answer : supports(problem)) {
+  for (const KernelSupport& answer : DenseDecode::supports(some_case().problem(), kThreads)) {
     if (answer.supported) {
       names.push_back(answer.kernel);
     }
@@ -59,27 +61,25 @@ std::string joined(const std::vector<std::string>& names, size_t count) {
 
 TEST(Degradation, TheNextKernelServesAndIsRight) {
   const DecodeCase test_case = some_case();
-  const DenseDecodeDescriptor problem = test_case.descriptor("", 3);
-  const std::vector<std::string> able = able_kernels(problem);
+  const std::vector<std::string> able = able_kernels();
   ASSERT_GE(able.size(), 2U);
   for (size_t disabled = 0; disabled < able.size(); ++disabled) {
     SCOPED_TRACE(able[disabled]);
     const Disabled environment(joined(able, disabled));
-    EXPECT_EQ(DenseDecode(problem).kernel(), able[disabled]);
+    EXPECT_EQ(DenseDecode(test_case.problem(), kThreads).kernel(), able[disabled]);
     expect_contract(test_case, {.threads = 3});
   }
 }
 
 TEST(Degradation, EachKernelAloneMayBeMissing) {
   const DecodeCase test_case = some_case();
-  const DenseDecodeDescriptor problem = test_case.descriptor("", 3);
-  const std::vector<std::string> able = able_kernels(problem);
+  const std::vector<std::string> able = able_kernels();
   for (size_t missing = 0; missing < able.size(); ++missing) {
     SCOPED_TRACE(able[missing]);
     const Disabled environment(able[missing]);
-    EXPECT_EQ(DenseDecode(problem).kernel(), able[missing == 0 ? 1 : 0]);
+    EXPECT_EQ(DenseDecode(test_case.problem(), kThreads).kernel(), able[missing == 0 ? 1 : 0]);
     expect_contract(test_case, {.threads = 3});
-    for (const KernelSupport& answer : supports(problem)) {
+    for (const KernelSupport& answer : DenseDecode::supports(some_case().problem(), kThreads)) {
       if (answer.kernel == able[missing]) {
         EXPECT_FALSE(answer.supported);
         EXPECT_EQ(answer.reason, "disabled by \"" + able[missing] +
@@ -90,34 +90,33 @@ TEST(Degradation, EachKernelAloneMayBeMissing) {
 }
 
 TEST(Degradation, WithoutAnyKernelTheRefusalNamesThemAll) {
-  const DenseDecodeDescriptor problem = some_case().descriptor("", 3);
-  const std::vector<std::string> able = able_kernels(problem);
+  const std::vector<std::string> able = able_kernels();
   const Disabled environment(joined(able, able.size()));
-  EXPECT_TRUE(able_kernels(problem).empty());
-  const seesaw_dense_decode_problem asked = problem.to_c();
-  seesaw_dense_decode_plan* plan = nullptr;
+  EXPECT_TRUE(able_kernels().empty());
+  const seesaw_dense_decode_problem asked = some_case().problem();
+  seesaw_plan* plan = nullptr;
   for (const std::string& kernel : able) {
     expect_refusal(SEESAW_NOT_SUPPORTED, kernel + ": disabled by \"" + kernel + "\"",
-                   seesaw_dense_decode_plan_create(&asked, &plan));
+                   seesaw_dense_decode_plan_create(&asked, &kThreads, &plan));
     EXPECT_EQ(plan, nullptr);
   }
 }
 
 TEST(Degradation, AKernelInsistedOnIsNotReplaced) {
-  const DenseDecodeDescriptor problem = some_case().descriptor("cpu.dense_decode", 3);
+  const seesaw_options insisting{.num_threads = 3, .kernel = "cpu.dense_decode"};
   const Disabled environment("cpu");
-  const seesaw_dense_decode_problem asked = problem.to_c();
-  seesaw_dense_decode_plan* plan = nullptr;
+  const seesaw_dense_decode_problem asked = some_case().problem();
+  seesaw_plan* plan = nullptr;
   expect_refusal(SEESAW_NOT_SUPPORTED, "the kernel insisted on cannot run",
-                 seesaw_dense_decode_plan_create(&asked, &plan));
+                 seesaw_dense_decode_plan_create(&asked, &insisting, &plan));
 }
 
 TEST(Degradation, PlansKeepTheKernelTheyWereMadeWith) {
-  const DenseDecode decode(some_case().descriptor("", 3));
+  const DenseDecode decode(some_case().problem(), kThreads);
   const std::string kernel = decode.kernel();
   const Disabled environment(kernel);
   EXPECT_EQ(decode.kernel(), kernel);
-  EXPECT_NE(DenseDecode(some_case().descriptor("", 3)).kernel(), kernel);
+  EXPECT_NE(DenseDecode(some_case().problem(), kThreads).kernel(), kernel);
 }
 
 TEST(Degradation, EntriesAreNamesOrTheirFirstWords) {

@@ -11,26 +11,33 @@
 #include <string>
 #include <vector>
 
-#include "support/decode_case.hpp"
-#include "support/guarded_buffer.hpp"
-#include "unit/api/expect_error.hpp"
+#include "support/host_call.hpp"
+#include "unit/engine/expect_error.hpp"
 
 namespace seesaw::testing {
 namespace {
 
 const DecodeSpec kSpec{.seq_lens = {700, 64, 0, 1300}, .s_q = 2, .h_q = 24};
 
-// What plan_info says, with its texts copied: they live as long as the plan.
+// What a plan says, with its texts copied: they live as long as the plan.
 struct Info {
-  explicit Info(const DenseDecodeDescriptor& descriptor) {
-    const DenseDecode plan(descriptor);
-    numbers = plan.info();
-    tuning = numbers.tuning;
-    key = numbers.tuning_key;
-  }
-  seesaw_dense_decode_plan_info numbers{};
+  explicit Info(const DenseDecode& plan)
+      : tuned(plan.details().tuned),
+        tuning(plan.details().tuning),
+        key(plan.details().tuning_key),
+        num_workers(plan.number("num_workers")),
+        chunk_tokens(plan.number("chunk_tokens")),
+        piece_cost_tiles(plan.number("piece_cost_tiles")),
+        split_cost_tiles(plan.number("split_cost_tiles")),
+        fixed_split_tiles(plan.number("fixed_split_tiles")) {}
+  int32_t tuned;
   std::string tuning;
   std::string key;
+  int64_t num_workers;
+  int64_t chunk_tokens;
+  int64_t piece_cost_tiles;
+  int64_t split_cost_tiles;
+  int64_t fixed_split_tiles;
 };
 
 std::string file_text(const std::string& key, const std::string& set,
@@ -41,87 +48,77 @@ std::string file_text(const std::string& key, const std::string& set,
 
 class Tuning : public ::testing::Test {
  protected:
-  Tuning() : case_(kSpec) {
-    unsetenv("SEESAW_TUNE_FILE");
-    descriptor_ = case_.descriptor("cpu.dense_decode", 2);
-  }
+  Tuning() : case_(kSpec) { unsetenv("SEESAW_TUNE_FILE"); }
   ~Tuning() override { unsetenv("SEESAW_TUNE_FILE"); }
 
-  std::string key() const { return Info(descriptor_).key; }
-  DenseDecodeDescriptor with(const std::string& tuning) const {
-    DenseDecodeDescriptor descriptor = descriptor_;
-    descriptor.tuning = tuning;
-    return descriptor;
+  // Options with this tuning, which must outlive them; empty: none given.
+  seesaw_options with(const std::string& tuning) const {
+    seesaw_options options = case_.options(kKernel, 2);
+    options.tuning = tuning.empty() ? nullptr : tuning.c_str();
+    return options;
   }
-  Info tuned(const std::string& set) const { return Info(with(file_text(key(), set))); }
+  Info info(const std::string& tuning = "") const {
+    return Info(DenseDecode(case_.problem(), with(tuning)));
+  }
+  std::string key() const { return info().key; }
+  Info tuned(const std::string& set) const { return info(file_text(key(), set)); }
 
   seesaw_status try_plan(const std::string& tuning) const {
-    const DenseDecodeDescriptor descriptor = with(tuning);
-    const seesaw_dense_decode_problem problem = descriptor.to_c();
-    seesaw_dense_decode_plan* plan = nullptr;
-    const seesaw_status status = seesaw_dense_decode_plan_create(&problem, &plan);
-    seesaw_dense_decode_plan_destroy(plan);
+    const seesaw_dense_decode_problem problem = case_.problem();
+    const seesaw_options options = with(tuning);
+    seesaw_plan* plan = nullptr;
+    const seesaw_status status = seesaw_dense_decode_plan_create(&problem, &options, &plan);
+    seesaw_plan_destroy(plan);
     return status;
   }
 
   // out and lse, and the spans if `spans` is given.
-  std::vector<unsigned char> results(const DenseDecodeDescriptor& descriptor,
+  std::vector<unsigned char> results(const std::string& tuning = "",
                                      std::vector<seesaw_trace_span>* spans = nullptr) const {
-    const DenseDecode plan(descriptor);
-    GuardedBuffer schedule(plan.schedule_bytes());
-    GuardedBuffer workspace(plan.workspace_bytes());
-    GuardedBuffer out(case_.out_bytes());
-    GuardedBuffer lse(case_.lse_bytes());
-    DenseDecodeTensors call = case_.inputs();
-    plan.schedule(call.seq_lens, schedule.data(), schedule.size());
-    call.out = case_.out_tensor(out.data());
-    call.lse = case_.lse_tensor(lse.data());
-    call.schedule = schedule.data();
-    call.schedule_bytes = schedule.size();
-    call.workspace = workspace.data();
-    call.workspace_bytes = workspace.size();
+    const HostCall call(case_, with(tuning));
+    call.prepare();
     if (spans == nullptr) {
-      plan.run(call);
+      call.run();
     } else {
-      *spans = plan.trace(call, 1 << 16);
+      *spans = call.decode.trace(call.args, call.call, 1 << 16);
     }
-    std::vector<unsigned char> bytes(out.data(), out.data() + out.size());
-    bytes.insert(bytes.end(), lse.data(), lse.data() + lse.size());
+    std::vector<unsigned char> bytes(call.out.data(), call.out.data() + call.out.size());
+    bytes.insert(bytes.end(), call.lse.data(), call.lse.data() + call.lse.size());
     return bytes;
   }
 
+  static constexpr const char* kKernel = "cpu.dense_decode";
   DecodeCase case_;
-  DenseDecodeDescriptor descriptor_;
 };
 
 TEST_F(Tuning, WithoutAFileThePlanIsTheKernels) {
-  const Info info(descriptor_);
-  EXPECT_EQ(info.numbers.tuned, 0);
+  const Info info = this->info();
+  EXPECT_EQ(info.tuned, 0);
   EXPECT_EQ(info.tuning, "no tuning file");
-  EXPECT_EQ(info.numbers.num_workers, 2);
-  EXPECT_GT(info.numbers.chunk_tokens, 0);
+  EXPECT_EQ(info.num_workers, 2);
+  EXPECT_GT(info.chunk_tokens, 0);
 }
 
 TEST_F(Tuning, AMatchingEntryIsUsed) {
   const Info info = tuned(
       R"({"num_workers": 1, "chunk_tokens": 320, "piece_cost_tiles": 5, "split_cost_tiles": 7})");
-  EXPECT_EQ(info.numbers.tuned, 1);
-  EXPECT_EQ(info.numbers.num_workers, 1);
-  EXPECT_EQ(info.numbers.chunk_tokens, 320);
-  EXPECT_EQ(info.numbers.piece_cost_tiles, 5);
-  EXPECT_EQ(info.numbers.split_cost_tiles, 7);
+  EXPECT_EQ(info.tuned, 1);
+  EXPECT_EQ(info.num_workers, 1);
+  EXPECT_EQ(info.chunk_tokens, 320);
+  EXPECT_EQ(info.piece_cost_tiles, 5);
+  EXPECT_EQ(info.split_cost_tiles, 7);
   EXPECT_NE(info.tuning.find("num_workers 1, piece_cost_tiles 5"), std::string::npos)
       << info.tuning;
   EXPECT_EQ(info.key, key());  // tuning does not change what a problem is
 }
 
 TEST_F(Tuning, OtherDevicesKernelsShapesAndVersionsDoNotUseIt) {
-  const Info plain(descriptor_);
+  const Info plain = info();
   const auto expect_unused = [&](const std::string& text, const std::string& words) {
-    const Info info(with(text));
-    EXPECT_EQ(info.numbers.tuned, 0);
-    EXPECT_EQ(info.numbers.num_workers, plain.numbers.num_workers);
-    EXPECT_EQ(info.numbers.chunk_tokens, plain.numbers.chunk_tokens);
+    const Info info = this->info(text);
+    EXPECT_EQ(info.tuned, 0);
+    EXPECT_EQ(info.num_workers, plain.num_workers);
+    EXPECT_EQ(info.chunk_tokens, plain.chunk_tokens);
     EXPECT_NE(info.tuning.find("not used, " + words), std::string::npos) << info.tuning;
   };
   const std::string set = R"({"num_workers": 1, "chunk_tokens": 512})";
@@ -134,24 +131,24 @@ TEST_F(Tuning, OtherDevicesKernelsShapesAndVersionsDoNotUseIt) {
   expect_unused(changed(R"("device":")", R"("device":"NVIDIA )"),
                 "none of its 1 entries is for this device");
   expect_unused(changed("cpu.dense_decode", "gpu.dense_decode"), "it has no entry for cpu");
-  expect_unused(changed(R"("rows":48)", R"("rows":47)"), "it has 1 entries for cpu.dense_decode");
+  expect_unused(changed(R"("h_q":24)", R"("h_q":23)"), "it has 1 entries for cpu.dense_decode");
   expect_unused(file_text(key(), set, "0.0.9"), "it was measured with version 0.0.9");
 }
 
 TEST_F(Tuning, BatchInvariantPlansNeverUseIt) {
-  descriptor_.flags |= SEESAW_BATCH_INVARIANT;
-  const Info plain(descriptor_);
+  case_ =
+      DecodeCase({.seq_lens = {700, 64, 0, 1300}, .s_q = 2, .h_q = 24, .batch_invariant = true});
+  const Info plain = info();
   const Info info = tuned(R"({"num_workers": 1, "chunk_tokens": 512})");
-  EXPECT_EQ(info.numbers.tuned, 0);
+  EXPECT_EQ(info.tuned, 0);
   EXPECT_NE(info.tuning.find("batch-invariant"), std::string::npos) << info.tuning;
-  EXPECT_EQ(info.numbers.chunk_tokens, plain.numbers.chunk_tokens);
-  EXPECT_EQ(info.numbers.fixed_split_tiles, plain.numbers.fixed_split_tiles);
-  EXPECT_EQ(results(with(file_text(key(), R"({"num_workers": 1, "chunk_tokens": 512})"))),
-            results(descriptor_));
+  EXPECT_EQ(info.chunk_tokens, plain.chunk_tokens);
+  EXPECT_EQ(info.fixed_split_tiles, plain.fixed_split_tiles);
+  EXPECT_EQ(results(file_text(key(), R"({"num_workers": 1, "chunk_tokens": 512})")), results());
 }
 
 TEST_F(Tuning, EveryChunkGivesTheSameResultsAsFarAsRoundingGoes) {
-  const std::vector<unsigned char> standard = results(descriptor_);
+  const std::vector<unsigned char> standard = results();
   const auto out_of = [&](const std::vector<unsigned char>& bytes) {
     std::vector<float> values;
     for (size_t i = 0; i < case_.out_bytes(); i += 2) {
@@ -168,9 +165,9 @@ TEST_F(Tuning, EveryChunkGivesTheSameResultsAsFarAsRoundingGoes) {
       SCOPED_TRACE(chunk);
       const std::string set = R"({"chunk_tokens": )" + std::to_string(chunk) +
                               R"(, "num_workers": )" + std::to_string(workers) + "}";
-      const DenseDecodeDescriptor descriptor = with(file_text(key(), set));
-      const std::vector<unsigned char> bytes = results(descriptor);
-      EXPECT_EQ(bytes, results(descriptor));  // the same bits again
+      const std::string tuning = file_text(key(), set);
+      const std::vector<unsigned char> bytes = results(tuning);
+      EXPECT_EQ(bytes, results(tuning));  // the same bits again
       const std::vector<float> got = out_of(bytes);
       for (size_t i = 0; i < got.size(); ++i) {
         ASSERT_NEAR(got[i], expected[i], 8e-4 + std::abs(expected[i]) / 64) << i;
@@ -195,17 +192,17 @@ TEST_F(Tuning, FilesAreFoundReadAndReadAgainWhenTheyChange) {
 
   write(file_text(key(), R"({"num_workers": 1})"));
   ASSERT_EQ(setenv("SEESAW_TUNE_FILE", path.c_str(), 1), 0);
-  EXPECT_EQ(Info(descriptor_).numbers.num_workers, 1);
-  EXPECT_EQ(Info(with("none")).numbers.tuned, 0);  // the caller's word counts more
+  EXPECT_EQ(info().num_workers, 1);
+  EXPECT_EQ(info("none").tuned, 0);  // the caller's word counts more
   write(file_text(key(), R"({"num_workers": 1, "chunk_tokens": 64})"));
-  EXPECT_EQ(Info(descriptor_).numbers.chunk_tokens, 64);
+  EXPECT_EQ(info().chunk_tokens, 64);
   std::remove(path.c_str());
   expect_refusal(SEESAW_INVALID_ARGUMENT, "No such file", try_plan(""));
 }
 
 TEST_F(Tuning, ATracedRunGivesTheSameBitsAndCoversTheWork) {
   std::vector<seesaw_trace_span> spans;
-  EXPECT_EQ(results(descriptor_, &spans), results(descriptor_));
+  EXPECT_EQ(results("", &spans), results());
   std::vector<std::string> steps;
   for (size_t i = 0; i < spans.size(); ++i) {
     const seesaw_trace_span& span = spans[i];
@@ -226,19 +223,10 @@ TEST_F(Tuning, ATracedRunGivesTheSameBitsAndCoversTheWork) {
 
 TEST_F(Tuning, AKernelWithoutATraceSaysSo) {
   const DecodeCase tiny({.seq_lens = {3}, .h_q = 2});
-  const DenseDecode plan(tiny.descriptor("reference.dense_decode", 1));
-  AlignedBuffer schedule(plan.schedule_bytes());
-  AlignedBuffer workspace(plan.workspace_bytes());
-  GuardedBuffer out(tiny.out_bytes());
-  DenseDecodeTensors call = tiny.inputs();
-  plan.schedule(call.seq_lens, schedule.data(), schedule.size());
-  call.out = tiny.out_tensor(out.data());
-  call.schedule = schedule.data();
-  call.schedule_bytes = schedule.size();
-  call.workspace = workspace.data();
-  call.workspace_bytes = workspace.size();
+  const HostCall call(tiny, tiny.options("reference.dense_decode", 1));
+  call.prepare();
   try {
-    plan.trace(call, 16);
+    call.decode.trace(call.args, call.call, 16);
     FAIL() << "traced";
   } catch (const Error& error) {
     EXPECT_EQ(error.status(), SEESAW_NOT_SUPPORTED);

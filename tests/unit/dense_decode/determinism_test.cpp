@@ -3,18 +3,19 @@
 #include <thread>
 #include <vector>
 
-#include "unit/kernels/kernel_test.hpp"
+#include "unit/dense_decode/kernel_test.hpp"
 
 namespace seesaw::testing {
 namespace {
 
 class Determinism : public KernelTest {
  protected:
-  static DecodeSpec mixed_batch(uint32_t flags) {
+  static DecodeSpec mixed_batch(bool invariant) {
     return {.seq_lens = {700, 1, 0, 65, 1300, 64},
             .s_q = 2,
             .h_q = 9,
-            .flags = flags | SEESAW_CAUSAL,
+            .causal = 1,
+            .batch_invariant = invariant,
             .scale = 1.0F};
   }
 
@@ -31,8 +32,8 @@ class Determinism : public KernelTest {
 INSTANTIATE_TEST_SUITE_P(Kernels, Determinism, every_kernel(), kernel_name);
 
 TEST_P(Determinism, RepeatedRunsGiveTheSameBits) {
-  for (const uint32_t flags : {0U, uint32_t{SEESAW_BATCH_INVARIANT}}) {
-    const DecodeSpec spec = mixed_batch(flags);
+  for (const bool invariant : {false, true}) {
+    const DecodeSpec spec = mixed_batch(invariant);
     for (const int32_t threads : {1, 4}) {
       const DecodeResults first = run(spec, threads);
       for (int repeat = 0; repeat < 3; ++repeat) {
@@ -43,7 +44,7 @@ TEST_P(Determinism, RepeatedRunsGiveTheSameBits) {
 }
 
 TEST_P(Determinism, BatchInvariantModeIgnoresTheNumberOfWorkers) {
-  const DecodeSpec spec = mixed_batch(SEESAW_BATCH_INVARIANT);
+  const DecodeSpec spec = mixed_batch(true);
   const DecodeResults one = run(spec, 1);
   for (int32_t threads = 2; threads <= 5; ++threads) {
     EXPECT_TRUE(one == run(spec, threads)) << threads << " threads";
@@ -51,7 +52,7 @@ TEST_P(Determinism, BatchInvariantModeIgnoresTheNumberOfWorkers) {
 }
 
 TEST_P(Determinism, BatchInvariantModeIgnoresTheRestOfTheBatch) {
-  DecodeSpec batch = mixed_batch(SEESAW_BATCH_INVARIANT);
+  DecodeSpec batch = mixed_batch(true);
   batch.table_pages = 24;
   const DecodeResults together = run(batch);
   for (int64_t i = 0; i < batch.batch(); ++i) {
@@ -64,7 +65,7 @@ TEST_P(Determinism, BatchInvariantModeIgnoresTheRestOfTheBatch) {
 
 TEST_P(Determinism, TheOrderOfPagesChangesNoBit) {
   for (const int64_t page_size : {1, 61, 64}) {
-    DecodeSpec spec = mixed_batch(0);
+    DecodeSpec spec = mixed_batch(false);
     spec.page_size = page_size;
     const DecodeResults first = run(spec);
     for (uint64_t page_seed = 2; page_seed < 5; ++page_seed) {
@@ -75,14 +76,14 @@ TEST_P(Determinism, TheOrderOfPagesChangesNoBit) {
 }
 
 TEST_P(Determinism, GapsBetweenRowsChangeNoBit) {
-  DecodeSpec spec = mixed_batch(0);
+  DecodeSpec spec = mixed_batch(false);
   const DecodeResults packed = run(spec);
   spec.gaps = {.q = 3, .kv_token = 5, .kv_page = 9, .out = 1, .lse = 2};
   EXPECT_TRUE(packed == run(spec));
 }
 
 TEST_P(Determinism, CallsFromSeveralThreadsDoNotDisturbEachOther) {
-  const DecodeCase test_case(mixed_batch(0));
+  const DecodeCase test_case(mixed_batch(false));
   const DecodeResults alone = run_case(test_case, options(2));
   std::vector<DecodeResults> results(4);
   std::vector<std::thread> threads;

@@ -3,7 +3,7 @@
 
 #include "support/allocation_count.hpp"
 #include "support/guarded_buffer.hpp"
-#include "unit/kernels/kernel_test.hpp"
+#include "unit/dense_decode/kernel_test.hpp"
 
 namespace seesaw::testing {
 namespace {
@@ -34,8 +34,8 @@ TEST_P(Memory, SeventyThousandSequences) {
   for (size_t i = 0; i < spec.seq_lens.size(); ++i) {
     spec.seq_lens[i] = static_cast<int32_t>(i * 7 % 5);
   }
-  for (const uint32_t flags : {0U, uint32_t{SEESAW_BATCH_INVARIANT}}) {
-    spec.flags = flags;
+  for (const bool invariant : {false, true}) {
+    spec.batch_invariant = invariant;
     expect_contract(spec);
   }
 }
@@ -46,24 +46,13 @@ TEST_P(Memory, RunAllocatesNothing) {
   }
   const DecodeCase test_case({.seq_lens = {700, 0, 65}, .s_q = 2, .h_q = 16});
   const RunOptions chosen = options(2);
-  const DenseDecode decode(test_case.descriptor(chosen.kernel, chosen.threads));
-  GuardedBuffer schedule(decode.schedule_bytes());
-  GuardedBuffer workspace(decode.workspace_bytes());
-  GuardedBuffer out(test_case.out_bytes());
-  GuardedBuffer lse(test_case.lse_bytes());
-  DenseDecodeTensors call = test_case.inputs();
-  call.out = test_case.out_tensor(out.data());
-  call.lse = test_case.lse_tensor(lse.data());
-  call.schedule = schedule.data();
-  call.schedule_bytes = schedule.size();
-  call.workspace = workspace.data();
-  call.workspace_bytes = workspace.size();
-  decode.schedule(call.seq_lens, schedule.data(), schedule.size());
-  decode.run(call);  // OpenMP makes its threads once
+  const HostCall call(test_case, test_case.options(chosen.kernel.c_str(), chosen.threads));
+  call.prepare();
+  call.run();  // OpenMP makes its threads once
   const int64_t before = allocation_count();
   for (int repeat = 0; repeat < 5; ++repeat) {
-    decode.schedule(call.seq_lens, schedule.data(), schedule.size());
-    decode.run(call);
+    call.prepare();
+    call.run();
   }
   EXPECT_EQ(allocation_count() - before, 0);
 }

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "split/split_kv_math.hpp"
-#include "unit/plan/schedule_buffer.hpp"
+#include "unit/split/schedule_buffer.hpp"
 
 namespace seesaw::split {
 namespace {

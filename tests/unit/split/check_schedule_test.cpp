@@ -7,7 +7,7 @@
 #include <cstring>
 #include <vector>
 
-#include "unit/plan/schedule_buffer.hpp"
+#include "unit/split/schedule_buffer.hpp"
 
 namespace seesaw::split {
 namespace {

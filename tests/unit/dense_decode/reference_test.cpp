@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "base/float16.hpp"
-#include "unit/kernels/kernel_test.hpp"
+#include "unit/dense_decode/kernel_test.hpp"
 
 namespace seesaw::testing {
 namespace {
@@ -18,7 +18,7 @@ struct NaiveRow {
 NaiveRow naive_row(const DecodeCase& test_case, int64_t sequence, int64_t token, int64_t head) {
   const DecodeSpec& spec = test_case.spec();
   const int64_t kv_head = head / (spec.h_q / spec.h_kv);
-  const bool causal = (spec.flags & SEESAW_CAUSAL) != 0;
+  const bool causal = spec.causal != 0;
   std::vector<long double> scores;
   for (int64_t t = 0; t < spec.length(sequence); ++t) {
     if (causal && t > spec.length(sequence) - spec.s_q + token) {
@@ -72,7 +72,7 @@ void expect_exact_is_naive(const DecodeSpec& spec) {
 
 TEST(Reference, AgreesWithAnotherDefinition) {
   expect_exact_is_naive({.seq_lens = {5, 0, 66}, .s_q = 3, .h_q = 4, .h_kv = 2});
-  expect_exact_is_naive({.seq_lens = {5, 1, 66}, .s_q = 3, .h_q = 2, .flags = SEESAW_CAUSAL});
+  expect_exact_is_naive({.seq_lens = {5, 1, 66}, .s_q = 3, .h_q = 2, .causal = 1});
   expect_exact_is_naive({.seq_lens = {40},
                          .h_q = 3,
                          .d_qk = 1100,

@@ -6,21 +6,29 @@
 #include <functional>
 #include <string>
 
-namespace seesaw::split {
+#include "engine/read.hpp"
+#include "ops/dense_decode/operation.hpp"
+
+namespace seesaw::engine {
 namespace {
 
-DenseDecodeProblem problem_of(int64_t batch, int64_t pages) {
-  DenseDecodeProblem problem;
-  problem.batch = batch;
-  problem.h_q = 16;
-  problem.max_pages_per_sequence = pages;
-  problem.num_threads = 2;
-  return problem;
+using Problem = seesaw_dense_decode_problem;
+
+Problem problem_of(int64_t batch, int64_t pages) {
+  return {.batch = batch, .h_q = 16, .max_pages_per_sequence = pages};
 }
 
-TuningKey key_of(int64_t batch, int64_t pages) {
-  return tuning_key(problem_of(batch, pages), "a CPU", "cpu.dense_decode");
+TuningKey key_for(const Problem& problem, int32_t threads = 2, const char* device = "a CPU",
+                  const char* kernel = "cpu.dense_decode") {
+  ProblemBytes bytes;
+  const Status status = read_problem(dense_decode::kOperation, &problem, &bytes);
+  EXPECT_TRUE(status.ok()) << status.message();
+  Options options;
+  options.num_threads = threads;
+  return tuning_key(dense_decode::kOperation, bytes.data, options, device, kernel);
 }
+
+std::string key_of(int64_t batch, int64_t pages) { return key_for(problem_of(batch, pages)).text; }
 
 std::string entry(const std::string& key, const std::string& set) {
   return R"({"match": )" + key + R"(, "set": )" + set + "}";
@@ -30,61 +38,60 @@ std::string file(const std::string& entries) {
   return R"({"seesaw_tuning": 1, "seesaw_version": "0.1.0", "entries": [)" + entries + "]}";
 }
 
-TEST(TuningKey, BatchAndTokensAreRoundedUpToAPowerOfTwo) {
+TEST(TuningKey, MaximaAreRoundedUpToAPowerOfTwo) {
   EXPECT_EQ(key_of(5, 65), key_of(8, 128));
-  EXPECT_EQ(key_of(5, 65).batch_class, 8);
-  EXPECT_EQ(key_of(5, 65).tokens_class, 8192);
+  EXPECT_NE(key_of(5, 65).find("\"batch_class\":8"), std::string::npos) << key_of(5, 65);
+  EXPECT_NE(key_of(5, 65).find("\"max_pages_per_sequence_class\":128"), std::string::npos);
   EXPECT_NE(key_of(4, 65), key_of(5, 65));
   EXPECT_NE(key_of(5, 64), key_of(5, 65));
-  EXPECT_EQ(key_of(0, 0).batch_class, 1);
 }
 
 TEST(TuningKey, EverythingElseHasToBeTheSame) {
-  const TuningKey base = key_of(1, 1);
-  const auto changed = [&](const std::function<void(DenseDecodeProblem&)>& change) {
-    DenseDecodeProblem problem = problem_of(1, 1);
+  const TuningKey base = key_for(problem_of(1, 1));
+  const auto changed = [&](const std::function<void(Problem&)>& change) {
+    Problem problem = problem_of(1, 1);
     change(problem);
-    return tuning_key(problem, base.device, base.kernel);
+    return key_for(problem).match;
   };
-  EXPECT_NE(changed([](auto& p) { p.h_q = 17; }), base);
-  EXPECT_NE(changed([](auto& p) { p.s_q = 2; }), base);
-  EXPECT_NE(changed([](auto& p) { p.d_qk = 512; }), base);
-  EXPECT_NE(changed([](auto& p) { p.kv_dtype = DType::kFloat32; }), base);
-  EXPECT_NE(changed([](auto& p) { p.num_threads = 1; }), base);
-  EXPECT_NE(tuning_key(problem_of(1, 1), "another CPU", base.kernel), base);
-  EXPECT_NE(tuning_key(problem_of(1, 1), base.device, "reference.dense_decode"), base);
-  EXPECT_EQ(changed([](auto& p) { p.mask = Mask::kCausal; }), base);
+  EXPECT_NE(changed([](auto& p) { p.h_q = 17; }), base.match);
+  EXPECT_NE(changed([](auto& p) { p.s_q = 2; }), base.match);
+  EXPECT_NE(changed([](auto& p) { p.d_qk = 512; }), base.match);
+  EXPECT_NE(changed([](auto& p) { p.kv_format = SEESAW_FORMAT_FLOAT32; }), base.match);
+  EXPECT_NE(key_for(problem_of(1, 1), 1).match, base.match);
+  EXPECT_NE(key_for(problem_of(1, 1), 2, "another CPU").match, base.match);
+  EXPECT_NE(key_for(problem_of(1, 1), 2, "a CPU", "reference.dense_decode").match, base.match);
+  EXPECT_EQ(changed([](auto& p) { p.causal = 1; }), base.match);
 }
 
 TEST(TuningFile, AnEntryComesBackAsItWasWritten) {
-  const TuningKey key = key_of(3, 9);
+  const TuningKey key = key_for(problem_of(3, 9));
   TuningTable table;
   const Status status =
-      parse_tuning(file(entry(to_json(key), R"({"num_workers": 1, "chunk_tokens": 256})") + "," +
-                        entry(to_json(key_of(64, 9)), "{}")),
+      parse_tuning(file(entry(key.text, R"({"num_workers": 1, "chunk_tokens": 256})") + "," +
+                        entry(key_of(64, 9), "{}")),
                    "f", &table);
   ASSERT_TRUE(status.ok()) << status.message();
   EXPECT_EQ(table.version, "0.1.0");
   ASSERT_EQ(table.entries.size(), 2U);
-  EXPECT_EQ(table.entries[0].key, key);
-  EXPECT_EQ(table.entries[0].tuning, (Tuning{.num_workers = 1, .chunk_tokens = 256}));
-  EXPECT_EQ(to_text(table.entries[0].tuning), "num_workers 1, chunk_tokens 256");
-  EXPECT_EQ(table.entries[1].tuning, Tuning{});
-  EXPECT_EQ(to_text(Tuning{}), "the kernel's own numbers");
+  EXPECT_EQ(table.entries[0].key.match, key.match);
+  EXPECT_EQ(table.entries[0].key.device, "a CPU");
+  EXPECT_EQ(to_text(table.entries[0]), "chunk_tokens 256, num_workers 1");
+  EXPECT_TRUE(table.entries[1].values.empty());
+  EXPECT_EQ(to_text(table.entries[1]), "the kernel's own numbers");
 }
 
 TEST(TuningFile, WhatWasMeasuredIsNotLookedAt) {
   TuningTable table;
-  EXPECT_TRUE(parse_tuning(file(R"({"match": )" + to_json(key_of(1, 1)) +
+  EXPECT_TRUE(parse_tuning(file(R"({"match": )" + key_of(1, 1) +
                                 R"(, "set": {}, "measured": {"anything": [1, "two"]}})"),
                            "f", &table)
                   .ok());
 }
 
 TEST(TuningFile, DamageIsRefusedInWords) {
-  const std::string key = to_json(key_of(1, 1));
+  const std::string key = key_of(1, 1);
   std::string half_key = key;
-  half_key.replace(half_key.find("\"rows\":16,"), 10, "");
+  half_key.replace(half_key.find("\"h_q\":16,"), 9, "");
   std::string more_key = key;
   more_key.replace(more_key.rfind('}'), 1, ",\"colour\":1}");
   const struct {
@@ -100,7 +107,7 @@ TEST(TuningFile, DamageIsRefusedInWords) {
       {R"({"seesaw_tuning": 1, "seesaw_version": "0.1.0", "entries": [], "x": 1})",
        "unknown name \"x\""},
       {file("7"), "entry 0: 7"},
-      {file(entry(half_key, "{}")), "no whole number \"rows\""},
+      {file(entry(half_key, "{}")), "no whole number \"h_q\""},
       {file(entry(more_key, "{}")), "unknown names"},
       {file(entry(key, R"({"speed": 9})")), "unknown name \"speed\""},
       {file(entry(key, R"({"num_workers": 0})")), "num_workers = 0"},
@@ -131,7 +138,7 @@ TEST(TuningFile, DeepNestingIsRefusedNotFollowed) {
   objects += "1" + std::string(kDeep, '}');
   for (const std::string& text :
        {lists, R"({"seesaw_tuning": )" + lists + "}", file(lists), file(objects),
-        file(entry(to_json(key_of(1, 1)), R"({"num_workers": )" + lists + "}"))}) {
+        file(entry(key_of(1, 1), R"({"num_workers": )" + lists + "}"))}) {
     TuningTable table;
     const Status status = parse_tuning(text, "f", &table);
     ASSERT_FALSE(status.ok());
@@ -140,4 +147,4 @@ TEST(TuningFile, DeepNestingIsRefusedNotFollowed) {
 }
 
 }  // namespace
-}  // namespace seesaw::split
+}  // namespace seesaw::engine

@@ -69,24 +69,21 @@ int NVTX_API attach(NvtxGetExportTableFunc_t get_export_table) {
 [[maybe_unused]] const bool attached_before_main =
     (InitializeInjectionNvtx2_fnptr = attach) != nullptr;
 
-TEST(Nvtx, ARangeAroundEachPlanScheduleAndRun) {
+TEST(Nvtx, ARangeAroundEachPlanPrepareAndRun) {
   const DecodeCase test_case({.seq_lens = {100, 3}, .h_q = 4});
   events().clear();
   run_case(test_case, {.kernel = "cpu.dense_decode", .threads = 2});
-  const std::vector<std::string> expected = {"push dense_decode_plan_create",
-                                             "pop",
-                                             "push dense_decode_schedule cpu.dense_decode",
-                                             "pop",
-                                             "push dense_decode_run cpu.dense_decode",
-                                             "pop"};
+  const std::vector<std::string> expected = {"push plan_create dense_decode",      "pop",
+                                             "push plan_prepare cpu.dense_decode", "pop",
+                                             "push plan_run cpu.dense_decode",     "pop"};
   EXPECT_EQ(events(), expected);
   EXPECT_EQ(domains(), std::vector<std::string>{"seesaw"});
 }
 
 TEST(Nvtx, ARefusedCallEndsItsRangeToo) {
   events().clear();
-  EXPECT_EQ(seesaw_dense_decode_run(nullptr, nullptr), SEESAW_INVALID_ARGUMENT);
-  EXPECT_EQ(events(), (std::vector<std::string>{"push dense_decode_run", "pop"}));
+  EXPECT_EQ(seesaw_plan_run(nullptr, nullptr, nullptr), SEESAW_INVALID_ARGUMENT);
+  EXPECT_EQ(events(), (std::vector<std::string>{"push plan_run", "pop"}));
 }
 
 }  // namespace

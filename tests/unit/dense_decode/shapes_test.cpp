@@ -3,7 +3,7 @@
 #include <iterator>
 #include <random>
 
-#include "unit/kernels/kernel_test.hpp"
+#include "unit/dense_decode/kernel_test.hpp"
 
 namespace seesaw::testing {
 namespace {
@@ -21,11 +21,8 @@ TEST_P(Shapes, QueryHeads) {
 TEST_P(Shapes, KvHeads) {
   for (const int64_t h_kv : {1, 2, 3}) {
     for (const int64_t group : {1, 4, 17}) {
-      expect_contract({.seq_lens = {65, 3},
-                       .s_q = 2,
-                       .h_q = group * h_kv,
-                       .h_kv = h_kv,
-                       .flags = SEESAW_CAUSAL});
+      expect_contract(
+          {.seq_lens = {65, 3}, .s_q = 2, .h_q = group * h_kv, .h_kv = h_kv, .causal = 1});
     }
   }
 }
@@ -37,10 +34,10 @@ TEST_P(Shapes, PageSizes) {
 }
 
 TEST_P(Shapes, QueryTokens) {
-  for (const uint32_t flags : {0U, uint32_t{SEESAW_CAUSAL}}) {
+  for (const int32_t causal : {0, 1}) {
     for (int64_t s_q = 1; s_q <= 5; ++s_q) {
-      expect_contract({.seq_lens = {4, 64, 131}, .s_q = s_q, .h_q = 16, .flags = flags});
-      expect_contract({.seq_lens = {66}, .s_q = s_q, .h_q = 63, .flags = flags});
+      expect_contract({.seq_lens = {4, 64, 131}, .s_q = s_q, .h_q = 16, .causal = causal});
+      expect_contract({.seq_lens = {66}, .s_q = s_q, .h_q = 63, .causal = causal});
     }
   }
 }
@@ -48,7 +45,7 @@ TEST_P(Shapes, QueryTokens) {
 TEST_P(Shapes, Lengths) {
   for (const int32_t length : {0, 1, 63, 64, 65, 140, 1000}) {
     expect_contract({.seq_lens = {length}, .h_q = 16});
-    expect_contract({.seq_lens = {length, 1, length}, .s_q = 2, .h_q = 7, .flags = SEESAW_CAUSAL});
+    expect_contract({.seq_lens = {length, 1, length}, .s_q = 2, .h_q = 7, .causal = 1});
   }
 }
 
@@ -132,7 +129,10 @@ TEST_P(Shapes, RandomCombinations) {
     spec.page_size = pick(kPages);
     spec.q_dtype = pick(kDtypes);
     spec.kv_dtype = pick(kDtypes);
-    spec.flags = static_cast<uint32_t>(below(16));  // all but SEESAW_CHECK_DATA
+    spec.causal = static_cast<int32_t>(below(2));
+    spec.lse_base = static_cast<int32_t>(below(2));
+    spec.empty_lse = static_cast<int32_t>(below(2));
+    spec.batch_invariant = below(2) == 1;
     spec.scale = below(2) == 0 ? 0.0722F : 3.0F;
     spec.planned_batch = spec.batch() + below(3);
     spec.spare_pages = below(3);

@@ -5,7 +5,7 @@
 #include <limits>
 #include <numbers>
 
-#include "unit/kernels/kernel_test.hpp"
+#include "unit/dense_decode/kernel_test.hpp"
 
 namespace seesaw::testing {
 namespace {
@@ -58,24 +58,25 @@ TEST_P(Contract, NothingToAttendAnywhere) {
 }
 
 TEST_P(Contract, AFlagSelectsPlusInfinity) {
-  for (const uint32_t base : {0U, uint32_t{SEESAW_LSE_BASE2}}) {
-    const DecodeSpec spec{
-        .seq_lens = {0, 70}, .h_q = 4, .flags = base | SEESAW_LSE_EMPTY_IS_POSITIVE_INFINITY};
+  for (const int32_t base : {SEESAW_LSE_NATURAL, SEESAW_LSE_BASE2}) {
+    const DecodeSpec spec{.seq_lens = {0, 70},
+                          .h_q = 4,
+                          .lse_base = base,
+                          .empty_lse = SEESAW_EMPTY_LSE_POSITIVE_INFINITY};
     EXPECT_TRUE(row_is(spec, run(spec), 0, 0.0, kInfinity));
     expect_contract(spec);
   }
 }
 
 TEST_P(Contract, FirstRowsOfAShortSequenceAreEmptyUnderTheMask) {
-  const DecodeSpec spec{.seq_lens = {3}, .s_q = 5, .h_q = 1, .flags = SEESAW_CAUSAL};
+  const DecodeSpec spec{.seq_lens = {3}, .s_q = 5, .h_q = 1, .causal = 1};
   const DecodeResults results = run(spec);
   EXPECT_TRUE(row_is(spec, results, 0, 0.0, -kInfinity));
   EXPECT_TRUE(row_is(spec, results, 1, 0.0, -kInfinity));
   for (int64_t row = 2; row < 5; ++row) {
     EXPECT_TRUE(row_is_finite(spec, results, row));
   }
-  expect_contract(
-      {.seq_lens = {0, 1, 4, 5, 6, -3, 200}, .s_q = 5, .h_q = 7, .flags = SEESAW_CAUSAL});
+  expect_contract({.seq_lens = {0, 1, 4, 5, 6, -3, 200}, .s_q = 5, .h_q = 7, .causal = 1});
 }
 
 // A query of zeros weighs all visible keys alike: with key t holding t + 1, the mean tells how many
@@ -88,7 +89,7 @@ TEST_P(Contract, CausalIsBottomRightAligned) {
                         .d_v = 64,
                         .q_dtype = SEESAW_FLOAT32,
                         .kv_dtype = SEESAW_FLOAT32,
-                        .flags = SEESAW_CAUSAL,
+                        .causal = 1,
                         .query_magnitude = 0.0F};
   DecodeCase test_case(spec);
   for (int64_t t = 0; t < 9; ++t) {
@@ -105,7 +106,7 @@ TEST_P(Contract, CausalIsBottomRightAligned) {
 }
 
 TEST_P(Contract, DeadMemoryIsNeverReadIntoAResult) {
-  DecodeSpec spec{.seq_lens = {1, 63, 65, 200}, .s_q = 2, .h_q = 9, .flags = SEESAW_CAUSAL};
+  DecodeSpec spec{.seq_lens = {1, 63, 65, 200}, .s_q = 2, .h_q = 9, .causal = 1};
   spec.gaps = {.q = 3, .kv_token = 5, .kv_page = 7, .out = 1, .lse = 1};
   const DecodeResults with_nan = run(spec);
   spec.poison = 0x41;  // ordinary numbers
@@ -116,7 +117,7 @@ TEST_P(Contract, DeadMemoryIsNeverReadIntoAResult) {
 TEST_P(Contract, LseIsNaturalByDefaultAndBaseTwoByFlag) {
   DecodeSpec spec{.seq_lens = {100, 7}, .h_q = 8, .scale = 2.0F};
   const DecodeResults natural = run(spec);
-  spec.flags = SEESAW_LSE_BASE2;
+  spec.lse_base = SEESAW_LSE_BASE2;
   const DecodeResults base_two = run(spec);
   EXPECT_EQ(natural.out, base_two.out);
   for (size_t i = 0; i < natural.lse.size(); ++i) {
@@ -153,12 +154,8 @@ TEST_P(Contract, NaNInAnAttendedKeyShows) {
 
 TEST_P(Contract, NaNInAKeyShowsOnlyToTokensThatSeeIt) {
   for (const seesaw_dtype dtype : {SEESAW_BFLOAT16, SEESAW_FLOAT16, SEESAW_FLOAT32}) {
-    const DecodeSpec spec{.seq_lens = {130},
-                          .s_q = 3,
-                          .h_q = 2,
-                          .q_dtype = dtype,
-                          .kv_dtype = dtype,
-                          .flags = SEESAW_CAUSAL};
+    const DecodeSpec spec{
+        .seq_lens = {130}, .s_q = 3, .h_q = 2, .q_dtype = dtype, .kv_dtype = dtype, .causal = 1};
     DecodeCase test_case(spec);
     test_case.set_key(0, 129, 0, 17, kNaN);  // the last token: seen by the last query token alone
     testing::expect_contract(test_case, options());
@@ -244,8 +241,9 @@ TEST_P(Contract, RisingAndFallingScores) {
 }
 
 TEST_P(Contract, AServedBatchMayBeSmallerThanPlanned) {
-  for (const uint32_t flags : {0U, uint32_t{SEESAW_BATCH_INVARIANT}}) {
-    expect_contract({.seq_lens = {100, 0, 65}, .h_q = 4, .flags = flags, .planned_batch = 50});
+  for (const bool invariant : {false, true}) {
+    expect_contract(
+        {.seq_lens = {100, 0, 65}, .h_q = 4, .batch_invariant = invariant, .planned_batch = 50});
   }
 }
 
@@ -258,7 +256,8 @@ TEST_P(Contract, BatchInvariantModeIsAsAccurate) {
   expect_contract({.seq_lens = {2500, 3, 64, 0, 129},
                    .s_q = 2,
                    .h_q = 16,
-                   .flags = SEESAW_BATCH_INVARIANT | SEESAW_CAUSAL});
+                   .causal = 1,
+                   .batch_invariant = true});
 }
 
 }  // namespace
