@@ -177,4 +177,12 @@ void DecodeRun::run(int call) const {
   decode_->run(tensors);
 }
 
+void DecodeRun::run_layer(int layer) const {
+  DenseDecodeTensors tensors = tensors_;
+  seesaw_tensor& cache = tensors.kv_cache;
+  cache.data = static_cast<uint16_t*>(cache.data) + layer * cache.stride[0];
+  cache.shape[0] -= kLayers;  // a page id beyond it reads zeros
+  decode_->run(tensors);
+}
+
 }  // namespace seesaw::bench

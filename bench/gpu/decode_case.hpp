@@ -62,6 +62,10 @@ class DecodeRun {
   int rotation() const { return rotation_; }  // calls until the pages repeat
   void schedule() const;
   void run(int call) const;  // call i reads the pages of turn i % rotation()
+  // As layer `layer` of a model would: a cache of its own, here one that begins `layer` pages
+  // later.
+  static constexpr int kLayers = 61;
+  void run_layer(int layer) const;
   const DenseDecode& decode() const { return *decode_; }
 
  private:
