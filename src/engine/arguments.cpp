@@ -101,7 +101,7 @@ Status check_strides(const char* where, const Arg& arg, const Tensor& tensor) {
     if (extent <= 1) {
       continue;
     }
-    const bool must_be_packed = i + 1 == tensor.rank && tensor.rank > 1;
+    const bool must_be_packed = !arg.strided && i + 1 == tensor.rank && tensor.rank > 1;
     if (must_be_packed ? stride != 1 : stride < 0) {
       return bad(where, fmt::format("{} has stride {} in dimension {}", arg.name, stride, i),
                  must_be_packed ? "1 in the innermost dimension" : "0 or more",

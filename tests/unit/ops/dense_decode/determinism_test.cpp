@@ -3,7 +3,7 @@
 #include <thread>
 #include <vector>
 
-#include "unit/dense_decode/kernel_test.hpp"
+#include "unit/ops/dense_decode/kernel_test.hpp"
 
 namespace seesaw::testing {
 namespace {

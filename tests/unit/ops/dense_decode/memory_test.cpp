@@ -3,7 +3,7 @@
 
 #include "support/allocation_count.hpp"
 #include "support/guarded_buffer.hpp"
-#include "unit/dense_decode/kernel_test.hpp"
+#include "unit/ops/dense_decode/kernel_test.hpp"
 
 namespace seesaw::testing {
 namespace {

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "base/float16.hpp"
-#include "unit/dense_decode/kernel_test.hpp"
+#include "unit/ops/dense_decode/kernel_test.hpp"
 
 namespace seesaw::testing {
 namespace {

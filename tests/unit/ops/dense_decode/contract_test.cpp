@@ -5,7 +5,7 @@
 #include <limits>
 #include <numbers>
 
-#include "unit/dense_decode/kernel_test.hpp"
+#include "unit/ops/dense_decode/kernel_test.hpp"
 
 namespace seesaw::testing {
 namespace {
