@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "device_memory.hpp"
-#include "seesaw/seesaw.hpp"
+#include "seesaw/ops/dense_decode.h"
 
 namespace seesaw::bench {
 
@@ -76,7 +76,8 @@ class DecodeRun {
   int rotation_ = 1;
   int64_t table_elements_ = 0;  // of one turn
   std::unique_ptr<DenseDecode> decode_;
-  DenseDecodeTensors tensors_{};
+  seesaw_dense_decode_args tensors_{};
+  seesaw_call call_{};
   gpu_test::DeviceBuffer q_, table_, lens_, out_, lse_, schedule_, workspace_;
 };
 

@@ -5,6 +5,7 @@
 #include <cuda_runtime.h>
 
 #include "base/math.hpp"
+#include "core/lse.hpp"
 #include "gpu/partials.hpp"
 #include "gpu/ptx/global_memory.cuh"
 #include "split/split_kv.hpp"

@@ -65,8 +65,8 @@ class CombineRun {
     const split::ScheduleView view = split::schedule_view(schedule_host_.data(), split_);
     int64_t splits = 0;
     for (size_t i = 0; i < c_.lengths.size(); ++i) {
-      const int32_t begin = view.sequence_piece_begin[i];
-      const int32_t end = view.sequence_piece_begin[i + 1];
+      const int32_t begin = view.item_piece_begin[i];
+      const int32_t end = view.item_piece_begin[i + 1];
       splits += end - begin > 1;
       const int64_t rows = c_.h_kv * layout_.rows_per_head;
       const int64_t step = rows > 16 ? 13 : 1;  // of many rows some: the host's merge is slow

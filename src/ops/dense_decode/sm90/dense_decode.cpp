@@ -30,19 +30,16 @@ int32_t split_cost_tiles(const DenseDecodeProblem& problem, const split::RowGrou
   return static_cast<int32_t>(cost_us / tile_us);
 }
 
-Support supports_dense_decode(const DenseDecodeProblem& problem, DType dtype) {
-  if (problem.device.type != DeviceType::kCuda) {
-    return Support::no("runs on NVIDIA Hopper GPUs; the tensors are on the CPU");
-  }
-  if (problem.q_dtype != dtype || problem.kv_dtype != dtype) {
-    return Support::no(std::string("q is ") + name_of(problem.q_dtype) + " and kv_cache " +
-                       name_of(problem.kv_dtype) + ", supported: both " + name_of(dtype));
+Support supports(const DenseDecodeProblem& problem, const Options& options, DType dtype) {
+  if (problem.q_type() != dtype || problem.kv_type() != dtype) {
+    return Support::no(std::string("q is ") + name_of(problem.q_type()) + " and kv_cache " +
+                       name_of(problem.kv_type()) + ", supported: both " + name_of(dtype));
   }
   const Support shape = supports_dense_decode_shape(problem);
   if (!shape.supported) {
     return shape;
   }
-  const gpu::DeviceAnswer device = gpu::device_of(problem.device.index);
+  const gpu::DeviceAnswer device = gpu::device_of(options.device.index);
   if (device.properties == nullptr) {
     return Support::no(device.why_not);
   }
@@ -59,13 +56,13 @@ Support supports_dense_decode(const DenseDecodeProblem& problem, DType dtype) {
 }
 
 // The report and the second schedule of SEESAW_CHECK lie behind the partials.
-void* check_scratch(const DenseDecodePlan& plan, const DenseDecodeArguments& arguments) {
-  return static_cast<char*>(arguments.workspace) + dense_decode_partials(plan).size_bytes();
+void* check_scratch(const DenseDecodePlan& plan, const Call& call) {
+  return static_cast<char*>(call.workspace) + dense_decode_partials(plan).size_bytes();
 }
 
 // TMA reads the cache, and only whole 16 bytes; dtype and strides were settled when planning.
-Status check_alignment(const DenseDecodeArguments& arguments) {
-  const auto address = reinterpret_cast<uintptr_t>(arguments.kv_cache.data);
+Status check_alignment(const Args& args) {
+  const auto address = reinterpret_cast<uintptr_t>(args.kv_cache.data);
   if (address % 16 == 0) {
     return {};
   }
@@ -74,8 +71,7 @@ Status check_alignment(const DenseDecodeArguments& arguments) {
       " modulo 16, allowed: multiples of 16 bytes. Start the cache on an aligned address.");
 }
 
-gpu::LengthsToCheck lengths_to_check(const DenseDecodeProblem& problem,
-                                     const TensorView& seq_lens) {
+gpu::LengthsToCheck lengths_to_check(const DenseDecodeProblem& problem, const Tensor& seq_lens) {
   return {.seq_lens = static_cast<const int32_t*>(seq_lens.data),
           .stride = seq_lens.stride[0],
           .batch = seq_lens.shape[0],
@@ -83,28 +79,28 @@ gpu::LengthsToCheck lengths_to_check(const DenseDecodeProblem& problem,
           .page_size = problem.page_size};
 }
 
-gpu::CallToCheck call_to_check(const DenseDecodePlan& plan, const DenseDecodeArguments& arguments) {
-  return {.lengths = lengths_to_check(plan.problem, arguments.seq_lens),
-          .block_table = static_cast<const int32_t*>(arguments.block_table.data),
-          .block_table_stride = arguments.block_table.stride[0],
-          .num_pages = arguments.kv_cache.shape[0],
+gpu::CallToCheck call_to_check(const DenseDecodePlan& plan, const Args& args, const Call& call) {
+  return {.lengths = lengths_to_check(plan.problem, args.seq_lens),
+          .block_table = static_cast<const int32_t*>(args.block_table.data),
+          .block_table_stride = args.block_table.stride[0],
+          .num_pages = args.kv_cache.shape[0],
           .split = plan.split,
-          .schedule = arguments.schedule};
+          .schedule = call.schedule};
 }
 
-Status run_on_current_device(const DenseDecodePlan& plan, const DenseDecodeArguments& arguments,
+Status run_on_current_device(const DenseDecodePlan& plan, const Args& args, const Call& call,
                              int32_t num_sms) {
-  SEESAW_RETURN_IF_ERROR(check_alignment(arguments));
-  if (plan.problem.check_data) {
-    SEESAW_RETURN_IF_ERROR(gpu::check_call(call_to_check(plan, arguments),
-                                           check_scratch(plan, arguments),
-                                           static_cast<cudaStream_t>(arguments.stream)));
+  SEESAW_RETURN_IF_ERROR(check_alignment(args));
+  if (plan.options.check_data) {
+    SEESAW_RETURN_IF_ERROR(gpu::check_call(call_to_check(plan, args, call),
+                                           check_scratch(plan, call),
+                                           static_cast<cudaStream_t>(call.stream)));
   }
-  SEESAW_RETURN_IF_ERROR(launch_dense_decode(plan, arguments));
-  return combine_dense_decode(plan, arguments, num_sms);
+  SEESAW_RETURN_IF_ERROR(launch_dense_decode(plan, args, call));
+  return combine_dense_decode(plan, args, call, num_sms);
 }
 
-split::SplitConfig split_config(const DenseDecodeProblem& problem,
+split::SplitConfig split_config(const DenseDecodeProblem& problem, const Options& options,
                                 const gpu::DeviceProperties& device) {
   const int64_t max_tokens = std::min<int64_t>(problem.max_tokens(), INT32_MAX);
   const auto config_for = [&](const split::RowGroups& groups) {
@@ -113,7 +109,7 @@ split::SplitConfig split_config(const DenseDecodeProblem& problem,
     config.num_workers = groups.num_workers;
     config.tile_tokens = kDenseDecodeTileTokens;
     config.piece_cost_tiles = kPieceCostTiles;
-    config.fixed_split_tiles = problem.splits == Splits::kBatchInvariant ? kFixedSplitTiles : 0;
+    config.fixed_split_tiles = options.batch_invariant ? kFixedSplitTiles : 0;
     config.max_sequence_tiles =
         static_cast<int32_t>(ceil_div<int64_t>(max_tokens, kDenseDecodeTileTokens));
     config.split_cost_tiles = split_cost_tiles(problem, groups);
@@ -133,52 +129,56 @@ split::SplitConfig split_config(const DenseDecodeProblem& problem,
 
 }  // namespace
 
-Support supports_dense_decode_bf16(const DenseDecodeProblem& problem) {
-  return supports_dense_decode(problem, DType::kBFloat16);
+Support supports_bf16(const DenseDecodeProblem& problem, const Options& options) {
+  return supports(problem, options, DType::kBFloat16);
 }
 
-Support supports_dense_decode_fp16(const DenseDecodeProblem& problem) {
-  return supports_dense_decode(problem, DType::kFloat16);
+Support supports_fp16(const DenseDecodeProblem& problem, const Options& options) {
+  return supports(problem, options, DType::kFloat16);
 }
 
-DenseDecodePlan plan_dense_decode(const DenseDecodeProblem& problem) {
-  const gpu::DeviceProperties& device = *gpu::device_of(problem.device.index).properties;
-  DenseDecodePlan plan;
-  plan.problem = problem;
-  plan.tile_rows = kDenseDecodeTileRows;
-  plan.split = split_config(problem, device);
-  plan.workspace_bytes = dense_decode_partials(plan).size_bytes() +
-                         (problem.check_data ? gpu::check_bytes(plan.split) : 0);
-  return plan;
+Status plan(const DenseDecodeProblem& problem, const Options& options, KnobValues knobs,
+            DenseDecodePlan* plan) {
+  const gpu::DeviceProperties& device = *gpu::device_of(options.device.index).properties;
+  plan->problem = problem;
+  plan->options = options;
+  plan->tile_rows = kDenseDecodeTileRows;
+  plan->split = split_config(problem, options, device);
+  SEESAW_RETURN_IF_ERROR(finish_plan(knobs, plan));
+  plan->workspace_bytes = dense_decode_partials(*plan).size_bytes() +
+                          (options.check_data ? gpu::check_bytes(plan->split) : 0);
+  return {};
 }
 
-Status schedule_dense_decode(const DenseDecodePlan& plan, const TensorView& seq_lens,
-                             void* schedule, void* stream) {
-  const gpu::DeviceGuard guard(plan.problem.device.index);
-  SEESAW_RETURN_IF_ERROR(
-      gpu::status_of(guard.error(), "dense_decode_schedule", "selecting the tensors' device"));
-  const auto cuda_stream = static_cast<cudaStream_t>(stream);
-  if (plan.problem.check_data && seq_lens.shape[0] > 0) {
-    // The schedule buffer is about to be written: until then it holds the report.
-    SEESAW_RETURN_IF_ERROR(
-        gpu::check_lengths(lengths_to_check(plan.problem, seq_lens), schedule, cuda_stream));
-  }
-  const gpu::ScheduleCall call = {
-      .config = plan.split,
-      .seq_lens = static_cast<const int32_t*>(seq_lens.data),
-      .seq_len_stride = seq_lens.stride[0],
-      .batch = static_cast<int32_t>(seq_lens.shape[0]),
-      .schedule = schedule,
-  };
-  return gpu::launch_schedule(call, cuda_stream);
-}
-
-Status run_dense_decode(const DenseDecodePlan& plan, const DenseDecodeArguments& arguments) {
-  const gpu::DeviceGuard guard(plan.problem.device.index);
+Status prepare(const DenseDecodePlan& plan, const Args& args, const Call& call) {
+  const gpu::DeviceGuard guard(plan.options.device.index);
   SEESAW_RETURN_IF_ERROR(
       gpu::status_of(guard.error(), "dense_decode", "selecting the tensors' device"));
-  const gpu::DeviceAnswer device = gpu::device_of(plan.problem.device.index);
-  return run_on_current_device(plan, arguments, device.properties->num_sms);
+  const auto stream = static_cast<cudaStream_t>(call.stream);
+  if (plan.options.check_data && batch_of(args) > 0) {
+    // The schedule buffer is about to be written: until then it holds the report.
+    SEESAW_RETURN_IF_ERROR(
+        gpu::check_lengths(lengths_to_check(plan.problem, args.seq_lens), call.schedule, stream));
+  }
+  const gpu::ScheduleCall launch = {
+      .config = plan.split,
+      .seq_lens = static_cast<const int32_t*>(args.seq_lens.data),
+      .seq_len_stride = args.seq_lens.stride[0],
+      .batch = static_cast<int32_t>(batch_of(args)),
+      .schedule = call.schedule,
+  };
+  return gpu::launch_schedule(launch, stream);
+}
+
+Status run(const DenseDecodePlan& plan, const Args& args, const Call& call) {
+  if (batch_of(args) == 0) {
+    return {};
+  }
+  const gpu::DeviceGuard guard(plan.options.device.index);
+  SEESAW_RETURN_IF_ERROR(
+      gpu::status_of(guard.error(), "dense_decode", "selecting the tensors' device"));
+  const gpu::DeviceAnswer device = gpu::device_of(plan.options.device.index);
+  return run_on_current_device(plan, args, call, device.properties->num_sms);
 }
 
 }  // namespace seesaw::dense_decode::sm90

@@ -32,7 +32,7 @@ bool tma_stride_ok(int64_t elements) {
 bool aligned_16(const void* pointer) { return reinterpret_cast<uintptr_t>(pointer) % 16 == 0; }
 
 // Whether every row [.., .., .., :] of a 16-bit tensor starts on 16 bytes.
-bool rows_aligned(const TensorView& tensor) {
+bool rows_aligned(const Tensor& tensor) {
   bool aligned = aligned_16(tensor.data);
   for (size_t i = 0; i + 1 < static_cast<size_t>(tensor.rank); ++i) {
     aligned = aligned && tensor.stride[i] % 8 == 0;
@@ -47,12 +47,11 @@ int64_t stride_or(int64_t size, int64_t stride, int64_t otherwise) {
   return size == 1 ? otherwise : stride;
 }
 
-Status set_kv_maps(const DenseDecodeProblem& problem, const TensorView& kv,
-                   DenseDecodeParams* params) {
+Status set_kv_maps(const DenseDecodeProblem& problem, const Tensor& kv, DenseDecodeParams* params) {
   const uint64_t boxes = static_cast<uint64_t>(problem.d_qk / kBoxColumns);
   gpu::BoxMap map{
       .what = "kv_cache",
-      .dtype = problem.kv_dtype,
+      .dtype = problem.kv_type(),
       .data = kv.data,
       .shape = {kBoxColumns, extent(problem.page_size), boxes, extent(problem.h_kv),
                 extent(kv.shape[0])},
@@ -65,7 +64,7 @@ Status set_kv_maps(const DenseDecodeProblem& problem, const TensorView& kv,
 }
 
 // Whether a tile's 64 packed rows are a box of heads and tokens, where TMA can fetch them.
-bool queries_are_boxes(const DenseDecodeProblem& problem, const TensorView& q, float scale) {
+bool queries_are_boxes(const DenseDecodeProblem& problem, const Tensor& q, float scale) {
   const int64_t group = problem.group();
   bool boxes =
       scale >= 0.0F && aligned_16(q.data) && (group % kTileRows == 0 || kTileRows % group == 0);
@@ -75,11 +74,10 @@ bool queries_are_boxes(const DenseDecodeProblem& problem, const TensorView& q, f
   return boxes;
 }
 
-Status set_q_maps(const DenseDecodeProblem& problem, const TensorView& q,
-                  DenseDecodeParams* params) {
+Status set_q_maps(const DenseDecodeProblem& problem, const Tensor& q, DenseDecodeParams* params) {
   const int64_t heads = std::min<int64_t>(problem.group(), kTileRows);
   gpu::BoxMap map{.what = "q",
-                  .dtype = problem.q_dtype,
+                  .dtype = problem.q_type(),
                   .data = q.data,
                   .shape = {kBoxColumns, extent(q.shape[2]), extent(q.shape[1]),
                             static_cast<uint64_t>(problem.d_qk / kBoxColumns), extent(q.shape[0])},
@@ -93,34 +91,34 @@ Status set_q_maps(const DenseDecodeProblem& problem, const TensorView& q,
   return gpu::make_tensor_map(map, &params->q_rotary_map);
 }
 
-void set_tensors(const DenseDecodeArguments& arguments, DenseDecodeParams* params) {
-  params->q = arguments.q.data;
-  params->q_stride_batch = arguments.q.stride[0];
-  params->q_stride_token = arguments.q.stride[1];
-  params->q_stride_head = arguments.q.stride[2];
-  params->q_aligned = rows_aligned(arguments.q);
-  params->out = arguments.out.data;
-  params->out_stride_batch = arguments.out.stride[0];
-  params->out_stride_token = arguments.out.stride[1];
-  params->out_stride_head = arguments.out.stride[2];
-  params->out_aligned = rows_aligned(arguments.out);
-  params->lse = static_cast<float*>(arguments.lse.data);
-  params->lse_stride_batch = arguments.lse.stride[0];
-  params->lse_stride_head = arguments.lse.stride[1];
-  params->lse_stride_token = arguments.lse.stride[2];
-  params->seq_lens = static_cast<const int32_t*>(arguments.seq_lens.data);
-  params->seq_len_stride = arguments.seq_lens.stride[0];
-  params->block_table = static_cast<const int32_t*>(arguments.block_table.data);
-  params->block_table_stride = arguments.block_table.stride[0];
+void set_tensors(const Args& args, DenseDecodeParams* params) {
+  params->q = args.q.data;
+  params->q_stride_batch = args.q.stride[0];
+  params->q_stride_token = args.q.stride[1];
+  params->q_stride_head = args.q.stride[2];
+  params->q_aligned = rows_aligned(args.q);
+  params->out = args.out.data;
+  params->out_stride_batch = args.out.stride[0];
+  params->out_stride_token = args.out.stride[1];
+  params->out_stride_head = args.out.stride[2];
+  params->out_aligned = rows_aligned(args.out);
+  params->lse = static_cast<float*>(args.lse.data);
+  params->lse_stride_batch = args.lse.stride[0];
+  params->lse_stride_head = args.lse.stride[1];
+  params->lse_stride_token = args.lse.stride[2];
+  params->seq_lens = static_cast<const int32_t*>(args.seq_lens.data);
+  params->seq_len_stride = args.seq_lens.stride[0];
+  params->block_table = static_cast<const int32_t*>(args.block_table.data);
+  params->block_table_stride = args.block_table.stride[0];
 }
 
 float lse_factor(const DenseDecodeProblem& problem) {
-  return problem.lse_base == LseBase::kNatural ? std::numbers::ln2_v<float> : 1.0F;
+  return problem.lse() == LseBase::kNatural ? std::numbers::ln2_v<float> : 1.0F;
 }
 
 float empty_lse(const DenseDecodeProblem& problem) {
   constexpr float kInfinity = std::numeric_limits<float>::infinity();
-  return problem.empty_lse == EmptyLse::kNegativeInfinity ? -kInfinity : kInfinity;
+  return problem.lse_if_empty() == EmptyLse::kNegativeInfinity ? -kInfinity : kInfinity;
 }
 
 void set_problem(const DenseDecodeProblem& problem, float scale, DenseDecodeParams* params) {
@@ -128,7 +126,7 @@ void set_problem(const DenseDecodeProblem& problem, float scale, DenseDecodePara
   constexpr float kLeastScale = 1e-37F;
   params->scale_log2 = std::max(std::fabs(scale) * std::numbers::log2e_v<float>, kLeastScale);
   params->negate_q = scale < 0.0F;
-  params->causal = problem.mask == Mask::kCausal;
+  params->causal = problem.mask() == Mask::kCausal;
   params->lse_factor = lse_factor(problem);
   params->empty_lse = empty_lse(problem);
   params->s_q = static_cast<int32_t>(problem.s_q);
@@ -139,16 +137,15 @@ void set_problem(const DenseDecodeProblem& problem, float scale, DenseDecodePara
   params->tiles_per_page = static_cast<int32_t>(problem.page_size / kTileTokens);
 }
 
-void set_schedule(const DenseDecodePlan& plan, const DenseDecodeArguments& arguments,
-                  DenseDecodeParams* params) {
+void set_schedule(const DenseDecodePlan& plan, const Call& call, DenseDecodeParams* params) {
   // The schedule is only read; the view has no const form.
   const split::ScheduleView schedule =
-      split::schedule_view(const_cast<void*>(arguments.schedule), plan.split);
+      split::schedule_view(const_cast<void*>(call.schedule), plan.split);
   params->worker_piece_begin = schedule.worker_piece_begin;
   params->pieces = schedule.pieces;
   params->group_tiles = static_cast<int32_t>(dense_decode_group_tiles(plan));
   params->partials = dense_decode_partials(plan);
-  char* workspace = static_cast<char*>(arguments.workspace);
+  char* workspace = static_cast<char*>(call.workspace);
   params->partial_out = reinterpret_cast<uint4*>(workspace + params->partials.out_offset());
   params->partial_stat =
       reinterpret_cast<gpu::PartialStat*>(workspace + params->partials.stat_offset());
@@ -157,10 +154,10 @@ void set_schedule(const DenseDecodePlan& plan, const DenseDecodeArguments& argum
 }  // namespace
 
 Support supports_dense_decode_shape(const DenseDecodeProblem& problem) {
-  if (problem.q_dtype != problem.kv_dtype ||
-      (problem.q_dtype != DType::kBFloat16 && problem.q_dtype != DType::kFloat16)) {
-    return Support::no(std::string("q and cache are ") + name_of(problem.q_dtype) + " and " +
-                       name_of(problem.kv_dtype) + ", needs both bfloat16 or both float16");
+  if (problem.q_type() != problem.kv_type() ||
+      (problem.q_type() != DType::kBFloat16 && problem.q_type() != DType::kFloat16)) {
+    return Support::no(std::string("q and cache are ") + name_of(problem.q_type()) + " and " +
+                       name_of(problem.kv_type()) + ", needs both bfloat16 or both float16");
   }
   if ((problem.d_qk != 576 && problem.d_qk != 512) || problem.d_v != 512) {
     return Support::no("d_qk = " + text(problem.d_qk) + ", d_v = " + text(problem.d_v) +
@@ -187,48 +184,48 @@ Support supports_dense_decode_shape(const DenseDecodeProblem& problem) {
   return Support::yes();
 }
 
-Status launch_dense_decode(const DenseDecodePlan& plan, const DenseDecodeArguments& arguments) {
-  return launch_dense_decode_as(plan, arguments,
-                                find_attention_kernel(plan.problem.q_dtype, plan.problem.d_qk));
+Status launch_dense_decode(const DenseDecodePlan& plan, const Args& args, const Call& call) {
+  return launch_dense_decode_as(plan, args, call,
+                                find_attention_kernel(plan.problem.q_type(), plan.problem.d_qk));
 }
 
-Status launch_dense_decode_as(const DenseDecodePlan& plan, const DenseDecodeArguments& arguments,
+Status launch_dense_decode_as(const DenseDecodePlan& plan, const Args& args, const Call& call,
                               AttentionKernel kernel) {
   const DenseDecodeProblem& problem = plan.problem;
-  if (arguments.batch == 0) return {};
-  if (!aligned_16(arguments.kv_cache.data)) {
+  if (batch_of(args) == 0) return {};
+  if (!aligned_16(args.kv_cache.data)) {
     return invalid_argument(std::string(kWhere) +
                             ": kv_cache starts on an address that is not a multiple of 16 bytes. "
                             "Align it to 16.");
   }
   DenseDecodeParams params{};
-  SEESAW_RETURN_IF_ERROR(set_kv_maps(problem, arguments.kv_cache, &params));
-  params.q_by_tma = queries_are_boxes(problem, arguments.q, arguments.scale);
+  SEESAW_RETURN_IF_ERROR(set_kv_maps(problem, args.kv_cache, &params));
+  params.q_by_tma = queries_are_boxes(problem, args.q, args.scale);
   if (params.q_by_tma) {
-    SEESAW_RETURN_IF_ERROR(set_q_maps(problem, arguments.q, &params));
+    SEESAW_RETURN_IF_ERROR(set_q_maps(problem, args.q, &params));
   }
-  set_tensors(arguments, &params);
-  set_problem(problem, arguments.scale, &params);
-  set_schedule(plan, arguments, &params);
+  set_tensors(args, &params);
+  set_problem(problem, args.scale, &params);
+  set_schedule(plan, call, &params);
   const dim3 grid(static_cast<unsigned>(params.group_tiles), static_cast<unsigned>(params.h_kv),
                   static_cast<unsigned>(plan.split.num_workers));
   return kernel(params, {.grid = grid,
-                         .device = problem.device.index,
-                         .stream = static_cast<cudaStream_t>(arguments.stream)});
+                         .device = plan.options.device.index,
+                         .stream = static_cast<cudaStream_t>(call.stream)});
 }
 
-Status combine_dense_decode(const DenseDecodePlan& plan, const DenseDecodeArguments& arguments,
+Status combine_dense_decode(const DenseDecodePlan& plan, const Args& args, const Call& call,
                             int32_t num_sms) {
-  const TensorView& out = arguments.out;
-  const TensorView& lse = arguments.lse;
+  const Tensor& out = args.out;
+  const Tensor& lse = args.lse;
   return gpu::launch_combine({.split = plan.split,
-                              .schedule = arguments.schedule,
-                              .batch = static_cast<int32_t>(arguments.batch),
+                              .schedule = call.schedule,
+                              .batch = static_cast<int32_t>(batch_of(args)),
                               .partials = dense_decode_partials(plan),
-                              .workspace = arguments.workspace,
+                              .workspace = call.workspace,
                               .group = plan.problem.group(),
                               .rows = plan.problem.rows(),
-                              .out_dtype = plan.problem.q_dtype,
+                              .out_dtype = plan.problem.q_type(),
                               .out = out.data,
                               .out_stride = {out.stride[0], out.stride[1], out.stride[2]},
                               .lse = static_cast<float*>(lse.data),
@@ -236,7 +233,7 @@ Status combine_dense_decode(const DenseDecodePlan& plan, const DenseDecodeArgume
                               .lse_factor = lse_factor(plan.problem),
                               .empty_lse = empty_lse(plan.problem),
                               .num_sms = num_sms,
-                              .stream = static_cast<cudaStream_t>(arguments.stream)});
+                              .stream = static_cast<cudaStream_t>(call.stream)});
 }
 
 }  // namespace seesaw::dense_decode::sm90

@@ -44,19 +44,19 @@ inline gpu::PartialLayout dense_decode_partials(const DenseDecodePlan& plan) {
 // 9.0) is the caller's to check.
 Support supports_dense_decode_shape(const DenseDecodeProblem& problem);
 
-// Launches attention on arguments.stream, on the current device, which must be the tensors'. Writes
-// out and lse of unsplit sequences, and partials (in arguments.workspace) of split ones. Reads
+// Launches attention on call.stream, on the current device, which must be the tensors'. Writes
+// out and lse of unsplit sequences, and partials (in call.workspace) of split ones. Reads
 // plan.problem, plan.split and arguments (schedule included: device memory). The launch releases a
 // dependent launch with programmatic stream serialisation early; the dependent kernel must wait for
 // the grid before it reads partials. Asynchronous; checked.
-Status launch_dense_decode(const DenseDecodePlan& plan, const DenseDecodeArguments& arguments);
+Status launch_dense_decode(const DenseDecodePlan& plan, const Args& args, const Call& call);
 
 // The same with another instance of the kernel than the one for dtype and d_qk: launch_traced.
-Status launch_dense_decode_as(const DenseDecodePlan& plan, const DenseDecodeArguments& arguments,
+Status launch_dense_decode_as(const DenseDecodePlan& plan, const Args& args, const Call& call,
                               AttentionKernel kernel);
 
 // Merges what launch_dense_decode left in the workspace. Asynchronous; checked.
-Status combine_dense_decode(const DenseDecodePlan& plan, const DenseDecodeArguments& arguments,
+Status combine_dense_decode(const DenseDecodePlan& plan, const Args& args, const Call& call,
                             int32_t num_sms);
 
 }  // namespace seesaw::dense_decode::sm90

@@ -29,10 +29,9 @@ Status launch_traced(const DenseDecodeParams& params, const AttentionLaunch& lau
 // Writes the device's time in nanoseconds once everything before it has ended.
 cudaError_t launch_stamp(unsigned long long* time_ns, cudaStream_t stream);
 
-// Runs attention and combine on arguments.stream, waits, and reports. Steps: "start" (launch,
+// Runs attention and combine on call.stream, waits, and reports. Steps: "start" (launch,
 // barriers), "query copy", "first tile", "first pair", "steady", "epilogue"; of the whole device
 // "launch" and "combine".
-Status trace_dense_decode(const DenseDecodePlan& plan, const DenseDecodeArguments& arguments,
-                          split::Trace* trace);
+Status trace(const DenseDecodePlan& plan, const Args& args, const Call& call, Trace* trace);
 
 }  // namespace seesaw::dense_decode::sm90
