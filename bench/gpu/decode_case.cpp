@@ -174,12 +174,12 @@ void DecodeRun::run(int call) const {
   decode_->run(tensors, call_);
 }
 
-void DecodeRun::run_layer(int layer) const {
+seesaw_dense_decode_args DecodeRun::layer_args(int layer) const {
   seesaw_dense_decode_args tensors = tensors_;
   seesaw_tensor& cache = tensors.kv_cache;
   cache.data = static_cast<uint16_t*>(cache.data) + layer * cache.stride[0];
   cache.shape[0] -= kLayers;  // a page id beyond it reads zeros
-  decode_->run(tensors, call_);
+  return tensors;
 }
 
 }  // namespace seesaw::bench

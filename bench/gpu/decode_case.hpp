@@ -62,10 +62,11 @@ class DecodeRun {
   int rotation() const { return rotation_; }  // calls until the pages repeat
   void schedule() const;
   void run(int call) const;  // call i reads the pages of turn i % rotation()
-  // As layer `layer` of a model would: a cache of its own, here one that begins `layer` pages
-  // later.
+  // The arguments of layer `layer` of a model: a cache of its own, here one that begins `layer`
+  // pages later.
   static constexpr int kLayers = 61;
-  void run_layer(int layer) const;
+  seesaw_dense_decode_args layer_args(int layer) const;
+  const seesaw_call& call() const { return call_; }
   const DenseDecode& decode() const { return *decode_; }
 
  private:

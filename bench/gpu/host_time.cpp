@@ -82,11 +82,17 @@ HostTime measure_host_time(const DecodeCase& c, const Pool& pool, cudaStream_t s
   std::vector<double> of_run;
   std::vector<double> of_layers;
   std::vector<double> of_bare;
-  int layer = 0;
+  std::vector<seesaw_dense_decode_args> layers;
+  for (int layer = 0; layer < DecodeRun::kLayers; ++layer) {
+    layers.push_back(run.layer_args(layer));
+  }
+  const auto call_layer = [&](size_t layer) {
+    check(seesaw_dense_decode_run(run.decode().get(), &layers[layer], &run.call()));
+  };
+  size_t layer = 0;
   for (int batch = -kWarmUpBatches; batch < kBatches; ++batch) {
-    const double run_us = time_batch(stream, [&] { run.run(0); });
-    const double layers_us =
-        time_batch(stream, [&] { run.run_layer(layer++ % DecodeRun::kLayers); });
+    const double run_us = time_batch(stream, [&] { call_layer(0); });
+    const double layers_us = time_batch(stream, [&] { call_layer(layer++ % layers.size()); });
     const double bare_us = time_batch(stream, [&] { bare.launch(); });
     if (batch >= 0) {
       of_run.push_back(run_us);

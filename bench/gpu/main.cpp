@@ -8,6 +8,7 @@
 #include <functional>
 
 #include "host_time.hpp"
+#include "query_rows.hpp"
 #include "report.hpp"
 
 namespace seesaw::bench {
@@ -26,8 +27,10 @@ struct Options {
   bool apart = true;
   bool quick = false;  // a shorter idle gap and window, for tuning
   int64_t pool_mib = 5120;
-  bool host_time = false;  // instead of all that, what a call costs the host
-  bool one = false;        // the case given by the options below instead of the table's
+  bool host_time = false;   // instead of all that, what a call costs the host
+  bool query_rows = false;  // instead of all that, what one more query token costs
+  bool every_row = false;   // at every number of query tokens
+  bool one = false;         // the case given by the options below instead of the table's
   DecodeCase one_case;
 };
 
@@ -169,6 +172,15 @@ int run_bench(const Options& options) {
   const gpu_test::Stream stream;
   const Pool pool(options.pool_mib << 20, stream.get());
   const Machine machine = describe_machine(options, nvml);
+  if (options.query_rows) {
+    DecodeCase like = options.one_case;
+    if (!options.one) like = {.b = 1, .s_k = 8192};
+    const std::vector<QueryRowsTime> times =
+        measure_query_rows(like, query_row_points(options.every_row), pool, nvml, stream.get());
+    print_query_rows(times);
+    if (!options.json.empty()) write_query_rows(options.json, machine, times);
+    return 0;
+  }
   if (options.host_time) {
     return run_host_time(options, machine, pool, stream.get());
   }
@@ -225,6 +237,10 @@ void add_options(CLI::App& app, Options& options) {
   app.add_flag("--quick", options.quick, "shorter windows, for tuning");
   app.add_flag("--host-time", options.host_time,
                "instead: the host's time of a call beside that of its bare launches");
+  app.add_flag(
+      "--query-rows", options.query_rows,
+      "instead: what one more query token costs, s_q 1 to 256 (of --one's batch and lengths)");
+  app.add_flag("--every-row", options.every_row, "with --query-rows: at every s_q");
   app.add_flag("--one", options.one, "the one case that the options below describe");
   DecodeCase& c = options.one_case;
   app.add_option("--b", c.b, "sequences");
