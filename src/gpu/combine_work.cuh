@@ -36,7 +36,7 @@ struct Divisor {
   explicit Divisor(uint32_t divisor) : value(divisor) {
     while ((uint64_t{1} << shift) < divisor) ++shift;
     const uint64_t excess = (uint64_t{1} << shift) - divisor;
-    multiplier = static_cast<uint32_t>((excess << 32) / divisor + 1);
+    multiplier = excess == 0 ? 1 : static_cast<uint32_t>((excess << 32) / divisor + 1);
   }
 
   __device__ int32_t divide(int32_t number) const {

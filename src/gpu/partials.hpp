@@ -84,9 +84,9 @@ SEESAW_HOST_DEVICE constexpr int partial_element(int column) {
 
 // Columns of a row's blocks: the most that divide d_v, so that no block is part of one.
 SEESAW_HOST_DEVICE constexpr int partial_block_columns(int64_t d_v) {
-  int columns = kPartialMostColumns;
-  while (columns > kPartialLeastColumns && d_v % columns != 0) columns /= 2;
-  return columns;
+  return d_v % kPartialMostColumns == 0         ? kPartialMostColumns
+         : d_v % (kPartialMostColumns / 2) == 0 ? kPartialMostColumns / 2
+                                                : kPartialLeastColumns;
 }
 SEESAW_HOST_DEVICE constexpr int partial_blocks(int64_t d_v) {
   return static_cast<int>(ceil_div<int64_t>(d_v, partial_block_columns(d_v)));

@@ -68,15 +68,12 @@ struct Entry {
 constexpr size_t kLog2Entries = 9;
 thread_local Entry entries[size_t{1} << kLog2Entries];
 
-// Caches differ in their address, the maps of one in their boxes; both are spread by a product with
-// 2^64 / golden ratio (Knuth, The Art of Computer Programming 3, section 6.4).
+// Caches differ in their address, the maps of one in the boxes of a copy; both are spread by a
+// product with 2^64 / golden ratio (Knuth, The Art of Computer Programming 3, section 6.4).
 size_t place_of(const Key& key) {
   constexpr uint64_t kGolden = 0x9E3779B97F4A7C15U;
-  uint64_t mixed = key.address / 16;
-  for (const uint32_t size : key.box) {
-    mixed = (mixed + size) * kGolden;
-  }
-  return mixed >> (64 - kLog2Entries);
+  const uint64_t boxes = (uint64_t{key.box[2]} << 48) + (uint64_t{key.box[3]} << 56);
+  return ((key.address / 16) ^ boxes) * kGolden >> (64 - kLog2Entries);
 }
 
 }  // namespace

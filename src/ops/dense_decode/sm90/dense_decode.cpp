@@ -57,7 +57,7 @@ Support supports(const DenseDecodeProblem& problem, const Options& options, DTyp
 
 // The report and the second schedule of SEESAW_CHECK lie behind the partials.
 void* check_scratch(const DenseDecodePlan& plan, const Call& call) {
-  return static_cast<char*>(call.workspace) + dense_decode_partials(plan).size_bytes();
+  return static_cast<char*>(call.workspace) + geometry_of(plan).partials.size_bytes();
 }
 
 // TMA reads the cache, and only whole 16 bytes; dtype and strides were settled when planning.
@@ -96,8 +96,10 @@ Status run_on_current_device(const DenseDecodePlan& plan, const Args& args, cons
                                            check_scratch(plan, call),
                                            static_cast<cudaStream_t>(call.stream)));
   }
-  SEESAW_RETURN_IF_ERROR(launch_dense_decode(plan, args, call));
-  return combine_dense_decode(plan, args, call, num_sms);
+  const Geometry geometry = geometry_of(plan);
+  SEESAW_RETURN_IF_ERROR(launch_dense_decode(
+      plan, geometry, args, call, find_attention_kernel(plan.problem.q_type(), plan.problem.d_qk)));
+  return combine_dense_decode(plan, geometry, args, call, num_sms);
 }
 
 split::SplitConfig split_config(const DenseDecodeProblem& problem, const Options& options,
@@ -145,7 +147,7 @@ Status plan(const DenseDecodeProblem& problem, const Options& options, KnobValue
   plan->tile_rows = kDenseDecodeTileRows;
   plan->split = split_config(problem, options, device);
   SEESAW_RETURN_IF_ERROR(finish_plan(knobs, plan));
-  plan->workspace_bytes = dense_decode_partials(*plan).size_bytes() +
+  plan->workspace_bytes = geometry_of(*plan).partials.size_bytes() +
                           (options.check_data ? gpu::check_bytes(plan->split) : 0);
   return {};
 }

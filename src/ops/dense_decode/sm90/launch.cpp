@@ -3,6 +3,7 @@
 #include "ops/dense_decode/sm90/launch.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <limits>
 #include <numbers>
@@ -64,18 +65,19 @@ Status set_kv_maps(const DenseDecodeProblem& problem, const Tensor& kv, DenseDec
 }
 
 // Whether a tile's 64 packed rows are a box of heads and tokens, where TMA can fetch them.
-bool queries_are_boxes(const DenseDecodeProblem& problem, const Tensor& q, float scale) {
-  const int64_t group = problem.group();
-  bool boxes =
-      scale >= 0.0F && aligned_16(q.data) && (group % kTileRows == 0 || kTileRows % group == 0);
+bool queries_are_boxes(const Geometry& geometry, const Tensor& q, float scale) {
+  const auto group = static_cast<uint32_t>(geometry.group);
+  const bool divides = group < kTileRows && std::has_single_bit(group);
+  bool boxes = scale >= 0.0F && aligned_16(q.data) && (group % kTileRows == 0 || divides);
   for (size_t i = 0; i < 3; ++i) {
     boxes = boxes && (q.shape[i] == 1 || tma_stride_ok(q.stride[i]));
   }
   return boxes;
 }
 
-Status set_q_maps(const DenseDecodeProblem& problem, const Tensor& q, DenseDecodeParams* params) {
-  const int64_t heads = std::min<int64_t>(problem.group(), kTileRows);
+Status set_q_maps(const DenseDecodeProblem& problem, const Geometry& geometry, const Tensor& q,
+                  DenseDecodeParams* params) {
+  const int32_t heads = std::min(geometry.group, kTileRows);
   gpu::BoxMap map{.what = "q",
                   .dtype = problem.q_type(),
                   .data = q.data,
@@ -121,7 +123,8 @@ float empty_lse(const DenseDecodeProblem& problem) {
   return problem.lse_if_empty() == EmptyLse::kNegativeInfinity ? -kInfinity : kInfinity;
 }
 
-void set_problem(const DenseDecodeProblem& problem, float scale, DenseDecodeParams* params) {
+void set_problem(const DenseDecodeProblem& problem, const Geometry& geometry, float scale,
+                 DenseDecodeParams* params) {
   // A scale of 0 would turn the -inf of a masked score into NaN; this makes every finite score 0.
   constexpr float kLeastScale = 1e-37F;
   params->scale_log2 = std::max(std::fabs(scale) * std::numbers::log2e_v<float>, kLeastScale);
@@ -130,21 +133,22 @@ void set_problem(const DenseDecodeProblem& problem, float scale, DenseDecodePara
   params->lse_factor = lse_factor(problem);
   params->empty_lse = empty_lse(problem);
   params->s_q = static_cast<int32_t>(problem.s_q);
-  params->group = static_cast<int32_t>(problem.group());
-  params->rows = static_cast<int32_t>(problem.rows());
-  params->row_tiles = static_cast<int32_t>(dense_decode_row_tiles(problem));
+  params->group = geometry.group;
+  params->rows = geometry.rows;
+  params->row_tiles = geometry.row_tiles;
+  params->group_tiles = geometry.group_tiles;
   params->h_kv = static_cast<int32_t>(problem.h_kv);
   params->tiles_per_page = static_cast<int32_t>(problem.page_size / kTileTokens);
 }
 
-void set_schedule(const DenseDecodePlan& plan, const Call& call, DenseDecodeParams* params) {
+void set_schedule(const DenseDecodePlan& plan, const Geometry& geometry, const Call& call,
+                  DenseDecodeParams* params) {
   // The schedule is only read; the view has no const form.
   const split::ScheduleView schedule =
       split::schedule_view(const_cast<void*>(call.schedule), plan.split);
   params->worker_piece_begin = schedule.worker_piece_begin;
   params->pieces = schedule.pieces;
-  params->group_tiles = static_cast<int32_t>(dense_decode_group_tiles(plan));
-  params->partials = dense_decode_partials(plan);
+  params->partials = geometry.partials;
   char* workspace = static_cast<char*>(call.workspace);
   params->partial_out = reinterpret_cast<uint4*>(workspace + params->partials.out_offset());
   params->partial_stat =
@@ -184,13 +188,28 @@ Support supports_dense_decode_shape(const DenseDecodeProblem& problem) {
   return Support::yes();
 }
 
-Status launch_dense_decode(const DenseDecodePlan& plan, const Args& args, const Call& call) {
-  return launch_dense_decode_as(plan, args, call,
-                                find_attention_kernel(plan.problem.q_type(), plan.problem.d_qk));
+Geometry geometry_of(const DenseDecodePlan& plan) {
+  const DenseDecodeProblem& problem = plan.problem;
+  const auto h_q = static_cast<int32_t>(problem.h_q);
+  const auto h_kv = static_cast<int32_t>(problem.h_kv);
+  const int32_t row_groups = plan.split.row_groups;
+  Geometry geometry;
+  geometry.group = h_kv == 1 ? h_q : h_q / h_kv;
+  geometry.rows = static_cast<int32_t>(problem.s_q) * geometry.group;
+  geometry.row_tiles = ceil_div(geometry.rows, kTileRows);
+  geometry.group_tiles =
+      row_groups == 1 ? geometry.row_tiles : ceil_div(geometry.row_tiles, row_groups);
+  // A slot holds a row group; if there are several, whole tiles of them.
+  geometry.partials = {
+      .num_slots = split::max_partials(plan.split),
+      .h_kv = h_kv,
+      .rows_per_head = row_groups == 1 ? geometry.rows : geometry.group_tiles * kTileRows,
+      .d_v = problem.d_v};
+  return geometry;
 }
 
-Status launch_dense_decode_as(const DenseDecodePlan& plan, const Args& args, const Call& call,
-                              AttentionKernel kernel) {
+Status launch_dense_decode(const DenseDecodePlan& plan, const Geometry& geometry, const Args& args,
+                           const Call& call, AttentionKernel kernel) {
   const DenseDecodeProblem& problem = plan.problem;
   if (batch_of(args) == 0) return {};
   if (!aligned_16(args.kv_cache.data)) {
@@ -200,13 +219,13 @@ Status launch_dense_decode_as(const DenseDecodePlan& plan, const Args& args, con
   }
   DenseDecodeParams params{};
   SEESAW_RETURN_IF_ERROR(set_kv_maps(problem, args.kv_cache, &params));
-  params.q_by_tma = queries_are_boxes(problem, args.q, args.scale);
+  params.q_by_tma = queries_are_boxes(geometry, args.q, args.scale);
   if (params.q_by_tma) {
-    SEESAW_RETURN_IF_ERROR(set_q_maps(problem, args.q, &params));
+    SEESAW_RETURN_IF_ERROR(set_q_maps(problem, geometry, args.q, &params));
   }
   set_tensors(args, &params);
-  set_problem(problem, args.scale, &params);
-  set_schedule(plan, call, &params);
+  set_problem(problem, geometry, args.scale, &params);
+  set_schedule(plan, geometry, call, &params);
   const dim3 grid(static_cast<unsigned>(params.group_tiles), static_cast<unsigned>(params.h_kv),
                   static_cast<unsigned>(plan.split.num_workers));
   return kernel(params, {.grid = grid,
@@ -214,17 +233,17 @@ Status launch_dense_decode_as(const DenseDecodePlan& plan, const Args& args, con
                          .stream = static_cast<cudaStream_t>(call.stream)});
 }
 
-Status combine_dense_decode(const DenseDecodePlan& plan, const Args& args, const Call& call,
-                            int32_t num_sms) {
+Status combine_dense_decode(const DenseDecodePlan& plan, const Geometry& geometry, const Args& args,
+                            const Call& call, int32_t num_sms) {
   const Tensor& out = args.out;
   const Tensor& lse = args.lse;
   return gpu::launch_combine({.split = plan.split,
                               .schedule = call.schedule,
                               .batch = static_cast<int32_t>(batch_of(args)),
-                              .partials = dense_decode_partials(plan),
+                              .partials = geometry.partials,
                               .workspace = call.workspace,
-                              .group = plan.problem.group(),
-                              .rows = plan.problem.rows(),
+                              .group = geometry.group,
+                              .rows = geometry.rows,
                               .out_dtype = plan.problem.q_type(),
                               .out = out.data,
                               .out_stride = {out.stride[0], out.stride[1], out.stride[2]},

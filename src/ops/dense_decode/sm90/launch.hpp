@@ -23,40 +23,32 @@ inline int64_t dense_decode_row_tiles(const DenseDecodeProblem& problem) {
   return ceil_div<int64_t>(problem.rows(), kDenseDecodeTileRows);
 }
 
-// Row tiles of a row group, of one KV head (split/row_groups.hpp). A worker is h_kv times so many
-// thread blocks that walk the same tiles in step, one block an SM.
-inline int64_t dense_decode_group_tiles(const DenseDecodePlan& plan) {
-  return ceil_div<int64_t>(dense_decode_row_tiles(plan.problem), plan.split.row_groups);
-}
-
-// How the kernel lays the partials out in the workspace: the combine reads them by the same rule. A
-// slot holds a row group; if there are several, whole tiles of them.
-inline gpu::PartialLayout dense_decode_partials(const DenseDecodePlan& plan) {
-  return {.num_slots = split::max_partials(plan.split),
-          .h_kv = plan.problem.h_kv,
-          .rows_per_head = plan.split.row_groups == 1
-                               ? plan.problem.rows()
-                               : dense_decode_group_tiles(plan) * kDenseDecodeTileRows,
-          .d_v = plan.problem.d_v};
-}
+// What a launch and the combine need of a plan, found once a call: divisions are what a call's host
+// time is made of (notebook 0071).
+struct Geometry {
+  int32_t group;        // query heads of a KV head
+  int32_t rows;         // query rows of a KV head
+  int32_t row_tiles;    // of a KV head
+  int32_t group_tiles;  // row tiles of a row group (split/row_groups.hpp)
+  gpu::PartialLayout partials;
+};
+Geometry geometry_of(const DenseDecodePlan& plan);
 
 // Whether dtypes, shapes and cache strides suit the kernel; the device itself (compute capability
 // 9.0) is the caller's to check.
 Support supports_dense_decode_shape(const DenseDecodeProblem& problem);
 
-// Launches attention on call.stream, on the current device, which must be the tensors'. Writes
-// out and lse of unsplit sequences, and partials (in call.workspace) of split ones. Reads
-// plan.problem, plan.split and arguments (schedule included: device memory). The launch releases a
-// dependent launch with programmatic stream serialisation early; the dependent kernel must wait for
-// the grid before it reads partials. Asynchronous; checked.
-Status launch_dense_decode(const DenseDecodePlan& plan, const Args& args, const Call& call);
-
-// The same with another instance of the kernel than the one for dtype and d_qk: launch_traced.
-Status launch_dense_decode_as(const DenseDecodePlan& plan, const Args& args, const Call& call,
-                              AttentionKernel kernel);
+// Launches attention by `kernel` (find_attention_kernel's, or launch_traced) on call.stream, on the
+// current device, which must be the tensors'. Writes out and lse of unsplit sequences, and partials
+// (in call.workspace) of split ones. Reads plan.problem, plan.split and arguments (schedule
+// included: device memory). The launch releases a dependent launch with programmatic stream
+// serialisation early; the dependent kernel must wait for the grid before it reads partials.
+// Asynchronous; checked.
+Status launch_dense_decode(const DenseDecodePlan& plan, const Geometry& geometry, const Args& args,
+                           const Call& call, AttentionKernel kernel);
 
 // Merges what launch_dense_decode left in the workspace. Asynchronous; checked.
-Status combine_dense_decode(const DenseDecodePlan& plan, const Args& args, const Call& call,
-                            int32_t num_sms);
+Status combine_dense_decode(const DenseDecodePlan& plan, const Geometry& geometry, const Args& args,
+                            const Call& call, int32_t num_sms);
 
 }  // namespace seesaw::dense_decode::sm90

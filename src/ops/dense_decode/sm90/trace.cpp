@@ -55,9 +55,11 @@ Status record(const DenseDecodePlan& plan, const Args& args, const Call& call,
       must(set_trace_blocks(static_cast<TraceBlock*>(blocks.get()), stream), "naming the marks"));
   SEESAW_RETURN_IF_ERROR(must(cudaStreamSynchronize(stream), "waiting for what came before"));
   SEESAW_RETURN_IF_ERROR(must(launch_stamp(time, stream), "launching a stamp"));
-  SEESAW_RETURN_IF_ERROR(launch_dense_decode_as(plan, args, call, launch_traced));
+  const Geometry geometry = geometry_of(plan);
+  SEESAW_RETURN_IF_ERROR(launch_dense_decode(plan, geometry, args, call, launch_traced));
   const gpu::DeviceAnswer device = gpu::device_of(plan.options.device.index);
-  SEESAW_RETURN_IF_ERROR(combine_dense_decode(plan, args, call, device.properties->num_sms));
+  SEESAW_RETURN_IF_ERROR(
+      combine_dense_decode(plan, geometry, args, call, device.properties->num_sms));
   SEESAW_RETURN_IF_ERROR(must(launch_stamp(time + 1, stream), "launching a stamp"));
   SEESAW_RETURN_IF_ERROR(must(cudaStreamSynchronize(stream), "the traced call"));
   SEESAW_RETURN_IF_ERROR(copy_back(recorded->blocks.data(), blocks.get(), block_bytes));
@@ -200,7 +202,7 @@ Status trace(const DenseDecodePlan& plan, const Args& args, const Call& call, Tr
   }
   const gpu::DeviceGuard guard(plan.options.device.index);
   SEESAW_RETURN_IF_ERROR(must(guard.error(), "selecting the tensors' device"));
-  const auto blocks_of_worker = static_cast<int32_t>(problem.h_kv * dense_decode_group_tiles(plan));
+  const auto blocks_of_worker = static_cast<int32_t>(problem.h_kv * geometry_of(plan).group_tiles);
   Recorded recorded;
   SEESAW_RETURN_IF_ERROR(record(plan, args, call, blocks_of_worker, &recorded));
   add_spans(plan, recorded, blocks_of_worker, trace);
