@@ -53,13 +53,13 @@ __global__ void __launch_bounds__(kThreads, Output::kStores == Stores::kPairs ? 
     SplitItem& mine = splits[threadIdx.x];
     const int32_t index = base + static_cast<int32_t>(threadIdx.x);
     const int32_t num_pieces = ptx::load_now(&view.header->num_pieces);
-    const combine::PieceRange range = combine::pieces_of_worker(p, view, index);
+    const int32_t last_piece = combine::last_piece_of_worker(p, view, index);
     if (num_pieces == combine::num_items(p)) {  // [1]
       if (blockIdx.x == 0) ptx::wait_for_previous_grid();
       return;
     }
-    mine = combine::candidate(p, view, index, range);  // [2]
-    mine.jobs = combine::jobs_of(p, mine);             // [3]
+    mine = combine::candidate(p, view, index, last_piece);  // [2]
+    mine.jobs = combine::jobs_of(p, mine);                  // [3]
     const Scan::Result jobs = Scan::exclusive_sum(mine.jobs);
     mine.jobs_before = jobs_so_far + static_cast<int32_t>(jobs.before);
     jobs_so_far += static_cast<int32_t>(jobs.total);

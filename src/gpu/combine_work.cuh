@@ -115,23 +115,22 @@ __device__ inline int32_t num_candidates(const Params& p) {
   return p.config.fixed_split_tiles > 0 ? num_items(p) : p.config.num_workers;
 }
 
-// The pieces of worker `index`, or none.
-struct PieceRange {
-  int32_t begin;
-  int32_t end;
-};
-__device__ inline PieceRange pieces_of_worker(const Params& p, const split::ScheduleView& view,
-                                              int32_t index) {
+// The last piece of worker `index`, or -1: its rest piece, or the last before these.
+__device__ inline int32_t last_piece_of_worker(const Params& p, const split::ScheduleView& view,
+                                               int32_t index) {
   if (index >= p.config.num_workers) {
-    return {0, 0};
+    return -1;
   }
-  return {ptx::load_now(view.worker_piece_begin + index),
-          ptx::load_now(view.worker_piece_begin + index + 1)};
+  const int32_t begin = ptx::load_now(view.worker_piece_begin + index);
+  const int32_t end = ptx::load_now(view.worker_piece_begin + index + 1);
+  const int32_t rest = ptx::load_now(&view.header->rest_begin) + index;
+  const int32_t pieces = ptx::load_now(&view.header->num_pieces);
+  return rest < pieces ? rest : begin < end ? end - 1 : -1;
 }
 
-// What candidate `index` stands for. `range`: pieces_of_worker(index).
+// What candidate `index` stands for. `last_piece`: last_piece_of_worker(index).
 __device__ inline SplitItem candidate(const Params& p, const split::ScheduleView& view,
-                                      int32_t index, const PieceRange& range) {
+                                      int32_t index, int32_t last_piece) {
   SplitItem found = {};
   if (p.config.fixed_split_tiles > 0) {
     if (index >= num_items(p)) {
@@ -141,10 +140,10 @@ __device__ inline SplitItem candidate(const Params& p, const split::ScheduleView
     found.row_group = index % p.config.row_groups;
     found.first_slot = view.item_piece_begin[index];
   } else {
-    if (range.begin == range.end) {
+    if (last_piece < 0) {
       return found;
     }
-    const split::Piece last = view.pieces[range.end - 1];
+    const split::Piece last = view.pieces[last_piece];
     found.first_slot = 2 * index + 1;
     if (last.partial != found.first_slot) {
       return found;

@@ -120,6 +120,12 @@ __device__ SplitRule find_rule(const ScheduleCall& call) {
       split::whole_pays(call.config, ranges, items_of(call), longest_of_batch(call))) {
     return split::whole_rule(ranges, items_of(call));
   }
+  if (call.config.deal_rest != 0) {
+    const int64_t longest = longest_of_batch(call);
+    if (split::rest_pays(call.config, ranges, items_of(call), tiles, longest)) {
+      return split::rest_rule(ranges, items_of(call), longest);
+    }
+  }
   const split::AlignedLengths lengths = split::aligned_lengths(ranges, items_of(call), tiles);
   const int64_t length = find_aligned_length(call, lengths);
   return length > 0 ? split::aligned_rule(ranges, length) : ranges;
@@ -204,6 +210,8 @@ __global__ void __launch_bounds__(kThreads)
     tiles_so_far += tiles.total;
     pieces_so_far += pieces.total;
   }
+  // Rest pieces have no worker of their own: they begin where the last worker's end.
+  const int64_t rest_begin = rule.layout == split::Layout::kRest ? rule.rest_begin : pieces_so_far;
   for (int64_t w = last_worker + 1 + threadIdx.x; w <= call.config.num_workers; w += kThreads) {
     view.worker_piece_begin[w] = static_cast<int32_t>(pieces_so_far);  // [5]
   }
@@ -216,7 +224,8 @@ __global__ void __launch_bounds__(kThreads)
                     .tile_tokens = call.config.tile_tokens,
                     .fixed_split_tiles = call.config.fixed_split_tiles,
                     .max_batch = call.config.max_batch,
-                    .row_groups = call.config.row_groups};
+                    .row_groups = call.config.row_groups,
+                    .rest_begin = static_cast<int32_t>(rest_begin)};
   }
 }
 

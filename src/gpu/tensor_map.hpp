@@ -18,16 +18,17 @@ inline constexpr int kBoxRank = 5;
 // addresses and strides in multiples of 16 bytes, strides below 2^40 bytes; what lies outside the
 // tensor is read as zeros.
 struct BoxMap {
-  const char* what;  // for messages
-  DType dtype;
-  void* data;
+  const void* data;
   uint64_t shape[kBoxRank];
   int64_t stride[kBoxRank - 1];  // elements, of dimensions 1 to 4
   uint32_t box[kBoxRank];        // elements that one copy brings
+  DType dtype;
+
+  bool operator==(const BoxMap&) const = default;
 };
 
-// Fills *map, from this thread's cache or through the driver. No lock; nothing is allocated but the
-// cache itself, by a thread's first call.
-Status make_tensor_map(const BoxMap& wanted, CUtensorMap* map);
+// Fills *map, from this thread's cache or through the driver; `what`: for messages. No lock;
+// nothing is allocated but the cache itself, by a thread's first call.
+Status make_tensor_map(const BoxMap& wanted, const char* what, CUtensorMap* map);
 
 }  // namespace seesaw::gpu

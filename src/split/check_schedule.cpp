@@ -38,7 +38,8 @@ class Comparison {
 
   bool end(int64_t num_pieces) {
     workers_begin_at(config_.num_workers, num_pieces);
-    return same_ && view_.header->num_pieces == num_pieces;
+    return same_ && view_.header->num_pieces == num_pieces &&
+           view_.header->rest_begin == view_.worker_piece_begin[config_.num_workers];
   }
 
   int32_t sequence() const { return sequence_; }  // the one looked at last

@@ -48,6 +48,12 @@ int64_t equal_load(const SplitConfig& config, int64_t sequence_tiles) {
   if (whole_pays(config, ranges, items, sequence_tiles)) {
     return whole_rule(ranges, items).per_worker * (sequence_tiles + ranges.piece_cost);
   }
+  if (rest_pays(config, ranges, items, tiles, sequence_tiles)) {
+    const SplitRule rule = rest_rule(ranges, items, sequence_tiles);
+    // Few items are cut: a part of what cutting costs at most.
+    return rule.per_worker * (sequence_tiles + rule.piece_cost) + rule.piece_tiles +
+           rule.piece_cost + config.split_cost_tiles / 2;
+  }
   const AlignedLengths lengths = aligned_lengths(ranges, items, tiles);
   for (int64_t length = lengths.first; length <= lengths.last; ++length) {
     const int64_t pieces = pieces_of(sequence_tiles, length);

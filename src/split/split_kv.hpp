@@ -34,6 +34,7 @@ struct SplitConfig {
   int32_t split_cost_tiles = 0;    // what cutting any sequence costs the whole batch, in tiles; 0:
                                    // nothing, so sequences of equal length are cut like others
   int32_t row_groups = 1;          // of a sequence, >= 1
+  int32_t deal_rest = 0;           // 1: the kernel's workers do rest pieces (ScheduleHeader) too
 
   SEESAW_HOST_DEVICE int64_t max_items() const { return int64_t{max_batch} * row_groups; }
 };
@@ -57,6 +58,8 @@ struct ScheduleHeader {
   int32_t fixed_split_tiles;
   int32_t max_batch;
   int32_t row_groups;
+  int32_t rest_begin;  // pieces from here on are rest pieces: worker w does piece rest_begin + w,
+                       // if there is one, after those of worker_piece_begin; num_pieces: none
 };
 
 inline constexpr uint32_t kScheduleMagic = 0x57415353;  // "SSAW"
@@ -66,8 +69,15 @@ struct ScheduleView {
   ScheduleHeader* header;
   int32_t* worker_piece_begin;  // [num_workers + 1]: worker w does pieces [begin[w], begin[w+1])
   int32_t* item_piece_begin;    // [max_items + 1]: item i is pieces [begin[i], begin[i+1])
-  Piece* pieces;                // in order of (item, tile_begin), and so of worker
+  Piece* pieces;                // in order of (item, tile_begin), and so of worker up to rest_begin
 };
+
+// A worker's rest piece, or -1: what it does after [worker_piece_begin[w],
+// worker_piece_begin[w+1]).
+SEESAW_HOST_DEVICE inline int32_t rest_piece_of(const ScheduleHeader& header, int32_t worker) {
+  const int32_t index = header.rest_begin + worker;
+  return index < header.num_pieces ? index : -1;
+}
 
 // A piece bound for any lengths: each worker boundary adds at most one piece to the batch's.
 SEESAW_HOST_DEVICE inline int64_t max_pieces(const SplitConfig& config) {

@@ -4,7 +4,7 @@
 //
 // What is scheduled are items: the row groups of all sequences (of one row group each: sequences),
 // each with all tiles of its sequence. Work is measured in tiles: a piece of n tiles costs n + p, p
-// = piece_cost_tiles. Four layouts, in which "sequence" means item:
+// = piece_cost_tiles. Five layouts, in which "sequence" means item:
 //
 //   kAligned  few sequences: each is cut into equal pieces, every piece on a worker of its own.
 //   kRanges   the sequences laid end to end on a line, t_i + p units each; worker w does what lies
@@ -12,14 +12,16 @@
 //             min_fragment tiles moves to the sequence's edge.
 //   kWhole    sequences of about equal length, more than workers: so many to each worker. Only if
 //             nothing else is faster by more than split_cost_tiles.
+//   kRest     items of equal length, more than workers: so many whole ones to each worker, and the
+//             few that are left over in equal pieces, at most one a worker, behind its whole ones.
 //   kFixed    batch-invariant: pieces of a fixed size whatever the rest of the batch is; whole
 //             pieces are dealt to workers in order of cost.
 //
 // How to build a schedule:
 //   1. T = sum over the items of tiles_of(seq_len), and their maximum.
 //   2. rule = fixed_rule (which also needs the number of pieces) or range_rule. The latter gives
-//      way to whole_rule if whole_pays(), else, if items <= num_workers, to aligned_rule with the
-//      least of the aligned_lengths() that fits.
+//      way to whole_rule if whole_pays(), else to rest_rule if rest_pays(), else, if items <=
+//      num_workers, to aligned_rule with the least of the aligned_lengths() that fits.
 //   3. per item: piece_count(rule, span); prefix sums give pieces_before.
 //   4. per piece: place_piece(rule, span, k).
 //   5. worker_piece_begin[w] = first piece whose worker is >= w.
@@ -33,7 +35,7 @@
 
 namespace seesaw::split {
 
-enum class Layout : int32_t { kAligned, kRanges, kFixed, kWhole };
+enum class Layout : int32_t { kAligned, kRanges, kFixed, kWhole, kRest };
 
 // How a batch is cut, once its totals are known.
 struct SplitRule {
@@ -43,8 +45,9 @@ struct SplitRule {
   int32_t row_groups;    // likewise
   int64_t piece_cost;    // p >= 1
   int64_t quota;         // kRanges, kFixed: units of the line for each worker, >= 1
-  int64_t piece_tiles;   // kAligned: most tiles of a piece; kFixed: tiles of a piece; >= 1
-  int64_t per_worker;    // kWhole: items of each worker, >= 1
+  int64_t piece_tiles;   // kAligned, kRest: most tiles of a piece; kFixed: tiles of a piece; >= 1
+  int64_t per_worker;    // kWhole, kRest: whole items of each worker, >= 1
+  int64_t rest_begin;    // kRest: the first item that is cut
   int64_t min_fragment;  // kRanges: least tiles on either side of a cut, >= 1
 };
 
@@ -86,6 +89,7 @@ SEESAW_HOST_DEVICE inline SplitRule range_rule(const SplitConfig& config, int64_
   rule.quota = at_least_one(ceil_div<int64_t>(tiles + cost * items, config.num_workers));
   rule.piece_tiles = 1;
   rule.per_worker = 1;
+  rule.rest_begin = items;
   rule.min_fragment = 1 + cost / 2;  // moving fewer tiles than this saves less than it costs
   return rule;
 }
@@ -115,6 +119,31 @@ SEESAW_HOST_DEVICE inline SplitRule whole_rule(const SplitRule& ranges, int64_t 
   rule.layout = Layout::kWhole;
   rule.per_worker = ceil_div(at_least_one(items), ranges.num_workers);
   return rule;
+}
+
+// Each worker floor(items / workers) whole items, and the rest in equal pieces of at least as many
+// tiles as lets every worker have at most one. Only for items of equal length, `longest`.
+SEESAW_HOST_DEVICE inline SplitRule rest_rule(const SplitRule& ranges, int64_t items,
+                                              int64_t longest) {
+  SplitRule rule = ranges;
+  rule.layout = Layout::kRest;
+  rule.per_worker = items / ranges.num_workers;
+  rule.rest_begin = rule.per_worker * ranges.num_workers;
+  const int64_t pieces = ranges.num_workers / at_least_one(items - rule.rest_begin);
+  rule.piece_tiles = at_least_one(ceil_div(longest, at_least_one(pieces)));
+  return rule;
+}
+
+// Whether it is no slower than ranges, which cut about as many items as there are workers: the
+// busiest worker has per_worker * (longest + p) + piece_tiles + p units against quota + p.
+SEESAW_HOST_DEVICE inline bool rest_pays(const SplitConfig& config, const SplitRule& ranges,
+                                         int64_t items, int64_t tiles, int64_t longest) {
+  if (config.deal_rest == 0 || items <= ranges.num_workers || items % ranges.num_workers == 0 ||
+      longest * items != tiles) {
+    return false;
+  }
+  const SplitRule rule = rest_rule(ranges, items, longest);
+  return rule.per_worker * (longest + ranges.piece_cost) + rule.piece_tiles <= ranges.quota + 1;
 }
 
 // Piece lengths [first, last] among which the aligned layout's is the least L with
@@ -155,7 +184,8 @@ SEESAW_HOST_DEVICE inline int64_t first_range_worker(const SplitRule& rule, cons
 
 // Pieces of a sequence. Does not need span.pieces_before.
 SEESAW_HOST_DEVICE inline int32_t piece_count(const SplitRule& rule, const ItemSpan& span) {
-  if (rule.layout == Layout::kWhole) {
+  if (rule.layout == Layout::kWhole ||
+      (rule.layout == Layout::kRest && span.item < rule.rest_begin)) {
     return 1;
   }
   if (rule.layout != Layout::kRanges) {
@@ -177,6 +207,7 @@ SEESAW_HOST_DEVICE inline int32_t piece_begin(const SplitRule& rule, const ItemS
   }
   switch (rule.layout) {
     case Layout::kAligned:
+    case Layout::kRest:
       return static_cast<int32_t>(span.tiles * k / count);
     case Layout::kFixed:
       return static_cast<int32_t>(rule.piece_tiles * k);
@@ -188,7 +219,8 @@ SEESAW_HOST_DEVICE inline int32_t piece_begin(const SplitRule& rule, const ItemS
   return static_cast<int32_t>(worker * rule.quota - first_tile_position(rule, span));
 }
 
-// Worker of piece k, which has tiles [tile_begin, tile_end).
+// Worker of piece k, which has tiles [tile_begin, tile_end); num_workers, behind the last one, for
+// a rest piece, which is dealt by its number instead.
 SEESAW_HOST_DEVICE inline int64_t piece_worker(const SplitRule& rule, const ItemSpan& span,
                                                int32_t k, int32_t tile_begin, int32_t tile_end) {
   if (rule.own_worker) {
@@ -197,7 +229,10 @@ SEESAW_HOST_DEVICE inline int64_t piece_worker(const SplitRule& rule, const Item
   if (rule.layout == Layout::kRanges) {
     return first_range_worker(rule, span) + k;
   }
-  if (rule.layout == Layout::kWhole) {
+  if (rule.layout == Layout::kRest && span.item >= rule.rest_begin) {
+    return rule.num_workers;
+  }
+  if (rule.layout == Layout::kWhole || rule.layout == Layout::kRest) {
     return span.item / rule.per_worker;
   }
   // kFixed: whoever owns the middle of the piece on the line of all pieces.
@@ -218,8 +253,10 @@ SEESAW_HOST_DEVICE inline PlacedPiece place_piece(const SplitRule& rule, const I
   if (count > 1) {
     // Balanced: of a worker's pieces only the first can continue a sequence (k > 0), and only the
     // last can begin one that others continue (k = 0). Fixed: the index of the piece itself.
-    slot = rule.layout == Layout::kFixed ? span.pieces_before + k
-                                         : 2 * placed.worker + (k == 0 ? 1 : 0);
+    // A rest piece is its worker's last, and either begins its item or continues it.
+    const int64_t worker =
+        rule.layout == Layout::kRest ? span.pieces_before + k - rule.rest_begin : placed.worker;
+    slot = rule.layout == Layout::kFixed ? span.pieces_before + k : 2 * worker + (k == 0 ? 1 : 0);
   }
   placed.piece.partial = static_cast<int32_t>(slot);
   return placed;

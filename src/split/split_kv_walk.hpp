@@ -54,6 +54,9 @@ inline SplitRule find_rule(const Batch& batch) {
   if (whole_pays(batch.config, ranges, batch.items(), batch.longest())) {
     return whole_rule(ranges, batch.items());
   }
+  if (rest_pays(batch.config, ranges, batch.items(), tiles, batch.longest())) {
+    return rest_rule(ranges, batch.items(), batch.longest());
+  }
   const AlignedLengths lengths = aligned_lengths(ranges, batch.items(), tiles);
   for (int64_t length = lengths.first; length <= lengths.last; ++length) {
     if (batch.total_pieces(length) <= batch.config.num_workers) {

@@ -67,8 +67,8 @@ class Planner {
     }
     EXPECT_EQ(different, bytes) << "first differing word " << different / 4 << ", batch " << batch
                                 << ", workers " << config.num_workers << ", cost "
-                                << config.piece_cost_tiles << ", fixed "
-                                << config.fixed_split_tiles;
+                                << config.piece_cost_tiles << ", fixed " << config.fixed_split_tiles
+                                << ", row groups " << config.row_groups;
   }
 
  private:
@@ -93,6 +93,8 @@ void compare_many(const std::vector<int32_t>& batches, int32_t repeats) {
           config.fixed_split_tiles = fixed;
           config.max_sequence_tiles = max_tiles;
           config.split_cost_tiles = static_cast<int32_t>(random() % 20);
+          config.deal_rest = static_cast<int32_t>(random() % 2);
+          config.row_groups = batch > 600 ? 1 : 1 + static_cast<int32_t>(random() % 9);
           planner.compare(config, random_lengths(random, batch, max_tiles * 64),
                           1 + static_cast<int64_t>(random() % 2));
           if (testing::Test::HasFailure()) {
@@ -120,7 +122,9 @@ TEST(Quick, Schedule) {
                                          .tile_tokens = 64,
                                          .piece_cost_tiles = 3,
                                          .fixed_split_tiles = fixed,
-                                         .max_sequence_tiles = 64};
+                                         .max_sequence_tiles = 64,
+                                         .row_groups = 1 + batch % 3,
+                                         .deal_rest = 1};
       planner.compare(config, random_lengths(random, batch, 64 * 64), 1);
     }
   }

@@ -26,7 +26,7 @@ CUtensorMap encode(const gpu::BoxMap& wanted) {
       &map,
       wanted.dtype == DType::kBFloat16 ? CU_TENSOR_MAP_DATA_TYPE_BFLOAT16
                                        : CU_TENSOR_MAP_DATA_TYPE_FLOAT16,
-      gpu::kBoxRank, wanted.data, shape, stride_bytes, wanted.box, step,
+      gpu::kBoxRank, const_cast<void*>(wanted.data), shape, stride_bytes, wanted.box, step,
       CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_128B,
       CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
   EXPECT_EQ(result, CUDA_SUCCESS);
@@ -34,17 +34,16 @@ CUtensorMap encode(const gpu::BoxMap& wanted) {
 }
 
 gpu::BoxMap map_at(uint64_t address) {
-  return {.what = "test",
-          .dtype = DType::kBFloat16,
-          .data = reinterpret_cast<void*>(address),
+  return {.data = reinterpret_cast<void*>(address),
           .shape = {64, 64, 9, 1, 1000},
           .stride = {576, 64, 576, 64 * 576},
-          .box = {64, 64, 2, 1, 1}};
+          .box = {64, 64, 2, 1, 1},
+          .dtype = DType::kBFloat16};
 }
 
 void expect_right(const gpu::BoxMap& wanted) {
   CUtensorMap got;
-  const Status status = gpu::make_tensor_map(wanted, &got);
+  const Status status = gpu::make_tensor_map(wanted, "test", &got);
   ASSERT_TRUE(status.ok()) << status.message();
   const CUtensorMap truth = encode(wanted);
   EXPECT_EQ(std::memcmp(&got, &truth, sizeof(got)), 0);
@@ -84,8 +83,8 @@ TEST(TensorMap, EveryNumberCounts) {
 TEST(TensorMap, AFailureIsNotKept) {
   gpu::BoxMap wrong = map_at(0x7f0000000008);  // not on 16 bytes
   CUtensorMap map;
-  EXPECT_EQ(gpu::make_tensor_map(wrong, &map).code(), StatusCode::kDeviceError);
-  EXPECT_EQ(gpu::make_tensor_map(wrong, &map).code(), StatusCode::kDeviceError);
+  EXPECT_EQ(gpu::make_tensor_map(wrong, "test", &map).code(), StatusCode::kDeviceError);
+  EXPECT_EQ(gpu::make_tensor_map(wrong, "test", &map).code(), StatusCode::kDeviceError);
   expect_right(map_at(0x7f0000000000));
 }
 

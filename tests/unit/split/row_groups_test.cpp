@@ -22,7 +22,8 @@ RowGroupProblem problem_of(int64_t row_tiles, int64_t h_kv = 1, int32_t num_sms 
                                .piece_cost_tiles = 3,
                                .max_sequence_tiles = tiles,
                                .split_cost_tiles = 6,
-                               .row_groups = groups.row_groups};
+                               .row_groups = groups.row_groups,
+                               .deal_rest = 1};
           }};
 }
 

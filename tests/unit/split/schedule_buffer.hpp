@@ -32,7 +32,11 @@ class ScheduleBuffer {
 
   std::vector<Piece> pieces_of_worker(int32_t worker) {
     const ScheduleView v = view();
-    return {v.pieces + v.worker_piece_begin[worker], v.pieces + v.worker_piece_begin[worker + 1]};
+    std::vector<Piece> pieces = {v.pieces + v.worker_piece_begin[worker],
+                                 v.pieces + v.worker_piece_begin[worker + 1]};
+    const int32_t rest = rest_piece_of(*v.header, worker);
+    if (rest >= 0) pieces.push_back(v.pieces[rest]);
+    return pieces;
   }
 
   // Tiles and piece costs of the busiest worker.

@@ -50,6 +50,7 @@ RandomBatch random_batch(std::mt19937& engine) {
   config.max_batch += below(3) * 5;
   config.max_sequence_tiles += below(2) * 7;
   config.split_cost_tiles = below(3) == 0 ? below(30) : 0;
+  config.deal_rest = below(2);
   config.row_groups = below(2) == 0 ? 1 : 1 + below(seq_lens.size() < 20 ? 40 : 4);
   return {config, seq_lens};
 }
@@ -109,7 +110,10 @@ void expect_well_formed(const RandomBatch& batch, ScheduleBuffer& schedule) {
               tiles_of(batch.seq_lens[static_cast<size_t>(sequence)], config.tile_tokens));
   }
   ASSERT_EQ(view.worker_piece_begin[0], 0);
-  ASSERT_EQ(view.worker_piece_begin[config.num_workers], view.header->num_pieces);
+  ASSERT_EQ(view.worker_piece_begin[config.num_workers], view.header->rest_begin);
+  const int32_t rest_pieces = view.header->num_pieces - view.header->rest_begin;
+  ASSERT_GE(rest_pieces, 0);
+  ASSERT_LE(rest_pieces, config.deal_rest == 0 ? 0 : config.num_workers);
   for (int32_t w = 0; w < config.num_workers; ++w) {
     ASSERT_LE(view.worker_piece_begin[w], view.worker_piece_begin[w + 1]);
   }
@@ -313,6 +317,27 @@ TEST(SplitKv, AboutEqualSequencesStayWholeIfSplittingCosts) {
   EXPECT_GT(cut_again.view().header->num_pieces, 150);
 }
 
+// Seven equal sequences on six workers: each a whole one, and a sixth of the seventh.
+TEST(SplitKv, TheRestOfEqualSequencesIsDealtOut) {
+  const Lengths lengths(7, 64 * 120);
+  SplitConfig config = config_for(lengths, 6);
+  config.deal_rest = 1;
+  ScheduleBuffer schedule(config);
+  schedule.build(lengths);
+  EXPECT_EQ(schedule.view().header->num_pieces, 12);
+  EXPECT_EQ(schedule.view().header->rest_begin, 6);
+  EXPECT_EQ(schedule.busiest_load(), 121 + 21);
+  for (int32_t w = 0; w < 6; ++w) {
+    const std::vector<Piece> pieces = schedule.pieces_of_worker(w);
+    ASSERT_EQ(pieces.size(), 2U);
+    EXPECT_EQ(pieces[0].sequence, w);
+    EXPECT_EQ(pieces[0].partial, -1);
+    EXPECT_EQ(pieces[1].sequence, 6);
+    EXPECT_EQ(pieces[1].tile_begin, 20 * w);
+    EXPECT_EQ(pieces[1].partial, 2 * w + (w == 0 ? 1 : 0));
+  }
+}
+
 // One long sequence among many short ones must not wait for the end of the line.
 TEST(SplitKv, ALongSequenceAmongShortOnesIsSplit) {
   Lengths lengths(63, 64);
@@ -329,6 +354,7 @@ TEST(SplitKv, CutsLeaveNoFragmentsThatCostMoreThanTheySave) {
     RandomBatch batch = random_batch(engine);
     batch.config.piece_cost_tiles = 6;
     batch.config.split_cost_tiles = 0;
+    batch.config.deal_rest = 0;  // its pieces are as short as they have to be
     ScheduleBuffer schedule(batch.config);
     schedule.build(batch.seq_lens);
     const bool aligned = schedule.view().header->num_pieces <= batch.config.num_workers;
@@ -374,6 +400,7 @@ TEST(SplitKv, ClosedFormsGiveTheSamePieces) {
   for (int i = 0; i < 300; ++i) {
     RandomBatch batch = random_batch(engine);
     batch.config.split_cost_tiles = 0;
+    batch.config.deal_rest = 0;
     ScheduleBuffer schedule(batch.config);
     schedule.build(batch.seq_lens);
     if (schedule.view().header->num_pieces <= batch.config.num_workers) {

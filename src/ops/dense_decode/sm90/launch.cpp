@@ -51,17 +51,16 @@ int64_t stride_or(int64_t size, int64_t stride, int64_t otherwise) {
 Status set_kv_maps(const DenseDecodeProblem& problem, const Tensor& kv, DenseDecodeParams* params) {
   const uint64_t boxes = static_cast<uint64_t>(problem.d_qk / kBoxColumns);
   gpu::BoxMap map{
-      .what = "kv_cache",
-      .dtype = problem.kv_type(),
       .data = kv.data,
       .shape = {kBoxColumns, extent(problem.page_size), boxes, extent(problem.h_kv),
                 extent(kv.shape[0])},
       .stride = {kv.stride[1], kBoxColumns, stride_or(problem.h_kv, kv.stride[2], problem.d_qk),
                  stride_or(kv.shape[0], kv.stride[0], problem.d_qk)},
-      .box = {kBoxColumns, kTileTokens, kCopyBoxes, 1, 1}};
-  SEESAW_RETURN_IF_ERROR(gpu::make_tensor_map(map, &params->kv_map));
+      .box = {kBoxColumns, kTileTokens, kCopyBoxes, 1, 1},
+      .dtype = problem.kv_type()};
+  SEESAW_RETURN_IF_ERROR(gpu::make_tensor_map(map, "kv_cache", &params->kv_map));
   map.box[2] = 1;
-  return gpu::make_tensor_map(map, &params->kv_rotary_map);
+  return gpu::make_tensor_map(map, "kv_cache", &params->kv_rotary_map);
 }
 
 // Whether a tile's 64 packed rows are a box of heads and tokens, where TMA can fetch them.
@@ -78,19 +77,18 @@ bool queries_are_boxes(const Geometry& geometry, const Tensor& q, float scale) {
 Status set_q_maps(const DenseDecodeProblem& problem, const Geometry& geometry, const Tensor& q,
                   DenseDecodeParams* params) {
   const int32_t heads = std::min(geometry.group, kTileRows);
-  gpu::BoxMap map{.what = "q",
-                  .dtype = problem.q_type(),
-                  .data = q.data,
+  gpu::BoxMap map{.data = q.data,
                   .shape = {kBoxColumns, extent(q.shape[2]), extent(q.shape[1]),
                             static_cast<uint64_t>(problem.d_qk / kBoxColumns), extent(q.shape[0])},
                   .stride = {stride_or(q.shape[2], q.stride[2], problem.d_qk),
                              stride_or(q.shape[1], q.stride[1], problem.d_qk), kBoxColumns,
                              stride_or(q.shape[0], q.stride[0], problem.d_qk)},
                   .box = {kBoxColumns, static_cast<uint32_t>(heads),
-                          static_cast<uint32_t>(kTileRows / heads), kHalfBoxes, 1}};
-  SEESAW_RETURN_IF_ERROR(gpu::make_tensor_map(map, &params->q_half_map));
+                          static_cast<uint32_t>(kTileRows / heads), kHalfBoxes, 1},
+                  .dtype = problem.q_type()};
+  SEESAW_RETURN_IF_ERROR(gpu::make_tensor_map(map, "q", &params->q_half_map));
   map.box[3] = 1;
-  return gpu::make_tensor_map(map, &params->q_rotary_map);
+  return gpu::make_tensor_map(map, "q", &params->q_rotary_map);
 }
 
 void set_tensors(const Args& args, DenseDecodeParams* params) {
@@ -146,6 +144,7 @@ void set_schedule(const DenseDecodePlan& plan, const Geometry& geometry, const C
   // The schedule is only read; the view has no const form.
   const split::ScheduleView schedule =
       split::schedule_view(const_cast<void*>(call.schedule), plan.split);
+  params->schedule = schedule.header;
   params->worker_piece_begin = schedule.worker_piece_begin;
   params->pieces = schedule.pieces;
   params->partials = geometry.partials;
@@ -217,11 +216,14 @@ Status launch_dense_decode(const DenseDecodePlan& plan, const Geometry& geometry
                             ": kv_cache starts on an address that is not a multiple of 16 bytes. "
                             "Align it to 16.");
   }
-  DenseDecodeParams params{};
+  DenseDecodeParams params;  // not cleared first, which took longer than filling it (notebook 0071)
   SEESAW_RETURN_IF_ERROR(set_kv_maps(problem, args.kv_cache, &params));
   params.q_by_tma = queries_are_boxes(geometry, args.q, args.scale);
   if (params.q_by_tma) {
     SEESAW_RETURN_IF_ERROR(set_q_maps(problem, geometry, args.q, &params));
+  } else {
+    params.q_half_map = {};
+    params.q_rotary_map = {};
   }
   set_tensors(args, &params);
   set_problem(problem, geometry, args.scale, &params);

@@ -10,13 +10,19 @@
 
 namespace seesaw::dense_decode::sm90 {
 
-// This thread block's share: the pieces [piece_begin, piece_end) of its worker, for one KV head and
-// one tile of each piece's row group.
+// This thread block's share: the pieces of its worker, for one KV head and one tile of each piece's
+// row group.
 struct BlockWork {
   int32_t kv_head;
   int32_t tile_of_group;
-  int32_t piece_begin;
-  int32_t piece_end;
+  int32_t piece_begin;  // of the schedule
+  int32_t num_pieces;
+  int32_t rest_step;  // from the piece before the last to the last: 1 unless that is a rest piece
+
+  // The schedule's number of piece k of the worker.
+  __device__ __forceinline__ int32_t piece_at(int32_t k) const {
+    return piece_begin + k + (k == num_pieces - 1 ? rest_step - 1 : 0);
+  }
 };
 
 // The grid is (row tile of the group, KV head, worker), row tiles fastest: blocks of one worker and
@@ -28,8 +34,12 @@ __device__ __forceinline__ BlockWork block_work(const DenseDecodeParams& params)
   BlockWork work;
   work.tile_of_group = static_cast<int32_t>(blockIdx.x);
   work.kv_head = static_cast<int32_t>(blockIdx.y);
-  work.piece_begin = params.worker_piece_begin[blockIdx.z];
-  work.piece_end = params.worker_piece_begin[blockIdx.z + 1];
+  const auto worker = static_cast<int32_t>(blockIdx.z);
+  work.piece_begin = params.worker_piece_begin[worker];
+  const int32_t piece_end = params.worker_piece_begin[worker + 1];
+  const int32_t rest = split::rest_piece_of(*params.schedule, worker);
+  work.num_pieces = piece_end - work.piece_begin + (rest >= 0 ? 1 : 0);
+  work.rest_step = rest >= 0 ? rest - piece_end + 1 : 1;
   return work;
 }
 
@@ -96,7 +106,7 @@ struct KvLoader {
   // The tiles of this buffer over all pieces. advance() finds the next one's page well before there
   // is room for it, so that the chain of loads (piece, length, block table) is hidden.
   struct Cursor {
-    int32_t index;  // of the piece
+    int32_t index;  // of the worker's pieces
     int32_t sequence;
     int32_t tile;  // of the sequence
     int32_t tile_end;
@@ -117,8 +127,8 @@ struct KvLoader {
       cursor.place = find(cursor.sequence, cursor.tile);
       return true;
     }
-    while (++cursor.index < work.piece_end) {
-      const split::Piece& piece = params.pieces[cursor.index];
+    while (++cursor.index < work.num_pieces) {
+      const split::Piece& piece = params.pieces[work.piece_at(cursor.index)];
       cursor.sequence = piece.sequence;
       cursor.tile = piece.tile_begin + buffer;
       const int32_t tile_end = piece.tile_end;
@@ -154,7 +164,7 @@ struct KvLoader {
   }
 
   __device__ __forceinline__ void run() const {
-    Cursor cursor{work.piece_begin - 1, 0, 0, 0, {}};
+    Cursor cursor{-1, 0, 0, 0, {}};
     for (gpu::Turn turn; advance(cursor); turn.advance()) {
       // The half that is released first comes first: the one that the tile's own warpgroup
       // multiplies.
@@ -176,7 +186,8 @@ struct QueryBoxLoader {
   __device__ __forceinline__ void run() const {
     gpu::Turn turn;
 #pragma unroll 1
-    for (int32_t index = work.piece_begin; index < work.piece_end; ++index, turn.advance()) {
+    for (int32_t k = 0; k < work.num_pieces; ++k, turn.advance()) {
+      const int32_t index = work.piece_at(k);
       const int32_t sequence = params.pieces[index].sequence;
       const int32_t row = row_tile_of(params, work, params.pieces[index].row_group) * kTileRows;
       const int32_t token = row / params.group;
@@ -284,7 +295,8 @@ struct QueryRowLoader {
     constexpr int kParts = Config::kHasRotaryBox ? 2 : 1;
     gpu::Turn turn;
 #pragma unroll 1
-    for (int32_t index = work.piece_begin; index < work.piece_end; ++index, turn.advance()) {
+    for (int32_t k = 0; k < work.num_pieces; ++k, turn.advance()) {
+      const int32_t index = work.piece_at(k);
 #pragma unroll 1
       for (int part = 0; part < kParts; ++part) {
         shared.q_empty(part).wait_warp(turn);

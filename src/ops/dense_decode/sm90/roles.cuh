@@ -158,7 +158,7 @@ struct Consumer {
   // once a piece and has to come through the instruction caches first.
 
   __device__ __forceinline__ void run(Side side) const {
-    const auto num_pieces = static_cast<uint32_t>(work.piece_end - work.piece_begin);
+    const auto num_pieces = static_cast<uint32_t>(work.num_pieces);
     if (num_pieces == 0) return;
     const int own = static_cast<int>(side);
     ConsumerState state;

@@ -172,7 +172,9 @@ void add_spans(const DenseDecodePlan& plan, Recorded& recorded, int32_t blocks_o
   add_device_spans(recorded, scale, trace);
   for (int32_t worker = 0; worker < plan.split.num_workers; ++worker) {
     const int32_t begin = schedule.worker_piece_begin[worker];
-    const int32_t pieces = schedule.worker_piece_begin[worker + 1] - begin;
+    const int32_t end = schedule.worker_piece_begin[worker + 1];
+    const int32_t rest = split::rest_piece_of(*schedule.header, worker);
+    const int32_t pieces = end - begin + (rest >= 0 ? 1 : 0);
     trace->dropped += static_cast<uint64_t>(std::max(pieces - kTracedPieces, 0));
     for (int32_t part = 0; part < 2 * blocks_of_worker; ++part) {
       const auto block = static_cast<size_t>(worker * blocks_of_worker + part / 2);
@@ -180,7 +182,7 @@ void add_spans(const DenseDecodePlan& plan, Recorded& recorded, int32_t blocks_o
                      trace);
       lane.start();
       for (int32_t i = 0; i < std::min(pieces, kTracedPieces); ++i) {
-        lane.piece(i, schedule.pieces[begin + i]);
+        lane.piece(i, schedule.pieces[begin + i < end ? begin + i : rest]);
       }
     }
   }
