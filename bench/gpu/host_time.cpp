@@ -71,6 +71,24 @@ double median_of(std::vector<double>& values) {
   return *middle;
 }
 
+// What the machine itself asks for two things that every call does once.
+void print_machine_costs() {
+  constexpr int kTimes = 10000;
+  const auto us_each = [](auto what) {
+    const auto begin = std::chrono::steady_clock::now();
+    for (int i = 0; i < kTimes; ++i) {
+      what();
+    }
+    const auto end = std::chrono::steady_clock::now();
+    return std::chrono::duration<double, std::micro>(end - begin).count() / kTimes;
+  };
+  int device = 0;
+  const double of_device = us_each([&] { must(cudaGetDevice(&device), "cudaGetDevice"); });
+  const double of_clock = us_each([] { (void)std::chrono::steady_clock::now(); });
+  std::printf("on this machine cudaGetDevice takes %.3f us, a reading of the clock %.3f us\n",
+              of_device, of_clock);
+}
+
 }  // namespace
 
 HostTime measure_host_time(const DecodeCase& c, const Pool& pool, cudaStream_t stream) {
@@ -104,6 +122,7 @@ HostTime measure_host_time(const DecodeCase& c, const Pool& pool, cudaStream_t s
 }
 
 void print_host_time(const std::vector<HostTime>& times) {
+  print_machine_costs();
   std::printf("host time of a call, us (median of %d batches of %d)\n", kBatches, kCalls);
   std::printf("%-30s %9s %9s %9s %9s %9s\n", "case", "launches", "run", "61 layers", "bare",
               "run-bare");
