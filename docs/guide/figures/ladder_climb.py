@@ -11,8 +11,8 @@ import style
 from style import BLUE, GREY, ORANGE, plt
 
 RESULTS = pathlib.Path(__file__).resolve().parents[3] / "bench" / "results" / "h200"
-files = [pathlib.Path(name) for name in sys.argv[1:]] or [RESULTS / "ladder-b64.json",
-                                                                    RESULTS / "ladder-b4.json"]
+files = [pathlib.Path(name) for name in sys.argv[1:]] or [RESULTS / "2026-11-21-f8fa6e4-ladder-b64.json",
+                                                                    RESULTS / "2026-11-21-f8fa6e4-ladder-b4.json"]
 
 figure, axis = plt.subplots(figsize=(10, 4))
 for file, colour in zip(files, (BLUE, ORANGE)):
