@@ -179,7 +179,7 @@ class OtherCommands(CommandTest):
                     (["profile", "case"], "--trace", "--json="),
                     (["profile", "case", "--device", "cuda"], "--ncu-csv", "--json="),
                     (["tune", "--heads", "2", "--budget", "1000"], "-o", "--json="),
-                    (["compare"], "--html", "--json="))
+                    (["compare"], "--json=", None))
 
         def option(name, path):
             return [name + path] if name.endswith("=") else [name, path]
