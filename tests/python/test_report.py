@@ -128,9 +128,10 @@ def test_no_label_is_cut(path):
     for drawings in _drawings.drawings_of(_results.read(path)).values():
         for drawing in drawings:
             figure = drawing.figure()
-            labels = figure.findobj(lambda artist: hasattr(artist, "get_text"))
-            for text in labels:
-                if text.get_visible() and text.get_text():
+            [axes] = figure.axes
+            legends = [text for legend in figure.legends for text in legend.get_texts()]
+            for text in (*axes.texts, *legends, axes.title, axes._left_title, axes.xaxis.label):
+                if text.get_text():
                     box = text.get_window_extent()
                     inside = -1 <= box.x0 and box.x1 <= figure.bbox.width + 1
                     assert inside, (drawing.title, text.get_text())

@@ -28,7 +28,8 @@ def parser() -> Parser:
         epilog="Examples:\n"
         + examples
         + "    python -m seesaw.report compare.json --figure 'Cache of a token' -o cache.svg\n"
-        "    python -m seesaw.report b64.json b4.json -o climb.png      # several climbs in one figure",
+        "    python -m seesaw.report b64.json b4.json -o climb.png      # several climbs in one "
+        "figure",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     made.add_argument(
@@ -41,7 +42,7 @@ def parser() -> Parser:
     made.add_argument(
         "-o", "--output", type=Path, help="a page (.html) or a figure (.svg, .png); none: text"
     )
-    made.add_argument("--figure", metavar="TITLE", help="which figure, or the beginning of its title")
+    made.add_argument("--figure", metavar="TITLE", help="the beginning of its title")
     return made
 
 
@@ -49,7 +50,7 @@ def chosen_figure(results: List[Result], title: Optional[str]) -> Any:
     drawings = [drawing for group in _page.drawings_of(results).values() for drawing in group]
     found = [drawing for drawing in drawings if drawing.title.startswith(title or "")]
     if len(found) != 1:
-        titles = ", ".join(f"'{drawing.title}'" for drawing in drawings) or "none: nothing was timed"
+        titles = ", ".join(f"'{drawing.title}'" for drawing in drawings) or "none: nothing ran"
         raise Refusal(
             f"--figure: {len(found)} figures begin with '{title or ''}', allowed: one of {titles}. "
             "Name one."
@@ -77,15 +78,15 @@ def run(arguments: argparse.Namespace) -> None:
     results = [read(path) for path in arguments.files]
     if len(results) > 1 and any(is_comparison(result) for result in results):
         raise Refusal(
-            "report: several files of which one is a comparison, allowed: one comparison, or climbs. "
-            "Run it once a file."
+            "report: several files of which one is a comparison, allowed: one comparison, or "
+            "climbs. Run it once a file."
         )
     output: Optional[Path] = arguments.output
     kind = output.suffix if output else None
     if kind not in (None, ".html", *FIGURE_FORMATS):
-        raise Refusal(f"-o: {output}, allowed: names that end in .html, .svg or .png. Name another.")
+        raise Refusal(f"-o: {output}, allowed: names that end in .html, .svg, .png. Name another.")
     if arguments.figure and kind not in FIGURE_FORMATS:
-        raise Refusal("--figure: without a figure's file, allowed: with -o FILE.svg or .png. Add it.")
+        raise Refusal("--figure: no file for it, allowed: with -o FILE.svg or .png. Add it.")
     if output is None:
         sys.stdout.write(_page.text_of(results))
     elif kind == ".html":

@@ -1,5 +1,5 @@
-"""The study notes' claims (claims.json), each held against its formula and against what a comparison
-measured."""
+"""The study notes' claims (claims.json), each held against its formula and against what a
+comparison measured."""
 
 from __future__ import annotations
 
@@ -15,12 +15,16 @@ Answer = Dict[str, Any]
 
 NOTES: Dict[str, Any] = json.loads((Path(__file__).parent / "claims.json").read_text("utf-8"))
 
-ROWS = {"measured_mha": "mha", "measured_plain": "traditional_mla", "measured_chunked": "chunked_mla"}
+ROWS = {
+    "measured_mha": "mha",
+    "measured_plain": "traditional_mla",
+    "measured_chunked": "chunked_mla",
+}
 
 
 class Formula:
-    """The notes' cost model as it stands there, of a shape (batch, tokens, heads, head_dim, latent):
-    it counts one product of attention, and no projection of the layer."""
+    """The notes' cost model as it stands there, of a shape (batch, tokens, heads, head_dim,
+    latent): it counts one product of attention, and no projection of the layer."""
 
     def __init__(self, batch: int, tokens: int, heads: int, head_dim: int, latent: int) -> None:
         b, n, h, d = batch, tokens, heads, head_dim
@@ -147,7 +151,8 @@ class Claims:
             return f"the notes' formula gives {gives}{layer}"
         if against == "peak_gb":
             times = claim["range"][1] / answer["formula"]
-            text = f"H N^2 4 bytes is {answer['formula']:.3g} GB, the printed figure {times:.3g} times it"
+            text = f"H N^2 4 bytes is {answer['formula']:.3g} GB, "
+            text += f"the printed figure {times:.3g} times it"
             if mha and plain:
                 text += f"; measured: multi-head attention {compared(claim, mha)}, "
                 text += f"traditional MLA {compared(claim, plain)}"
@@ -161,8 +166,9 @@ class Claims:
             return "not measured: needs a GPU" if needs_gpu else "not measured in this run"
         if against == "mha_ms":
             return "multi-head attention here: " + compared(claim, mha)
-        named = [("plain: " if chunked is not None else "", plain), ("chunked: ", chunked)]
-        return "; ".join(name + compared(claim, value) for name, value in named if value is not None)
+        named = {"plain: " if chunked is not None else "": plain, "chunked: ": chunked}
+        known = {name: value for name, value in named.items() if value is not None}
+        return "; ".join(name + compared(claim, value) for name, value in known.items())
 
 
 def compared(claim: Dict[str, Any], value: float) -> str:

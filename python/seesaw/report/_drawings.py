@@ -148,7 +148,9 @@ def tradeoff_lines(t: Dict[str, Any]) -> Iterator[Drawing]:
         "relative error",
         True,
         across=across,
-        lines=[line(name, expanded, error(dtype), i) for i, (dtype, name) in enumerate(DTYPES.items())],
+        lines=[
+            line(name, expanded, error(dtype), i) for i, (dtype, name) in enumerate(DTYPES.items())
+        ],
     )
     for phase in ("prefill", "decode"):
 

@@ -7,7 +7,7 @@ import re
 import textwrap
 from dataclasses import dataclass, field
 from io import StringIO
-from typing import Any, List, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from seesaw.report._results import Refusal
 
@@ -24,7 +24,7 @@ WIDTH_INCHES = 4.0
 TITLE_COLUMNS = 52
 COLOURS = ["#2f6fb3", "#d97706", "#2a9d63", "#b23a48", "#7a5ea8", "#5f6b76"]
 GREY = "#555555"
-STYLE = {
+STYLE: Dict[Any, Any] = {
     "font.family": ["DejaVu Sans", "sans-serif"],
     "font.size": 8,
     "svg.fonttype": "none",
@@ -114,8 +114,8 @@ def log_scale(axis: Any, set_scale: Any) -> None:
     """Numbers as people write them, at 1, 2 and 5 where there is room."""
     set_scale("log")
     low, high = axis.get_view_interval()
-    few = math.log10(high / low) < 2.5
-    axis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1, 2, 5) if few else (1,), numticks=9))
+    subs = (1, 2, 5) if math.log10(high / low) < 2.5 else (1,)
+    axis.set_major_locator(matplotlib.ticker.LogLocator(subs=subs, numticks=9))
     if high / low < 4:
         axis.set_major_locator(matplotlib.ticker.MaxNLocator(5))
     axis.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda value, _: f"{value:,g}"))
@@ -190,7 +190,9 @@ class Dots(Drawing):
                 if values[i] is not None and (values[i] or 0) > 0
             ]
             if points:
-                axes.plot(*zip(*points), "o", color=COLOURS[i], markersize=5, label=name, alpha=0.85)
+                axes.plot(
+                    *zip(*points), "o", color=COLOURS[i], alpha=0.85, markersize=5, label=name
+                )
         if self.log:
             log_scale(axes.xaxis, axes.set_xscale)
         else:
@@ -202,7 +204,7 @@ class Dots(Drawing):
 
 @dataclass
 class Lines(Drawing):
-    """Lines over a logarithmic axis. `unit` is that of the values, `log` says how they are drawn."""
+    """Lines over a logarithmic axis. `unit` is of the values, `log` says how they are drawn."""
 
     across: str = ""
     lines: List[Line] = field(default_factory=list)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Dict, List
 
 Result = Dict[str, Any]
-"""A JSON file of `seesaw compare` (`kind` "compare") or of `seesaw ladder` (`benchmark` "ladder")."""
+"""The JSON of `seesaw compare` (`kind` "compare") or of `seesaw ladder` (`benchmark` "ladder")."""
 Row = Dict[str, Any]
 """A system at a setting, of a comparison's `rows` (docs/compare.md)."""
 

@@ -75,10 +75,11 @@ def times(rows: List[Row]) -> Section:
     section = Section(
         "times",
         "Time of every system",
-        "Medians with the 10th and 90th percentile, of calls in turn, round by round. Speed-up: over "
-        "multi-head attention, of the rounds' own ratios. Of the roof: max(operations / peak, bytes / "
-        "read rate) / time; above 1 a small problem stayed in a cache. dense_decode is the attention "
-        "alone, without projections; attention: of the operations, Q K^T and P V.",
+        "Medians with the 10th and 90th percentile, of calls in turn, round by round. Speed-up: "
+        "over multi-head attention, of the rounds' own ratios. Of the roof: max(operations / "
+        "peak, bytes / read rate) / time; above 1 a small problem stayed in a cache. "
+        "dense_decode is the attention alone, without projections; attention: of the operations, "
+        "Q K^T and P V.",
         ["setting", "system", "ms", "speed-up", "of the roof", "GFLOP", "attention", "MB",
          "GFLOP/s", "GB/s", "runs", "with"],
     )  # fmt: skip
@@ -116,8 +117,8 @@ def theory(rows: List[Row]) -> Section:
             [
                 setting_of(row),
                 system_of(row),
-                number(formula and formula.ideal_speed_up),
-                number(formula and formula.speed_up),
+                number(formula.ideal_speed_up if formula else None),
+                number(formula.speed_up if formula else None),
                 number(base["predicted"]["operations"] / row["predicted"]["operations"]),
                 number(base["bound_us"] / row["bound_us"]),
                 spread(row, "speed_up"),
@@ -174,10 +175,10 @@ def precision(rows: List[Row]) -> Section:
     section = Section(
         "precision",
         "Error against double",
-        f"Each layer on random inputs rounded to its dtype, b {first['b']} len {first['len']} heads "
-        f"{first['heads']}x{first['head_dim']}, against plain loops in double on the same rounded "
-        "inputs. Relative: ||out - ref|| / ||ref||. Through float32: products on converted copies, "
-        "as the backend has none of the dtype.",
+        f"Each layer on random inputs rounded to its dtype, b {first['b']} len {first['len']} "
+        f"heads {first['heads']}x{first['head_dim']}, against plain loops in double on the same "
+        "rounded inputs. Relative: ||out - ref|| / ||ref||. Through float32: products on "
+        "converted copies, as the backend has none of the dtype.",
         ["system", "dtype", "relative", "largest", "through float32"],
     )
     for row in rows:
@@ -195,11 +196,12 @@ def tradeoff(t: Dict[str, Any]) -> Section:
         "tradeoff",
         "Compression against error and speed",
         f"One multi-head attention layer of {t['heads']} x {t['head_dim']} heads, d_model "
-        f"{t['d_model']} ({t['weights']}{left_out}), and fits of its projections by singular values. "
-        f"Errors: ||out - given layer in double|| / ||given||, {t['check_tokens']} tokens without "
-        "mask. Own error of traditional MLA: against its own form at full rank, which one attention "
-        "pattern for all heads keeps from the given layer. Nothing was trained: training could do "
-        f"better at every rank. Times: {DTYPES[t['points'][0]['prefill']['dtype']]}, {t['len']} keys.",
+        f"{t['d_model']} ({t['weights']}{left_out}), and fits of its projections by singular "
+        f"values. Errors: ||out - given layer in double|| / ||given||, {t['check_tokens']} tokens "
+        "without mask. Own error of traditional MLA: against its own form at full rank, which "
+        "one attention pattern for all heads keeps from the given layer. Nothing was trained: "
+        "training could do better at every rank. Times: "
+        f"{DTYPES[t['points'][0]['prefill']['dtype']]}, {t['len']} keys.",
         ["form", "times less cache", "error of weights", "error fp32", "bf16", "fp16", "own fp32",
          "prefill ms", "speed-up", "decode ms", "speed-up"],
     )  # fmt: skip
@@ -219,9 +221,9 @@ def counters(layers: List[Dict[str, Any]]) -> Section:
     section = Section(
         "counters",
         "Hardware counters of the layers",
-        f"A call of each at {setting_of(layers[0])}, by Nsight Compute: kernels one by one with cold "
-        "caches, means over a call's kernels by their time; per cent. Instructions: of what threads "
-        "execute; barriers: of warps' instructions, with address divergence.",
+        f"A call of each at {setting_of(layers[0])}, by Nsight Compute: kernels one by one with "
+        "cold caches, means over a call's kernels by their time; per cent. Instructions: of what "
+        "threads execute; barriers: of warps' instructions, with address divergence.",
         ["layer", "kernel", "us", *names],
     )
     for layer in layers:
@@ -299,12 +301,13 @@ def prefill_finding(group: Dict[str, Row]) -> Optional[str]:
     projections = 1 - counts["attention_operations"] / counts["operations"]
     return (
         f"{setting_of(mha)}: traditional MLA is {mla['speed_up']:.2f} times as fast as multi-head "
-        f"attention ({mla['speed_up_p10']:.2f} to {mla['speed_up_p90']:.2f}). The study notes' formula "
-        f"promises {formula.ideal_speed_up:.1f}, with overheads {formula.speed_up:.1f}. Counting the "
-        "operations of whole layers gives "
-        f"{counts['operations'] / mla['predicted']['operations']:.2f}, as {100 * projections:.0f} % of "
-        "multi-head attention's are projections, which traditional MLA keeps; with the bytes of the "
-        f"materialised scores, against the roofs, {mha['bound_us'] / mla['bound_us']:.2f}."
+        f"attention ({mla['speed_up_p10']:.2f} to {mla['speed_up_p90']:.2f}). The study notes' "
+        f"formula promises {formula.ideal_speed_up:.1f}, with overheads {formula.speed_up:.1f}. "
+        "Counting the operations of whole layers gives "
+        f"{counts['operations'] / mla['predicted']['operations']:.2f}, as {100 * projections:.0f} "
+        "% of multi-head attention's are projections, which traditional MLA keeps; with the "
+        "bytes of the materialised scores, against the roofs, "
+        f"{mha['bound_us'] / mla['bound_us']:.2f}."
     )
 
 
@@ -315,10 +318,10 @@ def decode_finding(group: Dict[str, Row]) -> Optional[str]:
     counts, fewer = expanded["predicted"], absorbed["predicted"]
     text = (
         f"{setting_of(expanded)}: absorbing the up-projections makes DeepSeek's MLA "
-        f"{expanded['us'] / absorbed['us']:.1f} times as fast ({absorbed['us'] / 1e3:.3f} ms against "
-        f"{expanded['us'] / 1e3:.3f} ms expanded, "
-        f"{counts['operations'] / fewer['operations']:.1f} times fewer operations; absorbed it runs at "
-        f"{absorbed['roof_fraction']:.2f} of the roof); a token's cache is "
+        f"{expanded['us'] / absorbed['us']:.1f} times as fast ({absorbed['us'] / 1e3:.3f} ms "
+        f"against {expanded['us'] / 1e3:.3f} ms expanded, "
+        f"{counts['operations'] / fewer['operations']:.1f} times fewer operations; absorbed it "
+        f"runs at {absorbed['roof_fraction']:.2f} of the roof); a token's cache is "
         f"{fewer['cache_bytes_per_token']} bytes"
     )
     if "mha" in group:
@@ -347,10 +350,12 @@ def fit_findings(t: Dict[str, Any]) -> List[str]:
         exact = "is exact at full rank"
         if rank != full:
             exact = f"at rank {rank} of {full} is not exact"
-        text = f"Compression of the given layer: DeepSeek's form {exact} (relative error {error:.1e} in fp32)"
+        text = f"Compression of the given layer: DeepSeek's form {exact} "
+        text += f"(relative error {error:.1e} in fp32)"
         cut = next((fit for fit in deepseek if fit[0] * 4 <= rank), None)
         if cut:
-            text += f"; at rank {cut[0]} the cache is {cut[1]:.1f} times smaller and the error {cut[2]:.2g}"
+            text += f"; at rank {cut[0]} the cache is {cut[1]:.1f} times smaller "
+            text += f"and the error {cut[2]:.2g}"
         findings.append(text + ".")
     traditional = fits_of(t, "traditional_mla")
     if traditional:
@@ -358,8 +363,9 @@ def fit_findings(t: Dict[str, Any]) -> List[str]:
         rank, _, error, own = traditional[0]
         where = "even at full rank" if rank == full else f"at rank {rank} of {full}"
         findings.append(
-            f"Traditional MLA has one attention pattern for all heads: {where} its distance from the "
-            f"given layer is {error:.2g}; its own form at full rank it reproduces to {own:.1e}."
+            f"Traditional MLA has one attention pattern for all heads: {where} its distance from "
+            f"the given layer is {error:.2g}; its own form at full rank it reproduces to "
+            f"{own:.1e}."
         )
     return findings
 
@@ -385,8 +391,8 @@ def climb_of(result: Result) -> Section:
         "climb",
         f"{problem['batch']} sequences, {tokens:,} tokens, {problem['h_q']} heads",
         f"{problem['flops'] / 1e9:,.2f} GFLOP, {problem['bytes'] / 1e6:,.1f} MB. Time: "
-        f"{result.get('method', 'as each row says')}. Error: the largest of those checked, in units of "
-        "its bound.",
+        f"{result.get('method', 'as each row says')}. Error: the largest of those checked, in "
+        "units of its bound.",
         ["rung", "idea", "time, us", "times faster", "TFLOPS", "GB/s", "error / bound"],
     )
     before = None
