@@ -120,7 +120,7 @@ def test_a_spread_beyond_the_figure_is_marked():
     assert not any(line.get_marker() == ">" for line in axes_of(2.2).lines)
 
 
-@pytest.mark.parametrize("path", [COMPARE, *sorted(RECORDS.glob("*/*-compare.json"))])
+@pytest.mark.parametrize("path", [COMPARE, *RECORDS.glob("h200/*-compare.json")])
 def test_no_label_is_cut(path):
     pytest.importorskip("matplotlib")
     from seesaw.report import _drawings
