@@ -60,7 +60,7 @@ tidy: bootstrap-tidy ## clang-tidy on src and tools: minutes
 format: bootstrap-test ## lay the code out with clang-format
 	scripts/check_format.sh --fix
 
-bench: bootstrap-test ## what `seesaw bench` measures here, beside the machine's ceilings
+bench: bootstrap-test ## what `seesaw bench` measures here, beside the machine's roofs
 	cmake --preset $(PRESET) -DSEESAW_BUILD_TESTS=OFF -DSEESAW_BUILD_BENCH=ON --log-level=WARNING
 	cmake --build --preset $(PRESET)
 	build/$(PRESET)/tools/seesaw bench

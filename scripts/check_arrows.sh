@@ -7,7 +7,7 @@ set -euo pipefail
 
 # room: rooms that it may include. "public" is include/seesaw. kernels/sm* share through
 # kernels/cuda; bench may reach a kernel's microkernel, to time it alone; `seesaw bench` measures the
-# machine's ceilings with bench/cpu/ceilings, and bench/gpu holds device memory as tests/gpu does.
+# machine's roofs with bench/cpu/roofs, and bench/gpu holds device memory as tests/gpu does.
 arrows='
 public:           public
 base:             base

@@ -12,7 +12,7 @@
 #include <string>
 #include <vector>
 
-#include "compare/device_ceilings.hpp"
+#include "compare/device_roofs.hpp"
 #include "compare/fit.hpp"
 #include "compare/measure.hpp"
 #include "compare/memory.hpp"
@@ -72,7 +72,7 @@ Row measured_row(System system, double us, double speed_up) {
   row.us = {us, us, us};
   row.speed_up = Spread{speed_up, speed_up, speed_up};
   row.peak_bytes = 1;
-  row.ceilings = {100, 10, ""};
+  row.roofs = {100, 10, ""};
   return row;
 }
 
@@ -108,18 +108,18 @@ TEST(CompareMemory, SeesWhatIsTakenAndGivenBack) {
   EXPECT_LE(meter.growth_bytes(), 2 * kBytes);
 }
 
-TEST(CompareCeilings, FollowTheDtype) {
-  const DeviceCeilings ceilings = {100, 200, 0, 10, ""};
-  EXPECT_EQ(ceilings_of(ceilings, SEESAW_BFLOAT16, false).peak_gflops, 200);
-  EXPECT_EQ(ceilings_of(ceilings, SEESAW_BFLOAT16, true).peak_gflops, 100);
-  EXPECT_EQ(ceilings_of(ceilings, SEESAW_FLOAT16, false).peak_gflops, 100);
-  EXPECT_EQ(ceilings_of(ceilings, SEESAW_FLOAT32, false).read_gbps, 10);
+TEST(CompareRoofs, FollowTheDtype) {
+  const DeviceRoofs roofs = {100, 200, 0, 10, ""};
+  EXPECT_EQ(roofs_of(roofs, SEESAW_BFLOAT16, false).peak_gflops, 200);
+  EXPECT_EQ(roofs_of(roofs, SEESAW_BFLOAT16, true).peak_gflops, 100);
+  EXPECT_EQ(roofs_of(roofs, SEESAW_FLOAT16, false).peak_gflops, 100);
+  EXPECT_EQ(roofs_of(roofs, SEESAW_FLOAT32, false).read_gbps, 10);
 }
 
-TEST(CompareCeilings, AreNotMeasuredWithMoreThreadsThanCpus) {
+TEST(CompareRoofs, AreNotMeasuredWithMoreThreadsThanCpus) {
   const std::unique_ptr<Device> device = open_device(kCpu);
   const int threads = std::min(3, describe_machine().logical_cpus);
-  const std::string method = measure_ceilings(*device, 3).method;
+  const std::string method = measure_roofs(*device, 3).method;
   EXPECT_NE(method.find("; " + std::to_string(threads) + " threads"), std::string::npos) << method;
 }
 

@@ -62,7 +62,7 @@ Json to_json(const Row& row) {
   json["gflops"] = row.gflops();
   json["gbps"] = row.gbps();
   json["bound_us"] = row.bound_seconds * 1e6;
-  json["roof"] = row.ceilings.instruction;
+  json["roof"] = row.roofs.instruction;
   json["roof_fraction"] = row.fraction();
   json["plan_workspace_bytes"] = row.plan_workspace_bytes;
   json["peak_bytes"] = row.peak_bytes > 0 ? Json(row.peak_bytes) : Json(nullptr);
@@ -144,7 +144,7 @@ Json compare_json(const CompareReport& report) {
                  {"threads", report.threads},
                  {"memory_bytes", machine.memory_bytes},
                  {"load_average_before", report.load}}},
-               {"roofs", to_json(report.ceilings)},
+               {"roofs", to_json(report.roofs)},
                {"memory_method", report.memory_method},
                {"rows", to_json(report.rows)},
                {"claim_rows", to_json(report.claim_rows)}};

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "compare/counters.hpp"
-#include "compare/device_ceilings.hpp"
+#include "compare/device_roofs.hpp"
 #include "compare/measure.hpp"
 #include "compare/tradeoff.hpp"
 #include "machine.hpp"
@@ -30,7 +30,7 @@ struct CompareReport {
   double load = 0;   // before the start
   std::string date;  // of the start, UTC
   std::string memory_method;
-  DeviceCeilings ceilings;
+  DeviceRoofs roofs;
   std::vector<Row> rows;  // groups one after another, each beginning with multi-head attention
   std::vector<Row> claim_rows;
   std::vector<PrecisionRow> precision;

@@ -63,9 +63,9 @@ class Run {
         progress_("compare", total(), options.progress) {}
 
   void all() {
-    step("ceilings");
-    report_->ceilings = measure_ceilings(bench_.device, options_.threads);
-    bench_.ceilings = report_->ceilings;
+    step("roofs");
+    report_->roofs = measure_roofs(bench_.device, options_.threads);
+    bench_.roofs = report_->roofs;
     for (const Setting& setting : settings_) {
       step(setting.text());
       add(measure_group(bench_, setting, make_contenders(options_, setting.phase)), &report_->rows);

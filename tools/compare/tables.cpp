@@ -77,7 +77,7 @@ std::string tradeoff_text(const Tradeoff& tradeoff) {
   return table.text();
 }
 
-std::string roofs_text(const DeviceCeilings& c) {
+std::string roofs_text(const DeviceRoofs& c) {
   const auto rate = [](double gflops) {
     return gflops > 0 ? fixed(gflops, 1) + " GFLOP/s" : "not there";
   };
@@ -93,7 +93,7 @@ std::string compare_text(const CompareReport& report) {
   std::string text = fmt::format(
       "{} ({}), commit {}, {}\nroofs: {}\n\nTime of every system\n{}Medians; speed-up over "
       "multi-head attention, of the rounds' own ratios; peak: {}.\n",
-      report.device_name, report.device, build_commit(), report.date, roofs_text(report.ceilings),
+      report.device_name, report.device, build_commit(), report.date, roofs_text(report.roofs),
       systems_text(all), report.memory_method);
   if (!report.precision.empty()) {
     text += "\nError against double\n" + precision_text(report.precision);

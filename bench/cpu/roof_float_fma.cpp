@@ -1,8 +1,8 @@
 // The rate of the widest float multiply-add, from registers, and of reading memory.
-#include "cpu/ceiling_loops.hpp"
+#include "cpu/roof_loops.hpp"
 
 #undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "cpu/ceiling_float_fma.cpp"
+#define HWY_TARGET_INCLUDE "cpu/roof_float_fma.cpp"
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
@@ -34,7 +34,7 @@ double fma_loop(int64_t steps) {
   for (int i = 1; i < kAccumulators; ++i) {
     total = hn::Add(total, sum[i]);
   }
-  ceiling_sink = hn::GetLane(hn::SumOfLanes(d, total));
+  roof_sink = hn::GetLane(hn::SumOfLanes(d, total));
   return static_cast<double>(steps) * kAccumulators * 2 * static_cast<double>(hn::Lanes(d));
 }
 
@@ -76,7 +76,7 @@ namespace seesaw::bench {
 HWY_EXPORT(run_float_fma);
 HWY_EXPORT(sum_words);
 
-volatile float ceiling_sink = 0;
+volatile float roof_sink = 0;
 
 double run_float_fma(int accumulators, int64_t steps) {
   return HWY_DYNAMIC_DISPATCH(run_float_fma)(accumulators, steps);

@@ -1,4 +1,4 @@
-#include "compare/device_ceilings_cuda.hpp"
+#include "compare/device_roofs_cuda.hpp"
 
 #include <cuda_runtime_api.h>
 
@@ -37,7 +37,7 @@ double best_seconds(Device& device, const Call& call) {
 
 Failure cublas_failed(const std::string& why) {
   return {ExitCode::kInternal, "compare: " + why +
-                                   ", needed: cuBLAS 12 or 13 for the ceilings. Put libcublas on "
+                                   ", needed: cuBLAS 12 or 13 for the roofs. Put libcublas on "
                                    "LD_LIBRARY_PATH."};
 }
 
@@ -81,22 +81,21 @@ double read_gbps(Device& device) {
 
 }  // namespace
 
-DeviceCeilings measure_cuda_ceilings(Device& device) {
+DeviceRoofs measure_cuda_roofs(Device& device) {
   const bench::Cublas cublas;
   if (!cublas.problem().empty()) {
     throw cublas_failed(cublas.problem());
   }
-  DeviceCeilings ceilings;
-  ceilings.float32_gflops =
+  DeviceRoofs roofs;
+  roofs.float32_gflops =
       product_gflops(device, cublas, bench::Product::kFloat32, SEESAW_FLOAT32, kSizeFloat);
-  ceilings.bfloat16_gflops =
+  roofs.bfloat16_gflops =
       product_gflops(device, cublas, bench::Product::kBfloat16, SEESAW_BFLOAT16, kSize);
-  ceilings.float16_gflops =
+  roofs.float16_gflops =
       product_gflops(device, cublas, bench::Product::kFloat16, SEESAW_FLOAT16, kSize);
-  ceilings.read_gbps = read_gbps(device);
-  ceilings.method =
-      "cuBLAS products of 8192^3 (float32: 4096^3, no tensor cores), a sweep over 2 GiB";
-  return ceilings;
+  roofs.read_gbps = read_gbps(device);
+  roofs.method = "cuBLAS products of 8192^3 (float32: 4096^3, no tensor cores), a sweep over 2 GiB";
+  return roofs;
 }
 
 }  // namespace seesaw::tools

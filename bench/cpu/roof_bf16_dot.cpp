@@ -1,5 +1,5 @@
 // The rate of AVX-512's bfloat16 dot product, from registers.
-#include "cpu/ceiling_loops.hpp"
+#include "cpu/roof_loops.hpp"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -33,7 +33,7 @@ double dot_loop(int64_t steps) {
   for (int i = 1; i < kAccumulators; ++i) {
     total = _mm512_add_ps(total, sum[i]);
   }
-  ceiling_sink = _mm512_cvtss_f32(total);
+  roof_sink = _mm512_cvtss_f32(total);
   constexpr double kFlopsPerInstruction = 16 * 2 * 2;  // lanes, pairs, multiply and add
   return static_cast<double>(steps) * kAccumulators * kFlopsPerInstruction;
 }

@@ -4,13 +4,13 @@
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 
-#include "ceilings.hpp"
 #include "device.hpp"
+#include "roofs.hpp"
 
 namespace seesaw::tools {
 
 // What the device can do at most, measured in this run. 0: not measured, or not there.
-struct DeviceCeilings {
+struct DeviceRoofs {
   double float32_gflops = 0;
   double bfloat16_gflops = 0;
   double float16_gflops = 0;
@@ -18,10 +18,10 @@ struct DeviceCeilings {
   std::string method;  // in words
 };
 
-DeviceCeilings measure_ceilings(Device& device, int32_t threads);
-nlohmann::ordered_json to_json(const DeviceCeilings& ceilings);
+DeviceRoofs measure_roofs(Device& device, int32_t threads);
+nlohmann::ordered_json to_json(const DeviceRoofs& roofs);
 
 // Of products of this dtype; `as_float32`: on float32 copies.
-Ceilings ceilings_of(const DeviceCeilings& ceilings, seesaw_dtype dtype, bool as_float32);
+Roofs roofs_of(const DeviceRoofs& roofs, seesaw_dtype dtype, bool as_float32);
 
 }  // namespace seesaw::tools

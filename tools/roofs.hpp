@@ -4,25 +4,18 @@
 #include <cstdint>
 #include <nlohmann/json_fwd.hpp>
 
+#include "cpu/roofs.hpp"
 #include "seesaw/seesaw.hpp"
 
 namespace seesaw::tools {
 
-struct Ceilings {
+struct Roofs {
   double peak_gflops = 0;  // of the multiply instruction that this problem's kernel can use
   double read_gbps = 0;
   const char* instruction = "";  // what peak_gflops is the rate of
 };
 
-// All that was measured on the CPU with one number of threads.
-struct CpuRoofs {
-  int threads = 1;
-  double bf16_dot_gflops_1 = 0;  // 0 where the CPU has none
-  double bf16_dot_gflops_all = 0;
-  double float_fma_gflops_1 = 0;
-  double float_fma_gflops_all = 0;
-  double read_gbps_all = 0;
-};
+using bench::CpuRoofs;
 
 // About a second. With at most `threads`, and at most the CPUs there are: more threads than CPUs
 // only take turns.
@@ -31,6 +24,6 @@ int roof_threads(int threads);  // the number that it takes
 nlohmann::ordered_json to_json(const CpuRoofs& roofs);
 
 // bf16 dot products where both operands are bf16 and the CPU has the instruction, else float.
-Ceilings ceilings_for(const CpuRoofs& roofs, const DenseDecodeDescriptor& problem);
+Roofs roofs_for(const CpuRoofs& roofs, const DenseDecodeDescriptor& problem);
 
 }  // namespace seesaw::tools

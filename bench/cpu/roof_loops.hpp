@@ -1,4 +1,4 @@
-// The loops whose rates are the ceilings. Each is compiled for its own instruction set and chosen
+// The loops whose rates are the roofs. Each is compiled for its own instruction set and chosen
 // at run time.
 #pragma once
 
@@ -16,6 +16,6 @@ double run_bf16_dot(int accumulators, int64_t steps);
 uint64_t sum_words(const uint64_t* words, size_t count);
 
 // Stores here keep results alive that nobody needs.
-extern volatile float ceiling_sink;
+extern volatile float roof_sink;
 
 }  // namespace seesaw::bench
