@@ -98,7 +98,7 @@ void print_bound(const Explanation& e) {
   const Roofs& c = *e.roofs;
   const double seconds = e.figures.bound_seconds(c.peak_gflops * 1e9, c.read_gbps * 1e9);
   const bool compute = e.figures.flops / c.peak_gflops > e.figures.bytes / c.read_gbps;
-  print_out("roofs   {:.1f} GFLOP/s ({}), {:.1f} GB/s read\n", c.peak_gflops, c.instruction,
+  print_out("roofs      {:.1f} GFLOP/s ({}), {:.1f} GB/s read\n", c.peak_gflops, c.instruction,
             c.read_gbps);
   print_out("bound      {:.3f} ms, by {}: no kernel can be faster here\n", seconds * 1e3,
             compute ? "arithmetic" : "reading memory");
