@@ -176,7 +176,7 @@ def precision(rows: List[Row]) -> Section:
         "precision",
         "Error against double",
         f"Each layer on random inputs rounded to its dtype, b {first['b']} len {first['len']} "
-        f"heads {first['heads']}x{first['head_dim']}, against plain loops in double on the same "
+        f"heads {first['heads']}x{first['head_dim']}, against the equations in double on the same "
         "rounded inputs. Relative: ||out - ref|| / ||ref||. Through float32: products on "
         "converted copies, as the backend has none of the dtype.",
         ["system", "dtype", "relative", "largest", "through float32"],
