@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from seesaw.report import __main__ as command
-from seesaw.report import _claims, _page, _results, _sections
+from seesaw.report import _claims, _findings, _page, _results, _sections
 
 HERE = Path(__file__).parent
 COMPARE = HERE / "report" / "compare.json"
@@ -276,17 +276,17 @@ def fits(*points):
 
 def test_full_rank_is_said_only_of_the_full_rank():
     expanded, traditional = "deepseek_mla_expanded", "traditional_mla"
-    full = _sections.fit_findings(
+    full = _findings.fit_findings(
         fits((expanded, 64, 1e-6), (expanded, 16, 0.5), (traditional, 32, 1.2))
     )
     assert "exact at full rank (relative error 1.0e-06 in fp32); at rank 16 " in full[0]
     assert "even at full rank its distance" in full[1]
-    cut = _sections.fit_findings(
+    cut = _findings.fit_findings(
         fits((expanded, 16, 0.79), (expanded, 2, 0.9), (traditional, 16, 1.2))
     )
     assert "at rank 16 of 64 is not exact (relative error 7.9e-01" in cut[0]
     assert "at rank 16 of 32 its distance" in cut[1]
-    assert _sections.fit_findings(fits((expanded, 64, None), (traditional, 32, None))) == []
+    assert _findings.fit_findings(fits((expanded, 64, None), (traditional, 32, None))) == []
 
 
 def test_a_climb(tmp_path, capsys):

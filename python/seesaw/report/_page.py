@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Tuple
 
+from seesaw.report._findings import findings_of
 from seesaw.report._results import Refusal, Result, is_comparison, roofs_text
-from seesaw.report._sections import Section, climb_of, findings_of, sections_of
+from seesaw.report._sections import Section, climb_of, sections_of
 
 
 def facts_of(result: Result) -> List[Tuple[str, str]]:
