@@ -1,5 +1,6 @@
 """seesaw.report on small results of the real commands (report/*.json) and on the recorded ones."""
 
+import functools
 import json
 import re
 import subprocess
@@ -62,6 +63,7 @@ def refused(capsys, *arguments):
     return err
 
 
+@functools.lru_cache(maxsize=None)
 def page_of(*paths):
     pytest.importorskip("matplotlib")
     pytest.importorskip("jinja2")
