@@ -41,7 +41,7 @@ nlohmann::ordered_json to_json(const BenchLine& line) {
           {"workspace_bytes", line.result.plan.workspace_bytes},
           {"tflops", line.gflops() / 1000},
           {"gbps", line.gbps()},
-          {"roof_gflops", line.ceilings.peak_gflops},
+          {"roof_gflops", line.roofs.peak_gflops},
           {"roof_fraction", line.roof_fraction()}};
 }
 
@@ -52,7 +52,7 @@ std::string bench_text(const BenchReport& report) {
   std::string text = fmt::format("{}, {}; {}\n", machine.cpu_model, machine.os, machine.compiler);
   for (const auto& [threads, roof] : report.roofs) {
     text += fmt::format(
-        "ceilings, {} threads: bf16 dot {:.1f} GFLOP/s, float multiply-add {:.1f} GFLOP/s, read "
+        "roofs, {} threads: bf16 dot {:.1f} GFLOP/s, float multiply-add {:.1f} GFLOP/s, read "
         "{:.1f} GB/s\n",
         threads, roof.bf16_dot_gflops_all, roof.float_fma_gflops_all, roof.read_gbps_all);
   }

@@ -17,7 +17,7 @@ struct Figures {
   int64_t tokens = 0;  // cached, over the batch
 
   double intensity() const { return bytes > 0 ? flops / bytes : 0; }  // operations a byte
-  // Seconds below which no machine of these ceilings (per second) can be.
+  // Seconds below which no machine of these roofs (per second) can be.
   double bound_seconds(double peak_flops, double read_bytes) const {
     return std::max(flops / peak_flops, bytes / read_bytes);
   }

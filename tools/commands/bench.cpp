@@ -1,4 +1,4 @@
-// seesaw bench: whole calls through the public API, against ceilings measured in the same run.
+// seesaw bench: whole calls through the public API, against roofs measured in the same run.
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
@@ -9,13 +9,13 @@
 
 #include "bench_cases.hpp"
 #include "bench_report.hpp"
-#include "ceilings.hpp"
 #include "commands/commands.hpp"
 #include "error.hpp"
 #include "io/atomic_file.hpp"
 #include "machine.hpp"
 #include "output.hpp"
 #include "progress.hpp"
+#include "roofs.hpp"
 #include "sibling.hpp"
 
 namespace seesaw::tools {
@@ -203,7 +203,7 @@ void bench(const BenchOptions& options, const CLI::App& command) {
         roofs[at_once] = measure_cpu_roofs(at_once);
       }
       const BenchResult result = measure(*device, cases[i]);
-      lines.push_back({cases[i], result, ceilings_for(roofs[at_once], result.problem)});
+      lines.push_back({cases[i], result, roofs_for(roofs[at_once], result.problem)});
     }
   }
   if (options.json.wanted()) {
@@ -219,7 +219,7 @@ void bench(const BenchOptions& options, const CLI::App& command) {
 void register_bench(CLI::App& app) {
   auto options = std::make_shared<BenchOptions>();
   CLI::App* command = app.add_subcommand(
-      "bench", "Time whole calls, schedule made once, against ceilings measured in the same run");
+      "bench", "Time whole calls, schedule made once, against roofs measured in the same run");
   command->add_option("--batch", options->batches, "list of batches (1,8)")->delimiter(',');
   command->add_option("--heads", options->heads, "list of query heads (128,16)")->delimiter(',');
   command->add_option("--len", options->lens, "list of lengths (1024,8192)")->delimiter(',');

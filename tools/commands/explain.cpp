@@ -6,7 +6,6 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
-#include "ceilings.hpp"
 #include "commands/commands.hpp"
 #include "error.hpp"
 #include "figures.hpp"
@@ -14,6 +13,7 @@
 #include "machine.hpp"
 #include "options.hpp"
 #include "output.hpp"
+#include "roofs.hpp"
 #include "schedule_report.hpp"
 #include "table.hpp"
 
@@ -39,17 +39,17 @@ struct Explanation {
   std::string tuning;  // the plan's texts, which live as long as it
   std::string tuning_key;
   std::optional<ScheduleReport> schedule;
-  std::optional<Ceilings> ceilings;
+  std::optional<Roofs> roofs;
 };
 
-std::optional<Ceilings> choose_ceilings(const ExplainOptions& options,
-                                        const DenseDecodeDescriptor& problem, int workers) {
+std::optional<Roofs> choose_roofs(const ExplainOptions& options,
+                                  const DenseDecodeDescriptor& problem, int workers) {
   if ((options.peak_gflops > 0) != (options.read_gbps > 0)) {
     throw bad_input({"explain", "only one of --peak-gflops and --read-gbps",
                      "needed: both, above 0", "Give the other one, or use --measure."});
   }
   if (options.peak_gflops > 0) {
-    return Ceilings{options.peak_gflops, options.read_gbps, "as given"};
+    return Roofs{options.peak_gflops, options.read_gbps, "as given"};
   }
   if (!options.measure) {
     return std::nullopt;
@@ -58,7 +58,7 @@ std::optional<Ceilings> choose_ceilings(const ExplainOptions& options,
     throw bad_input({"explain", "--measure on " + device_text(problem.device), "measured here: cpu",
                      "Give --peak-gflops and --read-gbps; `seesaw bench` measures them."});
   }
-  return ceilings_for(measure_cpu_roofs(workers), problem);
+  return roofs_for(measure_cpu_roofs(workers), problem);
 }
 
 Explanation examine(const ExplainOptions& options) {
@@ -83,7 +83,7 @@ Explanation examine(const ExplainOptions& options) {
     }
     e.refusal = error.what();  // explaining a refusal is this command's business
   }
-  e.ceilings = choose_ceilings(options, e.problem, e.plan.num_workers);
+  e.roofs = choose_roofs(options, e.problem, e.plan.num_workers);
   return e;
 }
 
@@ -95,10 +95,10 @@ const char* verdict(const Explanation& e, const KernelSupport& kernel) {
 }
 
 void print_bound(const Explanation& e) {
-  const Ceilings& c = *e.ceilings;
+  const Roofs& c = *e.roofs;
   const double seconds = e.figures.bound_seconds(c.peak_gflops * 1e9, c.read_gbps * 1e9);
   const bool compute = e.figures.flops / c.peak_gflops > e.figures.bytes / c.read_gbps;
-  print_out("ceilings   {:.1f} GFLOP/s ({}), {:.1f} GB/s read\n", c.peak_gflops, c.instruction,
+  print_out("roofs      {:.1f} GFLOP/s ({}), {:.1f} GB/s read\n", c.peak_gflops, c.instruction,
             c.read_gbps);
   print_out("bound      {:.3f} ms, by {}: no kernel can be faster here\n", seconds * 1e3,
             compute ? "arithmetic" : "reading memory");
@@ -127,7 +127,7 @@ void print_text(const Explanation& e) {
   print_out("operations {:.3f} GFLOP, {} tokens\n", e.figures.flops / 1e9, e.figures.tokens);
   print_out("bytes      {} at least\n", bytes_text(e.figures.bytes));
   print_out("intensity  {:.1f} operations a byte\n", e.figures.intensity());
-  if (e.ceilings) {
+  if (e.roofs) {
     print_bound(e);
   } else {
     print_out("bound      unknown: give --measure, or --peak-gflops and --read-gbps\n");
@@ -164,11 +164,11 @@ nlohmann::ordered_json to_json(const Explanation& e) {
     json["partials"] = e.schedule->partials;
     json["busiest_over_mean"] = e.schedule->imbalance();
   }
-  if (e.ceilings) {
-    json["peak_gflops"] = e.ceilings->peak_gflops;
-    json["read_gbps"] = e.ceilings->read_gbps;
+  if (e.roofs) {
+    json["peak_gflops"] = e.roofs->peak_gflops;
+    json["read_gbps"] = e.roofs->read_gbps;
     json["bound_us"] =
-        1e6 * e.figures.bound_seconds(e.ceilings->peak_gflops * 1e9, e.ceilings->read_gbps * 1e9);
+        1e6 * e.figures.bound_seconds(e.roofs->peak_gflops * 1e9, e.roofs->read_gbps * 1e9);
   }
   return json;
 }
@@ -198,7 +198,7 @@ void register_explain(CLI::App& app) {
   add_shape_options(*command, &options->shape);
   add_length_options(*command, &options->lengths);
   add_place_options(*command, &options->place);
-  command->add_flag("--measure", options->measure, "measure this CPU's ceilings (a second)");
+  command->add_flag("--measure", options->measure, "measure this CPU's roofs (a second)");
   command->add_option("--peak-gflops", options->peak_gflops, "the device's peak rate, if known");
   command->add_option("--read-gbps", options->read_gbps, "the device's read bandwidth, if known");
   add_json_option(*command, &options->json);

@@ -98,9 +98,9 @@ Entry make_entry(const Bench& bench, const Setting& setting, const Contender& co
   row.backend = entry.runnable->backend();
   row.converted_products = entry.runnable->converted_products();
   row.plan_workspace_bytes = entry.runnable->workspace_bytes();
-  row.ceilings = ceilings_of(bench.ceilings, setting.dtype, row.converted_products > 0);
-  row.bound_seconds = std::max(row.prediction.operations / (row.ceilings.peak_gflops * 1e9),
-                               row.prediction.bytes / (row.ceilings.read_gbps * 1e9));
+  row.roofs = roofs_of(bench.roofs, setting.dtype, row.converted_products > 0);
+  row.bound_seconds = std::max(row.prediction.operations / (row.roofs.peak_gflops * 1e9),
+                               row.prediction.bytes / (row.roofs.read_gbps * 1e9));
   return entry;
 }
 
