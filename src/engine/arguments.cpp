@@ -107,10 +107,6 @@ Status check_strides(const char* where, const Arg& arg, const Tensor& tensor) {
                  must_be_packed ? "1 in the innermost dimension" : "0 or more",
                  "Make a contiguous copy of the tensor.");
     }
-    if (arg.use == Use::kOut && stride == 0) {
-      return bad(where, fmt::format("{} has stride 0 in dimension {}", arg.name, i), "1 or more",
-                 "Give every element of the output memory of its own.");
-    }
     int64_t bytes = 0;
     if (!checked_mul(extent - 1, stride, &bytes) ||
         !checked_mul(bytes, element_bytes(tensor), &bytes) ||
@@ -119,6 +115,36 @@ Status check_strides(const char* where, const Arg& arg, const Tensor& tensor) {
                  fmt::format("{} of shape {} has stride {}", arg.name, shape_text(tensor), stride),
                  "a tensor of less than 2^63 bytes", "Check the strides: they count elements.");
     }
+  }
+  return {};
+}
+
+// Results must not share elements: dimension by dimension in order of stride, each step has to go
+// past all that the smaller ones reach.
+Status check_no_overlap(const char* where, const Arg& arg, const Tensor& tensor) {
+  int32_t order[kMaxRank];  // dimensions larger than 1 by stride
+  int32_t count = 0;
+  for (int32_t i = 0; i < tensor.rank; ++i) {
+    if (tensor.shape[i] <= 1) {
+      continue;
+    }
+    int32_t at = count++;
+    for (; at > 0 && tensor.stride[order[at - 1]] > tensor.stride[i]; --at) {
+      order[at] = order[at - 1];
+    }
+    order[at] = i;
+  }
+  int64_t reach = 1;  // elements from the first to the last so far, both included
+  for (int32_t i = 0; i < count; ++i) {
+    const int32_t dimension = order[i];
+    if (tensor.stride[dimension] < reach) {
+      return bad(where,
+                 fmt::format("{} has stride {} in dimension {}", arg.name, tensor.stride[dimension],
+                             dimension),
+                 fmt::format("{} or more, so that no two elements lie at one place", reach),
+                 "Give every element of the output memory of its own.");
+    }
+    reach += (tensor.shape[dimension] - 1) * tensor.stride[dimension];
   }
   return {};
 }
@@ -263,6 +289,9 @@ Status ArgumentChecker::check_tensor(const Expected& expected, const Tensor& ten
                name_of(device_), "Move the tensor, or plan for its device.");
   }
   SEESAW_RETURN_IF_ERROR(check_strides(where, arg, tensor));
+  if (arg.use == Use::kOut) {
+    SEESAW_RETURN_IF_ERROR(check_no_overlap(where, arg, tensor));
+  }
   for (int32_t i = 0; i < expected.rank; ++i) {
     const Dimension& dimension = expected.dims[static_cast<size_t>(i)];
     if (dimension.stride != kAny && tensor.shape[i] > 1 && tensor.stride[i] != dimension.stride) {
