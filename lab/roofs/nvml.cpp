@@ -1,4 +1,4 @@
-#include "nvml.hpp"
+#include "lab/roofs/nvml.hpp"
 
 #include <dlfcn.h>
 

@@ -1,4 +1,4 @@
-#include "timer.hpp"
+#include "lab/roofs/timer.hpp"
 
 #include <unistd.h>
 

@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <string>
 
-#include "nvml.hpp"
+#include "lab/roofs/nvml.hpp"
 
 namespace seesaw::bench {
 

@@ -1,8 +1,8 @@
-#include "roofs.hpp"
+#include "lab/roofs/gpu_roofs.hpp"
 
 #include <dlfcn.h>
 #include "device_memory.hpp"
-#include "timer.hpp"
+#include "lab/roofs/timer.hpp"
 
 namespace seesaw::bench {
 namespace {

@@ -1,7 +1,7 @@
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
-#include "roofs.hpp"
+#include "lab/roofs/gpu_roofs.hpp"
 
 namespace seesaw::bench {
 namespace {

@@ -9,7 +9,7 @@
 #include <functional>
 #include <vector>
 
-#include "nvml.hpp"
+#include "lab/roofs/nvml.hpp"
 
 namespace seesaw::bench {
 
