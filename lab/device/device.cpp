@@ -1,16 +1,15 @@
-#include "device.hpp"
+#include "lab/device/device.hpp"
 
-#include <charconv>
 #include <chrono>
 #include <cstring>
 #include <new>
 
-#include "error.hpp"
+#include "seesaw/seesaw.hpp"
 #ifdef SEESAW_WITH_CUDA
-#include "device_cuda.hpp"
+#include "lab/device/device_cuda.hpp"
 #endif
 
-namespace seesaw::tools {
+namespace seesaw::lab {
 namespace {
 
 constexpr std::align_val_t kAlignment{256};
@@ -47,42 +46,21 @@ class CpuDevice : public Device {
 
 }  // namespace
 
-seesaw_device parse_device(const std::string& text) {
-  if (text == "cpu") {
-    return {SEESAW_CPU, 0};
-  }
-  const std::string prefix = "cuda";
-  if (text == prefix) {
-    return {SEESAW_CUDA, 0};
-  }
-  int index = -1;
-  if (text.rfind(prefix + ":", 0) == 0) {
-    const char* begin = text.c_str() + prefix.size() + 1;
-    const char* end = text.c_str() + text.size();
-    const auto [stop, error] = std::from_chars(begin, end, index);
-    if (error == std::errc() && stop == end && index >= 0) {
-      return {SEESAW_CUDA, index};
-    }
-  }
-  throw bad_input(
-      {"--device", printable(text), "allowed: cpu, cuda, cuda:N", "Choose one of them."});
-}
-
 std::string device_text(const seesaw_device& device) {
-  return device.type == SEESAW_CPU ? "cpu" : "cuda:" + std::to_string(device.index);
+  return device.type == SEESAW_CUDA ? "cuda:" + std::to_string(device.index) : "cpu";
 }
 
 std::unique_ptr<Device> open_device(const seesaw_device& device) {
-  if (device.type == SEESAW_CPU) {
+  if (device.type != SEESAW_CUDA) {
     return std::make_unique<CpuDevice>();
   }
 #ifdef SEESAW_WITH_CUDA
   return open_cuda_device(device.index);
 #else
-  throw bad_input({"--device", device_text(device),
-                   "this build of the command can move tensors to: cpu",
-                   "Build it with CUDA, or leave --device out."});
+  throw Error(SEESAW_NOT_SUPPORTED,
+              "--device: " + device_text(device) +
+                  ", this build can move tensors to: cpu. Build it with CUDA, or leave it out.");
 #endif
 }
 
-}  // namespace seesaw::tools
+}  // namespace seesaw::lab

@@ -1,4 +1,4 @@
-// Where tensors live and calls run, behind the few things the command needs of a device. The CPU
+// Where tensors live and calls run, behind the few things that programs need of a device. The CPU
 // is in device.cpp; a GPU adds a file of its own.
 #pragma once
 
@@ -10,7 +10,7 @@
 
 #include "seesaw/seesaw.h"
 
-namespace seesaw::tools {
+namespace seesaw::lab {
 
 class Device {
  public:
@@ -22,7 +22,7 @@ class Device {
   virtual seesaw_device id() const = 0;
   virtual std::string name() const = 0;           // "cpu", or the GPU's product name
   virtual bool is_host() const = 0;               // host memory can be used in place
-  virtual void* stream() const = 0;               // for the library's stream arguments
+  virtual void* stream() const = 0;               // a call's; cudaStream_t on a GPU
   virtual void* allocate(size_t size_bytes) = 0;  // aligned to 256; throws
   virtual void release(void* memory) noexcept = 0;
   virtual void copy_in(void* to, const void* from_host, size_t size_bytes) = 0;
@@ -32,12 +32,10 @@ class Device {
   virtual double time_us(const std::function<void()>& work) = 0;
 };
 
-// "cpu", "cuda" or "cuda:N"; throws Failure.
-seesaw_device parse_device(const std::string& text);
-std::string device_text(const seesaw_device& device);
+std::string device_text(const seesaw_device& device);  // "cpu", "cuda:0"
 
-// Throws Failure if this build or this machine has no such device. Ask the library for a plan
-// first: its refusal says more.
+// Throws Error if this build or this machine has no such device. Ask the library for a plan first:
+// its refusal says more.
 std::unique_ptr<Device> open_device(const seesaw_device& device);
 
 // Memory of a device, released when this goes.
@@ -68,4 +66,4 @@ class DeviceBuffer {
   size_t size_bytes_ = 0;
 };
 
-}  // namespace seesaw::tools
+}  // namespace seesaw::lab

@@ -1,19 +1,19 @@
-#include "device_cuda.hpp"
+#include "lab/device/device_cuda.hpp"
 
 #include <cuda_runtime_api.h>
 
-#include "error.hpp"
+#include "seesaw/seesaw.hpp"
 
-namespace seesaw::tools {
+namespace seesaw::lab {
 namespace {
 
 // What CUDA could not do is the machine's failure, not the input's.
 void must(cudaError_t error, const char* what) {
   if (error != cudaSuccess) {
-    throw Failure(ExitCode::kInternal, std::string("cuda: ") + what + " failed with " +
-                                           cudaGetErrorName(error) + " (" +
-                                           cudaGetErrorString(error) +
-                                           "), needed: success. Check the GPU with nvidia-smi.");
+    throw Error(SEESAW_DEVICE_ERROR, std::string("cuda: ") + what + " failed with " +
+                                         cudaGetErrorName(error) + " (" +
+                                         cudaGetErrorString(error) +
+                                         "), needed: success. Check the GPU with nvidia-smi.");
   }
 }
 
@@ -85,10 +85,11 @@ std::unique_ptr<Device> open_cuda_device(int index) {
     cudaGetLastError();
     const std::string found = error != cudaSuccess ? cudaGetErrorString(error)
                                                    : std::to_string(count) + " CUDA devices here";
-    throw bad_input({"--device", "cuda:" + std::to_string(index) + " (" + found + ")",
-                     "allowed: cpu, or a CUDA device that exists", "Choose another device."});
+    throw Error(SEESAW_NOT_SUPPORTED,
+                "--device: cuda:" + std::to_string(index) + " (" + found +
+                    "), allowed: cpu, or a CUDA device that exists. Choose another device.");
   }
   return std::make_unique<CudaDevice>(index);
 }
 
-}  // namespace seesaw::tools
+}  // namespace seesaw::lab

@@ -1,5 +1,5 @@
 // The rate of AVX-512's bfloat16 dot product, from registers.
-#include "cpu/ceiling_loops.hpp"
+#include "lab/roofs/cpu_loops.hpp"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -10,7 +10,7 @@
 #pragma GCC push_options
 #pragma GCC target("avx512f,avx512bf16")
 #endif
-namespace seesaw::bench {
+namespace seesaw::lab {
 namespace {
 
 template <int kAccumulators>
@@ -33,20 +33,20 @@ double dot_loop(int64_t steps) {
   for (int i = 1; i < kAccumulators; ++i) {
     total = _mm512_add_ps(total, sum[i]);
   }
-  ceiling_sink = _mm512_cvtss_f32(total);
+  roof_sink = _mm512_cvtss_f32(total);
   constexpr double kFlopsPerInstruction = 16 * 2 * 2;  // lanes, pairs, multiply and add
   return static_cast<double>(steps) * kAccumulators * kFlopsPerInstruction;
 }
 
 }  // namespace
-}  // namespace seesaw::bench
+}  // namespace seesaw::lab
 #if defined(__clang__)
 #pragma clang attribute pop
 #else
 #pragma GCC pop_options
 #endif
 
-namespace seesaw::bench {
+namespace seesaw::lab {
 
 double run_bf16_dot(int accumulators, int64_t steps) {
   if (!__builtin_cpu_supports("avx512bf16")) {
@@ -66,12 +66,12 @@ double run_bf16_dot(int accumulators, int64_t steps) {
   }
 }
 
-}  // namespace seesaw::bench
+}  // namespace seesaw::lab
 
 #else
 
-namespace seesaw::bench {
+namespace seesaw::lab {
 double run_bf16_dot(int, int64_t) { return 0; }
-}  // namespace seesaw::bench
+}  // namespace seesaw::lab
 
 #endif

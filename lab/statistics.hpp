@@ -5,7 +5,7 @@
 #include <cmath>
 #include <vector>
 
-namespace seesaw::tools {
+namespace seesaw::lab {
 
 struct Spread {
   double median = 0;
@@ -26,4 +26,4 @@ inline Spread spread_of(std::vector<double> samples) {
   return {percentile(samples, 0.5), percentile(samples, 0.1), percentile(samples, 0.9)};
 }
 
-}  // namespace seesaw::tools
+}  // namespace seesaw::lab

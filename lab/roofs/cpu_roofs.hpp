@@ -8,14 +8,14 @@
 
 #include <array>
 
-namespace seesaw::bench {
+namespace seesaw::lab {
 
 inline constexpr std::array<int, 5> kAccumulatorCounts = {4, 8, 12, 16, 24};
 
 // GFLOP/s of one instruction by number of independent accumulators.
 using AccumulatorSweep = std::array<double, kAccumulatorCounts.size()>;
 
-struct CpuCeilings {
+struct CpuRoofs {
   double float_fma_gflops_1 = 0;  // float multiply-add in the widest vectors, one thread
   double float_fma_gflops_all = 0;
   double bf16_dot_gflops_1 = 0;  // vdpbf16ps; 0 where the CPU has none
@@ -28,6 +28,6 @@ struct CpuCeilings {
 };
 
 // Takes about a second. `threads` >= 1.
-CpuCeilings measure_cpu_ceilings(int threads);
+CpuRoofs measure_cpu_roofs(int threads);
 
-}  // namespace seesaw::bench
+}  // namespace seesaw::lab

@@ -1,13 +1,13 @@
 // The rate of the widest float multiply-add, from registers, and of reading memory.
-#include "cpu/ceiling_loops.hpp"
+#include "lab/roofs/cpu_loops.hpp"
 
 #undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "cpu/ceiling_float_fma.cpp"
+#define HWY_TARGET_INCLUDE "lab/roofs/cpu_float_fma.cpp"
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
 HWY_BEFORE_NAMESPACE();
-namespace seesaw::bench {
+namespace seesaw::lab {
 namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
@@ -34,7 +34,7 @@ double fma_loop(int64_t steps) {
   for (int i = 1; i < kAccumulators; ++i) {
     total = hn::Add(total, sum[i]);
   }
-  ceiling_sink = hn::GetLane(hn::SumOfLanes(d, total));
+  roof_sink = hn::GetLane(hn::SumOfLanes(d, total));
   return static_cast<double>(steps) * kAccumulators * 2 * static_cast<double>(hn::Lanes(d));
 }
 
@@ -67,16 +67,16 @@ uint64_t sum_words(const uint64_t* words, size_t count) {
 }
 
 }  // namespace HWY_NAMESPACE
-}  // namespace seesaw::bench
+}  // namespace seesaw::lab
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace seesaw::bench {
+namespace seesaw::lab {
 
 HWY_EXPORT(run_float_fma);
 HWY_EXPORT(sum_words);
 
-volatile float ceiling_sink = 0;
+volatile float roof_sink = 0;
 
 double run_float_fma(int accumulators, int64_t steps) {
   return HWY_DYNAMIC_DISPATCH(run_float_fma)(accumulators, steps);
@@ -86,5 +86,5 @@ uint64_t sum_words(const uint64_t* words, size_t count) {
   return HWY_DYNAMIC_DISPATCH(sum_words)(words, count);
 }
 
-}  // namespace seesaw::bench
+}  // namespace seesaw::lab
 #endif

@@ -1,4 +1,4 @@
-#include "cpu/ceilings.hpp"
+#include "lab/roofs/cpu_roofs.hpp"
 
 #include <omp.h>
 #include <sched.h>
@@ -9,15 +9,15 @@
 #include <cstdlib>
 #include <memory>
 
-#include "cpu/ceiling_loops.hpp"
+#include "lab/roofs/cpu_loops.hpp"
 
-namespace seesaw::bench {
+namespace seesaw::lab {
 namespace {
 
 using Clock = std::chrono::steady_clock;
 using MultiplyLoop = double (*)(int accumulators, int64_t steps);
 
-// The best trial counts: a ceiling is not lowered by a neighbour. About 2 ms each for products,
+// The best trial counts: a roof is not lowered by a neighbour. About 2 ms each for products,
 // many times that for a sweep of memory.
 constexpr int kMultiplyTrials = 40;
 constexpr int kReadTrials = 7;
@@ -139,15 +139,15 @@ double read_rate(int threads) {
   std::fill_n(buffer.get() + static_cast<size_t>(omp_get_thread_num()) * words, words, 1);
   return best_rate(kReadTrials, threads, [&](int thread) {
     const uint64_t sum = sum_words(buffer.get() + static_cast<size_t>(thread) * words, words);
-    ceiling_sink = static_cast<float>(sum);
+    roof_sink = static_cast<float>(sum);
     return static_cast<double>(share);
   });
 }
 
 }  // namespace
 
-CpuCeilings measure_cpu_ceilings(int threads) {
-  CpuCeilings result;
+CpuRoofs measure_cpu_roofs(int threads) {
+  CpuRoofs result;
   result.threads = threads;
   result.float_fma_sweep = sweep(run_float_fma);
   result.bf16_dot_sweep = sweep(run_bf16_dot);
@@ -162,4 +162,4 @@ CpuCeilings measure_cpu_ceilings(int threads) {
   return result;
 }
 
-}  // namespace seesaw::bench
+}  // namespace seesaw::lab
