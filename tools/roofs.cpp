@@ -1,27 +1,13 @@
-#include "ceilings.hpp"
+#include "roofs.hpp"
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
-#include "cpu/ceilings.hpp"
 #include "machine.hpp"
 
 namespace seesaw::tools {
 
 int roof_threads(int threads) { return std::min(threads, describe_machine().logical_cpus); }
-
-CpuRoofs measure_cpu_roofs(int most_threads) {
-  const int threads = roof_threads(most_threads);
-  const bench::CpuCeilings measured = bench::measure_cpu_ceilings(threads);
-  CpuRoofs roofs;
-  roofs.threads = threads;
-  roofs.bf16_dot_gflops_1 = measured.bf16_dot_gflops_1;
-  roofs.bf16_dot_gflops_all = measured.bf16_dot_gflops_all;
-  roofs.float_fma_gflops_1 = measured.float_fma_gflops_1;
-  roofs.float_fma_gflops_all = measured.float_fma_gflops_all;
-  roofs.read_gbps_all = measured.read_gbps_all;
-  return roofs;
-}
 
 nlohmann::ordered_json to_json(const CpuRoofs& roofs) {
   return {{"cpu_threads", roofs.threads},
@@ -32,8 +18,9 @@ nlohmann::ordered_json to_json(const CpuRoofs& roofs) {
           {"cpu_read_gbps", roofs.read_gbps_all}};
 }
 
-Ceilings ceilings_for(const CpuRoofs& roofs, const DenseDecodeDescriptor& problem) {
-  const bool bf16 = problem.q_dtype == SEESAW_BFLOAT16 && problem.kv_dtype == SEESAW_BFLOAT16;
+Roof roof_for(const CpuRoofs& roofs, const seesaw_dense_decode_problem& problem) {
+  const bool bf16 =
+      problem.q_dtype == SEESAW_BFLOAT16 && problem.kv_format == SEESAW_FORMAT_BFLOAT16;
   if (bf16 && roofs.bf16_dot_gflops_all > 0) {
     return {roofs.bf16_dot_gflops_all, roofs.read_gbps_all, "bf16 dot product"};
   }
