@@ -32,7 +32,7 @@ nlohmann::ordered_json to_json(const BenchLine& line) {
                {"workspace_bytes", line.result.workspace_bytes},
                {"tflops", line.gflops() / 1000},
                {"gbps", line.gbps()},
-               {"roof_gflops", line.roof.peak_gflops},
+               {"roof_gflops", line.roofs.peak_gflops},
                {"roof_fraction", line.roof_fraction()}});
   return json;
 }

@@ -18,7 +18,7 @@ nlohmann::ordered_json to_json(const CpuRoofs& roofs) {
           {"cpu_read_gbps", roofs.read_gbps_all}};
 }
 
-Roof roof_for(const CpuRoofs& roofs, const seesaw_dense_decode_problem& problem) {
+Roofs roofs_for(const CpuRoofs& roofs, const seesaw_dense_decode_problem& problem) {
   const bool bf16 =
       problem.q_dtype == SEESAW_BFLOAT16 && problem.kv_format == SEESAW_FORMAT_BFLOAT16;
   if (bf16 && roofs.bf16_dot_gflops_all > 0) {

@@ -9,7 +9,7 @@
 
 namespace seesaw::tools {
 
-struct Roof {
+struct Roofs {
   double peak_gflops = 0;  // of the multiply instruction that this problem's kernel can use
   double read_gbps = 0;
   const char* instruction = "";  // what peak_gflops is the rate of
@@ -20,6 +20,6 @@ int roof_threads(int threads);
 nlohmann::ordered_json to_json(const CpuRoofs& roofs);
 
 // bf16 dot products where both operands are bf16 and the CPU has the instruction, else float.
-Roof roof_for(const CpuRoofs& roofs, const seesaw_dense_decode_problem& problem);
+Roofs roofs_for(const CpuRoofs& roofs, const seesaw_dense_decode_problem& problem);
 
 }  // namespace seesaw::tools

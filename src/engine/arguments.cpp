@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 #include <string>
+#include <utility>
 
 #include "base/checked.hpp"
 #include "base/message.hpp"
@@ -100,7 +101,7 @@ Status check_strides(const char* where, const Arg& arg, const Tensor& tensor) {
     if (extent <= 1) {
       continue;
     }
-    const bool must_be_packed = i + 1 == tensor.rank && tensor.rank > 1;
+    const bool must_be_packed = !arg.strided && i + 1 == tensor.rank && tensor.rank > 1;
     if (must_be_packed ? stride != 1 : stride < 0) {
       return bad(where, fmt::format("{} has stride {} in dimension {}", arg.name, stride, i),
                  must_be_packed ? "1 in the innermost dimension" : "0 or more",
@@ -142,10 +143,22 @@ Status check_memory(const char* where, const Arg& arg, const Tensor& tensor) {
 }  // namespace
 
 ArgumentChecker::ArgumentChecker(const Operation& operation, const void* problem, Device device)
-    : operation_(operation), device_(device) {
+    : operation_(operation), device_(device), reserved_(reserved_bytes(operation)) {
   for (const Arg& arg : operation.args) {
     expected_.push_back(expect(arg, operation, problem));
   }
+}
+
+ReservedBytes ArgumentChecker::reserved_bytes(const Operation& operation) {
+  std::vector<ReservedBytes::Range> covered;
+  for (const Arg& arg : operation.args) {
+    const size_t size = *arg.list == '\0' ? sizeof(Tensor) : sizeof(const Tensor*);
+    covered.push_back({arg.offset, arg.offset + size});
+  }
+  for (const Field& field : operation.scalars) {
+    covered.push_back(covered_by(field));
+  }
+  return ReservedBytes(std::move(covered), operation.args_bytes);
 }
 
 int32_t ArgumentChecker::symbol_of(std::string_view name, const Operation& operation,
@@ -221,7 +234,7 @@ Status ArgumentChecker::check_shape(const Expected& expected, const Tensor& tens
     const Symbol& symbol = symbols_[static_cast<size_t>(dimension.symbol)];
     if (size == kAny && got > symbol.most) {
       return bad(operation_.name,
-                 fmt::format("{} = {} ({}.shape[{}])", symbol.name, got, expected.arg->name, i),
+                 fmt::format("{} = {}.shape[{}] = {}", symbol.name, expected.arg->name, i, got),
                  fmt::format("0 to {} ({})", symbol.most, symbol.bound->name),
                  fmt::format("Bring less, or plan for a larger {}.", symbol.bound->name));
     }
@@ -305,7 +318,8 @@ Status ArgumentChecker::check(const void* args, bool prepare) const {
       return {};
     }
   }
-  return check_scalars(args);
+  SEESAW_RETURN_IF_ERROR(check_scalars(args));
+  return reserved_.check(operation_.name, args);
 }
 
 Status problem_of(const Operation& operation, const void* args, void* problem) {

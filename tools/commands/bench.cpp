@@ -229,7 +229,7 @@ void bench(const BenchOptions& options, const CLI::App& command) {
         roofs[at_once] = measure_cpu_roofs(at_once);
       }
       const BenchResult result = measure(*device, cases[i]);
-      lines.push_back({cases[i], result, roof_for(roofs[at_once], cases[i].problem)});
+      lines.push_back({cases[i], result, roofs_for(roofs[at_once], cases[i].problem)});
     }
   }
   if (options.json.wanted()) {

@@ -37,16 +37,16 @@ struct Explanation {
   std::string refusal;              // of the plan; empty if there is one
   std::optional<DenseDecode> plan;  // not if refused, nor the schedule
   std::optional<ScheduleReport> schedule;
-  std::optional<Roof> roof;
+  std::optional<Roofs> roofs;
 };
 
-std::optional<Roof> choose_roof(const ExplainOptions& options, const Explanation& e) {
+std::optional<Roofs> choose_roofs(const ExplainOptions& options, const Explanation& e) {
   if ((options.peak_gflops > 0) != (options.read_gbps > 0)) {
     throw bad_input({"explain", "only one of --peak-gflops and --read-gbps",
                      "needed: both, above 0", "Give the other one, or use --measure."});
   }
   if (options.peak_gflops > 0) {
-    return Roof{options.peak_gflops, options.read_gbps, "as given"};
+    return Roofs{options.peak_gflops, options.read_gbps, "as given"};
   }
   if (!options.measure) {
     return std::nullopt;
@@ -57,7 +57,7 @@ std::optional<Roof> choose_roof(const ExplainOptions& options, const Explanation
                      "Give --peak-gflops and --read-gbps; `seesaw bench` measures them."});
   }
   const auto workers = static_cast<int>(e.plan ? e.plan->number("num_workers") : 1);
-  return roof_for(measure_cpu_roofs(roof_threads(workers)), e.problem);
+  return roofs_for(measure_cpu_roofs(roof_threads(workers)), e.problem);
 }
 
 Explanation examine(const ExplainOptions& options, const CLI::App& command) {
@@ -77,7 +77,7 @@ Explanation examine(const ExplainOptions& options, const CLI::App& command) {
     }
     e.refusal = error.what();  // explaining a refusal is this command's business
   }
-  e.roof = choose_roof(options, e);
+  e.roofs = choose_roofs(options, e);
   return e;
 }
 
@@ -89,14 +89,14 @@ const char* verdict(const Explanation& e, const KernelSupport& kernel) {
 }
 
 double bound_seconds(const Explanation& e) {
-  return e.work.bound_seconds(e.roof->peak_gflops * 1e9, e.roof->read_gbps * 1e9);
+  return e.work.bound_seconds(e.roofs->peak_gflops * 1e9, e.roofs->read_gbps * 1e9);
 }
 
 void print_bound(const Explanation& e) {
-  const Roof& roof = *e.roof;
-  const bool compute = e.work.flops / roof.peak_gflops > e.work.bytes / roof.read_gbps;
-  print_out("roofs      {:.1f} GFLOP/s ({}), {:.1f} GB/s read\n", roof.peak_gflops,
-            roof.instruction, roof.read_gbps);
+  const Roofs& roofs = *e.roofs;
+  const bool compute = e.work.flops / roofs.peak_gflops > e.work.bytes / roofs.read_gbps;
+  print_out("roofs      {:.1f} GFLOP/s ({}), {:.1f} GB/s read\n", roofs.peak_gflops,
+            roofs.instruction, roofs.read_gbps);
   print_out("bound      {:.3f} ms, by {}: no kernel can be faster here\n", bound_seconds(e) * 1e3,
             compute ? "arithmetic" : "reading memory");
 }
@@ -123,7 +123,7 @@ void print_text(const Explanation& e) {
   print_out("operations {:.3f} GFLOP, {} tokens\n", e.work.flops / 1e9, e.work.tokens);
   print_out("bytes      {} at least\n", bytes_text(e.work.bytes));
   print_out("intensity  {:.1f} operations a byte\n", e.work.intensity());
-  if (e.roof) {
+  if (e.roofs) {
     print_bound(e);
   } else {
     print_out("bound      unknown: give --measure, or --peak-gflops and --read-gbps\n");
@@ -159,9 +159,9 @@ nlohmann::ordered_json to_json(const Explanation& e) {
     json["partials"] = e.schedule->partials;
     json["busiest_over_mean"] = e.schedule->imbalance();
   }
-  if (e.roof) {
-    json["peak_gflops"] = e.roof->peak_gflops;
-    json["read_gbps"] = e.roof->read_gbps;
+  if (e.roofs) {
+    json["peak_gflops"] = e.roofs->peak_gflops;
+    json["read_gbps"] = e.roofs->read_gbps;
     json["bound_us"] = 1e6 * bound_seconds(e);
   }
   return json;
