@@ -50,13 +50,15 @@ Status supports(const seesaw_baseline_problem* problem, seesaw_kernel_support* r
                 uint64_t capacity, uint64_t* count) {
   Problem asked;
   SEESAW_RETURN_IF_ERROR(read_problem(problem, &asked));
-  std::vector<seesaw_kernel_support> answers;
+  thread_local std::vector<Support> supported;  // rows point into it until the next call
+  supported.clear();
   for (const Backend* backend : backends()) {
-    const Support support = backend->supports(asked);
-    seesaw_kernel_support& row = answers.emplace_back();
-    row.kernel = backend->name();
-    row.supported = support.supported ? 1 : 0;
-    std::snprintf(row.reason, sizeof(row.reason), "%s", support.reason.c_str());
+    supported.push_back(backend->supports(asked));
+  }
+  std::vector<seesaw_kernel_support> answers;
+  for (size_t i = 0; i < supported.size(); ++i) {
+    answers.push_back(
+        {backends()[i]->name(), supported[i].reason.c_str(), supported[i].supported ? 1 : 0, 0});
   }
   return write_rows<seesaw_kernel_support>(answers, rows, capacity, count);
 }
