@@ -9,7 +9,7 @@ See docs/python.md, and docs/contract.md for what every kernel promises.
 """
 
 from seesaw._decode import dense_decode
-from seesaw._problem import Problem
+from seesaw._prometheus import stats_prometheus
 from seesaw._queries import (
     Device,
     Explanation,
@@ -23,7 +23,9 @@ from seesaw._queries import (
     workspace_size,
 )
 from seesaw._schedule import Schedule, make_schedule
-from seesaw._stats import KernelStats, stats, stats_prometheus
+from seesaw._stats import KernelStats, stats
+from seesaw._tables import DenseDecodeProblem as Problem
+from seesaw._tables import Options
 from seesaw._version import __version__
 
 __all__ = [
@@ -32,6 +34,7 @@ __all__ = [
     "Info",
     "KernelStats",
     "KernelSupport",
+    "Options",
     "Piece",
     "Problem",
     "Schedule",

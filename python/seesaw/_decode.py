@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Optional, Sequence, Tuple
 
-from seesaw._arrays import Array, ArrayLibrary, call, library_of
-from seesaw._library import MAKE_SCHEDULE, library
-from seesaw._problem import (
-    FIELD_D_QK,
-    FIELD_D_V,
-    FIELD_H_Q,
-    FIELD_S_Q,
-    LseBase,
-    Problem,
-    fields_of,
-    make_options,
-)
-from seesaw._schedule import Planned, Schedule, planned
+from seesaw._arrays import Array, ArrayLibrary, library_of
+from seesaw._keys import Key, key_of_tensors, settings_key
+from seesaw._library import library
+from seesaw._schedule import ROOM_TO_ALIGN, Schedule
+from seesaw._tables import DENSE_DECODE, DenseDecodeSettings
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+D_V = next(field.default for field in DENSE_DECODE.problem if field.name == "d_v")
 
 
 def dense_decode(
@@ -31,13 +28,7 @@ def dense_decode(
     workspace: Optional[Array] = None,
     scale: Optional[float] = None,
     d_v: Optional[int] = None,
-    causal: Optional[bool] = None,
-    lse_base: Optional[LseBase] = None,
-    empty_lse: Optional[str] = None,
-    batch_invariant: Optional[bool] = None,
-    check_data: Optional[bool] = None,
-    num_threads: Optional[int] = None,
-    kernel: Optional[str] = None,
+    **settings: Unpack[DenseDecodeSettings],
 ) -> Tuple[Array, Array]:
     """Dense MLA decoding over a paged cache of latents.
 
@@ -56,16 +47,16 @@ def dense_decode(
         block_table: [b, max_pages_per_sequence] int32: page ids.
         seq_lens: [b] int32: tokens in the cache, the s_q new ones included.
         schedule: Of `make_schedule` for the same lengths. None: made by this call. If given, its
-            problem decides everything below `d_v`, which may be left out.
+            problem and options decide everything below, which may be left out.
         out: [b, s_q, h_q, d_v] as q, every element is written. None: allocated.
         lse: [b, h_q, s_q] float32. None: allocated.
-        workspace: uint8 of `workspace_size(problem)`. None: allocated from the array library for
+        workspace: uint8 of `workspace_size(schedule)`. None: allocated from the array library for
             this call.
         scale: Of the scores. None: d_qk ** -0.5, as in FlashMLA; DeepSeek's is 192 ** -0.5, of
             the head before absorption.
         d_v: Columns of out; None: 512.
-        causal, lse_base, empty_lse, batch_invariant, check_data, num_threads, kernel: As the
-            attributes of `Problem`, with its defaults.
+        settings: causal, lse_base and empty_lse of `Problem`; num_threads, batch_invariant,
+            check_data, kernel and tuning of `Options`; with their defaults.
 
     Returns:
         (out, lse).
@@ -74,85 +65,85 @@ def dense_decode(
         ValueError, TypeError: An argument is malformed.
         NotImplementedError: No kernel of this build runs the problem here.
     """
-    options = (causal, lse_base, empty_lse, batch_invariant, check_data, num_threads, kernel)
     arrays = library_of(q, "q")
     if arrays.traces_calls():
         return arrays.traced_dense_decode(
-            q, kv_cache, block_table, seq_lens, (schedule, out, lse, workspace), scale, d_v, options
+            q, kv_cache, block_table, seq_lens, (schedule, out, lse, workspace), scale, d_v, settings
         )
     if schedule is None:
-        fields = fields_of(
-            q, kv_cache, block_table, 512 if d_v is None else d_v, make_options(*options)
-        )
-        plan = planned(fields)
+        given = (q, kv_cache, block_table, seq_lens, out, lse)
+        base = settings_key(DENSE_DECODE, d_v=D_V if d_v is None else d_v, **settings)
+        key = key_of_tensors(DENSE_DECODE, base, given)
+        buffers = own_schedule(arrays, key, q, seq_lens, workspace)
+        columns = D_V if d_v is None else d_v
     else:
-        check_agreement(schedule.problem, d_v, options)
-        plan = schedule.planned
-        fields = plan.fields
-    shape = q.shape
-    b = shape[0] if shape else 0
+        if settings or d_v is not None:
+            check_agreement(schedule, d_v, settings)
+        key = schedule.key
+        if workspace is None and schedule.workspace_elements:
+            workspace = arrays.empty((schedule.workspace_elements,), "uint8", q)
+        buffers = (schedule.buffer, workspace)
+        if scale is None:
+            scale = schedule.scale
     if out is None:
-        out = arrays.empty((b, fields[FIELD_S_Q], fields[FIELD_H_Q], fields[FIELD_D_V]), "like", q)
+        b, s_q, h_q, _ = q.shape
+        if schedule is not None:
+            columns = schedule.problem.d_v  # type: ignore[attr-defined]
+        out = arrays.empty((b, s_q, h_q, columns), "like", q)
     if lse is None:
-        lse = arrays.empty((b, fields[FIELD_H_Q], fields[FIELD_S_Q]), "float32", q)
-    run_into(
-        arrays,
-        plan,
-        (q, kv_cache, block_table, seq_lens, out, lse),
-        None if schedule is None else schedule.buffer,
-        workspace,
-        scale,
-    )
+        b, s_q, h_q, _ = q.shape
+        lse = arrays.empty((b, h_q, s_q), "float32", q)
+    if scale is None:
+        scale = default_scale(q, schedule)
+    run(arrays, key, buffers, (q, kv_cache, block_table, seq_lens, out, lse), scale)
     return out, lse
 
 
-def run_into(
+def run(
     arrays: ArrayLibrary,
-    plan: Planned,
-    tensors: Tuple[Array, ...],
-    schedule: Optional[Array],
-    workspace: Optional[Array],
-    scale: Optional[float],
+    key: Key,
+    buffers: Tuple[Optional[Array], Optional[Array]],
+    tensors: Sequence[Array],
+    scale: float,
 ) -> None:
-    """Runs on tensors (q, kv_cache, block_table, seq_lens, out, lse), with a schedule and a
-    workspace of this call's own where none is given."""
-    q, kv_cache, block_table, seq_lens, out, lse = tensors
-    call_flags = 0
-    fields, schedule_elements, workspace_elements = plan
-    if schedule is None:
-        schedule = arrays.empty((schedule_elements,), "uint8", q)
-        call_flags = MAKE_SCHEDULE
-    if workspace is None and workspace_elements:
-        workspace = arrays.empty((workspace_elements,), "uint8", q)
-    call(
-        arrays,
-        library.run,
-        (q, kv_cache, block_table, seq_lens, out, lse, schedule, workspace),
-        fields[FIELD_D_QK] ** -0.5 if scale is None else scale,
-        arrays.stream(q),
-        call_flags,
-        *fields,
-    )
+    """Runs on tensors (q, kv_cache, block_table, seq_lens, out, lse) and buffers (schedule,
+    workspace); a schedule of this call's own where none is given."""
+    stream = arrays.stream(tensors[0])
+    if arrays.direct:
+        try:
+            library.run(key, stream, 0, *buffers, *tensors, scale)
+            return
+        except BufferError:
+            pass  # read only, bfloat16 of ml_dtypes, gradients required: what views are for
+    seen = [arrays.seen(tensor, "dense_decode") for tensor in (*buffers, *tensors)]
+    library.run(key, stream, arrays.bits, *seen, scale)
 
 
-OPTION_NAMES = (
-    "causal",
-    "lse_base",
-    "empty_lse",
-    "batch_invariant",
-    "check_data",
-    "num_threads",
-    "kernel",
-)
-_NO_OPTIONS = (None,) * len(OPTION_NAMES)
+def own_schedule(
+    arrays: ArrayLibrary, key: Key, q: Array, seq_lens: Array, workspace: Optional[Array]
+) -> Tuple[Optional[Array], Optional[Array]]:
+    """(schedule, workspace) of a call that brings no schedule: one array for both, unless the
+    workspace is the caller's."""
+    if workspace is None:
+        elements = library.both_bytes(key) + ROOM_TO_ALIGN
+        return None, arrays.empty((elements,), "uint8", q)
+    schedule = Schedule(key, q)
+    schedule.update(seq_lens)
+    return schedule.buffer, workspace
 
 
-def check_agreement(problem: Problem, d_v: Optional[int], options: Tuple[Any, ...]) -> None:
-    """Refuses options given with a schedule that was made for others. None: not given."""
-    if d_v is None and options == _NO_OPTIONS:
-        return
-    for name, given in zip(("d_v", *OPTION_NAMES), (d_v, *options)):
-        agreed = getattr(problem, name)
+def default_scale(q: Array, schedule: Optional[Schedule] = None) -> float:
+    scale = q.shape[-1] ** -0.5
+    if schedule is not None:
+        schedule.scale = scale
+    return scale
+
+
+def check_agreement(schedule: Schedule, d_v: Optional[int], settings: Dict[str, Any]) -> None:
+    """Refuses what is given with a schedule that was made for something else. None: not given."""
+    for name, given in {"d_v": d_v, **settings}.items():
+        holder = schedule.problem if hasattr(schedule.problem, name) else schedule.options
+        agreed = getattr(holder, name)
         if given is not None and given != agreed:
             raise ValueError(
                 f"dense_decode: {name} = {given!r}, allowed: {agreed!r}, as in the schedule. "

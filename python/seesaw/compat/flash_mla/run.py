@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any, Optional, Tuple
 
 from seesaw._arrays import library_of
-from seesaw._decode import run_into
-from seesaw._problem import FIELD_H_Q, FIELD_S_Q, Fields, fields_of, make_options
-from seesaw._schedule import Schedule, planned
+from seesaw._decode import own_schedule, run
+from seesaw._keys import Key, key_of_tensors, settings_key
+from seesaw._schedule import Schedule
+from seesaw._tables import DENSE_DECODE
 from seesaw.compat.flash_mla.metadata import FlashMLASchedMeta, PairedSchedules
 from seesaw.compat.flash_mla.unsupported import refuse
 
@@ -71,31 +72,37 @@ def flash_mla_with_kvcache(
     schedule: Optional[Schedule] = None
     if isinstance(tile_scheduler_metadata, FlashMLASchedMeta):
         schedule = tile_scheduler_metadata.schedule_again(head_dim_v, causal)
-    if schedule is None:
-        options = make_options(causal, None, "+inf")
-        fields = fields_of(q, k_cache, block_table, head_dim_v, options)
-        schedule = _first_schedule(tile_scheduler_metadata, fields, cache_seqlens)
-    plan = planned(fields) if schedule is None else schedule.planned
-    buffer = None if schedule is None else schedule.buffer
     arrays = library_of(q, "q")
-    b, s_q, h_q = q.shape[0], plan.fields[FIELD_S_Q], plan.fields[FIELD_H_Q]
+    if schedule is None:
+        base = settings_key(DENSE_DECODE, d_v=head_dim_v, causal=causal, empty_lse="+inf")
+        key = key_of_tensors(DENSE_DECODE, base, (q, k_cache, block_table, cache_seqlens))
+        schedule = _first_schedule(tile_scheduler_metadata, key, cache_seqlens, head_dim_v, causal)
+    if schedule is None:
+        buffers = own_schedule(arrays, key, q, cache_seqlens, None)
+    else:
+        key = schedule.key
+        elements = schedule.workspace_elements
+        buffers = (schedule.buffer, arrays.empty((elements,), "uint8", q) if elements else None)
+    b, s_q, h_q, d_qk = q.shape
     out = arrays.empty((b, s_q, h_q, head_dim_v), "like", q)
     lse = arrays.empty((b, h_q, s_q), "float32", q)
     tensors = (q, k_cache, block_table, cache_seqlens, out, lse)
-    run_into(arrays, plan, tensors, buffer, None, softmax_scale)
+    run(arrays, key, buffers, tensors, d_qk**-0.5 if softmax_scale is None else softmax_scale)
     return out, lse
 
 
-def _first_schedule(metadata: Any, fields: Fields, cache_seqlens: Any) -> Optional[Schedule]:
+def _first_schedule(
+    metadata: Any, key: Key, cache_seqlens: Any, head_dim_v: int, causal: bool
+) -> Optional[Schedule]:
     """The schedule that goes with the metadata; None: the call is to make one of its own."""
     if isinstance(metadata, FlashMLASchedMeta):
-        return metadata.fill(fields, cache_seqlens)
+        return metadata.fill(key, cache_seqlens, head_dim_v, causal)
     if metadata is None:
         raise TypeError(
             "flash_mla_with_kvcache: no tile_scheduler_metadata, allowed: that of "
             "get_mla_metadata. Pass it."
         )
-    return _paired_schedules.schedule_for(metadata, fields, cache_seqlens)
+    return _paired_schedules.schedule_for(metadata, key, cache_seqlens)
 
 
 def _refuse_sparse(**given: Any) -> None:
