@@ -12,7 +12,6 @@ Operations of one call: 2 * h_q * tokens * (d_qk + d_v), for everybody.
 """
 
 import argparse
-import ctypes
 import json
 import math
 import os
@@ -29,14 +28,13 @@ import torch
 from provenance import commit
 
 D_QK, D_V, PAGE = 576, 512, 64
-CPU = c_abi.Device(c_abi.CPU, 0)
+CPU = (c_abi.CPU, 0)
 
 
 def view(tensor):
     codes = {torch.bfloat16: c_abi.BFLOAT16, torch.float32: c_abi.FLOAT32,
              torch.int32: c_abi.INT32}
-    return c_abi.make_tensor(tensor.data_ptr(), tensor.shape, codes[tensor.dtype], CPU,
-                             tensor.stride())
+    return c_abi.View(tensor.data_ptr(), tensor.shape, codes[tensor.dtype], CPU, tensor.stride())
 
 
 def aligned_bytes(count):
@@ -51,36 +49,24 @@ class Seesaw:
     def __init__(self, library, case, threads):
         self.library = library
         batch, h_q = case.q.shape[0], case.q.shape[1]
-        self.plan = c_abi.make_plan(library, c_abi.sized(
-            c_abi.Problem, device=CPU, q_dtype=c_abi.BFLOAT16, kv_dtype=c_abi.BFLOAT16,
-            batch=batch, s_q=1, h_q=h_q, h_kv=1, d_qk=D_QK, d_v=D_V, page_size=PAGE,
-            max_pages_per_sequence=case.table.shape[1], num_threads=threads))
-        self.info = c_abi.sized(c_abi.PlanInfo)
-        self.check(library.seesaw_dense_decode_plan_get_info(self.plan, ctypes.byref(self.info)))
+        self.plan = library.plan(CPU, threads, q_dtype=c_abi.BFLOAT16, batch=batch, h_q=h_q,
+                                 max_pages_per_sequence=case.table.shape[1])
         self.out = torch.full((batch, 1, h_q, D_V), math.nan, dtype=torch.bfloat16)
         self.lse = torch.full((batch, h_q, 1), math.nan)
-        self.schedule = aligned_bytes(self.info.schedule_bytes)
-        self.workspace = aligned_bytes(self.info.workspace_bytes)
+        self.schedule = aligned_bytes(self.plan.schedule_bytes)
+        self.workspace = aligned_bytes(self.plan.workspace_bytes)
         self.inputs = (case.q.view(batch, 1, h_q, D_QK), case.pool, case.table, case.lengths)
-        q, pool, table, lengths = map(view, self.inputs)
-        self.arguments = c_abi.sized(
-            c_abi.Arguments, q=q, kv_cache=pool, block_table=table,
-            seq_lens=lengths, out=view(self.out), lse=view(self.lse), scale=case.scale,
-            schedule=self.schedule.data_ptr(), schedule_bytes=self.info.schedule_bytes,
-            workspace=self.workspace.data_ptr(), workspace_bytes=self.info.workspace_bytes)
-        self.check(library.seesaw_dense_decode_schedule(
-            self.plan, ctypes.byref(lengths), ctypes.c_void_p(self.schedule.data_ptr()),
-            ctypes.c_uint64(self.info.schedule_bytes), None))
-
-    def check(self, status):
-        c_abi.check(self.library, status)
+        tensors = dict(zip(c_abi.TENSORS, map(view, (*self.inputs, self.out, self.lse))))
+        self.plan.prepare(tensors["seq_lens"], self.schedule.data_ptr())
+        self.call = self.plan.bind(tensors, case.scale, self.schedule.data_ptr(),
+                                   self.workspace.data_ptr())
 
     def __call__(self):
-        self.check(self.library.seesaw_dense_decode_run(self.plan, ctypes.byref(self.arguments)))
+        self.library.check(self.call.run())
         return self.out[:, 0]
 
     def close(self):
-        self.library.seesaw_dense_decode_plan_destroy(self.plan)
+        self.plan.close()
 
 
 class Case:
@@ -184,13 +170,13 @@ def measure(library, shape, args):
     best = max(ways, key=lambda name: rates[name])
     row = {
         "batch": shape[0], "h_q": shape[1], "s_k": shape[2],
-        "kernel": ours.info.kernel.decode(),
+        "kernel": ours.plan.kernel,
         "gflops": rates,
         "milliseconds": {name: value * 1e3 for name, value in seconds.items()},
         "torch_best": best,
         "times_torch_best": rates["seesaw"] / rates[best],
         "max_error": error.max().item(),
-        "workspace_bytes": ours.info.workspace_bytes,
+        "workspace_bytes": ours.plan.workspace_bytes,
     }
     ours.close()
     return row

@@ -5,8 +5,10 @@
 #include <omp.h>
 #include <tvm/ffi/tvm_ffi.h>
 
+#include <algorithm>
 #include <array>
 #include <cstring>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -14,13 +16,13 @@
 #include "arguments.hpp"
 #include "export.hpp"
 #include "plans.hpp"
+#include "scratch.hpp"
 #include "tables.hpp"
 
 namespace seesaw::python {
 namespace {
 
 constexpr size_t kMostArgsBytes = 4096;
-constexpr uint64_t kAlignment = 256;
 
 // An operation's arguments struct, read from Python.
 struct Arguments {
@@ -207,9 +209,11 @@ int workspace_bytes(ArgumentReader& reader, TVMFFIAny* result) {
   return return_integer(static_cast<int64_t>(planned->details.workspace_bytes), result);
 }
 
-uint64_t align(uint64_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
+uint64_t align(uint64_t bytes) {
+  return (bytes + Scratch::kAlignment - 1) / Scratch::kAlignment * Scratch::kAlignment;
+}
 
-// both_bytes(key) -> int: of a workspace with room for the schedule of its call
+// both_bytes(key) -> int: of one buffer for the schedule and the workspace of a call
 int both_bytes(ArgumentReader& reader, TVMFFIAny* result) {
   const auto planned = plan_of(reader.bytes("key"));
   const seesaw_plan_details& details = planned->details;
@@ -217,39 +221,15 @@ int both_bytes(ArgumentReader& reader, TVMFFIAny* result) {
       static_cast<int64_t>(align(details.schedule_bytes) + details.workspace_bytes), result);
 }
 
-// The buffers of a call. Where a schedule is needed and none is given, the first part of the
-// workspace holds one of this call's own; returns whether.
-bool bring_buffers(const seesaw_plan_details& details, const Buffer& schedule,
-                   const Buffer& workspace, seesaw_call* call) {
-  call->schedule = schedule.data;
-  call->schedule_bytes = schedule.size_bytes;
-  call->workspace = workspace.data;
-  call->workspace_bytes = workspace.size_bytes;
-  const uint64_t part = align(details.schedule_bytes);
-  if (schedule.data != nullptr || details.schedule_bytes == 0 || workspace.size_bytes < part) {
-    return false;  // the last: refused by the run, which has no schedule
-  }
-  call->schedule = workspace.data;
-  call->schedule_bytes = details.schedule_bytes;
-  call->workspace = static_cast<std::byte*>(workspace.data) + part;
-  call->workspace_bytes = workspace.size_bytes - part;
-  return true;
-}
+constexpr int64_t kDone = 0;
+constexpr int64_t kBuffersWanted = 1;  // nothing ran: nobody here allocates on that device
 
-void run_planned(const Planned& planned, const Arguments& args, const Buffer& schedule,
-                 const Buffer& workspace, int64_t stream) {
-  seesaw_call call;
-  call.stream = stream_of(stream, args.device);
-  if (bring_buffers(planned.details, schedule, workspace, &call)) {
-    check(seesaw_plan_prepare(planned.plan.get(), args.data, &call));
-  }
-  check(seesaw_plan_run(planned.plan.get(), args.data, &call));
-}
-
-// run(key, stream, uint16 is bfloat16, schedule, workspace, tensors..., scalars...)
-int run(ArgumentReader& reader) {
-  const auto planned = plan_of(reader.bytes("key"));
-  const Operation& operation = *planned->operation;
+// run(key, stream, uint16 is bfloat16, schedule, workspace, tensors..., scalars...) -> int
+// A schedule or a workspace that is None lasts for the call. With `derive`, the key lacks what the
+// tensors tell.
+int run_with(ArgumentReader& reader, bool derive, TVMFFIAny* result) {
+  const std::string_view key = reader.bytes("key");
+  const Operation& operation = operation_of(key);
   reader.set_where(operation.name.c_str());
   const int64_t stream = reader.integer("stream");
   reader.read_uint16_as_bfloat16(reader.integer("uint16 is bfloat16") != 0);
@@ -258,13 +238,44 @@ int run(ArgumentReader& reader) {
   Arguments args(operation);
   read_tensors(reader, operation, false, &args);
   read_scalars(reader, operation, &args);
-  run_planned(*planned, args, schedule, workspace, stream);
-  return 0;
+  std::shared_ptr<const Planned> planned;
+  if (derive) {
+    Request request(key);
+    complete(args, &request);
+    planned = plan_of(request.key());
+  } else {
+    planned = plan_of(key);
+  }
+  const seesaw_plan_details& details = planned->details;
+  const bool prepares = schedule.data == nullptr && details.schedule_bytes > 0;
+  const uint64_t own_schedule = prepares ? align(details.schedule_bytes) : 0;
+  const uint64_t own_workspace = workspace.data == nullptr ? details.workspace_bytes : 0;
+  const Scratch scratch(own_schedule + own_workspace, args.device);
+  if (!scratch.made()) {
+    return return_integer(kBuffersWanted, result);
+  }
+  seesaw_call call;
+  call.schedule = prepares ? scratch.data() : schedule.data;
+  call.schedule_bytes = prepares ? own_schedule : schedule.size_bytes;
+  call.workspace = own_workspace > 0 ? scratch.data() + own_schedule : workspace.data;
+  call.workspace_bytes = own_workspace > 0 ? own_workspace : workspace.size_bytes;
+  call.stream = stream_of(stream, args.device);
+  if (prepares) {
+    check(seesaw_plan_prepare(planned->plan.get(), args.data, &call));
+  }
+  check(seesaw_plan_run(planned->plan.get(), args.data, &call));
+  return return_integer(kDone, result);
+}
+
+int run(ArgumentReader& reader, TVMFFIAny* result) { return run_with(reader, false, result); }
+
+int run_tensors(ArgumentReader& reader, TVMFFIAny* result) {
+  return run_with(reader, true, result);
 }
 
 // run_attributes(operation, tensors..., workspace, scalars..., fields of the problem...,
 // options...): the same for those who can pass nothing but arrays and plain numbers, as XLA's
-// compiled code. Fields that tensors tell may be 0; the schedule is the call's own.
+// compiled code. Fields that tensors tell may be 0; the workspace has both_bytes.
 int run_attributes(ArgumentReader& reader) {
   const Operation& operation = read_operation(reader);
   Arguments args(operation);
@@ -277,7 +288,18 @@ int run_attributes(ArgumentReader& reader) {
   read_options(reader, &owned);
   request.options = owned.options;
   complete(args, &request);
-  run_planned(*plan_of(request.key()), args, {}, workspace, kCurrentStream);
+  const auto planned = plan_of(request.key());
+  const uint64_t part = align(planned->details.schedule_bytes);
+  seesaw_call call;
+  call.schedule = workspace.data;
+  call.schedule_bytes = std::min(part, workspace.size_bytes);
+  call.workspace = static_cast<std::byte*>(workspace.data) + call.schedule_bytes;
+  call.workspace_bytes = workspace.size_bytes - call.schedule_bytes;
+  call.stream = stream_of(kCurrentStream, args.device);
+  if (part > 0) {
+    check(seesaw_plan_prepare(planned->plan.get(), args.data, &call));
+  }
+  check(seesaw_plan_run(planned->plan.get(), args.data, &call));
   return 0;
 }
 
@@ -443,8 +465,7 @@ int describe_library(TVMFFIAny* result) {
 using seesaw::python::ArgumentReader;
 using seesaw::python::guarded;
 
-// Exports a function above: of a reader (what it calls), of a reader and a result (what it asks),
-// or of a result alone.
+// Exports a function above: of a reader, of a reader and a result, or of a result alone.
 #define SEESAW_EXPORT_CALL(name)                                                                  \
   SEESAW_EXPORT int __tvm_ffi_##name(void*, const TVMFFIAny* args, int32_t count, TVMFFIAny*) {   \
     return guarded([&] {                                                                          \
@@ -452,7 +473,7 @@ using seesaw::python::guarded;
       return seesaw::python::name(reader);                                                        \
     });                                                                                           \
   }
-#define SEESAW_EXPORT_QUESTION(name)                                                              \
+#define SEESAW_EXPORT_ANSWER(name)                                                              \
   SEESAW_EXPORT int __tvm_ffi_##name(void*, const TVMFFIAny* args, int32_t count,                 \
                                      TVMFFIAny* result) {                                         \
     return guarded([&] {                                                                          \
@@ -465,18 +486,19 @@ using seesaw::python::guarded;
     return guarded([&] { return seesaw::python::function(result); });                             \
   }
 
-SEESAW_EXPORT_CALL(run)
+SEESAW_EXPORT_ANSWER(run)
+SEESAW_EXPORT_ANSWER(run_tensors)
 SEESAW_EXPORT_CALL(run_attributes)
 SEESAW_EXPORT_CALL(prepare)
-SEESAW_EXPORT_QUESTION(key_of_problem)
-SEESAW_EXPORT_QUESTION(key_of_tensors)
-SEESAW_EXPORT_QUESTION(schedule_bytes)
-SEESAW_EXPORT_QUESTION(workspace_bytes)
-SEESAW_EXPORT_QUESTION(both_bytes)
-SEESAW_EXPORT_QUESTION(problem_of_key)
-SEESAW_EXPORT_QUESTION(plan_info)
-SEESAW_EXPORT_QUESTION(kernel_support)
-SEESAW_EXPORT_QUESTION(schedule_pieces)
+SEESAW_EXPORT_ANSWER(key_of_problem)
+SEESAW_EXPORT_ANSWER(key_of_tensors)
+SEESAW_EXPORT_ANSWER(schedule_bytes)
+SEESAW_EXPORT_ANSWER(workspace_bytes)
+SEESAW_EXPORT_ANSWER(both_bytes)
+SEESAW_EXPORT_ANSWER(problem_of_key)
+SEESAW_EXPORT_ANSWER(plan_info)
+SEESAW_EXPORT_ANSWER(kernel_support)
+SEESAW_EXPORT_ANSWER(schedule_pieces)
 SEESAW_EXPORT_FACT(stats, stats)
 SEESAW_EXPORT_FACT(info, info)
 SEESAW_EXPORT_FACT(describe, describe_library)

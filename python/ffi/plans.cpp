@@ -32,6 +32,18 @@ uint32_t bytes_of(const char* text) {
                   " bytes, allowed: those that this module made. Report it with the call.");
 }
 
+Header read_header(std::string_view key) {
+  Header header;
+  if (key.size() < sizeof(header)) {
+    refuse_key(key);
+  }
+  std::memcpy(&header, key.data(), sizeof(header));
+  if (header.operation >= tables().operations.size()) {
+    refuse_key(key);
+  }
+  return header;
+}
+
 // A plan keeps its number of workers, and the size of its buffers with it: what OpenMP allowed when
 // the module was loaded, whatever it says when a plan that gave way is made again.
 int32_t default_threads() {
@@ -109,17 +121,14 @@ Request::Request(const Operation& asked, const seesaw_options& where)
   std::memcpy(problem, &size, sizeof(size));
 }
 
+const Operation& operation_of(std::string_view key) {
+  return tables().operations[read_header(key).operation];
+}
+
 Request::Request(std::string_view key) {
-  Header header;
-  if (key.size() < sizeof(header)) {
-    refuse_key(key);
-  }
-  std::memcpy(&header, key.data(), sizeof(header));
-  key.remove_prefix(sizeof(header));
-  if (header.operation >= tables().operations.size()) {
-    refuse_key(key);
-  }
+  const Header header = read_header(key);
   operation = &tables().operations[header.operation];
+  key.remove_prefix(sizeof(header));
   if (key.size() != operation->problem_bytes + header.kernel_bytes + header.tuning_bytes) {
     refuse_key(key);
   }

@@ -33,6 +33,9 @@ struct Request {
   int64_t get(const Field& field) const;
 };
 
+// The operation of a key.
+const Operation& operation_of(std::string_view key);
+
 struct Planned {
   const Operation* operation = nullptr;
   std::unique_ptr<seesaw_plan, void (*)(seesaw_plan*)> plan{nullptr, seesaw_plan_destroy};

@@ -267,6 +267,13 @@ def call(
     function(*head, *[seen(item, where) for item in tensors], *tail)
 
 
+def check_devices(arrays: ArrayLibrary, items: Sequence[Any]) -> None:
+    """Refuses arrays on devices that tvm-ffi has no number for."""
+    for item in items:
+        if item is not None and not isinstance(item, int):
+            arrays.device(item)
+
+
 _BY_MODULE: Dict[str, Callable[[], ArrayLibrary]] = {
     "numpy": NumPy,
     "torch": Torch,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Dict, Optional, Sequence, Tuple
 
-from seesaw._arrays import Array, ArrayLibrary, library_of
+from seesaw._arrays import Array, ArrayLibrary, check_devices, library_of
 from seesaw._keys import Key, key_of_tensors, settings_key
-from seesaw._library import library
-from seesaw._schedule import ROOM_TO_ALIGN, Schedule
+from seesaw._library import BUFFERS_WANTED, library
+from seesaw._schedule import Schedule
 from seesaw._tables import DENSE_DECODE, DenseDecodeSettings
 
 if TYPE_CHECKING:
@@ -71,65 +71,82 @@ def dense_decode(
             q, kv_cache, block_table, seq_lens, (schedule, out, lse, workspace), scale, d_v, settings
         )
     if schedule is None:
-        given = (q, kv_cache, block_table, seq_lens, out, lse)
-        base = settings_key(DENSE_DECODE, d_v=D_V if d_v is None else d_v, **settings)
-        key = key_of_tensors(DENSE_DECODE, base, given)
-        buffers = own_schedule(arrays, key, q, seq_lens, workspace)
         columns = D_V if d_v is None else d_v
+        key = settings_key(DENSE_DECODE, d_v=columns, **settings)
     else:
         if settings or d_v is not None:
             check_agreement(schedule, d_v, settings)
         key = schedule.key
-        if workspace is None and schedule.workspace_elements:
-            workspace = arrays.empty((schedule.workspace_elements,), "uint8", q)
-        buffers = (schedule.buffer, workspace)
         if scale is None:
             scale = schedule.scale
-    if out is None:
-        b, s_q, h_q, _ = q.shape
+    if out is None or lse is None:
         if schedule is not None:
-            columns = schedule.problem.d_v  # type: ignore[attr-defined]
-        out = arrays.empty((b, s_q, h_q, columns), "like", q)
-    if lse is None:
-        b, s_q, h_q, _ = q.shape
-        lse = arrays.empty((b, h_q, s_q), "float32", q)
+            columns = schedule.columns
+        out, lse = allocate(arrays, q, out, lse, columns)
     if scale is None:
         scale = default_scale(q, schedule)
-    run(arrays, key, buffers, (q, kv_cache, block_table, seq_lens, out, lse), scale)
+    tensors = (q, kv_cache, block_table, seq_lens, out, lse)
+    if schedule is None:
+        run(arrays, library.run_tensors, key, None, workspace, tensors, scale)
+    else:
+        run(arrays, library.run, key, schedule.buffer, workspace, tensors, scale)
     return out, lse
 
 
 def run(
     arrays: ArrayLibrary,
+    function: Any,
     key: Key,
-    buffers: Tuple[Optional[Array], Optional[Array]],
+    schedule: Optional[Array],
+    workspace: Optional[Array],
     tensors: Sequence[Array],
     scale: float,
 ) -> None:
-    """Runs on tensors (q, kv_cache, block_table, seq_lens, out, lse) and buffers (schedule,
-    workspace); a schedule of this call's own where none is given."""
+    """Runs on tensors (q, kv_cache, block_table, seq_lens, out, lse); with a schedule and a
+    workspace of this call's own where None is given. `function`: library.run, or run_tensors if
+    the key lacks what the tensors tell."""
     stream = arrays.stream(tensors[0])
     if arrays.direct:
         try:
-            library.run(key, stream, 0, *buffers, *tensors, scale)
-            return
+            if function(key, stream, 0, schedule, workspace, *tensors, scale) == 0:
+                return
         except BufferError:
             pass  # read only, bfloat16 of ml_dtypes, gradients required: what views are for
-    seen = [arrays.seen(tensor, "dense_decode") for tensor in (*buffers, *tensors)]
+        except RuntimeError:
+            check_devices(arrays, tensors)
+            raise
+    seen = [arrays.seen(tensor, DENSE_DECODE.name) for tensor in (schedule, workspace, *tensors)]
+    if function(key, stream, arrays.bits, *seen, scale) != BUFFERS_WANTED:
+        return
+    # An array library that hands its allocator to nobody: its arrays, then.
+    q, _, _, seq_lens, *_ = tensors
+    if function is library.run_tensors:
+        key = key_of_tensors(DENSE_DECODE, key, tensors)
+    own = Schedule(key, q)
+    if schedule is None:
+        seen[0] = arrays.seen(own.update(seq_lens).buffer, DENSE_DECODE.name)
+    elements = own.workspace_elements
+    if workspace is None and elements:
+        seen[1] = arrays.seen(arrays.empty((elements,), "uint8", q), DENSE_DECODE.name)
     library.run(key, stream, arrays.bits, *seen, scale)
 
 
-def own_schedule(
-    arrays: ArrayLibrary, key: Key, q: Array, seq_lens: Array, workspace: Optional[Array]
-) -> Tuple[Optional[Array], Optional[Array]]:
-    """(schedule, workspace) of a call that brings no schedule: one array for both, unless the
-    workspace is the caller's."""
-    if workspace is None:
-        elements = library.both_bytes(key) + ROOM_TO_ALIGN
-        return None, arrays.empty((elements,), "uint8", q)
-    schedule = Schedule(key, q)
-    schedule.update(seq_lens)
-    return schedule.buffer, workspace
+def allocate(
+    arrays: ArrayLibrary, q: Array, out: Optional[Array], lse: Optional[Array], d_v: int
+) -> Tuple[Array, Array]:
+    """(out, lse), those that are not given."""
+    shape = q.shape
+    if len(shape) != 4:
+        raise ValueError(
+            f"dense_decode: q has rank {len(shape)}, allowed: [b, s_q, h_q, d_qk]. "
+            "Reshape the array."
+        )
+    b, s_q, h_q, _ = shape
+    if out is None:
+        out = arrays.empty((b, s_q, h_q, d_v), "like", q)
+    if lse is None:
+        lse = arrays.empty((b, h_q, s_q), "float32", q)
+    return out, lse
 
 
 def default_scale(q: Array, schedule: Optional[Schedule] = None) -> float:

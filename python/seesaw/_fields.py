@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from operator import index
 from typing import TYPE_CHECKING, Any, ClassVar, Dict, NamedTuple, NoReturn, Tuple
 
@@ -46,6 +46,10 @@ class Operation:
     problem: Tuple[Field, ...]
     args: Tuple[Arg, ...]
     scalars: Tuple[str, ...]
+    has_lists: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "has_lists", any(arg.list for arg in self.args))
 
 
 def to_number(where: str, field: Field, value: Any) -> Any:

@@ -7,9 +7,9 @@ gave way again. What stands in a key is the module's own business.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any, Dict, Sequence, Tuple
+from typing import Any, Dict, List, Sequence, Tuple
 
-from seesaw._arrays import Array, library_of
+from seesaw._arrays import check_devices, library_of
 from seesaw._fields import Operation, ProblemBase, from_number, parse_device, to_number
 from seesaw._library import library
 from seesaw._tables import DEVICES, OPTIONS, PROBLEMS, Options
@@ -52,29 +52,36 @@ def _pop(where: str, field: Any, given: Dict[str, Any]) -> Any:
     return None if field.type == "text" else 0
 
 
+def flatten(operation: Operation, tensors: Sequence[Any]) -> Sequence[Any]:
+    """Tensors as the native module takes them: None for those left out, a list as its length and
+    its tensors."""
+    if not operation.has_lists and len(tensors) == len(operation.args):
+        return tensors
+    flat: List[Any] = []
+    for i, arg in enumerate(operation.args):
+        given = tensors[i] if i < len(tensors) else None
+        if arg.list:
+            flat += [len(given or ()), *(given or ())]
+        else:
+            flat.append(given)
+    return flat
+
+
 def key_of_tensors(operation: Operation, key: Key, tensors: Sequence[Any]) -> Key:
     """The key of these tensors' problem, in what `key` does not give. None: not given."""
-    flat: list = []
-    first = None
-    for arg, tensor in zip(operation.args, tensors):
-        if arg.list:
-            flat.append(len(tensor))
-            flat += tensor
-            first = tensor[0] if first is None and len(tensor) else first
-        else:
-            flat.append(tensor)
-            first = tensor if first is None else first
-    missing = len(operation.args) - len(tensors)
-    flat += [0 if arg.list else None for arg in operation.args[len(operation.args) - missing :]]
+    flat = flatten(operation, tensors)
+    first = next((item for item in flat if item is not None and not isinstance(item, int)), None)
     arrays = library_of(first, operation.args[0].name, operation.name)
     if arrays.direct:
         try:
             return library.key_of_tensors(key, 0, *flat)
         except BufferError:
             pass
-    return library.key_of_tensors(
-        key, arrays.bits, *[arrays.seen(item, operation.name) for item in flat]
-    )
+        except RuntimeError:
+            check_devices(arrays, flat)
+            raise
+    seen = [arrays.seen(item, operation.name) for item in flat]
+    return library.key_of_tensors(key, arrays.bits, *seen)
 
 
 def read_key(key: Key) -> Tuple[ProblemBase, Options]:

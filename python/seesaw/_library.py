@@ -12,6 +12,9 @@ from typing import Any
 
 CURRENT_STREAM = -1
 """As a stream: the one that tvm-ffi took over from the array library for this call."""
+BUFFERS_WANTED = 1
+"""As the result of a run: nothing ran, as the native module has no memory on that device."""
+
 
 class _Library:
     """Functions of seesaw_ffi.so, as attributes once it is loaded."""
@@ -19,7 +22,10 @@ class _Library:
     max_threads: int
 
     run: Any
-    """(key, stream, uint16 is bfloat16, schedule, workspace, tensors..., scalars...)"""
+    """(key, stream, uint16 is bfloat16, schedule, workspace, tensors..., scalars...) -> int: 0, or
+    BUFFERS_WANTED. A schedule or workspace that is None lasts for the call."""
+    run_tensors: Any
+    """The same with a key that lacks what the tensors tell."""
     prepare: Any
     """(key, stream, schedule, tensors that prepare reads...)"""
     key_of_problem: Any
@@ -29,7 +35,7 @@ class _Library:
     schedule_bytes: Any
     workspace_bytes: Any
     both_bytes: Any
-    """(key) -> bytes; both: of a workspace that holds the schedule of its call, too"""
+    """(key) -> bytes; both: of one buffer for the schedule and the workspace of a call"""
 
     def __init__(self) -> None:
         self._module: Any = None
@@ -64,6 +70,7 @@ class _Library:
 
 _CALLS = (
     "run",
+    "run_tensors",
     "prepare",
     "key_of_problem",
     "key_of_tensors",

@@ -35,17 +35,25 @@ class Schedule:
         buffer: uint8, the caller's to copy, not to write.
     """
 
-    __slots__ = ("_options", "_problem", "buffer", "key", "scale", "workspace_elements")
+    __slots__ = ("_options", "_problem", "buffer", "key", "scale")
 
     def __init__(self, key: Key, like: Array) -> None:
         """Of a key, its buffer allocated but not filled."""
         elements = library.schedule_bytes(key) + ROOM_TO_ALIGN
         self.key = key
         self.buffer = library_of(like, "seq_lens").empty((elements,), "uint8", like)
-        self.workspace_elements = workspace_elements(key)
         self.scale: Optional[float] = None  # where a call gives none; set by the first of them
         self._problem: Optional[ProblemBase] = None
         self._options: Optional[Options] = None
+
+    @property
+    def workspace_elements(self) -> int:
+        return workspace_elements(self.key)
+
+    @property
+    def columns(self) -> int:
+        """d_v."""
+        return self.problem.d_v  # type: ignore[attr-defined]
 
     @property
     def problem(self) -> ProblemBase:

@@ -17,10 +17,10 @@ from typing import Any, Dict, Optional, Tuple
 import torch
 
 from seesaw._arrays import library_of
-from seesaw._decode import D_V, check_agreement, default_scale, own_schedule, run
+from seesaw._decode import D_V, check_agreement, default_scale, run
 from seesaw._fields import Field
-from seesaw._keys import key_of_tensors, settings_key
-from seesaw._schedule import workspace_elements
+from seesaw._keys import settings_key
+from seesaw._library import library
 from seesaw._tables import DENSE_DECODE, OPTIONS
 
 _RENAMED = {"kernel": "kernel_name"}
@@ -82,15 +82,15 @@ def _dense_decode_out(
         field.name: _from_parameter(field, value) for field, value in zip(_SETTINGS, options)
     }
     base = settings_key(DENSE_DECODE, batch=schedule_batch or None, **settings)
-    tensors = (q, kv_cache, block_table, seq_lens, out, lse)
-    key = key_of_tensors(DENSE_DECODE, base, tensors)
-    arrays = library_of(q, "q")
-    if schedule is None:
-        buffers = own_schedule(arrays, key, q, seq_lens, None)
-    else:
-        size = workspace_elements(key)
-        buffers = (schedule, arrays.empty((size,), "uint8", q) if size else None)
-    run(arrays, key, buffers, tensors, default_scale(q) if scale is None else scale)
+    run(
+        library_of(q, "q"),
+        library.run_tensors,
+        base,
+        schedule,
+        None,
+        (q, kv_cache, block_table, seq_lens, out, lse),
+        default_scale(q) if scale is None else scale,
+    )
 
 
 def _allocate(q: torch.Tensor, d_v: int) -> Tuple[torch.Tensor, torch.Tensor]:

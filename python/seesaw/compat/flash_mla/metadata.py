@@ -106,35 +106,50 @@ class PairedSchedules:
     """
 
     def __init__(self) -> None:
-        self._entries: Dict[int, Tuple[Any, int, Any, int, Schedule]] = {}
+        self._entries: Dict[int, Tuple[Any, ...]] = {}
 
-    def schedule_for(self, metadata: Any, key: Key, cache_seqlens: Any) -> Optional[Schedule]:
-        """The schedule of this metadata, or None: the call makes one of its own."""
-        if metadata.is_inference() or cache_seqlens.is_inference():
+    def find(
+        self, metadata: Any, cache_seqlens: Any, head_dim_v: int, causal: bool
+    ) -> Optional[Schedule]:
+        """The schedule that this metadata brought last, if it is still that of these lengths. That
+        the tensors are of its problem, the library checks."""
+        entry = self._entries.get(id(metadata))
+        if entry is None or not _writes_show(metadata, cache_seqlens):
             return None
-        if metadata.is_cuda and _is_capturing():
+        owner, version, lengths, lengths_version, planned_for, schedule = entry
+        known = (
+            owner() is metadata
+            and version == metadata._version
+            and lengths() is cache_seqlens
+            and lengths_version == cache_seqlens._version
+            and planned_for == (head_dim_v, causal)
+        )
+        return schedule if known else None
+
+    def make(
+        self, metadata: Any, cache_seqlens: Any, head_dim_v: int, causal: bool, key: Key
+    ) -> Optional[Schedule]:
+        """The schedule of this metadata from now on, or None: the call makes one of its own."""
+        if not _writes_show(metadata, cache_seqlens):
             return None
         owner_id = id(metadata)
-        entry = self._entries.get(owner_id)
-        if entry is not None:
-            owner, version, lengths, lengths_version, schedule = entry
-            if (
-                owner() is metadata
-                and version == metadata._version
-                and lengths() is cache_seqlens
-                and lengths_version == cache_seqlens._version
-                and schedule.key == key
-            ):
-                return schedule
         schedule = Schedule(key, cache_seqlens).update(cache_seqlens)
         self._entries[owner_id] = (
             weakref.ref(metadata, lambda _: self._entries.pop(owner_id, None)),
             metadata._version,
             weakref.ref(cache_seqlens),
             cache_seqlens._version,
+            (head_dim_v, causal),
             schedule,
         )
         return schedule
+
+
+def _writes_show(metadata: Any, cache_seqlens: Any) -> bool:
+    """Whether a write to these tensors since their schedule was made would be noticed."""
+    if metadata.is_inference() or cache_seqlens.is_inference():
+        return False
+    return not (metadata.is_cuda and _is_capturing())
 
 
 def _is_capturing() -> bool:
