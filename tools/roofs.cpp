@@ -9,10 +9,6 @@ namespace seesaw::tools {
 
 int roof_threads(int threads) { return std::min(threads, describe_machine().logical_cpus); }
 
-CpuRoofs measure_cpu_roofs(int most_threads) {
-  return bench::measure_cpu_roofs(roof_threads(most_threads));
-}
-
 nlohmann::ordered_json to_json(const CpuRoofs& roofs) {
   return {{"cpu_threads", roofs.threads},
           {"cpu_bf16_dot_gflops_1", roofs.bf16_dot_gflops_1},
@@ -22,8 +18,9 @@ nlohmann::ordered_json to_json(const CpuRoofs& roofs) {
           {"cpu_read_gbps", roofs.read_gbps_all}};
 }
 
-Roofs roofs_for(const CpuRoofs& roofs, const DenseDecodeDescriptor& problem) {
-  const bool bf16 = problem.q_dtype == SEESAW_BFLOAT16 && problem.kv_dtype == SEESAW_BFLOAT16;
+Roofs roofs_for(const CpuRoofs& roofs, const seesaw_dense_decode_problem& problem) {
+  const bool bf16 =
+      problem.q_dtype == SEESAW_BFLOAT16 && problem.kv_format == SEESAW_FORMAT_BFLOAT16;
   if (bf16 && roofs.bf16_dot_gflops_all > 0) {
     return {roofs.bf16_dot_gflops_all, roofs.read_gbps_all, "bf16 dot product"};
   }

@@ -1,11 +1,11 @@
 // What the device can do at most, measured now: the rates that a call's speed is held against.
 #pragma once
 
-#include <cstdint>
 #include <nlohmann/json_fwd.hpp>
 
-#include "cpu/roofs.hpp"
-#include "seesaw/seesaw.hpp"
+#include "lab/roofs/cpu_roofs.hpp"
+#include "laboratory.hpp"
+#include "seesaw/ops/dense_decode.h"
 
 namespace seesaw::tools {
 
@@ -15,15 +15,11 @@ struct Roofs {
   const char* instruction = "";  // what peak_gflops is the rate of
 };
 
-using bench::CpuRoofs;
-
-// About a second. With at most `threads`, and at most the CPUs there are: more threads than CPUs
-// only take turns.
-CpuRoofs measure_cpu_roofs(int threads);
-int roof_threads(int threads);  // the number that it takes
+// The threads that roofs are measured with: at most the CPUs there are, as more only take turns.
+int roof_threads(int threads);
 nlohmann::ordered_json to_json(const CpuRoofs& roofs);
 
 // bf16 dot products where both operands are bf16 and the CPU has the instruction, else float.
-Roofs roofs_for(const CpuRoofs& roofs, const DenseDecodeDescriptor& problem);
+Roofs roofs_for(const CpuRoofs& roofs, const seesaw_dense_decode_problem& problem);
 
 }  // namespace seesaw::tools

@@ -1,12 +1,13 @@
 // Seesaw: Multi-head Latent Attention. C++20 over the C ABI of seesaw.h: header only, exceptions
 // for errors, RAII for plans. The semantics, shapes and flags are documented there.
+// An operation's header (seesaw/ops/dense_decode.h) includes this and names its plans:
 //
-//   seesaw::DenseDecodeDescriptor problem{.batch = 4, .h_q = 128, .max_pages_per_sequence = 16};
-//   seesaw::DenseDecode decode(problem);                       // chooses a kernel
+//   seesaw::DenseDecode decode({.batch = 4, .h_q = 128, .max_pages_per_sequence = 16});
 //   seesaw::AlignedBuffer schedule(decode.schedule_bytes());   // CPU memory; on a GPU: yours
 //   seesaw::AlignedBuffer workspace(decode.workspace_bytes());
-//   decode.schedule(seq_lens, schedule.data(), schedule.size());   // once per decoding step
-//   decode.run({.q = q, ..., .scale = scale, .schedule = ..., .workspace = ...});  // every layer
+//   const seesaw_call call{.schedule = schedule.data(), .schedule_bytes = schedule.size(), ...};
+//   decode.prepare({.seq_lens = seq_lens}, call);    // once per decoding step
+//   decode.run({.q = q, ..., .scale = scale}, call);  // every layer
 #ifndef SEESAW_SEESAW_HPP_
 #define SEESAW_SEESAW_HPP_
 
@@ -17,6 +18,7 @@
 #include <new>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "seesaw/seesaw.h"
@@ -86,69 +88,6 @@ class AlignedBuffer {
   size_t size_ = 0;
 };
 
-// Dense decoding before any data: fields as in seesaw_dense_decode_problem.
-struct DenseDecodeDescriptor {
-  seesaw_device device = kCpu;
-  seesaw_dtype q_dtype = SEESAW_BFLOAT16;
-  seesaw_dtype kv_dtype = SEESAW_BFLOAT16;
-  int64_t batch = 1;
-  int64_t s_q = 1;
-  int64_t h_q = 128;
-  int64_t h_kv = 1;
-  int64_t d_qk = 576;
-  int64_t d_v = 512;
-  int64_t page_size = 64;
-  int64_t max_pages_per_sequence = 1;
-  int64_t kv_page_stride = 0;
-  int64_t kv_token_stride = 0;
-  int64_t kv_head_stride = 0;
-  uint32_t flags = 0;
-  int32_t num_threads = 0;
-  std::string kernel = {};  // empty: the first that can
-  std::string tuning = {};  // empty: SEESAW_TUNE_FILE's, if that is set
-
-  // Valid as long as this object is.
-  seesaw_dense_decode_problem to_c() const {
-    seesaw_dense_decode_problem problem{};
-    problem.struct_size = sizeof(problem);
-    problem.device = device;
-    problem.q_dtype = q_dtype;
-    problem.kv_dtype = kv_dtype;
-    problem.batch = batch;
-    problem.s_q = s_q;
-    problem.h_q = h_q;
-    problem.h_kv = h_kv;
-    problem.d_qk = d_qk;
-    problem.d_v = d_v;
-    problem.page_size = page_size;
-    problem.max_pages_per_sequence = max_pages_per_sequence;
-    problem.kv_page_stride = kv_page_stride;
-    problem.kv_token_stride = kv_token_stride;
-    problem.kv_head_stride = kv_head_stride;
-    problem.flags = flags;
-    problem.num_threads = num_threads;
-    problem.kernel = kernel.empty() ? nullptr : kernel.c_str();
-    problem.tuning = tuning.empty() ? nullptr : tuning.c_str();
-    return problem;
-  }
-};
-
-// The tensors of one call: fields as in seesaw_dense_decode_args.
-struct DenseDecodeTensors {
-  seesaw_tensor q;
-  seesaw_tensor kv_cache;
-  seesaw_tensor block_table;
-  seesaw_tensor seq_lens;
-  seesaw_tensor out;
-  seesaw_tensor lse{};  // data == nullptr: not wanted
-  float scale = 1.0F;
-  void* schedule = nullptr;
-  uint64_t schedule_bytes = 0;
-  void* workspace = nullptr;
-  uint64_t workspace_bytes = 0;
-  void* stream = nullptr;
-};
-
 // A kernel's answer to a problem.
 struct KernelSupport {
   std::string kernel;
@@ -156,126 +95,145 @@ struct KernelSupport {
   std::string reason;  // why not
 };
 
+// One device. See seesaw_device_info.
+struct DeviceInfo {
+  seesaw_device device{};
+  bool usable = false;
+  int32_t num_units = 0;
+  uint64_t memory_bytes = 0;
+  std::string name;
+  std::string features;
+  std::string reason;  // why not usable
+};
+
 // The CPU, then the GPUs, or an unusable entry that says why there are none.
-inline std::vector<seesaw_device_info> devices() {
+inline std::vector<DeviceInfo> devices() {
   uint64_t count = 0;
-  check(seesaw_list_devices(nullptr, 0, &count));
+  check(seesaw_list_devices(nullptr, sizeof(seesaw_device_info), 0, &count));
   std::vector<seesaw_device_info> rows(count);
-  check(seesaw_list_devices(rows.data(), rows.size(), &count));
-  return rows;
-}
-
-// Every kernel of this build in order of preference. Throws if the problem is malformed.
-inline std::vector<KernelSupport> supports(const DenseDecodeDescriptor& descriptor) {
-  const seesaw_dense_decode_problem problem = descriptor.to_c();
-  uint64_t count = 0;
-  check(seesaw_dense_decode_supports(&problem, nullptr, 0, &count));
-  std::vector<seesaw_kernel_support> rows(count);
-  check(seesaw_dense_decode_supports(&problem, rows.data(), rows.size(), &count));
-  std::vector<KernelSupport> answers;
-  answers.reserve(rows.size());
-  for (const seesaw_kernel_support& row : rows) {
-    answers.push_back({row.kernel, row.supported != 0, row.reason});
+  check(seesaw_list_devices(rows.data(), sizeof(rows[0]), rows.size(), &count));
+  std::vector<DeviceInfo> found;
+  found.reserve(rows.size());
+  for (const seesaw_device_info& row : rows) {
+    found.push_back({row.device, row.usable != 0, row.num_units, row.memory_bytes, row.name,
+                     row.features, row.reason});
   }
-  return answers;
+  return found;
 }
 
-// A plan: the kernel chosen for a problem and the sizes of its buffers. Immutable, so it may be
-// shared between threads. Movable, not copyable.
-class DenseDecode {
+// What the library knows of itself, as JSON. See seesaw_describe.
+inline std::string describe() {
+  uint64_t needed = 0;
+  check(seesaw_describe(nullptr, 0, &needed));
+  std::string text(needed, '\0');
+  check(seesaw_describe(text.data(), text.size(), &needed));
+  text.resize(text.find('\0'));
+  return text;
+}
+
+// A plan of an operation: the kernel chosen for a problem and the sizes of its buffers. Immutable,
+// so it may be shared between threads. Movable, not copyable. `Operation` is one of those that the
+// headers in seesaw/ops/ define, each with a name for its plans: seesaw::DenseDecode.
+template <typename Operation>
+class PlanOf {
  public:
-  explicit DenseDecode(const DenseDecodeDescriptor& descriptor) {
-    const seesaw_dense_decode_problem problem = descriptor.to_c();
-    seesaw_dense_decode_plan* plan = nullptr;
-    check(seesaw_dense_decode_plan_create(&problem, &plan));
+  using Problem = typename Operation::Problem;
+  using Args = typename Operation::Args;
+
+  explicit PlanOf(const Problem& problem, const seesaw_options& options = {}) {
+    seesaw_plan* plan = nullptr;
+    check(seesaw_plan_create(Operation::kName, &problem, &options, &plan));
     plan_.reset(plan);
-    info_.struct_size = sizeof(info_);
-    check(seesaw_dense_decode_plan_get_info(plan, &info_));
+    check(seesaw_plan_info(plan, &details_));
   }
 
-  const seesaw_dense_decode_plan_info& info() const noexcept { return info_; }
-  const char* kernel() const noexcept { return info_.kernel; }
-  size_t schedule_bytes() const noexcept { return info_.schedule_bytes; }
-  size_t workspace_bytes() const noexcept { return info_.workspace_bytes; }
-  const seesaw_dense_decode_plan* get() const noexcept { return plan_.get(); }
+  // Every kernel of this build in order of preference. Throws if the problem is malformed.
+  static std::vector<KernelSupport> supports(const Problem& problem,
+                                             const seesaw_options& options = {}) {
+    uint64_t count = 0;
+    check(seesaw_supports(Operation::kName, &problem, &options, nullptr,
+                          sizeof(seesaw_kernel_support), 0, &count));
+    std::vector<seesaw_kernel_support> rows(count);
+    check(seesaw_supports(Operation::kName, &problem, &options, rows.data(), sizeof(rows[0]),
+                          rows.size(), &count));
+    std::vector<KernelSupport> answers;
+    answers.reserve(rows.size());
+    for (const seesaw_kernel_support& row : rows) {
+      answers.push_back({row.kernel, row.supported != 0, row.reason});
+    }
+    return answers;
+  }
 
-  // Fills `buffer` (schedule_bytes(), aligned to 256, on the problem's device).
-  void schedule(const seesaw_tensor& seq_lens, void* buffer, size_t bytes,
-                void* stream = nullptr) const {
-    check(seesaw_dense_decode_schedule(plan_.get(), &seq_lens, buffer, bytes, stream));
+  // The problem that these tensors have, in the fields of `problem` that are 0.
+  static Problem problem_of(const Args& args, Problem problem = {}) {
+    check(seesaw_problem_of(Operation::kName, &args, &problem));
+    return problem;
+  }
+
+  const seesaw_plan_details& details() const noexcept { return details_; }
+  const char* kernel() const noexcept { return details_.kernel; }
+  size_t schedule_bytes() const noexcept { return details_.schedule_bytes; }
+  size_t workspace_bytes() const noexcept { return details_.workspace_bytes; }
+  const seesaw_plan* get() const noexcept { return plan_.get(); }
+
+  // What the kernel decided, by name: number("num_workers"); 0 if it has no such number.
+  int64_t number(std::string_view name) const noexcept {
+    const auto* row = reinterpret_cast<const char*>(details_.numbers);
+    for (uint64_t i = 0; i < details_.num_numbers; ++i, row += details_.number_bytes) {
+      const auto& number = *reinterpret_cast<const seesaw_number*>(row);
+      if (name == number.name) {
+        return number.value;
+      }
+    }
+    return 0;
+  }
+
+  // Fills call.schedule (schedule_bytes(), aligned to 256, on the planned device).
+  void prepare(const Args& args, const seesaw_call& call) const {
+    check(seesaw_plan_prepare(plan_.get(), &args, &call));
+  }
+
+  void run(const Args& args, const seesaw_call& call) const {
+    check(seesaw_plan_run(plan_.get(), &args, &call));
   }
 
   // The pieces of a schedule in host memory, in order of worker.
   std::vector<seesaw_piece> pieces(const void* schedule, size_t bytes) const {
     uint64_t count = 0;
-    check(seesaw_dense_decode_schedule_pieces(plan_.get(), schedule, bytes, nullptr, 0, &count));
+    check(
+        seesaw_plan_pieces(plan_.get(), schedule, bytes, nullptr, sizeof(seesaw_piece), 0, &count));
     std::vector<seesaw_piece> pieces(count);
-    check(seesaw_dense_decode_schedule_pieces(plan_.get(), schedule, bytes, pieces.data(),
-                                              pieces.size(), &count));
+    check(seesaw_plan_pieces(plan_.get(), schedule, bytes, pieces.data(), sizeof(seesaw_piece),
+                             pieces.size(), &count));
     return pieces;
   }
 
-  void run(const DenseDecodeTensors& call) const {
-    const seesaw_dense_decode_args args = to_c(call);
-    check(seesaw_dense_decode_run(plan_.get(), &args));
-  }
-
   // A run that also says who did what when; at most `capacity` spans.
-  std::vector<seesaw_trace_span> trace(const DenseDecodeTensors& call, size_t capacity) const {
-    const seesaw_dense_decode_args args = to_c(call);
+  std::vector<seesaw_trace_span> trace(const Args& args, const seesaw_call& call,
+                                       size_t capacity) const {
     std::vector<seesaw_trace_span> spans(capacity);
     uint64_t count = 0;
-    check(seesaw_dense_decode_trace(plan_.get(), &args, spans.data(), capacity, &count));
+    check(seesaw_plan_trace(plan_.get(), &args, &call, spans.data(), sizeof(seesaw_trace_span),
+                            capacity, &count));
     spans.resize(count < capacity ? count : capacity);
     return spans;
   }
 
  private:
-  static seesaw_dense_decode_args to_c(const DenseDecodeTensors& call) {
-    seesaw_dense_decode_args args{};
-    args.struct_size = sizeof(args);
-    args.q = call.q;
-    args.kv_cache = call.kv_cache;
-    args.block_table = call.block_table;
-    args.seq_lens = call.seq_lens;
-    args.out = call.out;
-    args.lse = call.lse;
-    args.scale = call.scale;
-    args.schedule = call.schedule;
-    args.schedule_bytes = call.schedule_bytes;
-    args.workspace = call.workspace;
-    args.workspace_bytes = call.workspace_bytes;
-    args.stream = call.stream;
-    return args;
-  }
-
   struct Destroy {
-    void operator()(seesaw_dense_decode_plan* plan) const noexcept {
-      seesaw_dense_decode_plan_destroy(plan);
-    }
+    void operator()(seesaw_plan* plan) const noexcept { seesaw_plan_destroy(plan); }
   };
-  std::unique_ptr<seesaw_dense_decode_plan, Destroy> plan_;
-  seesaw_dense_decode_plan_info info_{};
+  std::unique_ptr<seesaw_plan, Destroy> plan_;
+  seesaw_plan_details details_{};
 };
 
 // Counters of this process, a row for each kernel; see seesaw_stats.
 inline std::vector<seesaw_stats> stats() {
   std::vector<seesaw_stats> rows(seesaw_stats_count());
   for (size_t i = 0; i < rows.size(); ++i) {
-    rows[i].struct_size = sizeof(rows[i]);
     check(seesaw_stats_get(i, &rows[i]));
   }
   return rows;
-}
-
-// The same in Prometheus' text format. Allocates; to avoid that, use the C function with a buffer.
-inline std::string stats_prometheus() {
-  uint64_t needed = 0;
-  check(seesaw_stats_prometheus(nullptr, 0, &needed));
-  std::string text(needed, '\0');
-  check(seesaw_stats_prometheus(text.data(), text.size(), &needed));
-  text.resize(text.find('\0'));
-  return text;
 }
 
 }  // namespace seesaw

@@ -7,7 +7,14 @@
 
 namespace seesaw {
 
-enum class StatusCode { kOk = 0, kInvalidArgument, kNotSupported, kDeviceError, kInternalError };
+enum class StatusCode {
+  kOk = 0,
+  kInvalidArgument,
+  kInvalidType,
+  kNotSupported,
+  kDeviceError,
+  kInternalError
+};
 
 class [[nodiscard]] Status {
  public:
@@ -25,6 +32,10 @@ class [[nodiscard]] Status {
 
 inline Status invalid_argument(std::string message) {
   return {StatusCode::kInvalidArgument, std::move(message)};
+}
+// The input has a wrong dtype.
+inline Status invalid_type(std::string message) {
+  return {StatusCode::kInvalidType, std::move(message)};
 }
 inline Status not_supported(std::string message) {
   return {StatusCode::kNotSupported, std::move(message)};

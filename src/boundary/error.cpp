@@ -24,6 +24,8 @@ seesaw_status code_of(StatusCode code) noexcept {
       return SEESAW_OK;
     case StatusCode::kInvalidArgument:
       return SEESAW_INVALID_ARGUMENT;
+    case StatusCode::kInvalidType:
+      return SEESAW_INVALID_TYPE;
     case StatusCode::kNotSupported:
       return SEESAW_NOT_SUPPORTED;
     case StatusCode::kDeviceError:

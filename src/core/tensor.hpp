@@ -1,48 +1,31 @@
-// A view of memory that the caller owns: dtype, shape, 64-bit strides in elements, device.
+// Tensors and devices inside the library are those of the C ABI: nothing is copied from one kind of
+// struct to another on the way down.
 #pragma once
 
-#include <array>
-#include <cstdint>
+#include <string>
+
+#include "core/dtype.hpp"
+#include "seesaw/seesaw.h"
 
 namespace seesaw {
 
-enum class DType : int32_t { kFloat32 = 1, kBFloat16 = 2, kFloat16 = 3, kInt32 = 4 };
+using Tensor = seesaw_tensor;
+using Device = seesaw_device;
 
-constexpr int64_t size_of(DType dtype) {
-  return dtype == DType::kFloat32 || dtype == DType::kInt32 ? 4 : 2;
-}
+inline constexpr int kMaxRank = SEESAW_MAX_RANK;
 
-constexpr const char* name_of(DType dtype) {
-  switch (dtype) {
-    case DType::kFloat32:
-      return "float32";
-    case DType::kBFloat16:
-      return "bfloat16";
-    case DType::kFloat16:
-      return "float16";
-    case DType::kInt32:
-      return "int32";
+constexpr DType dtype_of(const Tensor& tensor) { return static_cast<DType>(tensor.dtype); }
+
+constexpr int64_t element_bytes(const Tensor& tensor) { return size_of(dtype_of(tensor)); }
+
+constexpr bool on_cpu(const Device& device) { return device.type == SEESAW_CPU; }
+
+// "cpu", "cuda:1".
+inline std::string name_of(const Device& device) {
+  if (device.type != SEESAW_CPU && device.type != SEESAW_CUDA) {
+    return "a device of type " + std::to_string(device.type);
   }
-  return "unknown";
+  return on_cpu(device) ? "cpu" : "cuda:" + std::to_string(device.index);
 }
-
-enum class DeviceType : int32_t { kCpu = 1, kCuda = 2 };
-
-struct Device {
-  DeviceType type = DeviceType::kCpu;
-  int32_t index = 0;
-  bool operator==(const Device&) const = default;
-};
-
-inline constexpr int kMaxRank = 4;
-
-struct TensorView {
-  void* data = nullptr;
-  std::array<int64_t, kMaxRank> shape{};   // outermost first; `rank` entries
-  std::array<int64_t, kMaxRank> stride{};  // elements
-  int32_t rank = 0;
-  DType dtype = DType::kFloat32;
-  Device device;
-};
 
 }  // namespace seesaw

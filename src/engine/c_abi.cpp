@@ -1,254 +1,190 @@
-// The C ABI of dense decoding: validate, select, plan, schedule, launch.
+// The C ABI of operations: read, check, and hand on to the kernel's functions.
 #include <algorithm>
-#include <cstdio>
+#include <cstring>
 #include <memory>
 #include <string>
-#include <string_view>
+#include <vector>
 
-#include "engine/stats.hpp"
-#include "engine/structs.hpp"
-#include "engine/tuning.hpp"
 #include "base/message.hpp"
 #include "boundary/error.hpp"
 #include "boundary/sized.hpp"
-#include "split/check_schedule.hpp"
-#include "ops/dense_decode/plan.hpp"
-#include "ops/dense_decode/validate.hpp"
-#include "ops/dense_decode/operation.hpp"
-
-struct seesaw_dense_decode_plan {
-  const seesaw::engine::DenseDecodeKernel* kernel;
-  seesaw::DenseDecodePlan plan;
-  bool tuned = false;
-  std::string tuning;
-  std::string tuning_key;
-};
+#include "engine/arguments.hpp"
+#include "engine/plan.hpp"
+#include "engine/read.hpp"
+#include "engine/stats.hpp"
 
 namespace seesaw::engine {
 namespace {
 
-constexpr const char* kWhere = "dense_decode";
-constexpr uint64_t kBufferAlignment = 256;
-
-Status bad(std::string_view arrived, std::string_view allowed, std::string_view remedy) {
-  return invalid_argument(four_part_message(kWhere, arrived, allowed, remedy));
+// Checks where a list is to be written.
+Status check_list(const char* where, const void* rows, uint64_t row_bytes, size_t known,
+                  uint64_t capacity, const uint64_t* count) {
+  SEESAW_RETURN_IF_ERROR(require_pointer(where, count, "count"));
+  SEESAW_RETURN_IF_ERROR(check_row_bytes(where, row_bytes, known));
+  return capacity > 0 ? require_pointer(where, rows, "rows") : Status();
 }
 
-Status require(const void* pointer, const char* name) {
-  return require_pointer(kWhere, pointer, name);
-}
-
-// The kernel insisted on, or the first that can; the reasons of all if none can.
-Status select(const DenseDecodeProblem& problem, const engine::DenseDecodeKernel** selected) {
-  std::string names;
-  std::string reasons;
-  for (const engine::DenseDecodeKernel& kernel : engine::dense_decode_kernels()) {
-    names += fmt::format("{}{}", names.empty() ? "" : ", ", kernel.name);
-    if (!problem.kernel.empty() && problem.kernel != kernel.name) {
-      continue;
-    }
-    const Support support = engine::supports(kernel, problem);
-    if (support.supported) {
-      *selected = &kernel;
-      return {};
-    }
-    reasons += fmt::format("{}{}: {}", reasons.empty() ? "" : "; ", kernel.name, support.reason);
+Status write_supports(const char* name, const void* from_problem, const seesaw_options* from,
+                      seesaw_kernel_support* rows, uint64_t row_bytes, uint64_t capacity,
+                      uint64_t* count) {
+  const Operation* operation = nullptr;
+  SEESAW_RETURN_IF_ERROR(find_operation(name, &operation));
+  SEESAW_RETURN_IF_ERROR(
+      check_list(operation->name, rows, row_bytes, sizeof(*rows), capacity, count));
+  ProblemBytes problem;
+  Options options;
+  SEESAW_RETURN_IF_ERROR(read_problem(*operation, from_problem, &problem));
+  SEESAW_RETURN_IF_ERROR(read_options(operation->name, from, &options));
+  thread_local std::vector<std::string> reasons;  // until this thread's next call, as promised
+  reasons.clear();
+  for (const Kernel& kernel : operation->kernels) {
+    reasons.push_back(supports(kernel, problem.data, options).reason);
   }
-  if (reasons.empty()) {
-    return bad(fmt::format("kernel = \"{}\"", problem.kernel), names,
-               "Name one of these, or none to let the library choose.");
-  }
-  return not_supported(
-      four_part_message(kWhere,
-                        problem.kernel.empty() ? "a problem that no kernel of this build runs here"
-                                               : "a problem that the kernel insisted on cannot run",
-                        fmt::format("what the kernels support ({})", reasons),
-                        "Change the problem accordingly, or choose another device or kernel."));
-}
-
-Status check_buffer(const char* name, const void* data, uint64_t given_bytes,
-                    uint64_t needed_bytes) {
-  if (needed_bytes == 0) {
-    return {};
-  }
-  SEESAW_RETURN_IF_ERROR(require(data, name));
-  if (given_bytes < needed_bytes) {
-    return bad(fmt::format("{}_bytes = {}", name, given_bytes),
-               fmt::format("at least {}", needed_bytes),
-               "Ask seesaw_dense_decode_plan_get_info for the size.");
-  }
-  if (reinterpret_cast<uintptr_t>(data) % kBufferAlignment != 0) {
-    return bad(fmt::format("{} at address {}", name, data),
-               fmt::format("multiples of {} bytes", kBufferAlignment), "Allocate it aligned.");
+  *count = reasons.size();
+  for (uint64_t i = 0; i < std::min<uint64_t>(capacity, *count); ++i) {
+    const std::string& reason = reasons[i];
+    write_row(seesaw_kernel_support{operation->kernels[i].name, reason.c_str(),
+                                    reason.empty() ? 1 : 0, 0},
+              i, row_bytes, rows);
   }
   return {};
 }
 
-const engine::DenseDecodeKernel* kernel_of(const seesaw_dense_decode_plan* plan) {
-  return plan == nullptr ? nullptr : plan->kernel;
-}
-
-bool on_host(const DenseDecodePlan& plan) { return plan.problem.device.type == DeviceType::kCpu; }
-
-Status answer_supports(const seesaw_dense_decode_problem* problem, seesaw_kernel_support* rows,
-                uint64_t capacity, uint64_t* count) {
-  SEESAW_RETURN_IF_ERROR(require(count, "count"));
-  if (capacity > 0) {
-    SEESAW_RETURN_IF_ERROR(require(rows, "rows"));
-  }
-  DenseDecodeProblem asked;
-  SEESAW_RETURN_IF_ERROR(read_problem(problem, &asked));
-  const auto kernels = engine::dense_decode_kernels();
-  for (uint64_t i = 0; i < std::min<uint64_t>(capacity, kernels.size()); ++i) {
-    const Support support = engine::supports(kernels[i], asked);
-    rows[i].kernel = kernels[i].name;
-    rows[i].supported = support.supported ? 1 : 0;
-    std::snprintf(rows[i].reason, sizeof(rows[i].reason), "%s", support.reason.c_str());
-  }
-  *count = kernels.size();
-  return {};
-}
-
-Status plan_create(const seesaw_dense_decode_problem* problem, seesaw_dense_decode_plan** plan) {
-  SEESAW_RETURN_IF_ERROR(require(plan, "plan"));
+Status create(const char* name, const void* from_problem, const seesaw_options* from,
+              seesaw_plan** plan) {
+  SEESAW_RETURN_IF_ERROR(require_pointer("plan_create", plan, "plan"));
   *plan = nullptr;
-  auto made = std::make_unique<seesaw_dense_decode_plan>();
-  DenseDecodeProblem asked;
-  SEESAW_RETURN_IF_ERROR(read_problem(problem, &asked));
-  SEESAW_RETURN_IF_ERROR(select(asked, &made->kernel));
-  TunedPlan planned;
-  SEESAW_RETURN_IF_ERROR(make_plan(*made->kernel, asked, &planned));
-  made->plan = std::move(planned.plan);
-  made->tuned = planned.tuned;
-  made->tuning = std::move(planned.tuning);
-  made->tuning_key = std::move(planned.key);
-  SEESAW_RETURN_IF_ERROR(split::check_config(made->plan.split));
-  count_plan(*made->kernel, made->plan);
+  const Operation* operation = nullptr;
+  SEESAW_RETURN_IF_ERROR(find_operation(name, &operation));
+  ProblemBytes problem;
+  Options options;
+  SEESAW_RETURN_IF_ERROR(read_problem(*operation, from_problem, &problem));
+  SEESAW_RETURN_IF_ERROR(read_options(operation->name, from, &options));
+  std::unique_ptr<seesaw_plan> made;
+  SEESAW_RETURN_IF_ERROR(make_plan(*operation, problem.data, options, &made));
+  count_plan(*made);
   *plan = made.release();
   return {};
 }
 
-Status plan_get_info(const seesaw_dense_decode_plan* plan, seesaw_dense_decode_plan_info* info) {
-  SEESAW_RETURN_IF_ERROR(require(plan, "plan"));
-  seesaw_dense_decode_plan_info filled = {};
-  filled.kernel = plan->kernel->name;
-  filled.workspace_bytes = plan->plan.workspace_bytes;
-  filled.schedule_bytes = split::schedule_bytes(plan->plan.split);
-  filled.num_workers = plan->plan.split.num_workers;
-  filled.tile_tokens = plan->plan.split.tile_tokens;
-  filled.tile_rows = plan->plan.tile_rows;
-  filled.fixed_split_tiles = plan->plan.split.fixed_split_tiles;
-  filled.piece_cost_tiles = plan->plan.split.piece_cost_tiles;
-  filled.split_cost_tiles = plan->plan.split.split_cost_tiles;
-  filled.chunk_tokens = plan->plan.chunk_tokens;
-  filled.tuned = plan->tuned ? 1 : 0;
-  filled.tuning = plan->tuning.c_str();
-  filled.tuning_key = plan->tuning_key.c_str();
-  return write_plan_info(filled, info);
+Status write_details(const seesaw_plan* plan, seesaw_plan_details* to) {
+  SEESAW_RETURN_IF_ERROR(require_pointer("plan_info", plan, "plan"));
+  seesaw_plan_details details{};
+  details.operation = plan->operation.name;
+  details.kernel = plan->kernel.name;
+  details.workspace_bytes = plan->planned->workspace_bytes;
+  details.schedule_bytes = plan->planned->schedule_bytes;
+  details.tuned = plan->tuned ? 1 : 0;
+  details.tuning = plan->tuning.c_str();
+  details.tuning_key = plan->tuning_key.c_str();
+  details.numbers = plan->planned->numbers.data();
+  details.num_numbers = plan->planned->numbers.size();
+  details.number_bytes = sizeof(seesaw_number);
+  return write_sized("plan_info", "details", details, to);
 }
 
-Status schedule(const seesaw_dense_decode_plan* plan, const seesaw_tensor* seq_lens, void* buffer,
-                uint64_t buffer_bytes, void* stream) {
-  SEESAW_RETURN_IF_ERROR(require(plan, "plan"));
-  SEESAW_RETURN_IF_ERROR(require(seq_lens, "seq_lens"));
-  const DenseDecodePlan& planned = plan->plan;
-  TensorView lengths;
-  SEESAW_RETURN_IF_ERROR(read_tensor("seq_lens", *seq_lens, &lengths));
-  SEESAW_RETURN_IF_ERROR(validate_seq_lens(planned.problem, lengths));
+Status fill_problem(const char* name, const void* from_args, void* to_problem) {
+  const Operation* operation = nullptr;
+  SEESAW_RETURN_IF_ERROR(find_operation(name, &operation));
+  ArgsBytes args;
+  ProblemBytes problem;
   SEESAW_RETURN_IF_ERROR(
-      check_buffer("schedule", buffer, buffer_bytes, split::schedule_bytes(planned.split)));
-  if (on_host(planned)) {
-    SEESAW_RETURN_IF_ERROR(check_host_lengths(planned.problem, lengths));
-  }
-  SEESAW_RETURN_IF_ERROR(plan->kernel->schedule(planned, lengths, buffer, stream));
-  count_schedule(*plan->kernel, planned, buffer);
-  return {};
-}
-
-Status schedule_pieces(const seesaw_dense_decode_plan* plan, const void* buffer,
-                       uint64_t buffer_bytes, seesaw_piece* pieces, uint64_t capacity,
-                       uint64_t* count) {
-  SEESAW_RETURN_IF_ERROR(require(plan, "plan"));
-  SEESAW_RETURN_IF_ERROR(require(count, "count"));
-  const split::SplitConfig& split = plan->plan.split;
+      read_sized(operation->name, "args", from_args, operation->args_bytes, args.data));
   SEESAW_RETURN_IF_ERROR(
-      check_buffer("schedule", buffer, buffer_bytes, split::schedule_bytes(split)));
-  if (capacity > 0) {
-    SEESAW_RETURN_IF_ERROR(require(pieces, "pieces"));
-  }
-  SEESAW_RETURN_IF_ERROR(split::check_schedule_header(split, buffer));
-  const split::ScheduleView view = split::schedule_view(const_cast<void*>(buffer), split);
-  const int32_t num_pieces = view.header->num_pieces;
-  for (int32_t worker = 0; worker < split.num_workers; ++worker) {
-    const int32_t begin = std::max(view.worker_piece_begin[worker], 0);
-    const int32_t end = std::min(view.worker_piece_begin[worker + 1], num_pieces);
-    for (int32_t i = begin; i < end; ++i) {
-      if (static_cast<uint64_t>(i) < capacity) {
-        const split::Piece& piece = view.pieces[i];
-        pieces[i] = {worker, piece.sequence, piece.tile_begin, piece.tile_end, piece.partial};
-      }
-    }
-  }
-  *count = static_cast<uint64_t>(view.header->num_pieces);
+      read_sized(operation->name, "problem", to_problem, operation->problem_bytes, problem.data));
+  uint64_t size = 0;
+  std::memcpy(&size, to_problem, sizeof(size));
+  SEESAW_RETURN_IF_ERROR(problem_of(*operation, args.data, problem.data));
+  std::memcpy(problem.data, &size, sizeof(size));
+  std::memcpy(to_problem, problem.data, std::min<uint64_t>(size, operation->problem_bytes));
   return {};
 }
 
-// The arguments of a call, checked against the plan.
-Status read_call(const seesaw_dense_decode_plan* plan, const seesaw_dense_decode_args* args,
-                 DenseDecodeArguments* call) {
-  SEESAW_RETURN_IF_ERROR(require(plan, "plan"));
-  const DenseDecodePlan& planned = plan->plan;
-  DenseDecodeArguments& arguments = *call;
-  CallBuffers buffers;
-  SEESAW_RETURN_IF_ERROR(read_arguments(args, &arguments, &buffers));
-  SEESAW_RETURN_IF_ERROR(validate_arguments(planned.problem, arguments));
-  SEESAW_RETURN_IF_ERROR(check_buffer("schedule", arguments.schedule, buffers.schedule_bytes,
-                                      split::schedule_bytes(planned.split)));
-  SEESAW_RETURN_IF_ERROR(check_buffer("workspace", arguments.workspace, buffers.workspace_bytes,
-                                      planned.workspace_bytes));
-  if (on_host(planned)) {
-    SEESAW_RETURN_IF_ERROR(check_host_lengths(planned.problem, arguments.seq_lens));
-    SEESAW_RETURN_IF_ERROR(check_host_block_table(planned.problem, arguments));
-    SEESAW_RETURN_IF_ERROR(split::check_schedule(
-        planned.split, static_cast<const int32_t*>(arguments.seq_lens.data),
-        arguments.seq_lens.stride[0], static_cast<int32_t>(arguments.batch), arguments.schedule));
-  }
-  return {};
-}
-
-Status run(const seesaw_dense_decode_plan* plan, const seesaw_dense_decode_args* args) {
-  DenseDecodeArguments arguments;
-  SEESAW_RETURN_IF_ERROR(read_call(plan, args, &arguments));
-  if (arguments.batch == 0) {
+Status prepare(const seesaw_plan* plan, const void* from_args, const seesaw_call* from_call) {
+  SEESAW_RETURN_IF_ERROR(require_pointer("plan_prepare", plan, "plan"));
+  ArgsBytes args;
+  Call call;
+  SEESAW_RETURN_IF_ERROR(read_call(*plan, from_args, from_call, true, &args, &call));
+  if (plan->kernel.prepare == nullptr) {
     return {};
   }
-  SEESAW_RETURN_IF_ERROR(plan->kernel->run(plan->plan, arguments));
-  count_run(*plan->kernel, plan->plan, arguments);
+  SEESAW_RETURN_IF_ERROR(plan->kernel.prepare(*plan->planned, args.data, call));
+  count_prepare(*plan, call.schedule);
   return {};
 }
 
-Status trace(const seesaw_dense_decode_plan* plan, const seesaw_dense_decode_args* args,
-             seesaw_trace_span* spans, uint64_t capacity, uint64_t* count) {
-  SEESAW_RETURN_IF_ERROR(require(count, "count"));
-  if (capacity > 0) {
-    SEESAW_RETURN_IF_ERROR(require(spans, "spans"));
+Status run(const seesaw_plan* plan, const void* from_args, const seesaw_call* from_call) {
+  SEESAW_RETURN_IF_ERROR(require_pointer("plan_run", plan, "plan"));
+  ArgsBytes args;
+  Call call;
+  SEESAW_RETURN_IF_ERROR(read_call(*plan, from_args, from_call, false, &args, &call));
+  SEESAW_RETURN_IF_ERROR(plan->kernel.run(*plan->planned, args.data, call));
+  count_run(*plan, args.data);
+  return {};
+}
+
+// Where pieces are written to.
+struct PieceRows {
+  seesaw_piece* rows;
+  uint64_t row_bytes;
+  uint64_t capacity;
+  uint64_t count;
+};
+
+void write_piece(void* context, const seesaw_piece& piece) {
+  PieceRows& to = *static_cast<PieceRows*>(context);
+  if (to.count < to.capacity) {
+    write_row(piece, to.count, to.row_bytes, to.rows);
   }
-  DenseDecodeArguments arguments;
-  SEESAW_RETURN_IF_ERROR(read_call(plan, args, &arguments));
-  if (plan->kernel->trace == nullptr) {
-    return not_supported(
-        four_part_message("dense_decode_trace", fmt::format("a plan of {}", plan->kernel->name),
-                          "kernels with a traced variant (cpu.dense_decode, sm90.dense_decode)",
-                          "Insist on one of them, or use seesaw_dense_decode_run."));
+  ++to.count;
+}
+
+Status list_pieces(const seesaw_plan* plan, const void* schedule, uint64_t schedule_bytes,
+                   PieceRows rows, uint64_t* count) {
+  SEESAW_RETURN_IF_ERROR(require_pointer("plan_pieces", plan, "plan"));
+  const char* where = plan->operation.name;
+  SEESAW_RETURN_IF_ERROR(
+      check_list(where, rows.rows, rows.row_bytes, sizeof(seesaw_piece), rows.capacity, count));
+  if (plan->kernel.pieces == nullptr) {
+    return not_supported(four_part_message(where, fmt::format("a plan of {}", plan->kernel.name),
+                                           "kernels that have a schedule",
+                                           "Ask seesaw_plan_info: schedule_bytes is 0."));
   }
-  split::Trace found;
-  if (arguments.batch > 0) {
-    SEESAW_RETURN_IF_ERROR(plan->kernel->trace(plan->plan, arguments, &found));
+  SEESAW_RETURN_IF_ERROR(
+      check_buffer(where, "schedule", schedule, schedule_bytes, plan->planned->schedule_bytes));
+  SEESAW_RETURN_IF_ERROR(plan->kernel.pieces(*plan->planned, schedule, {write_piece, &rows}));
+  *count = rows.count;
+  return {};
+}
+
+std::string traced_kernels(const Operation& operation) {
+  std::string names;
+  for (const Kernel& kernel : operation.kernels) {
+    if (kernel.trace != nullptr) {
+      names += fmt::format("{}{}", names.empty() ? "" : ", ", kernel.name);
+    }
   }
+  return names.empty() ? "no kernel of this operation" : names;
+}
+
+Status trace(const seesaw_plan* plan, const void* from_args, const seesaw_call* from_call,
+             seesaw_trace_span* spans, uint64_t row_bytes, uint64_t capacity, uint64_t* count) {
+  SEESAW_RETURN_IF_ERROR(require_pointer("plan_trace", plan, "plan"));
+  const char* where = plan->operation.name;
+  SEESAW_RETURN_IF_ERROR(check_list(where, spans, row_bytes, sizeof(*spans), capacity, count));
+  ArgsBytes args;
+  Call call;
+  SEESAW_RETURN_IF_ERROR(read_call(*plan, from_args, from_call, false, &args, &call));
+  if (plan->kernel.trace == nullptr) {
+    return not_supported(four_part_message(
+        where, fmt::format("a trace of {}", plan->kernel.name),
+        fmt::format("kernels with a traced variant ({})", traced_kernels(plan->operation)),
+        "Insist on one of them, or use seesaw_plan_run."));
+  }
+  Trace found;
+  SEESAW_RETURN_IF_ERROR(plan->kernel.trace(*plan->planned, args.data, call, &found));
   for (uint64_t i = 0; i < std::min<uint64_t>(capacity, found.spans.size()); ++i) {
-    const split::TraceSpan& span = found.spans[i];
-    spans[i] = {span.step, span.worker,   span.part,  span.sequence,
-                span.tile, span.begin_us, span.end_us};
+    write_row(found.spans[i], i, row_bytes, spans);
   }
   *count = found.spans.size() + found.dropped;
   return {};
@@ -265,64 +201,66 @@ extern "C" {
 
 const char* seesaw_version(void) { return SEESAW_VERSION_STRING; }
 
-seesaw_status seesaw_dense_decode_supports(const seesaw_dense_decode_problem* problem,
-                                           seesaw_kernel_support* rows, uint64_t capacity,
-                                           uint64_t* count) {
-  return at_boundary("dense_decode_supports",
-                     [&] { return seesaw::engine::answer_supports(problem, rows, capacity, count); });
+seesaw_status seesaw_supports(const char* operation, const void* problem,
+                              const seesaw_options* options, seesaw_kernel_support* rows,
+                              uint64_t row_bytes, uint64_t capacity, uint64_t* count) {
+  return at_boundary("supports", [&] {
+    return seesaw::engine::write_supports(operation, problem, options, rows, row_bytes, capacity,
+                                          count);
+  });
 }
 
-seesaw_status seesaw_dense_decode_plan_create(const seesaw_dense_decode_problem* problem,
-                                              seesaw_dense_decode_plan** plan) {
-  const seesaw::engine::NvtxRange range("dense_decode_plan_create", nullptr);
+seesaw_status seesaw_plan_create(const char* operation, const void* problem,
+                                 const seesaw_options* options, seesaw_plan** plan) {
+  const seesaw::engine::NvtxRange range("plan_create", operation);
   const seesaw::engine::CountedCall call(StatsFunction::kPlan);
-  const seesaw_status status = at_boundary("dense_decode_plan_create",
-                                           [&] { return seesaw::engine::plan_create(problem, plan); });
-  return call.finish(status == SEESAW_OK ? (*plan)->kernel : nullptr, status);
+  const seesaw_status status = at_boundary(
+      "plan_create", [&] { return seesaw::engine::create(operation, problem, options, plan); });
+  return call.finish(status == SEESAW_OK ? &(*plan)->kernel : nullptr, status);
 }
 
-void seesaw_dense_decode_plan_destroy(seesaw_dense_decode_plan* plan) {
+void seesaw_plan_destroy(seesaw_plan* plan) {
   if (plan != nullptr) {
-    seesaw::engine::count_plan_destroyed(*plan->kernel);
+    seesaw::engine::count_plan_destroyed(*plan);
     delete plan;
   }
 }
 
-seesaw_status seesaw_dense_decode_plan_get_info(const seesaw_dense_decode_plan* plan,
-                                                seesaw_dense_decode_plan_info* info) {
-  return at_boundary("dense_decode_plan_get_info",
-                     [&] { return seesaw::engine::plan_get_info(plan, info); });
+seesaw_status seesaw_plan_info(const seesaw_plan* plan, seesaw_plan_details* details) {
+  return at_boundary("plan_info", [&] { return seesaw::engine::write_details(plan, details); });
 }
 
-seesaw_status seesaw_dense_decode_schedule(const seesaw_dense_decode_plan* plan,
-                                           const seesaw_tensor* seq_lens, void* schedule,
-                                           uint64_t schedule_bytes, void* stream) {
-  return counted(
-      "dense_decode_schedule", StatsFunction::kSchedule, seesaw::engine::kernel_of(plan),
-      [&] { return seesaw::engine::schedule(plan, seq_lens, schedule, schedule_bytes, stream); });
+seesaw_status seesaw_problem_of(const char* operation, const void* args, void* problem) {
+  return at_boundary("problem_of",
+                     [&] { return seesaw::engine::fill_problem(operation, args, problem); });
 }
 
-seesaw_status seesaw_dense_decode_schedule_pieces(const seesaw_dense_decode_plan* plan,
-                                                  const void* schedule, uint64_t schedule_bytes,
-                                                  seesaw_piece* pieces, uint64_t capacity,
-                                                  uint64_t* count) {
-  return at_boundary("dense_decode_schedule_pieces", [&] {
-    return seesaw::engine::schedule_pieces(plan, schedule, schedule_bytes, pieces, capacity, count);
+seesaw_status seesaw_plan_prepare(const seesaw_plan* plan, const void* args,
+                                  const seesaw_call* call) {
+  return counted("plan_prepare", StatsFunction::kPrepare, plan,
+                 [&] { return seesaw::engine::prepare(plan, args, call); });
+}
+
+seesaw_status seesaw_plan_run(const seesaw_plan* plan, const void* args, const seesaw_call* call) {
+  return counted("plan_run", StatsFunction::kRun, plan,
+                 [&] { return seesaw::engine::run(plan, args, call); });
+}
+
+seesaw_status seesaw_plan_pieces(const seesaw_plan* plan, const void* schedule,
+                                 uint64_t schedule_bytes, seesaw_piece* pieces, uint64_t row_bytes,
+                                 uint64_t capacity, uint64_t* count) {
+  return at_boundary("plan_pieces", [&] {
+    return seesaw::engine::list_pieces(plan, schedule, schedule_bytes,
+                                       {pieces, row_bytes, capacity, 0}, count);
   });
 }
 
-seesaw_status seesaw_dense_decode_run(const seesaw_dense_decode_plan* plan,
-                                      const seesaw_dense_decode_args* args) {
-  return counted("dense_decode_run", StatsFunction::kRun, seesaw::engine::kernel_of(plan),
-                 [&] { return seesaw::engine::run(plan, args); });
-}
-
-seesaw_status seesaw_dense_decode_trace(const seesaw_dense_decode_plan* plan,
-                                        const seesaw_dense_decode_args* args,
-                                        seesaw_trace_span* spans, uint64_t capacity,
-                                        uint64_t* count) {
-  return at_boundary("dense_decode_trace",
-                     [&] { return seesaw::engine::trace(plan, args, spans, capacity, count); });
+seesaw_status seesaw_plan_trace(const seesaw_plan* plan, const void* args, const seesaw_call* call,
+                                seesaw_trace_span* spans, uint64_t row_bytes, uint64_t capacity,
+                                uint64_t* count) {
+  return at_boundary("plan_trace", [&] {
+    return seesaw::engine::trace(plan, args, call, spans, row_bytes, capacity, count);
+  });
 }
 
 }  // extern "C"

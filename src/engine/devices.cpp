@@ -1,11 +1,14 @@
 #include "engine/devices.hpp"
 
-#include <fmt/format.h>
 #include <omp.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <fstream>
 
+#include "base/message.hpp"
+#include "boundary/error.hpp"
+#include "boundary/sized.hpp"
 #include "cpu/select.hpp"
 
 #if defined(SEESAW_WITH_CUDA)
@@ -47,7 +50,7 @@ std::string cpu_features() {
 
 DeviceDescription describe_cpu() {
   DeviceDescription cpu;
-  cpu.device = {DeviceType::kCpu, 0};
+  cpu.device = {SEESAW_CPU, 0};
   cpu.usable = true;
   cpu.num_units = omp_get_num_procs();
   cpu.memory_bytes = static_cast<uint64_t>(sysconf(_SC_PHYS_PAGES)) *
@@ -59,7 +62,7 @@ DeviceDescription describe_cpu() {
 
 void add_gpus(std::vector<DeviceDescription>& devices) {
   DeviceDescription gpu;
-  gpu.device = {DeviceType::kCuda, 0};
+  gpu.device = {SEESAW_CUDA, 0};
 #if defined(SEESAW_WITH_CUDA)
   for (int32_t index = 0;; ++index) {
     const gpu::DeviceAnswer answer = gpu::device_of(index);
@@ -68,7 +71,7 @@ void add_gpus(std::vector<DeviceDescription>& devices) {
       break;
     }
     const gpu::DeviceProperties& found = *answer.properties;
-    devices.push_back({.device = {DeviceType::kCuda, index},
+    devices.push_back({.device = {SEESAW_CUDA, index},
                        .usable = true,
                        .num_units = found.num_sms,
                        .memory_bytes = found.memory_bytes,
@@ -77,13 +80,33 @@ void add_gpus(std::vector<DeviceDescription>& devices) {
                                                found.compute_minor),
                        .reason = {}});
   }
-  if (devices.back().device.type == DeviceType::kCuda) {
+  if (devices.back().device.type == SEESAW_CUDA) {
     return;
   }
 #else
   gpu.reason = "this build has no CUDA kernels (nvcc was not found, or SEESAW_CUDA=OFF)";
 #endif
   devices.push_back(gpu);
+}
+
+Status write_devices(seesaw_device_info* rows, uint64_t row_bytes, uint64_t capacity,
+                     uint64_t* count) {
+  SEESAW_RETURN_IF_ERROR(require_pointer("list_devices", count, "count"));
+  SEESAW_RETURN_IF_ERROR(check_row_bytes("list_devices", row_bytes, sizeof(*rows)));
+  if (capacity > 0) {
+    SEESAW_RETURN_IF_ERROR(require_pointer("list_devices", rows, "rows"));
+  }
+  thread_local std::vector<DeviceDescription> devices;  // until this thread's next call
+  devices = list_devices();
+  for (uint64_t i = 0; i < std::min<uint64_t>(capacity, devices.size()); ++i) {
+    const DeviceDescription& device = devices[i];
+    write_row(seesaw_device_info{device.device, device.usable ? 1 : 0, device.num_units,
+                                 device.memory_bytes, device.name.c_str(), device.features.c_str(),
+                                 device.reason.c_str()},
+              i, row_bytes, rows);
+  }
+  *count = devices.size();
+  return {};
 }
 
 }  // namespace
@@ -95,7 +118,7 @@ std::vector<DeviceDescription> list_devices() {
 }
 
 std::string device_key(const Device& device) {
-  if (device.type == DeviceType::kCpu) {
+  if (device.type == SEESAW_CPU) {
     static const std::string name = cpu_name();
     return fmt::format("{}, {} CPUs, {}", name, omp_get_num_procs(), cpu::microkernel_name());
   }
@@ -111,3 +134,10 @@ std::string device_key(const Device& device) {
 }
 
 }  // namespace seesaw::engine
+
+extern "C" seesaw_status seesaw_list_devices(seesaw_device_info* rows, uint64_t row_bytes,
+                                             uint64_t capacity, uint64_t* count) {
+  return seesaw::at_boundary("list_devices", [&] {
+    return seesaw::engine::write_devices(rows, row_bytes, capacity, count);
+  });
+}

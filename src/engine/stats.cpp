@@ -1,18 +1,54 @@
 #include "engine/stats.hpp"
 
-#include <algorithm>
-
 #include "base/message.hpp"
 #include "boundary/sized.hpp"
-#include "split/split_kv.hpp"
 
 namespace seesaw::engine {
 namespace {
 
-// Static, without constructors or destructors: calls may come before main and after it.
-constinit std::array<StatsRow, engine::kMaxDenseDecodeKernels + 1> rows{};
+using Counter = std::atomic<uint64_t>;
 
-size_t num_kernels() noexcept { return engine::dense_decode_kernels().size(); }
+// The fields of seesaw_stats. Rows of kernels that run side by side share no cache line.
+struct alignas(64) StatsRow {
+  std::array<std::array<Counter, SEESAW_STATS_STATUSES>, SEESAW_STATS_FUNCTIONS> calls{};
+  std::array<Counter, SEESAW_STATS_FUNCTIONS> nanoseconds{};
+  Counter sequences{0};
+  Counter tensor_bytes{0};
+  Counter kv_bytes_planned{0};
+  Counter kv_tokens{0};
+  Counter kv_bytes{0};
+  Counter pieces{0};
+  Counter split_sequences{0};
+  Counter partials{0};
+  Counter plans{0};
+  Counter workspace_bytes{0};
+};
+
+// Static, without constructors or destructors: calls may come before main and after it.
+constinit std::array<StatsRow, kMaxKernels + 1> rows{};
+
+size_t num_kernels() noexcept {
+  size_t count = 0;
+  for (const Operation* operation : operations()) {
+    count += operation->kernels.size();
+  }
+  return count;
+}
+
+// Where a kernel stands in the list of all; past the end for null.
+size_t index_of(const Kernel* kernel) noexcept {
+  size_t before = 0;
+  for (const Operation* operation : operations()) {
+    const Kernel* first = operation->kernels.data();
+    if (kernel >= first && kernel < first + operation->kernels.size()) {
+      return before + static_cast<size_t>(kernel - first);
+    }
+    before += operation->kernels.size();
+  }
+  return before;
+}
+
+StatsRow& row_of(const Kernel* kernel) noexcept { return rows[index_of(kernel)]; }
 
 void add(Counter& counter, uint64_t amount) noexcept {
   if (amount != 0) {  // a locked addition costs more than the branch
@@ -28,23 +64,21 @@ void raise_to(Counter& counter, uint64_t amount) noexcept {
 
 uint64_t value(const Counter& counter) noexcept { return counter.load(std::memory_order_relaxed); }
 
-// Lengths in host memory, as the contract counts them.
-uint64_t sum_of_lengths(const TensorView& seq_lens) noexcept {
-  const auto* lengths = static_cast<const int32_t*>(seq_lens.data);
-  uint64_t tokens = 0;
-  for (int64_t i = 0; i < seq_lens.shape[0]; ++i) {
-    tokens += static_cast<uint64_t>(std::max(lengths[i * seq_lens.stride[0]], 0));
+seesaw_stats snapshot(uint64_t index) noexcept {
+  seesaw_stats stats{};
+  stats.operation = "none";
+  stats.kernel = "none";
+  uint64_t before = 0;
+  for (const Operation* operation : operations()) {
+    if (index >= before && index - before < operation->kernels.size()) {
+      const Kernel& kernel = operation->kernels[index - before];
+      stats.operation = operation->name;
+      stats.kernel = kernel.name;
+      stats.lengths_known = kernel.device == SEESAW_CPU ? 1 : 0;
+    }
+    before += operation->kernels.size();
   }
-  return tokens;
-}
-
-seesaw_stats snapshot(const engine::DenseDecodeKernel* kernel) noexcept {
-  const StatsRow& row = stats_row(kernel);
-  seesaw_stats stats = {};
-  stats.struct_size = sizeof(stats);
-  stats.operation = "dense_decode";
-  stats.kernel = kernel == nullptr ? "none" : kernel->name;
-  stats.lengths_known = kernel != nullptr && engine::runs_on_host(*kernel) ? 1 : 0;
+  const StatsRow& row = rows[index];
   for (size_t function = 0; function < SEESAW_STATS_FUNCTIONS; ++function) {
     stats.nanoseconds[function] = value(row.nanoseconds[function]);
     for (size_t status = 0; status < SEESAW_STATS_STATUSES; ++status) {
@@ -70,76 +104,64 @@ Status get(uint64_t index, seesaw_stats* stats) {
                                               fmt::format("0 to {}", num_kernels()),
                                               "Ask seesaw_stats_count for the number of rows."));
   }
-  const auto kernels = engine::dense_decode_kernels();
-  return write_sized("stats_get", "stats",
-                     snapshot(index < kernels.size() ? &kernels[index] : nullptr), stats);
+  return write_sized("stats_get", "stats", snapshot(index), stats);
+}
+
+struct PieceCounts {
+  uint64_t pieces = 0;
+  uint64_t split_sequences = 0;
+  uint64_t partials = 0;
+};
+
+void count_piece(void* context, const seesaw_piece& piece) {
+  PieceCounts& counts = *static_cast<PieceCounts*>(context);
+  counts.pieces += 1;
+  counts.partials += piece.partial >= 0 ? 1 : 0;
+  counts.split_sequences += piece.partial >= 0 && piece.tile_begin == 0 ? 1 : 0;
 }
 
 }  // namespace
 
-StatsRow& stats_row(const engine::DenseDecodeKernel* kernel) noexcept {
-  const auto kernels = engine::dense_decode_kernels();
-  return rows[kernel == nullptr ? kernels.size() : static_cast<size_t>(kernel - kernels.data())];
-}
-
-seesaw_status CountedCall::finish(const engine::DenseDecodeKernel* kernel,
-                                  seesaw_status status) const noexcept {
+seesaw_status CountedCall::finish(const Kernel* kernel, seesaw_status status) const noexcept {
   const auto elapsed = std::chrono::steady_clock::now() - begin_;
-  StatsRow& row = stats_row(kernel);
+  StatsRow& row = row_of(kernel);
   add(row.calls[function_][static_cast<size_t>(status)], 1);
   add(row.nanoseconds[function_], static_cast<uint64_t>(std::chrono::nanoseconds(elapsed).count()));
   return status;
 }
 
-void count_plan(const engine::DenseDecodeKernel& kernel, const DenseDecodePlan& plan) noexcept {
-  StatsRow& row = stats_row(&kernel);
+void count_plan(const seesaw_plan& plan) noexcept {
+  StatsRow& row = row_of(&plan.kernel);
   add(row.plans, 1);
-  raise_to(row.workspace_bytes, plan.workspace_bytes);
+  raise_to(row.workspace_bytes, plan.planned->workspace_bytes);
 }
 
-void count_plan_destroyed(const engine::DenseDecodeKernel& kernel) noexcept {
-  stats_row(&kernel).plans.fetch_sub(1, std::memory_order_relaxed);
+void count_plan_destroyed(const seesaw_plan& plan) noexcept {
+  row_of(&plan.kernel).plans.fetch_sub(1, std::memory_order_relaxed);
 }
 
-void count_schedule(const engine::DenseDecodeKernel& kernel, const DenseDecodePlan& plan,
-                    const void* schedule) noexcept {
-  if (!engine::runs_on_host(kernel)) {
+void count_prepare(const seesaw_plan& plan, const void* schedule) noexcept {
+  if (!on_cpu(plan.options.device) || plan.kernel.pieces == nullptr) {
     return;  // the schedule lies on the device and may not even be made yet
   }
-  // Read only; the view's pointers are mutable because the builder shares it.
-  const split::ScheduleView view = split::schedule_view(const_cast<void*>(schedule), plan.split);
-  uint64_t split_sequences = 0;
-  uint64_t partials = 0;
-  for (int32_t i = 0; i < view.header->batch; ++i) {
-    const int32_t pieces = view.sequence_piece_begin[i + 1] - view.sequence_piece_begin[i];
-    split_sequences += pieces > 1 ? 1 : 0;
-    partials += pieces > 1 ? static_cast<uint64_t>(pieces) : 0;
+  PieceCounts counts;
+  if (!plan.kernel.pieces(*plan.planned, schedule, {count_piece, &counts}).ok()) {
+    return;
   }
-  StatsRow& row = stats_row(&kernel);
-  add(row.pieces, static_cast<uint64_t>(view.header->num_pieces));
-  add(row.split_sequences, split_sequences);
-  add(row.partials, partials);
+  StatsRow& row = row_of(&plan.kernel);
+  add(row.pieces, counts.pieces);
+  add(row.split_sequences, counts.split_sequences);
+  add(row.partials, counts.partials);
 }
 
-void count_run(const engine::DenseDecodeKernel& kernel, const DenseDecodePlan& plan,
-               const DenseDecodeArguments& arguments) noexcept {
-  // Unsigned, so that a product beyond 2^64 wraps; no memory holds that many bytes.
-  const auto number = [](int64_t size) { return static_cast<uint64_t>(size); };
-  const DenseDecodeProblem& p = plan.problem;
-  const uint64_t batch = number(arguments.batch);
-  const uint64_t query_rows = batch * number(p.s_q * p.h_q);
-  const uint64_t row_bytes = number(p.d_qk + p.d_v) * number(size_of(p.q_dtype)) +
-                             (arguments.lse.data == nullptr ? 0 : sizeof(float));
-  const uint64_t token_bytes = number(p.h_kv * p.d_qk) * number(size_of(p.kv_dtype));
-  StatsRow& row = stats_row(&kernel);
-  add(row.sequences, batch);
-  add(row.tensor_bytes, query_rows * row_bytes);
-  add(row.kv_bytes_planned, batch * number(p.max_tokens()) * token_bytes);
-  if (engine::runs_on_host(kernel)) {
-    const uint64_t tokens = sum_of_lengths(arguments.seq_lens);
-    add(row.kv_tokens, tokens);
-    add(row.kv_bytes, tokens * token_bytes);
-  }
+void count_run(const seesaw_plan& plan, const void* args) noexcept {
+  const Work work = plan.operation.work(plan.problem.get(), plan.options, args);
+  StatsRow& row = row_of(&plan.kernel);
+  add(row.sequences, work.sequences);
+  add(row.tensor_bytes, work.tensor_bytes);
+  add(row.kv_bytes_planned, work.kv_bytes_planned);
+  add(row.kv_tokens, work.kv_tokens);
+  add(row.kv_bytes, work.kv_bytes);
 }
 
 }  // namespace seesaw::engine

@@ -7,16 +7,17 @@
 #include <memory>
 #include <mutex>
 #include <sstream>
+#include <vector>
 
 #include "base/message.hpp"
-#include "engine/tuning_file.hpp"
 #include "engine/devices.hpp"
+#include "engine/tuning_file.hpp"
 #include "seesaw/seesaw.h"
 
 namespace seesaw::engine {
 namespace {
 
-using TablePointer = std::shared_ptr<const split::TuningTable>;
+using TablePointer = std::shared_ptr<const TuningTable>;
 
 // A file as it was when it was read.
 struct ReadFile {
@@ -62,8 +63,8 @@ Status read_file(const std::string& path, TablePointer* table) {
     if (!file) {
       return cannot_read(path, "it cannot be read");
     }
-    auto read = std::make_shared<split::TuningTable>();
-    SEESAW_RETURN_IF_ERROR(split::parse_tuning(text.str(), path, read.get()));
+    auto read = std::make_shared<TuningTable>();
+    SEESAW_RETURN_IF_ERROR(parse_tuning(text.str(), path, read.get()));
     known = {changed, size_bytes, std::move(read)};
   }
   *table = known.table;
@@ -76,23 +77,23 @@ Status read_tuning(const std::string& tuning, TablePointer* table) {
   if (!is_text(tuning)) {
     return read_file(tuning, table);
   }
-  auto read = std::make_shared<split::TuningTable>();
-  SEESAW_RETURN_IF_ERROR(split::parse_tuning(tuning, "(given as text)", read.get()));
+  auto read = std::make_shared<TuningTable>();
+  SEESAW_RETURN_IF_ERROR(parse_tuning(tuning, "(given as text)", read.get()));
   *table = std::move(read);
   return {};
 }
 
-std::string why_no_entry(const split::TuningTable& table, const split::TuningKey& wanted) {
+std::string why_no_entry(const TuningTable& table, const TuningKey& wanted) {
   const auto count = [&](auto matches) {
     return std::count_if(table.entries.begin(), table.entries.end(),
-                         [&](const split::TuningEntry& entry) { return matches(entry.key); });
+                         [&](const TuningEntry& entry) { return matches(entry.key); });
   };
-  const auto here = count([&](const split::TuningKey& key) { return key.device == wanted.device; });
+  const auto here = count([&](const TuningKey& key) { return key.device == wanted.device; });
   if (here == 0) {
     return fmt::format("none of its {} entries is for this device ({})", table.entries.size(),
                        wanted.device);
   }
-  const auto kernel = count([&](const split::TuningKey& key) {
+  const auto kernel = count([&](const TuningKey& key) {
     return key.device == wanted.device && key.kernel == wanted.kernel;
   });
   return kernel == 0 ? fmt::format("it has no entry for {} on this device", wanted.kernel)
@@ -100,51 +101,37 @@ std::string why_no_entry(const split::TuningTable& table, const split::TuningKey
                                    kernel, wanted.kernel);
 }
 
-// The kernel's plan with the numbers of `tuning`. A worker's cost does not enter the sizes, and
-// fewer workers need no more of anything, so the kernel's sizes hold.
-Status apply(const split::Tuning& tuning, const std::string& name,
-             const engine::DenseDecodeKernel& kernel, DenseDecodeProblem problem,
-             DenseDecodePlan* plan) {
-  constexpr int32_t kUnset = split::Tuning::kUnset;
-  if (tuning.num_workers > plan->split.num_workers) {
-    return invalid_argument(four_part_message(
-        "tuning_file", fmt::format("{}: num_workers = {}", name, tuning.num_workers),
-        fmt::format("1 to {} for this problem", plan->split.num_workers),
-        "Run `seesaw tune` again."));
+// The values of an entry, in the order of the kernel's knobs.
+std::vector<int32_t> values_for(const Kernel& kernel, const TuningEntry& entry) {
+  std::vector<int32_t> values(kernel.knobs.size(), kUnset);
+  for (size_t i = 0; i < values.size(); ++i) {
+    for (const auto& [name, value] : entry.values) {
+      if (name == kernel.knobs[i].name) {
+        values[i] = value;
+      }
+    }
   }
-  const bool on_cpu = problem.device.type == DeviceType::kCpu;
-  if (on_cpu) {
-    problem.num_threads = tuning.num_workers == kUnset ? problem.num_threads : tuning.num_workers;
-    problem.chunk_tokens = tuning.chunk_tokens == kUnset ? 0 : tuning.chunk_tokens;
-    *plan = kernel.plan(problem);
-  }
-  split::SplitConfig& split = plan->split;
-  const auto set = [](int32_t value, int32_t* to) { *to = value == kUnset ? *to : value; };
-  set(tuning.num_workers, &split.num_workers);
-  set(tuning.piece_cost_tiles, &split.piece_cost_tiles);
-  set(tuning.split_cost_tiles, &split.split_cost_tiles);
-  return {};
+  return values;
 }
 
 }  // namespace
 
-Status make_plan(const engine::DenseDecodeKernel& kernel, const DenseDecodeProblem& problem,
-                 TunedPlan* made) {
-  made->plan = kernel.plan(problem);
-  const split::TuningKey key =
-      split::tuning_key(problem, engine::device_key(problem.device), kernel.name);
-  made->key = split::to_json(key);
-  if (problem.tuning.empty()) {
-    made->tuning = "no tuning file";
+Status find_tuning(const Operation& operation, const Kernel& kernel, const void* problem,
+                   const Options& options, Tuning* found) {
+  const TuningKey key =
+      tuning_key(operation, problem, options, device_key(options.device), kernel.name);
+  found->key = key.text;
+  if (options.tuning.empty()) {
+    found->text = "no tuning file";
     return {};
   }
-  const std::string name = is_text(problem.tuning) ? "(given as text)" : problem.tuning;
+  const std::string name = is_text(options.tuning) ? "(given as text)" : options.tuning;
   TablePointer table;
-  SEESAW_RETURN_IF_ERROR(read_tuning(problem.tuning, &table));
+  SEESAW_RETURN_IF_ERROR(read_tuning(options.tuning, &table));
   const auto entry = std::find_if(table->entries.begin(), table->entries.end(),
-                                  [&](const split::TuningEntry& e) { return e.key == key; });
+                                  [&](const TuningEntry& e) { return e.key.match == key.match; });
   std::string why_not;
-  if (problem.splits == Splits::kBatchInvariant) {
+  if (options.batch_invariant) {
     why_not = "batch-invariant splits are the same everywhere";
   } else if (table->version != SEESAW_VERSION_STRING) {
     why_not = fmt::format("it was measured with version {}, this is {}", table->version,
@@ -152,10 +139,14 @@ Status make_plan(const engine::DenseDecodeKernel& kernel, const DenseDecodeProbl
   } else if (entry == table->entries.end()) {
     why_not = why_no_entry(*table, key);
   }
-  made->tuned = why_not.empty();
-  made->tuning = made->tuned ? fmt::format("{}: {}", name, split::to_text(entry->tuning))
-                             : fmt::format("{}: not used, {}", name, why_not);
-  return made->tuned ? apply(entry->tuning, name, kernel, problem, &made->plan) : Status();
+  found->tuned = why_not.empty();
+  if (!found->tuned) {
+    found->text = fmt::format("{}: not used, {}", name, why_not);
+    return {};
+  }
+  found->text = fmt::format("{}: {}", name, to_text(*entry));
+  found->values = values_for(kernel, *entry);
+  return {};
 }
 
 }  // namespace seesaw::engine

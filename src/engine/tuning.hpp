@@ -1,26 +1,27 @@
-// Plans with a tuning file: finds the entry for the problem's device, kernel and shape, and puts
-// its numbers in the place of the kernel's own.
+// What a tuning file says of a kernel's plan: finds the entry for the device, the kernel and the
+// problem.
 #pragma once
 
+#include <cstdint>
 #include <string>
+#include <vector>
 
 #include "base/status.hpp"
-#include "ops/dense_decode/plan.hpp"
-#include "ops/dense_decode/operation.hpp"
+#include "core/operation.hpp"
 
 namespace seesaw::engine {
 
-struct TunedPlan {
-  DenseDecodePlan plan;
+struct Tuning {
   bool tuned = false;
-  std::string tuning;  // what is in use, or why nothing is
-  std::string key;     // JSON: what an entry has to match
+  std::string text;             // what is in use, or why nothing is
+  std::string key;              // JSON: what an entry has to match
+  std::vector<int32_t> values;  // of the kernel's knobs, if tuned
 };
 
-// The plan of a supported problem. A tuning that cannot be read is an error; one that was measured
-// for something else is not used. Batch-invariant plans never use one: their splits must be the
-// same everywhere. Files are read again only when they change.
-Status make_plan(const engine::DenseDecodeKernel& kernel, const DenseDecodeProblem& problem,
-                 TunedPlan* made);
+// For a supported problem. A tuning that cannot be read is an error; one that was measured for
+// something else is not used. Batch-invariant plans never use one: their splits must be the same
+// everywhere. Files are read again only when they change.
+Status find_tuning(const Operation& operation, const Kernel& kernel, const void* problem,
+                   const Options& options, Tuning* found);
 
 }  // namespace seesaw::engine

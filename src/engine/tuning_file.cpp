@@ -1,16 +1,16 @@
 #include "engine/tuning_file.hpp"
 
 #include <algorithm>
-#include <array>
 #include <bit>
 #include <nlohmann/json.hpp>
 
 #include "base/message.hpp"
 
-namespace seesaw::split {
+namespace seesaw::engine {
 namespace {
 
-using Json = nlohmann::ordered_json;
+using Json = nlohmann::json;  // sorts names
+using OrderedJson = nlohmann::ordered_json;
 
 constexpr int64_t kFormat = 1;  // of the file: "seesaw_tuning"
 constexpr int kDeepest = 8;     // levels of objects and lists, of which it has five
@@ -26,43 +26,40 @@ Json parse_shallow(std::string_view text, bool* too_deep) {
   return Json::parse(text, keep, /*allow_exceptions=*/false);
 }
 
-struct TextField {
-  const char* name;
-  std::string TuningKey::*member;
-};
-constexpr std::array kTexts = {
-    TextField{"device", &TuningKey::device}, TextField{"kernel", &TuningKey::kernel},
-    TextField{"q_dtype", &TuningKey::q_dtype}, TextField{"kv_dtype", &TuningKey::kv_dtype}};
-
-struct NumberField {
-  const char* name;
-  int64_t TuningKey::*member;
-};
-constexpr std::array kNumbers = {NumberField{"h_kv", &TuningKey::h_kv},
-                                 NumberField{"rows", &TuningKey::rows},
-                                 NumberField{"d_qk", &TuningKey::d_qk},
-                                 NumberField{"d_v", &TuningKey::d_v},
-                                 NumberField{"batch_class", &TuningKey::batch_class},
-                                 NumberField{"tokens_class", &TuningKey::tokens_class},
-                                 NumberField{"threads", &TuningKey::threads}};
-
-// What may be set, and to what: a multiple of `step` in [least, most].
-struct Knob {
-  const char* name;
-  int32_t Tuning::*member;
-  int32_t least;
-  int32_t most;
-  int32_t step;
-};
-constexpr std::array kKnobs = {Knob{"num_workers", &Tuning::num_workers, 1, 1 << 20, 1},
-                               Knob{"piece_cost_tiles", &Tuning::piece_cost_tiles, 1, 1 << 20, 1},
-                               Knob{"split_cost_tiles", &Tuning::split_cost_tiles, 0, 1 << 20, 1},
-                               Knob{"chunk_tokens", &Tuning::chunk_tokens, 64, 4096, 64}};
+template <typename AnyJson>
+std::string dumped(const AnyJson& value) {
+  return value.dump(-1, ' ', false, AnyJson::error_handler_t::replace);
+}
 
 // A value as it arrived, short enough for a message.
 std::string shown(const Json& value) {
   const std::string text = value.dump(-1, ' ', true, Json::error_handler_t::replace);
   return text.size() > 60 ? text.substr(0, 60) + "..." : text;
+}
+
+// A kernel of this build by name, with its operation.
+struct FoundKernel {
+  const Operation* operation = nullptr;
+  const Kernel* kernel = nullptr;
+};
+FoundKernel find_kernel(std::string_view name) {
+  for (const Operation* operation : operations()) {
+    for (const Kernel& kernel : operation->kernels) {
+      if (name == kernel.name) {
+        return {operation, &kernel};
+      }
+    }
+  }
+  return {};
+}
+
+int64_t power_of_two_from(int64_t value) {
+  return static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(std::max<int64_t>(value, 1))));
+}
+
+// "batch_class" for a field that is matched by its class.
+std::string key_name(const Field& field) {
+  return field.match == Match::kClass ? std::string(field.name) + "_class" : field.name;
 }
 
 // Reads one file; every refusal names the file and the entry.
@@ -96,8 +93,8 @@ class Reader {
       TuningEntry read_entry;
       SEESAW_RETURN_IF_ERROR(read(entry, &read_entry));
       for (const TuningEntry& before : table->entries) {
-        if (before.key == read_entry.key) {
-          return bad("a second entry for " + to_json(read_entry.key), "one entry a key");
+        if (before.key.match == read_entry.key.match) {
+          return bad("a second entry for " + read_entry.key.match, "one entry a key");
         }
       }
       table->entries.push_back(std::move(read_entry));
@@ -133,94 +130,123 @@ class Reader {
     }
     SEESAW_RETURN_IF_ERROR(only(entry, {"match", "set", "measured"}));
     SEESAW_RETURN_IF_ERROR(read_key(entry["match"], &to->key));
-    return read_knobs(entry["set"], &to->tuning);
+    return read_values(entry["set"], to);
+  }
+
+  Status has_text(const Json& match, const std::string& name) const {
+    return match.contains(name) && match[name].is_string()
+               ? Status()
+               : bad(fmt::format("match has no text \"{}\"", name), "the keys of plan_info");
   }
 
   Status read_key(const Json& match, TuningKey* key) const {
-    for (const TextField& field : kTexts) {
-      if (!match.contains(field.name) || !match[field.name].is_string()) {
-        return bad(fmt::format("match has no text \"{}\"", field.name),
-                   "the keys that plan_info reports");
-      }
-      key->*field.member = match[field.name].get<std::string>();
-    }
-    for (const NumberField& field : kNumbers) {
-      if (!match.contains(field.name) || !match[field.name].is_number_integer()) {
-        return bad(fmt::format("match has no whole number \"{}\"", field.name),
-                   "the keys that plan_info reports");
-      }
-      key->*field.member = match[field.name].get<int64_t>();
-    }
-    if (match.size() != kTexts.size() + kNumbers.size()) {
-      return bad("match has unknown names: " + shown(match), "the keys that plan_info reports");
+    SEESAW_RETURN_IF_ERROR(has_text(match, "device"));
+    SEESAW_RETURN_IF_ERROR(has_text(match, "kernel"));
+    key->device = match["device"].get<std::string>();
+    key->kernel = match["kernel"].get<std::string>();
+    key->match = dumped(match);
+    if (const Operation* operation = find_kernel(key->kernel).operation; operation != nullptr) {
+      return check_names(match, *operation);
     }
     return {};
   }
 
-  Status read_knobs(const Json& set, Tuning* tuning) const {
+  // Exactly the names that tuning_key() writes, with values of their types.
+  Status check_names(const Json& match, const Operation& operation) const {
+    size_t count = 3;  // device, kernel, threads
+    for (const Field& field : operation.problem) {
+      if (field.match == Match::kNot) {
+        continue;
+      }
+      ++count;
+      const std::string name = key_name(field);
+      if (has_choices(field)) {
+        SEESAW_RETURN_IF_ERROR(has_text(match, name));
+      } else {
+        SEESAW_RETURN_IF_ERROR(has_number(match, name));
+      }
+    }
+    SEESAW_RETURN_IF_ERROR(has_number(match, "threads"));
+    return match.size() == count
+               ? Status()
+               : bad("match has unknown names: " + shown(match), "the keys of plan_info");
+  }
+
+  Status has_number(const Json& match, const std::string& name) const {
+    return match.contains(name) && match[name].is_number_integer()
+               ? Status()
+               : bad(fmt::format("match has no whole number \"{}\"", name),
+                     "the keys of plan_info");
+  }
+
+  Status read_values(const Json& set, TuningEntry* entry) const {
+    const Kernel* kernel = find_kernel(entry->key.kernel).kernel;
     for (const auto& item : set.items()) {
-      const auto* knob = std::find_if(kKnobs.begin(), kKnobs.end(),
-                                      [&](const Knob& k) { return item.key() == k.name; });
-      if (knob == kKnobs.end()) {
-        return bad("set has unknown name " + shown(item.key()),
-                   "num_workers, piece_cost_tiles, split_cost_tiles, chunk_tokens");
-      }
       const Json& value = item.value();
-      if (!value.is_number_integer() || value < knob->least || value > knob->most ||
-          value.get<int64_t>() % knob->step != 0) {
-        return bad(
-            fmt::format("{} = {}", knob->name, shown(value)),
-            fmt::format("multiples of {} from {} to {}", knob->step, knob->least, knob->most));
+      if (!value.is_number_integer()) {
+        return bad(fmt::format("{} = {}", item.key(), shown(value)), "a whole number");
       }
-      tuning->*knob->member = value.get<int32_t>();
+      if (kernel != nullptr) {
+        SEESAW_RETURN_IF_ERROR(check_value(*kernel, item.key(), value));
+      }
+      entry->values.emplace_back(item.key(), value.get<int32_t>());
     }
     return {};
+  }
+
+  Status check_value(const Kernel& kernel, const std::string& name, const Json& value) const {
+    std::string names;
+    for (const Knob& knob : kernel.knobs) {
+      if (name != knob.name) {
+        names += fmt::format("{}{}", names.empty() ? "" : ", ", knob.name);
+        continue;
+      }
+      if (value < knob.least || value > knob.most || value.get<int64_t>() % knob.step != 0) {
+        return bad(fmt::format("{} = {}", name, shown(value)),
+                   fmt::format("multiples of {} from {} to {}", knob.step, knob.least, knob.most));
+      }
+      return {};
+    }
+    return bad("set has unknown name " + shown(name), names);
   }
 
   std::string_view where_;
   int64_t entry_ = -1;  // being read
 };
 
-int64_t power_of_two_from(int64_t value) {
-  return static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(std::max<int64_t>(value, 1))));
-}
-
 }  // namespace
 
-TuningKey tuning_key(const DenseDecodeProblem& problem, std::string_view device,
-                     std::string_view kernel) {
+TuningKey tuning_key(const Operation& operation, const void* problem, const Options& options,
+                     std::string_view device, std::string_view kernel) {
+  OrderedJson json;
+  json["device"] = device;
+  json["kernel"] = kernel;
+  for (const Field& field : operation.problem) {
+    if (field.match == Match::kNot) {
+      continue;
+    }
+    const int64_t value = get_number(field, problem);
+    if (has_choices(field)) {
+      const auto choice = std::find_if(field.choices.begin(), field.choices.end(),
+                                       [&](const Choice& c) { return c.value == value; });
+      json[key_name(field)] = choice->name;
+    } else {
+      json[key_name(field)] = field.match == Match::kClass ? power_of_two_from(value) : value;
+    }
+  }
+  json["threads"] = on_cpu(options.device) ? options.num_threads : 0;
   TuningKey key;
   key.device = device;
   key.kernel = kernel;
-  key.q_dtype = name_of(problem.q_dtype);
-  key.kv_dtype = name_of(problem.kv_dtype);
-  key.h_kv = problem.h_kv;
-  key.rows = problem.rows();
-  key.d_qk = problem.d_qk;
-  key.d_v = problem.d_v;
-  key.batch_class = power_of_two_from(problem.batch);
-  key.tokens_class = power_of_two_from(problem.max_tokens());
-  key.threads = problem.device.type == DeviceType::kCpu ? problem.num_threads : 0;
+  key.text = dumped(json);
+  key.match = dumped(Json(json));
   return key;
 }
 
-std::string to_json(const TuningKey& key) {
-  Json json;
-  for (const TextField& field : kTexts) {
-    json[field.name] = key.*field.member;
-  }
-  for (const NumberField& field : kNumbers) {
-    json[field.name] = key.*field.member;
-  }
-  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
-}
-
-std::string to_text(const Tuning& tuning) {
+std::string to_text(const TuningEntry& entry) {
   std::string text;
-  for (const Knob& knob : kKnobs) {
-    if (tuning.*knob.member != Tuning::kUnset) {
-      text += fmt::format("{}{} {}", text.empty() ? "" : ", ", knob.name, tuning.*knob.member);
-    }
+  for (const auto& [name, value] : entry.values) {
+    text += fmt::format("{}{} {}", text.empty() ? "" : ", ", name, value);
   }
   return text.empty() ? "the kernel's own numbers" : text;
 }
@@ -229,4 +255,4 @@ Status parse_tuning(std::string_view text, std::string_view where, TuningTable* 
   return Reader(where).read(text, table);
 }
 
-}  // namespace seesaw::split
+}  // namespace seesaw::engine

@@ -149,7 +149,7 @@ __device__ int64_t place_chunk(const SplitRule& rule, const Chunk& chunk, int ch
                                  chunk.tiles_before[local], chunk.pieces_before[local]};
       const int32_t next = local + 1 < chunk_size ? chunk.pieces_before[local + 1] : piece_end;
       const PlacedPiece placed = split::place_piece(rule, span, next - chunk.pieces_before[local],
-                                                   index - chunk.pieces_before[local]);
+                                                    index - chunk.pieces_before[local]);
       view.pieces[index] = placed.piece;
       workers[threadIdx.x] = placed.worker;
     }

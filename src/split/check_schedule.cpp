@@ -74,10 +74,9 @@ Status check_config(const SplitConfig& config) {
 Status check_schedule_header(const SplitConfig& config, const void* buffer) {
   const ScheduleHeader& header = *static_cast<const ScheduleHeader*>(buffer);
   if (header.magic != kScheduleMagic) {
-    return bad(
-        fmt::format("schedule begins with {:#010x}", header.magic),
-        fmt::format("a buffer filled by seesaw_dense_decode_schedule ({:#010x})", kScheduleMagic),
-        "Call it before seesaw_dense_decode_run.");
+    return bad(fmt::format("schedule begins with {:#010x}", header.magic),
+               fmt::format("a buffer filled by seesaw_plan_prepare ({:#010x})", kScheduleMagic),
+               "Call it before seesaw_plan_run.");
   }
   if (header.num_workers != config.num_workers || header.tile_tokens != config.tile_tokens ||
       header.fixed_split_tiles != config.fixed_split_tiles ||
@@ -108,7 +107,7 @@ Status check_schedule(const SplitConfig& config, const int32_t* seq_lens, int64_
   if (view.header->batch != batch) {
     return bad(fmt::format("schedule of {} sequences", view.header->batch),
                fmt::format("the {} of this call", batch),
-               "Call seesaw_dense_decode_schedule with this call's seq_lens.");
+               "Call seesaw_plan_prepare with this call's seq_lens.");
   }
   Comparison comparison(config, view);
   const int64_t num_pieces = walk_pieces(
@@ -121,7 +120,7 @@ Status check_schedule(const SplitConfig& config, const int32_t* seq_lens, int64_
   return bad(fmt::format("schedule made for other lengths (it differs at sequence {})",
                          comparison.sequence()),
              "a schedule of exactly these seq_lens",
-             "Call seesaw_dense_decode_schedule again whenever seq_lens change.");
+             "Call seesaw_plan_prepare again whenever seq_lens change.");
 }
 
 }  // namespace seesaw::split

@@ -13,7 +13,7 @@ namespace seesaw::split {
 Status check_config(const SplitConfig& config);
 
 // Whether the buffer holds a schedule of this plan, for whatever lengths: enough to list it, given
-// that the caller got it from seesaw_dense_decode_schedule.
+// that the caller got it from seesaw_plan_prepare.
 Status check_schedule_header(const SplitConfig& config, const void* buffer);
 
 // Builds the schedule again, comparing instead of writing: same cost as building it, allocates

@@ -112,4 +112,20 @@ SEESAW_HOST_DEVICE inline int32_t tiles_of(int32_t seq_len, int32_t tile_tokens)
 void build_schedule(const SplitConfig& config, const int32_t* seq_lens, int64_t seq_len_stride,
                     int32_t batch, void* buffer);
 
+// Calls visit(worker, piece) for every piece of a schedule in host memory, in order of worker. Its
+// header must be checked (check_schedule.hpp); damaged tables are not followed out of their arrays.
+template <typename Visit>
+void visit_pieces(const SplitConfig& config, const void* schedule, Visit visit) {
+  // Read only; the view's pointers are mutable because the builder shares it.
+  const ScheduleView view = schedule_view(const_cast<void*>(schedule), config);
+  const int32_t num_pieces = view.header->num_pieces;
+  for (int32_t worker = 0; worker < config.num_workers; ++worker) {
+    const int32_t begin = view.worker_piece_begin[worker];
+    const int32_t end = view.worker_piece_begin[worker + 1];
+    for (int32_t i = begin < 0 ? 0 : begin; i < end && i < num_pieces; ++i) {
+      visit(worker, view.pieces[i]);
+    }
+  }
+}
+
 }  // namespace seesaw::split

@@ -6,7 +6,8 @@
 #include <vector>
 
 #include "compare/shape.hpp"
-#include "device.hpp"
+#include "lab/device/device.hpp"
+#include "laboratory.hpp"
 #include "profile/ncu.hpp"
 
 namespace seesaw::tools {

@@ -9,7 +9,8 @@ namespace seesaw::tools {
 namespace {
 
 DeviceRoofs measure_cpu(int32_t threads) {
-  const CpuRoofs cpu = measure_cpu_roofs(threads > 0 ? threads : describe_machine().logical_cpus);
+  const CpuRoofs cpu =
+      measure_cpu_roofs(roof_threads(threads > 0 ? threads : describe_machine().logical_cpus));
   DeviceRoofs roofs;
   roofs.float32_gflops = cpu.float_fma_gflops_all;
   roofs.bfloat16_gflops = cpu.bf16_dot_gflops_all;

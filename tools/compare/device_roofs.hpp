@@ -4,7 +4,8 @@
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 
-#include "device.hpp"
+#include "lab/device/device.hpp"
+#include "laboratory.hpp"
 #include "roofs.hpp"
 
 namespace seesaw::tools {

@@ -6,7 +6,7 @@
 
 #include "compare/values.hpp"
 #include "error.hpp"
-#include "gpu/roofs.hpp"
+#include "lab/roofs/gpu_roofs.hpp"
 #include "numbers.hpp"
 
 namespace seesaw::tools {

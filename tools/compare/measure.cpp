@@ -24,9 +24,11 @@ struct Entry {
 
 // Why the library cannot run it here, or empty.
 std::string refusal(const Setting& setting, const Contender& contender, const Place& place) {
-  const std::vector<KernelSupport> answers = contender.system == System::kDenseDecode
-                                                 ? supports(decode_of(setting, contender, place))
-                                                 : supports(layer_of(setting, contender, place));
+  const DecodeProblem decode = decode_of(setting, contender, place);
+  const std::vector<KernelSupport> answers =
+      contender.system == System::kDenseDecode
+          ? DenseDecode::supports(decode.problem, decode.options)
+          : supports(layer_of(setting, contender, place));
   std::string reasons;
   for (const KernelSupport& answer : answers) {
     if (answer.supported) {

@@ -11,7 +11,8 @@
 #include "compare/device_roofs.hpp"
 #include "compare/layer.hpp"
 #include "compare/shape.hpp"
-#include "statistics.hpp"
+#include "lab/statistics.hpp"
+#include "laboratory.hpp"
 
 namespace seesaw::tools {
 

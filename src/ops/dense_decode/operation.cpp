@@ -1,71 +1,225 @@
+// dense_decode as tables: the problem's fields, the arguments, the kernels in order of preference.
 #include "ops/dense_decode/operation.hpp"
 
 #include <array>
-#include <string_view>
 
 #include "ops/dense_decode/cpu/dense_decode.hpp"
-#include "ops/dense_decode/cpu/trace.hpp"
+#include "ops/dense_decode/plan.hpp"
 #include "ops/dense_decode/reference/dense_decode.hpp"
-#include "engine/disabled.hpp"
 #ifdef SEESAW_WITH_CUDA
 #include "ops/dense_decode/sm90/dense_decode.hpp"
-#include "ops/dense_decode/sm90/trace.hpp"
 #endif
 
-namespace seesaw::engine {
+namespace seesaw::dense_decode {
 namespace {
 
-// Kernels on host memory share the planner's host half. Lengths are validated.
-Status schedule_on_host(const DenseDecodePlan& plan, const TensorView& seq_lens, void* schedule,
-                        void* /*stream*/) {
-  split::build_schedule(plan.split, static_cast<const int32_t*>(seq_lens.data), seq_lens.stride[0],
-                       static_cast<int32_t>(seq_lens.shape[0]), schedule);
-  return {};
-}
+constexpr int64_t kMostStride = INT64_MAX / 8;
+
+constexpr Choice kDTypes[] = {
+    {"float32", SEESAW_FLOAT32}, {"bfloat16", SEESAW_BFLOAT16}, {"float16", SEESAW_FLOAT16}};
+constexpr Choice kFormats[] = {{"float32", SEESAW_FORMAT_FLOAT32},
+                               {"bfloat16", SEESAW_FORMAT_BFLOAT16},
+                               {"float16", SEESAW_FORMAT_FLOAT16}};
+constexpr Choice kLseBases[] = {{"e", SEESAW_LSE_NATURAL}, {"2", SEESAW_LSE_BASE2}};
+constexpr Choice kEmptyLse[] = {{"-inf", SEESAW_EMPTY_LSE_NEGATIVE_INFINITY},
+                                {"+inf", SEESAW_EMPTY_LSE_POSITIVE_INFINITY}};
+
+#define AT(field) offsetof(seesaw_dense_decode_problem, field)
+constexpr Field kProblem[] = {
+    {.name = "q_dtype",
+     .type = FieldType::kDType,
+     .offset = AT(q_dtype),
+     .fallback = SEESAW_BFLOAT16,
+     .choices = kDTypes,
+     .from = "q.dtype",
+     .flag = "--dtype",
+     .match = Match::kValue,
+     .help = "dtype of the queries and of the output"},
+    {.name = "kv_format",
+     .type = FieldType::kFormat,
+     .offset = AT(kv_format),
+     .choices = kFormats,
+     .from = "kv_cache.dtype",
+     .flag = "--kv-format,--kv-dtype,--kv",
+     .match = Match::kValue,
+     .help = "format of the cache; default: as q_dtype"},
+    {.name = "batch",
+     .type = FieldType::kInt64,
+     .offset = AT(batch),
+     .least = 1,
+     .most = 1 << 30,
+     .from = "b",
+     .flag = "--batch",
+     .match = Match::kClass,
+     .help = "the most sequences of one call; a call may bring fewer"},
+    {.name = "s_q",
+     .type = FieldType::kInt64,
+     .offset = AT(s_q),
+     .least = 1,
+     .most = 1 << 20,
+     .fallback = 1,
+     .flag = "--s-q",
+     .match = Match::kValue,
+     .help = "query tokens of each sequence"},
+    {.name = "h_q",
+     .type = FieldType::kInt64,
+     .offset = AT(h_q),
+     .least = 1,
+     .most = 1 << 20,
+     .flag = "--heads",
+     .match = Match::kValue,
+     .help = "query heads, a multiple of h_kv"},
+    {.name = "h_kv",
+     .type = FieldType::kInt64,
+     .offset = AT(h_kv),
+     .least = 1,
+     .most = 1 << 20,
+     .fallback = 1,
+     .flag = "--kv-heads",
+     .match = Match::kValue,
+     .help = "KV heads, 1 in MLA"},
+    {.name = "d_qk",
+     .type = FieldType::kInt64,
+     .offset = AT(d_qk),
+     .least = 1,
+     .most = 1 << 16,
+     .fallback = 576,
+     .flag = "--d-qk",
+     .match = Match::kValue,
+     .help = "columns of a query and of a cached token"},
+    {.name = "d_v",
+     .type = FieldType::kInt64,
+     .offset = AT(d_v),
+     .least = 1,
+     .most = 1 << 16,
+     .fallback = 512,
+     .flag = "--d-v",
+     .match = Match::kValue,
+     .help = "columns of a value: the first of a cached token"},
+    {.name = "page_size",
+     .type = FieldType::kInt64,
+     .offset = AT(page_size),
+     .least = 1,
+     .most = INT32_MAX,
+     .fallback = 64,
+     .flag = "--page-size",
+     .match = Match::kValue,
+     .help = "tokens of a page"},
+    {.name = "max_pages_per_sequence",
+     .type = FieldType::kInt64,
+     .offset = AT(max_pages_per_sequence),
+     .least = 0,
+     .most = INT32_MAX,
+     .match = Match::kClass,
+     .help = "columns of the block table"},
+    {.name = "kv_page_stride",
+     .type = FieldType::kInt64,
+     .offset = AT(kv_page_stride),
+     .least = 0,
+     .most = kMostStride,
+     .from = "kv_cache.stride.0",
+     .help = "elements from a page to the next; 0: packed"},
+    {.name = "kv_token_stride",
+     .type = FieldType::kInt64,
+     .offset = AT(kv_token_stride),
+     .least = 0,
+     .most = kMostStride,
+     .from = "kv_cache.stride.1",
+     .help = "elements from a token to the next; 0: packed"},
+    {.name = "kv_head_stride",
+     .type = FieldType::kInt64,
+     .offset = AT(kv_head_stride),
+     .least = 0,
+     .most = kMostStride,
+     .from = "kv_cache.stride.2",
+     .help = "elements from a KV head to the next; 0: packed"},
+    {.name = "causal",
+     .type = FieldType::kChoice,
+     .offset = AT(causal),
+     .choices = kNoOrYes,
+     .from = "-",
+     .flag = "--causal",
+     .help = "query token i of s_q sees the first seq_len - s_q + i + 1 keys"},
+    {.name = "lse_base",
+     .type = FieldType::kChoice,
+     .offset = AT(lse_base),
+     .choices = kLseBases,
+     .from = "-",
+     .flag = "--lse-base",
+     .help = "base of the log-sum-exp: e or 2"},
+    {.name = "empty_lse",
+     .type = FieldType::kChoice,
+     .offset = AT(empty_lse),
+     .choices = kEmptyLse,
+     .from = "-",
+     .help = "log-sum-exp of a row with nothing to attend: -inf, or FlashMLA's +inf"},
+};
+#undef AT
+
+#define AT(field) offsetof(seesaw_dense_decode_args, field)
+constexpr Arg kArgs[] = {
+    {.name = "q", .offset = AT(q), .shape = "[b, s_q, h_q, d_qk]", .dtype = "q_dtype"},
+    {.name = "kv_cache",
+     .offset = AT(kv_cache),
+     .shape = "[num_pages, page_size, h_kv, d_qk]",
+     .dtype = "kv_format"},
+    {.name = "block_table",
+     .offset = AT(block_table),
+     .shape = "[b, max_pages_per_sequence]",
+     .dtype = "int32",
+     .help = "page ids"},
+    {.name = "seq_lens",
+     .offset = AT(seq_lens),
+     .shape = "[b]",
+     .dtype = "int32",
+     .prepares = true,
+     .help = "tokens in the cache, the s_q new ones included"},
+    {.name = "out",
+     .offset = AT(out),
+     .shape = "[b, s_q, h_q, d_v]",
+     .dtype = "q_dtype",
+     .use = Use::kOut},
+    {.name = "lse",
+     .offset = AT(lse),
+     .shape = "[b, h_q, s_q]",
+     .dtype = "float32",
+     .use = Use::kOut,
+     .optional = true},
+};
+constexpr Field kScalars[] = {
+    {.name = "scale",
+     .type = FieldType::kFloat32,
+     .offset = AT(scale),
+     .help = "of the scores. DeepSeek's is 1/sqrt(192), of the head before absorption"},
+};
+#undef AT
 
 constexpr std::array kKernels = {
 #ifdef SEESAW_WITH_CUDA
-    DenseDecodeKernel{.name = "sm90.dense_decode.bf16",
-                      .supports = dense_decode::sm90::supports_dense_decode_bf16,
-                      .plan = dense_decode::sm90::plan_dense_decode,
-                      .schedule = dense_decode::sm90::schedule_dense_decode,
-                      .run = dense_decode::sm90::run_dense_decode,
-                      .trace = dense_decode::sm90::trace_dense_decode},
-    DenseDecodeKernel{.name = "sm90.dense_decode.fp16",
-                      .supports = dense_decode::sm90::supports_dense_decode_fp16,
-                      .plan = dense_decode::sm90::plan_dense_decode,
-                      .schedule = dense_decode::sm90::schedule_dense_decode,
-                      .run = dense_decode::sm90::run_dense_decode,
-                      .trace = dense_decode::sm90::trace_dense_decode},
+    erase<sm90::BFloat16Kernel>("sm90.dense_decode.bf16", SEESAW_CUDA, split::kSplitKnobs),
+    erase<sm90::Float16Kernel>("sm90.dense_decode.fp16", SEESAW_CUDA, split::kSplitKnobs),
 #endif
-    DenseDecodeKernel{.name = "cpu.dense_decode",
-                      .supports = dense_decode::cpu::supports_dense_decode,
-                      .plan = dense_decode::cpu::plan_dense_decode,
-                      .schedule = schedule_on_host,
-                      .run = dense_decode::cpu::run_dense_decode,
-                      .trace = dense_decode::cpu::trace_dense_decode},
-    DenseDecodeKernel{.name = "reference.dense_decode",
-                      .supports = dense_decode::reference::supports_dense_decode,
-                      .plan = dense_decode::reference::plan_dense_decode,
-                      .schedule = schedule_on_host,
-                      .run = dense_decode::reference::run_dense_decode},
+    erase<cpu::DenseDecode>("cpu.dense_decode", SEESAW_CPU, cpu::kKnobs),
+    erase<reference::DenseDecode>("reference.dense_decode", SEESAW_CPU, {}),
 };
-
-static_assert(kKernels.size() <= kMaxDenseDecodeKernels);
 
 }  // namespace
 
-std::span<const DenseDecodeKernel> dense_decode_kernels() { return kKernels; }
+const Operation kOperation = {
+    .name = "dense_decode",
+    .help = "attention of a few query tokens over a paged cache of latents",
+    .problem_bytes = sizeof(seesaw_dense_decode_problem),
+    .args_bytes = sizeof(seesaw_dense_decode_args),
+    .problem = kProblem,
+    .args = kArgs,
+    .scalars = kScalars,
+    .kernels = kKernels,
+    .complete = [](void* problem) { return complete(static_cast<DenseDecodeProblem*>(problem)); },
+    .work =
+        [](const void* problem, const Options& options, const void* args) {
+          return work_of(*static_cast<const DenseDecodeProblem*>(problem), options,
+                         *static_cast<const Args*>(args));
+        },
+};
 
-Support supports(const DenseDecodeKernel& kernel, const DenseDecodeProblem& problem) {
-  const std::string_view entry = disabled_by_environment(kernel.name);
-  if (!entry.empty()) {
-    return Support::no("disabled by \"" + std::string(entry) +
-                       "\" in the environment variable SEESAW_DISABLE");
-  }
-  return kernel.supports(problem);
-}
-
-bool runs_on_host(const DenseDecodeKernel& kernel) { return kernel.schedule == schedule_on_host; }
-
-}  // namespace seesaw::engine
+}  // namespace seesaw::dense_decode

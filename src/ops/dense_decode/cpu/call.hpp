@@ -4,22 +4,25 @@
 #include <cstdint>
 
 #include "ops/dense_decode/cpu/layout.hpp"
-#include "cpu/microkernel.hpp"
-#include "ops/dense_decode/plan.hpp"
-#include "ops/dense_decode/problem.hpp"
 
 namespace seesaw::dense_decode::cpu {
 
-struct Call {
+struct DecodeCall {
   const DenseDecodePlan& plan;
-  const DenseDecodeArguments& arguments;
+  const Args& args;
+  void* workspace;
   const Microkernel& kernel;
   Geometry geometry;
   split::ScheduleView schedule;
 
   const DenseDecodeProblem& problem() const { return plan.problem; }
-  int64_t sequence_length(int64_t sequence) const;
 };
+
+// The microkernel that the plan chose.
+const Microkernel& microkernel_of(const DenseDecodePlan& plan);
+
+DecodeCall make_call(const DenseDecodePlan& plan, const Args& args, const Call& call,
+                     const Microkernel& kernel);
 
 // A query row of a sequence, counted over KV heads: kv_head * rows + token * group + head of group.
 struct RowPlace {
@@ -31,13 +34,13 @@ RowPlace place_of(const DenseDecodeProblem& problem, int64_t sequence, int64_t r
 
 // Writes one finished row: `sum` weights in units of 2^maximum. A sum of 0 is a row that attended
 // nothing, whose `output` is not read.
-void store_result(const Call& call, const RowPlace& place, const float* output, float maximum,
+void store_result(const DecodeCall& call, const RowPlace& place, const float* output, float maximum,
                   float sum);
 
 // Does worker `worker`'s pieces, in order.
-void do_pieces(const Call& call, int32_t worker);
+void do_pieces(const DecodeCall& call, int32_t worker);
 
 // Does worker `worker`'s share of the merges; every piece must be done before.
-void merge_partials(const Call& call, int32_t worker);
+void merge_partials(const DecodeCall& call, int32_t worker);
 
 }  // namespace seesaw::dense_decode::cpu

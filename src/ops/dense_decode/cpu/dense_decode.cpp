@@ -7,9 +7,9 @@
 #include <climits>
 
 #include "base/math.hpp"
+#include "cpu/select.hpp"
 #include "ops/dense_decode/cpu/call.hpp"
 #include "ops/dense_decode/cpu/layout.hpp"
-#include "cpu/select.hpp"
 
 namespace seesaw::dense_decode::cpu {
 namespace {
@@ -22,27 +22,42 @@ constexpr int32_t kPieceCostTiles = 1;
 constexpr int32_t kInvariantSplits = 16;
 constexpr int32_t kMinInvariantTiles = 1024 / kTileTokens;
 
-split::SplitConfig split_config(const DenseDecodeProblem& problem) {
+split::SplitConfig split_config(const DenseDecodeProblem& problem, const Options& options,
+                                int32_t num_workers) {
   split::SplitConfig split;
   split.max_batch = static_cast<int32_t>(problem.batch);
-  split.num_workers = std::max(problem.num_threads, 1);
+  split.num_workers = num_workers;
   split.tile_tokens = kTileTokens;
   split.piece_cost_tiles = kPieceCostTiles;
   const int64_t max_tokens = std::min<int64_t>(problem.max_tokens(), INT32_MAX);
   split.max_sequence_tiles = static_cast<int32_t>(ceil_div<int64_t>(max_tokens, split.tile_tokens));
-  if (problem.splits == Splits::kBatchInvariant) {
+  if (options.batch_invariant) {
     split.fixed_split_tiles =
         std::max(ceil_div(split.max_sequence_tiles, kInvariantSplits), kMinInvariantTiles);
   }
   return split;
 }
 
+int32_t knob_or(KnobValues knobs, size_t knob, int32_t otherwise) {
+  return knobs.empty() || knobs[knob] == kUnset ? otherwise : knobs[knob];
+}
+
 }  // namespace
 
-Support supports_dense_decode(const DenseDecodeProblem& problem) {
-  if (problem.device.type != DeviceType::kCpu) {
-    return Support::no("runs on the CPU only; the tensors are on a GPU");
-  }
+const Microkernel& microkernel_of(const DenseDecodePlan& plan) {
+  return choose_microkernel(plan.problem.q_type(), plan.problem.kv_type(),
+                            static_cast<Target>(plan.variant));
+}
+
+DecodeCall make_call(const DenseDecodePlan& plan, const Args& args, const Call& call,
+                     const Microkernel& kernel) {
+  return {plan, args, call.workspace, kernel,
+          make_geometry(plan.problem, kernel, plan.chunk_tokens),
+          // Read only; the view's pointers are mutable because the builder shares it.
+          split::schedule_view(call.schedule, plan.split)};
+}
+
+Support supports(const DenseDecodeProblem&, const Options&) {
   if (!allowed_target().has_value()) {
     return Support::no(
         "the environment variable SEESAW_CPU_TARGET is set to something other than baseline, avx2, "
@@ -51,27 +66,26 @@ Support supports_dense_decode(const DenseDecodeProblem& problem) {
   return Support::yes();
 }
 
-DenseDecodePlan plan_dense_decode(const DenseDecodeProblem& problem) {
-  const Target target = allowed_target().value_or(Target::kBaseline);
-  const Microkernel& kernel = choose_microkernel(problem.q_dtype, problem.kv_dtype, target);
-  const Geometry geometry = make_geometry(problem, kernel);
-  DenseDecodePlan plan;
-  plan.problem = problem;
-  plan.split = split_config(problem);
-  plan.variant = static_cast<int32_t>(target);
-  plan.tile_rows = static_cast<int32_t>(std::min(geometry.group_rows, kRowBlock));
-  plan.chunk_tokens = static_cast<int32_t>(geometry.chunk_tokens);
-  plan.workspace_bytes =
-      static_cast<size_t>(plan.split.num_workers) * scratch_bytes(geometry, kernel) +
-      static_cast<size_t>(split::max_partials(plan.split)) * partial_bytes(geometry);
-  return plan;
+Status plan(const DenseDecodeProblem& problem, const Options& options, KnobValues knobs,
+            DenseDecodePlan* plan) {
+  plan->problem = problem;
+  plan->options = options;
+  plan->split = split_config(problem, options, options.num_threads);
+  plan->variant = static_cast<int32_t>(allowed_target().value_or(Target::kBaseline));
+  const Microkernel& kernel = microkernel_of(*plan);
+  const Geometry geometry = make_geometry(problem, kernel, knob_or(knobs, kChunkTokens, 0));
+  plan->tile_rows = static_cast<int32_t>(std::min(geometry.group_rows, kRowBlock));
+  plan->chunk_tokens = static_cast<int32_t>(geometry.chunk_tokens);
+  SEESAW_RETURN_IF_ERROR(finish_plan(knobs, plan));
+  plan->workspace_bytes =
+      static_cast<uint64_t>(plan->split.num_workers) * scratch_bytes(geometry, kernel) +
+      static_cast<uint64_t>(split::max_partials(plan->split)) * partial_bytes(geometry);
+  return {};
 }
 
-Status run_dense_decode(const DenseDecodePlan& plan, const DenseDecodeArguments& arguments) {
-  const Microkernel& kernel = choose_microkernel(plan.problem.q_dtype, plan.problem.kv_dtype, static_cast<Target>(plan.variant));
-  const Call call{plan, arguments, kernel, make_geometry(plan.problem, kernel),
-                  // Read only; the view's pointers are mutable because the builder shares it.
-                  split::schedule_view(const_cast<void*>(arguments.schedule), plan.split)};
+Status run(const DenseDecodePlan& plan, const Args& args, const Call& given) {
+  SEESAW_RETURN_IF_ERROR(check_host_call(plan, args, given));
+  const DecodeCall call = make_call(plan, args, given, microkernel_of(plan));
   const int32_t workers = plan.split.num_workers;
   // OpenMP may deliver fewer threads than asked for (inside another parallel region, one), so a
   // thread may be several workers. Who does what is the workers' matter: the bits are the same.

@@ -65,7 +65,8 @@ Partial carve_partial(const Geometry& geometry, Carver& carver) {
 
 }  // namespace
 
-Geometry make_geometry(const DenseDecodeProblem& problem, const Microkernel& kernel) {
+Geometry make_geometry(const DenseDecodeProblem& problem, const Microkernel& kernel,
+                       int64_t chunk_tokens) {
   Geometry geometry{};
   const int64_t vector_rows = round_up(problem.rows(), kernel.lanes);
   geometry.group_rows = std::min(vector_rows, kMaxGroupRows);
@@ -74,8 +75,8 @@ Geometry make_geometry(const DenseDecodeProblem& problem, const Microkernel& ker
   // accumulators' trip to memory and back; with few there is little to spread, and a shorter chunk
   // and the one fetched behind it leave the cache room.
   geometry.chunk_tokens = geometry.group_rows <= 32 ? 2 * kTileTokens : 3 * kTileTokens;
-  if (problem.chunk_tokens > 0) {
-    geometry.chunk_tokens = problem.chunk_tokens;
+  if (chunk_tokens > 0) {
+    geometry.chunk_tokens = chunk_tokens;
   }
 
   PackedLayout& packed = geometry.packed;

@@ -5,12 +5,10 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "cpu/microkernel.hpp"
+#include "ops/dense_decode/cpu/dense_decode.hpp"
 #include "ops/dense_decode/plan.hpp"
 
 namespace seesaw::dense_decode::cpu {
-
-using namespace seesaw::cpu;  // the microkernels' vocabulary
 
 // Sizes of one problem on one microkernel.
 struct Geometry {
@@ -43,9 +41,9 @@ struct Partial {
   float* sum;      // [total row]
 };
 
-inline constexpr int32_t kTileTokens = 64;
-
-Geometry make_geometry(const DenseDecodeProblem& problem, const Microkernel& kernel);
+// chunk_tokens: 0 = as measured best.
+Geometry make_geometry(const DenseDecodeProblem& problem, const Microkernel& kernel,
+                       int64_t chunk_tokens = 0);
 
 size_t scratch_bytes(const Geometry& geometry, const Microkernel& kernel);
 size_t partial_bytes(const Geometry& geometry);

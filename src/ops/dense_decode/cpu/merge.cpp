@@ -15,19 +15,18 @@ constexpr int64_t kMergeRows = 4;  // what a worker takes at a time
 
 float lse_of(const DenseDecodeProblem& problem, float maximum, float sum) {
   if (sum == 0.0F) {
-    return problem.empty_lse == EmptyLse::kPositiveInfinity ? kInfinity : -kInfinity;
+    return problem.lse_if_empty() == EmptyLse::kPositiveInfinity ? kInfinity : -kInfinity;
   }
   const double log2_lse = static_cast<double>(maximum) + std::log2(static_cast<double>(sum));
   constexpr double kLn2 = 0.693147180559945309;
-  return static_cast<float>(problem.lse_base == LseBase::kTwo ? log2_lse : log2_lse * kLn2);
+  return static_cast<float>(problem.lse() == LseBase::kTwo ? log2_lse : log2_lse * kLn2);
 }
 
 // Merges row `row` of the sequence whose partials are pieces [begin, end), in tile order.
-void merge_row(const Call& call, const split::Piece* begin, const split::Piece* end, int64_t row,
-               float* merged) {
+void merge_row(const DecodeCall& call, const split::Piece* begin, const split::Piece* end,
+               int64_t row, float* merged) {
   const auto slot = [&](const split::Piece* piece) {
-    return partial_of(call.geometry, call.kernel, call.plan.split, call.arguments.workspace,
-                      piece->partial);
+    return partial_of(call.geometry, call.kernel, call.plan.split, call.workspace, piece->partial);
   };
   float maximum = -kInfinity;
   for (const split::Piece* piece = begin; piece < end; ++piece) {
@@ -52,11 +51,6 @@ void merge_row(const Call& call, const split::Piece* begin, const split::Piece* 
 
 }  // namespace
 
-int64_t Call::sequence_length(int64_t sequence) const {
-  const auto* lengths = static_cast<const int32_t*>(arguments.seq_lens.data);
-  return std::max(lengths[sequence * arguments.seq_lens.stride[0]], 0);
-}
-
 RowPlace place_of(const DenseDecodeProblem& problem, int64_t sequence, int64_t row) {
   const int64_t kv_head = row / problem.rows();
   const int64_t in_head = row % problem.rows();
@@ -64,19 +58,19 @@ RowPlace place_of(const DenseDecodeProblem& problem, int64_t sequence, int64_t r
           kv_head * problem.group() + in_head % problem.group()};
 }
 
-void store_result(const Call& call, const RowPlace& place, const float* output, float maximum,
+void store_result(const DecodeCall& call, const RowPlace& place, const float* output, float maximum,
                   float sum) {
-  const TensorView& out = call.arguments.out;
+  const Tensor& out = call.args.out;
   const int64_t offset =
       place.sequence * out.stride[0] + place.token * out.stride[1] + place.head * out.stride[2];
-  void* target = static_cast<char*>(out.data) + offset * size_of(out.dtype);
+  void* target = static_cast<char*>(out.data) + offset * element_bytes(out);
   const int64_t d_v = call.geometry.packed.d_v;
   if (sum == 0.0F) {
-    std::memset(target, 0, static_cast<size_t>(d_v * size_of(out.dtype)));
+    std::memset(target, 0, static_cast<size_t>(d_v * element_bytes(out)));
   } else {
-    call.kernel.store_row(output, 1.0F / sum, d_v, out.dtype, target);
+    call.kernel.store_row(output, 1.0F / sum, d_v, dtype_of(out), target);
   }
-  const TensorView& lse = call.arguments.lse;
+  const Tensor& lse = call.args.lse;
   if (lse.data != nullptr) {
     static_cast<float*>(lse.data)[place.sequence * lse.stride[0] + place.head * lse.stride[1] +
                                   place.token * lse.stride[2]] =
@@ -84,11 +78,11 @@ void store_result(const Call& call, const RowPlace& place, const float* output, 
   }
 }
 
-void merge_partials(const Call& call, int32_t worker) {
-  float* merged = scratch_of(call.geometry, call.kernel, call.arguments.workspace, worker).output;
+void merge_partials(const DecodeCall& call, int32_t worker) {
+  float* merged = scratch_of(call.geometry, call.kernel, call.workspace, worker).output;
   const int64_t rows = call.geometry.total_rows;
   int64_t turn = 0;  // of the workers, over all split sequences
-  for (int64_t sequence = 0; sequence < call.arguments.batch; ++sequence) {
+  for (int64_t sequence = 0; sequence < batch_of(call.args); ++sequence) {
     const int32_t* bounds = call.schedule.sequence_piece_begin + sequence;
     const split::Piece* begin = call.schedule.pieces + bounds[0];
     const split::Piece* end = call.schedule.pieces + bounds[1];

@@ -34,12 +34,12 @@ struct Chunk {
 
 class PieceWorker {
  public:
-  PieceWorker(const Call& call, int32_t worker)
+  PieceWorker(const DecodeCall& call, int32_t worker)
       : call_(call),
         problem_(call.problem()),
         kernel_(call.kernel),
         packed_(call.geometry.packed),
-        scratch_(scratch_of(call.geometry, call.kernel, call.arguments.workspace, worker)) {}
+        scratch_(scratch_of(call.geometry, call.kernel, call.workspace, worker)) {}
 
   void run(const split::Piece& piece) {
     const int64_t rows = problem_.rows();
@@ -56,7 +56,7 @@ class PieceWorker {
   void run_group(const split::Piece& piece, RowGroup& group) {
     const int64_t tile = call_.plan.split.tile_tokens;
     const int64_t begin = piece.tile_begin * tile;
-    const int64_t end = std::min(piece.tile_end * tile, call_.sequence_length(piece.sequence));
+    const int64_t end = std::min(piece.tile_end * tile, length_of(call_.args, piece.sequence));
     if (piece.partial >= 0) {
       group.output = partial(piece).output + partial_row(group) * packed_.output_stride;
     }
@@ -79,8 +79,7 @@ class PieceWorker {
   }
 
   Partial partial(const split::Piece& piece) const {
-    return partial_of(call_.geometry, kernel_, call_.plan.split, call_.arguments.workspace,
-                      piece.partial);
+    return partial_of(call_.geometry, kernel_, call_.plan.split, call_.workspace, piece.partial);
   }
 
   int64_t partial_row(const RowGroup& group) const {
@@ -89,7 +88,7 @@ class PieceWorker {
 
   // [1] packs the query rows and empties the running maximum and sum.
   void start_rows(const RowGroup& group) {
-    const TensorView& q = call_.arguments.q;
+    const Tensor& q = call_.args.q;
     const auto* base = static_cast<const char*>(q.data);
     const int64_t padded = round_up(group.count, kernel_.lanes);
     for (int64_t row = 0; row < padded; row += kernel_.lanes) {
@@ -98,9 +97,9 @@ class PieceWorker {
         const RowPlace place = place_of(problem_, group.sequence, partial_row(group) + row + lane);
         const int64_t offset =
             place.sequence * q.stride[0] + place.token * q.stride[1] + place.head * q.stride[2];
-        rows[lane] = base + offset * size_of(q.dtype);
+        rows[lane] = base + offset * element_bytes(q);
       }
-      kernel_.pack_query(packed_, rows, q.dtype,
+      kernel_.pack_query(packed_, rows, dtype_of(q),
                          scratch_.query + row / kernel_.lanes * packed_.query_vector_stride);
     }
     std::fill_n(scratch_.maximum, padded, -kInfinity);
@@ -109,16 +108,16 @@ class PieceWorker {
 
   // Up to `count` tokens from `token` on that lie in one page.
   TokenRun run_at(const RowGroup& group, int64_t token, int64_t count) const {
-    const TensorView& cache = call_.arguments.kv_cache;
-    const TensorView& table = call_.arguments.block_table;
+    const Tensor& cache = call_.args.kv_cache;
+    const Tensor& table = call_.args.block_table;
     const auto* pages = static_cast<const int32_t*>(table.data) + group.sequence * table.stride[0];
     const int64_t slot = token % problem_.page_size;
     const int64_t offset = pages[token / problem_.page_size] * problem_.kv_page_stride +
                            slot * problem_.kv_token_stride +
                            group.kv_head * problem_.kv_head_stride;
-    const int64_t element_bytes = size_of(cache.dtype);
-    return {static_cast<const char*>(cache.data) + offset * element_bytes,
-            problem_.kv_token_stride * element_bytes, std::min(problem_.page_size - slot, count)};
+    const int64_t size = element_bytes(cache);
+    return {static_cast<const char*>(cache.data) + offset * size, problem_.kv_token_stride * size,
+            std::min(problem_.page_size - slot, count)};
   }
 
   // Whether a chunk's values are not packed but paired while they are accumulated. Not where some
@@ -140,7 +139,7 @@ class PieceWorker {
       scratch_.in_place[index] = in_place ? first.first : nullptr;
       for (int64_t token = tile; !in_place && token < tile_end;) {
         const TokenRun run = run_at(group, token, tile_end - token);
-        kernel_.pack_keys(packed_, run, problem_.kv_dtype, token - chunk.begin, tokens.keys);
+        kernel_.pack_keys(packed_, run, problem_.kv_type(), token - chunk.begin, tokens.keys);
         token += run.count;
       }
       tokens.count = tile_end - chunk.begin;
@@ -157,13 +156,13 @@ class PieceWorker {
       scratch_.next_rows[(token - begin) / kTileKeys] = run_at(group, token, 1).first;
     }
     return {scratch_.next_rows, std::max<int64_t>(end - begin, 0),
-            problem_.kv_token_stride * size_of(problem_.kv_dtype)};
+            problem_.kv_token_stride * size_of(problem_.kv_type())};
   }
 
   int64_t visible_to(const RowGroup& group, int64_t row) const {
     const int64_t token = (group.row_begin + row) / problem_.group();
-    return visible_tokens(call_.sequence_length(group.sequence), problem_.s_q, token,
-                          problem_.mask);
+    return visible_tokens(length_of(call_.args, group.sequence), problem_.s_q, token,
+                          problem_.mask());
   }
 
   // [3][4][5] one block of rows, from `row` of the group on, attends a chunk.
@@ -186,7 +185,7 @@ class PieceWorker {
       const int64_t lane = v * kernel_.lanes;
       kernel_.softmax({scratch_.scores + v * packed_.score_vector_stride,
                        scratch_.weights + v * packed_.weight_vector_stride, tokens.count,
-                       masked ? scratch_.visible + lane : nullptr, call_.arguments.scale * kLog2E,
+                       masked ? scratch_.visible + lane : nullptr, call_.args.scale * kLog2E,
                        scratch_.maximum + row + lane, scratch_.sum + row + lane,
                        scratch_.rescale + lane});
     }
@@ -258,7 +257,7 @@ class PieceWorker {
     }
   }
 
-  const Call& call_;
+  const DecodeCall& call_;
   const DenseDecodeProblem& problem_;
   const Microkernel& kernel_;
   const PackedLayout& packed_;
@@ -267,7 +266,7 @@ class PieceWorker {
 
 }  // namespace
 
-void do_pieces(const Call& call, int32_t worker) {
+void do_pieces(const DecodeCall& call, int32_t worker) {
   PieceWorker state(call, worker);
   const int32_t* begin = call.schedule.worker_piece_begin + worker;
   for (int32_t piece = begin[0]; piece < begin[1]; ++piece) {

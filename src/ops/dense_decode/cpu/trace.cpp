@@ -1,4 +1,8 @@
-#include "ops/dense_decode/cpu/trace.hpp"
+// cpu.dense_decode with a clock: the same steps and bits, each step noted. The kernel itself
+// contains nothing of this: it calls its microkernel through a table, and a traced run gives it a
+// table of its own. Steps: "query" (packing the query rows), "pack" (keys and values), "scores",
+// "softmax", "accumulate", "store", "wait" (for the other workers), "merge". With few rows
+// (README.md, [2]) values are not packed but paired inside "accumulate".
 
 #include <omp.h>
 
@@ -8,8 +12,8 @@
 #include <utility>
 #include <vector>
 
-#include "ops/dense_decode/cpu/call.hpp"
 #include "cpu/select.hpp"
+#include "ops/dense_decode/cpu/call.hpp"
 
 namespace seesaw::dense_decode::cpu {
 namespace {
@@ -27,7 +31,7 @@ struct Recorder {
   int32_t worker = 0;
   int32_t sequence = -1;
   int32_t tile = -1;
-  std::vector<split::TraceSpan> spans;
+  std::vector<TraceSpan> spans;
   uint64_t dropped = 0;
 
   double now_us() const {
@@ -36,7 +40,7 @@ struct Recorder {
 
   void add(const char* step, double begin_us, double end_us) {
     if (!spans.empty()) {
-      split::TraceSpan& last = spans.back();
+      TraceSpan& last = spans.back();
       if (last.step == std::string_view(step) && last.sequence == sequence && last.tile == tile &&
           begin_us - last.end_us < kSameSpanGapUs) {
         last.end_us = end_us;
@@ -116,8 +120,8 @@ Microkernel with_clock(const Microkernel& kernel) {
 
 // Does a worker's pieces one by one, so that each step is noted with its piece. `one_piece` has
 // num_workers + 1 entries.
-void do_pieces_noted(const Call& call, Recorder& notes, std::vector<int32_t>& one_piece) {
-  Call single = call;
+void do_pieces_noted(const DecodeCall& call, Recorder& notes, std::vector<int32_t>& one_piece) {
+  DecodeCall single = call;
   single.schedule.worker_piece_begin = one_piece.data();
   const int32_t* begin = call.schedule.worker_piece_begin + notes.worker;
   const auto worker = static_cast<size_t>(notes.worker);
@@ -132,8 +136,8 @@ void do_pieces_noted(const Call& call, Recorder& notes, std::vector<int32_t>& on
   notes.tile = -1;
 }
 
-bool merges_anything(const Call& call) {
-  for (int64_t sequence = 0; sequence < call.arguments.batch; ++sequence) {
+bool merges_anything(const DecodeCall& call) {
+  for (int64_t sequence = 0; sequence < batch_of(call.args); ++sequence) {
     const int32_t* bounds = call.schedule.sequence_piece_begin + sequence;
     if (bounds[1] - bounds[0] > 1) {
       return true;
@@ -144,13 +148,12 @@ bool merges_anything(const Call& call) {
 
 }  // namespace
 
-Status trace_dense_decode(const DenseDecodePlan& plan, const DenseDecodeArguments& arguments,
-                          split::Trace* trace) {
-  const Microkernel& kernel = choose_microkernel(plan.problem.q_dtype, plan.problem.kv_dtype, static_cast<Target>(plan.variant));
+Status trace(const DenseDecodePlan& plan, const Args& args, const Call& given, Trace* trace) {
+  SEESAW_RETURN_IF_ERROR(check_host_call(plan, args, given));
+  const Microkernel& kernel = microkernel_of(plan);
   const Microkernel timed = with_clock(kernel);
-  const Call call{plan, arguments, kernel, make_geometry(plan.problem, kernel),
-                  split::schedule_view(const_cast<void*>(arguments.schedule), plan.split)};
-  const Call timed_call{plan, arguments, timed, call.geometry, call.schedule};
+  const DecodeCall call = make_call(plan, args, given, kernel);
+  const DecodeCall timed_call = make_call(plan, args, given, timed);
   const int32_t workers = plan.split.num_workers;
   const bool merges = merges_anything(call);
   std::vector<Recorder> notes(static_cast<size_t>(workers));
@@ -164,7 +167,7 @@ Status trace_dense_decode(const DenseDecodePlan& plan, const DenseDecodeArgument
   for (Recorder& worker : notes) {
     worker.start = start;
   }
-  // As run_dense_decode: a thread may be several workers.
+  // As run: a thread may be several workers.
 #pragma omp parallel num_threads(workers)
   {
     const int32_t threads = omp_get_num_threads();

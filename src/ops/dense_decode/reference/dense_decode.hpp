@@ -1,19 +1,21 @@
-// reference.dense_decode: see README.md beside this file.
+// reference.dense_decode: the definition, in double precision. See README.md beside this file.
 #pragma once
 
-#include "base/status.hpp"
 #include "ops/dense_decode/plan.hpp"
-#include "ops/dense_decode/problem.hpp"
 
 namespace seesaw::dense_decode::reference {
 
-// Whether this kernel can run `problem` on this machine, or why not.
-Support supports_dense_decode(const DenseDecodeProblem& problem);
+Support supports(const DenseDecodeProblem& problem, const Options& options);
+Status plan(const DenseDecodeProblem& problem, const Options& options, KnobValues knobs,
+            DenseDecodePlan* plan);
+Status run(const DenseDecodePlan& plan, const Args& args, const Call& call);
 
-// Workers, tiles and workspace for a supported problem.
-DenseDecodePlan plan_dense_decode(const DenseDecodeProblem& problem);
-
-// Runs validated arguments. Allocates nothing; thread-safe for different workspaces.
-Status run_dense_decode(const DenseDecodePlan& plan, const DenseDecodeArguments& arguments);
+struct DenseDecode {
+  static constexpr Functions kFunctions = {.supports = supports,
+                                           .plan = plan,
+                                           .prepare = prepare_on_host,
+                                           .run = run,
+                                           .pieces = list_pieces};
+};
 
 }  // namespace seesaw::dense_decode::reference

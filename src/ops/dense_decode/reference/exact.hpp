@@ -11,8 +11,8 @@ struct ExactResults {
   double* lse;  // [b, h_q, s_q]
 };
 
-// Same computation as run_dense_decode; arguments.out and arguments.lse are not touched.
-void dense_decode_exact(const DenseDecodeProblem& problem, const DenseDecodeArguments& arguments,
+// Same computation as run, on `num_threads` threads; args.out and args.lse are not touched.
+void dense_decode_exact(const DenseDecodeProblem& problem, const Args& args, int32_t num_threads,
                         const ExactResults& results);
 
 }  // namespace seesaw::dense_decode::reference

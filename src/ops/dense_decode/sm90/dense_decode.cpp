@@ -6,7 +6,6 @@
 #include <string>
 
 #include "gpu/check_data.hpp"
-#include "gpu/combine.hpp"
 #include "gpu/device.hpp"
 #include "gpu/schedule.hpp"
 #include "ops/dense_decode/sm90/launch.hpp"
@@ -28,19 +27,16 @@ int32_t split_cost_tiles(const DenseDecodeProblem& problem, int32_t num_workers)
   return static_cast<int32_t>(cost_us / tile_us);
 }
 
-Support supports_dense_decode(const DenseDecodeProblem& problem, DType dtype) {
-  if (problem.device.type != DeviceType::kCuda) {
-    return Support::no("runs on NVIDIA Hopper GPUs; the tensors are on the CPU");
-  }
-  if (problem.q_dtype != dtype || problem.kv_dtype != dtype) {
-    return Support::no(std::string("q is ") + name_of(problem.q_dtype) + " and kv_cache " +
-                       name_of(problem.kv_dtype) + ", supported: both " + name_of(dtype));
+Support supports(const DenseDecodeProblem& problem, const Options& options, DType dtype) {
+  if (problem.q_type() != dtype || problem.kv_type() != dtype) {
+    return Support::no(std::string("q is ") + name_of(problem.q_type()) + " and kv_cache " +
+                       name_of(problem.kv_type()) + ", supported: both " + name_of(dtype));
   }
   const Support shape = supports_dense_decode_shape(problem);
   if (!shape.supported) {
     return shape;
   }
-  const gpu::DeviceAnswer device = gpu::device_of(problem.device.index);
+  const gpu::DeviceAnswer device = gpu::device_of(options.device.index);
   if (device.properties == nullptr) {
     return Support::no(device.why_not);
   }
@@ -57,13 +53,13 @@ Support supports_dense_decode(const DenseDecodeProblem& problem, DType dtype) {
 }
 
 // The report and the second schedule of SEESAW_CHECK lie behind the partials.
-void* check_scratch(const DenseDecodePlan& plan, const DenseDecodeArguments& arguments) {
-  return static_cast<char*>(arguments.workspace) + dense_decode_partials(plan).size_bytes();
+void* check_scratch(const DenseDecodePlan& plan, const Call& call) {
+  return static_cast<char*>(call.workspace) + dense_decode_partials(plan).size_bytes();
 }
 
 // TMA reads the cache, and only whole 16 bytes; dtype and strides were settled when planning.
-Status check_alignment(const DenseDecodeArguments& arguments) {
-  const auto address = reinterpret_cast<uintptr_t>(arguments.kv_cache.data);
+Status check_alignment(const Args& args) {
+  const auto address = reinterpret_cast<uintptr_t>(args.kv_cache.data);
   if (address % 16 == 0) {
     return {};
   }
@@ -72,72 +68,95 @@ Status check_alignment(const DenseDecodeArguments& arguments) {
       " modulo 16, allowed: multiples of 16 bytes. Start the cache on an aligned address.");
 }
 
-Status run_on_current_device(const DenseDecodePlan& plan, const DenseDecodeArguments& arguments,
+gpu::LengthsToCheck lengths_to_check(const DenseDecodeProblem& problem, const Tensor& seq_lens) {
+  return {.seq_lens = static_cast<const int32_t*>(seq_lens.data),
+          .stride = seq_lens.stride[0],
+          .batch = seq_lens.shape[0],
+          .max_pages = problem.max_pages_per_sequence,
+          .page_size = problem.page_size};
+}
+
+gpu::CallToCheck call_to_check(const DenseDecodePlan& plan, const Args& args, const Call& call) {
+  return {.lengths = lengths_to_check(plan.problem, args.seq_lens),
+          .block_table = static_cast<const int32_t*>(args.block_table.data),
+          .block_table_stride = args.block_table.stride[0],
+          .num_pages = args.kv_cache.shape[0],
+          .split = plan.split,
+          .schedule = call.schedule};
+}
+
+Status run_on_current_device(const DenseDecodePlan& plan, const Args& args, const Call& call,
                              int32_t num_sms) {
-  SEESAW_RETURN_IF_ERROR(check_alignment(arguments));
-  if (plan.problem.check_data) {
-    SEESAW_RETURN_IF_ERROR(gpu::check_call(plan, arguments, check_scratch(plan, arguments),
-                                            static_cast<cudaStream_t>(arguments.stream)));
+  SEESAW_RETURN_IF_ERROR(check_alignment(args));
+  if (plan.options.check_data) {
+    SEESAW_RETURN_IF_ERROR(gpu::check_call(call_to_check(plan, args, call),
+                                           check_scratch(plan, call),
+                                           static_cast<cudaStream_t>(call.stream)));
   }
-  SEESAW_RETURN_IF_ERROR(launch_dense_decode(plan, arguments));
-  return gpu::launch_combine(plan, arguments, dense_decode_partials(plan), num_sms);
+  SEESAW_RETURN_IF_ERROR(launch_dense_decode(plan, args, call));
+  return combine_dense_decode(plan, args, call, num_sms);
 }
 
 }  // namespace
 
-Support supports_dense_decode_bf16(const DenseDecodeProblem& problem) {
-  return supports_dense_decode(problem, DType::kBFloat16);
+Support supports_bf16(const DenseDecodeProblem& problem, const Options& options) {
+  return supports(problem, options, DType::kBFloat16);
 }
 
-Support supports_dense_decode_fp16(const DenseDecodeProblem& problem) {
-  return supports_dense_decode(problem, DType::kFloat16);
+Support supports_fp16(const DenseDecodeProblem& problem, const Options& options) {
+  return supports(problem, options, DType::kFloat16);
 }
 
-DenseDecodePlan plan_dense_decode(const DenseDecodeProblem& problem) {
-  const gpu::DeviceAnswer device = gpu::device_of(problem.device.index);
+Status plan(const DenseDecodeProblem& problem, const Options& options, KnobValues knobs,
+            DenseDecodePlan* plan) {
+  const gpu::DeviceAnswer device = gpu::device_of(options.device.index);
   const int64_t max_tokens = std::min<int64_t>(problem.max_tokens(), INT32_MAX);
-  DenseDecodePlan plan;
-  plan.problem = problem;
-  plan.tile_rows = kDenseDecodeTileRows;
-  plan.split.max_batch = static_cast<int32_t>(problem.batch);
-  plan.split.num_workers = dense_decode_workers(problem, device.properties->num_sms);
-  plan.split.tile_tokens = kDenseDecodeTileTokens;
-  plan.split.piece_cost_tiles = kPieceCostTiles;
-  plan.split.fixed_split_tiles = problem.splits == Splits::kBatchInvariant ? kFixedSplitTiles : 0;
-  plan.split.max_sequence_tiles =
+  plan->problem = problem;
+  plan->options = options;
+  plan->tile_rows = kDenseDecodeTileRows;
+  plan->split.max_batch = static_cast<int32_t>(problem.batch);
+  plan->split.num_workers = dense_decode_workers(problem, device.properties->num_sms);
+  plan->split.tile_tokens = kDenseDecodeTileTokens;
+  plan->split.piece_cost_tiles = kPieceCostTiles;
+  plan->split.fixed_split_tiles = options.batch_invariant ? kFixedSplitTiles : 0;
+  plan->split.max_sequence_tiles =
       static_cast<int32_t>(ceil_div<int64_t>(max_tokens, kDenseDecodeTileTokens));
-  plan.split.split_cost_tiles = split_cost_tiles(problem, plan.split.num_workers);
-  plan.workspace_bytes = dense_decode_partials(plan).size_bytes() +
-                         (problem.check_data ? gpu::check_bytes(plan.split) : 0);
-  return plan;
+  plan->split.split_cost_tiles = split_cost_tiles(problem, plan->split.num_workers);
+  SEESAW_RETURN_IF_ERROR(finish_plan(knobs, plan));
+  plan->workspace_bytes = dense_decode_partials(*plan).size_bytes() +
+                          (options.check_data ? gpu::check_bytes(plan->split) : 0);
+  return {};
 }
 
-Status schedule_dense_decode(const DenseDecodePlan& plan, const TensorView& seq_lens,
-                             void* schedule, void* stream) {
-  const gpu::DeviceGuard guard(plan.problem.device.index);
-  SEESAW_RETURN_IF_ERROR(
-      gpu::status_of(guard.error(), "dense_decode_schedule", "selecting the tensors' device"));
-  const auto cuda_stream = static_cast<cudaStream_t>(stream);
-  if (plan.problem.check_data && seq_lens.shape[0] > 0) {
-    // The schedule buffer is about to be written: until then it holds the report.
-    SEESAW_RETURN_IF_ERROR(gpu::check_lengths(plan.problem, seq_lens, schedule, cuda_stream));
-  }
-  const gpu::ScheduleCall call = {
-      .config = plan.split,
-      .seq_lens = static_cast<const int32_t*>(seq_lens.data),
-      .seq_len_stride = seq_lens.stride[0],
-      .batch = static_cast<int32_t>(seq_lens.shape[0]),
-      .schedule = schedule,
-  };
-  return gpu::launch_schedule(call, cuda_stream);
-}
-
-Status run_dense_decode(const DenseDecodePlan& plan, const DenseDecodeArguments& arguments) {
-  const gpu::DeviceGuard guard(plan.problem.device.index);
+Status prepare(const DenseDecodePlan& plan, const Args& args, const Call& call) {
+  const gpu::DeviceGuard guard(plan.options.device.index);
   SEESAW_RETURN_IF_ERROR(
       gpu::status_of(guard.error(), "dense_decode", "selecting the tensors' device"));
-  const gpu::DeviceAnswer device = gpu::device_of(plan.problem.device.index);
-  return run_on_current_device(plan, arguments, device.properties->num_sms);
+  const auto stream = static_cast<cudaStream_t>(call.stream);
+  if (plan.options.check_data && batch_of(args) > 0) {
+    // The schedule buffer is about to be written: until then it holds the report.
+    SEESAW_RETURN_IF_ERROR(
+        gpu::check_lengths(lengths_to_check(plan.problem, args.seq_lens), call.schedule, stream));
+  }
+  const gpu::ScheduleCall launch = {
+      .config = plan.split,
+      .seq_lens = static_cast<const int32_t*>(args.seq_lens.data),
+      .seq_len_stride = args.seq_lens.stride[0],
+      .batch = static_cast<int32_t>(batch_of(args)),
+      .schedule = call.schedule,
+  };
+  return gpu::launch_schedule(launch, stream);
+}
+
+Status run(const DenseDecodePlan& plan, const Args& args, const Call& call) {
+  if (batch_of(args) == 0) {
+    return {};
+  }
+  const gpu::DeviceGuard guard(plan.options.device.index);
+  SEESAW_RETURN_IF_ERROR(
+      gpu::status_of(guard.error(), "dense_decode", "selecting the tensors' device"));
+  const gpu::DeviceAnswer device = gpu::device_of(plan.options.device.index);
+  return run_on_current_device(plan, args, call, device.properties->num_sms);
 }
 
 }  // namespace seesaw::dense_decode::sm90

@@ -1,27 +1,45 @@
-// sm90.dense_decode.bf16 and .fp16 behind the registry's functions: dense_decode/README.md has the
-// algorithm, ../cuda/ the planner and the combine.
+// sm90.dense_decode.bf16 and .fp16 behind the operation's table: README.md beside this file has the
+// algorithm, src/gpu the planner and the combine.
 #pragma once
 
-#include "base/status.hpp"
 #include "ops/dense_decode/plan.hpp"
-#include "ops/dense_decode/problem.hpp"
 
 namespace seesaw::dense_decode::sm90 {
 
-// Whether the variant can run `problem` on the problem's device, or why not. Never an error, also
-// not on a machine without a GPU.
-Support supports_dense_decode_bf16(const DenseDecodeProblem& problem);
-Support supports_dense_decode_fp16(const DenseDecodeProblem& problem);
+// Whether the variant can run `problem` on the planned device, or why not. Never an error, also not
+// on a machine without a GPU.
+Support supports_bf16(const DenseDecodeProblem& problem, const Options& options);
+Support supports_fp16(const DenseDecodeProblem& problem, const Options& options);
 
 // Workers, tiles and workspace for a supported problem.
-DenseDecodePlan plan_dense_decode(const DenseDecodeProblem& problem);
+Status plan(const DenseDecodeProblem& problem, const Options& options, KnobValues knobs,
+            DenseDecodePlan* plan);
 
-// Builds the schedule on the device, by one launch on `stream`.
-Status schedule_dense_decode(const DenseDecodePlan& plan, const TensorView& seq_lens,
-                             void* schedule, void* stream);
+// Builds the schedule on the device, by one launch on call.stream.
+Status prepare(const DenseDecodePlan& plan, const Args& args, const Call& call);
 
-// Attention, then the combine if the plan can split a sequence. Two launches on arguments.stream:
-// nothing is allocated, copied to the host or waited for, except with problem.check_data.
-Status run_dense_decode(const DenseDecodePlan& plan, const DenseDecodeArguments& arguments);
+// Attention, then the combine if the plan can split a sequence. Two launches on call.stream:
+// nothing is allocated, copied to the host or waited for, except with options.check_data.
+Status run(const DenseDecodePlan& plan, const Args& args, const Call& call);
+
+// The same by the traced variant: trace.hpp.
+Status trace(const DenseDecodePlan& plan, const Args& args, const Call& call, Trace* trace);
+
+struct BFloat16Kernel {
+  static constexpr Functions kFunctions = {.supports = supports_bf16,
+                                           .plan = plan,
+                                           .prepare = prepare,
+                                           .run = run,
+                                           .trace = trace,
+                                           .pieces = list_pieces};
+};
+struct Float16Kernel {
+  static constexpr Functions kFunctions = {.supports = supports_fp16,
+                                           .plan = plan,
+                                           .prepare = prepare,
+                                           .run = run,
+                                           .trace = trace,
+                                           .pieces = list_pieces};
+};
 
 }  // namespace seesaw::dense_decode::sm90

@@ -8,7 +8,6 @@
 #include <vector>
 
 #include "base/message.hpp"
-#include "gpu/combine.hpp"
 #include "gpu/device.hpp"
 #include "ops/dense_decode/sm90/launch.hpp"
 
@@ -42,9 +41,9 @@ Status copy_back(void* to, const void* from, size_t bytes) {
   return must(cudaMemcpy(to, from, bytes, cudaMemcpyDeviceToHost), "copying the marks back");
 }
 
-Status record(const DenseDecodePlan& plan, const DenseDecodeArguments& arguments,
+Status record(const DenseDecodePlan& plan, const Args& args, const Call& call,
               int32_t blocks_of_worker, Recorded* recorded) {
-  const auto stream = static_cast<cudaStream_t>(arguments.stream);
+  const auto stream = static_cast<cudaStream_t>(call.stream);
   recorded->blocks.resize(static_cast<size_t>(plan.split.num_workers * blocks_of_worker));
   const size_t block_bytes = recorded->blocks.size() * sizeof(TraceBlock);
   DeviceMemory blocks;
@@ -56,16 +55,15 @@ Status record(const DenseDecodePlan& plan, const DenseDecodeArguments& arguments
       must(set_trace_blocks(static_cast<TraceBlock*>(blocks.get()), stream), "naming the marks"));
   SEESAW_RETURN_IF_ERROR(must(cudaStreamSynchronize(stream), "waiting for what came before"));
   SEESAW_RETURN_IF_ERROR(must(launch_stamp(time, stream), "launching a stamp"));
-  SEESAW_RETURN_IF_ERROR(launch_dense_decode_as(plan, arguments, launch_traced));
-  const gpu::DeviceAnswer device = gpu::device_of(plan.problem.device.index);
-  SEESAW_RETURN_IF_ERROR(gpu::launch_combine(plan, arguments, dense_decode_partials(plan),
-                                              device.properties->num_sms));
+  SEESAW_RETURN_IF_ERROR(launch_dense_decode_as(plan, args, call, launch_traced));
+  const gpu::DeviceAnswer device = gpu::device_of(plan.options.device.index);
+  SEESAW_RETURN_IF_ERROR(combine_dense_decode(plan, args, call, device.properties->num_sms));
   SEESAW_RETURN_IF_ERROR(must(launch_stamp(time + 1, stream), "launching a stamp"));
   SEESAW_RETURN_IF_ERROR(must(cudaStreamSynchronize(stream), "the traced call"));
   SEESAW_RETURN_IF_ERROR(copy_back(recorded->blocks.data(), blocks.get(), block_bytes));
   SEESAW_RETURN_IF_ERROR(copy_back(recorded->times_ns, time, sizeof(recorded->times_ns)));
   recorded->schedule.resize(split::schedule_bytes(plan.split));
-  return copy_back(recorded->schedule.data(), arguments.schedule, recorded->schedule.size());
+  return copy_back(recorded->schedule.data(), call.schedule, recorded->schedule.size());
 }
 
 // Turns an SM's clock into microseconds since the first stamp. The device's time moves in steps of
@@ -100,8 +98,8 @@ class Timescale {
 // Spans of one warpgroup.
 class LaneSpans {
  public:
-  LaneSpans(const TraceBlock& block, int warpgroup, const Timescale& scale, split::TraceSpan base,
-            split::Trace* trace)
+  LaneSpans(const TraceBlock& block, int warpgroup, const Timescale& scale, TraceSpan base,
+            Trace* trace)
       : block_(block), warpgroup_(warpgroup), scale_(scale), base_(base), trace_(trace) {}
 
   void start() {
@@ -148,11 +146,11 @@ class LaneSpans {
   const TraceBlock& block_;
   int warpgroup_;
   const Timescale& scale_;
-  split::TraceSpan base_;
-  split::Trace* trace_;
+  TraceSpan base_;
+  Trace* trace_;
 };
 
-void add_device_spans(const Recorded& recorded, const Timescale& scale, split::Trace* trace) {
+void add_device_spans(const Recorded& recorded, const Timescale& scale, Trace* trace) {
   double first_us = scale.time_us(recorded.times_ns[1]);
   double last_us = 0;
   for (const TraceBlock& block : recorded.blocks) {
@@ -166,7 +164,7 @@ void add_device_spans(const Recorded& recorded, const Timescale& scale, split::T
 }
 
 void add_spans(const DenseDecodePlan& plan, Recorded& recorded, int32_t blocks_of_worker,
-               split::Trace* trace) {
+               Trace* trace) {
   const Timescale scale(recorded);
   const split::ScheduleView schedule = split::schedule_view(recorded.schedule.data(), plan.split);
   add_device_spans(recorded, scale, trace);
@@ -188,21 +186,24 @@ void add_spans(const DenseDecodePlan& plan, Recorded& recorded, int32_t blocks_o
 
 }  // namespace
 
-Status trace_dense_decode(const DenseDecodePlan& plan, const DenseDecodeArguments& arguments,
-                          split::Trace* trace) {
+Status trace(const DenseDecodePlan& plan, const Args& args, const Call& call, Trace* trace) {
+  if (batch_of(args) == 0) {
+    return {};
+  }
   const DenseDecodeProblem& problem = plan.problem;
-  if (problem.q_dtype != DType::kBFloat16 || problem.d_qk != 576) {
+  if (problem.q_type() != DType::kBFloat16 || problem.d_qk != 576) {
     return not_supported(four_part_message(
-        kWhere, std::string(name_of(problem.q_dtype)) + " and d_qk " + std::to_string(problem.d_qk),
+        kWhere,
+        std::string(name_of(problem.q_type())) + " and d_qk " + std::to_string(problem.d_qk),
         "bfloat16 and d_qk 576, which the traced variant is compiled for",
         "Trace such a problem, or use Nsight Compute."));
   }
-  const gpu::DeviceGuard guard(problem.device.index);
+  const gpu::DeviceGuard guard(plan.options.device.index);
   SEESAW_RETURN_IF_ERROR(must(guard.error(), "selecting the tensors' device"));
   const auto blocks_of_worker =
       static_cast<int32_t>(problem.h_kv * dense_decode_row_tiles(problem));
   Recorded recorded;
-  SEESAW_RETURN_IF_ERROR(record(plan, arguments, blocks_of_worker, &recorded));
+  SEESAW_RETURN_IF_ERROR(record(plan, args, call, blocks_of_worker, &recorded));
   add_spans(plan, recorded, blocks_of_worker, trace);
   return {};
 }

@@ -5,11 +5,11 @@
 #include <cuda_runtime_api.h>
 
 #include "base/status.hpp"
-#include "ops/dense_decode/sm90/config.hpp"
-#include "ops/dense_decode/sm90/marks.hpp"
-#include "ops/dense_decode/plan.hpp"
 #include "core/trace.hpp"
+#include "ops/dense_decode/plan.hpp"
 #include "ops/dense_decode/problem.hpp"
+#include "ops/dense_decode/sm90/kernels.hpp"
+#include "ops/dense_decode/sm90/marks.hpp"
 
 namespace seesaw::dense_decode::sm90 {
 
@@ -25,15 +25,13 @@ struct TraceBlock {
 
 // Makes the traced variant write to `blocks`, one entry a thread block, x fastest.
 cudaError_t set_trace_blocks(TraceBlock* blocks, cudaStream_t stream);
-cudaError_t launch_traced(const DenseDecodeParams& params, int d_qk, dim3 grid,
-                          cudaStream_t stream);
+Status launch_traced(const DenseDecodeParams& params, const AttentionLaunch& launch);
 // Writes the device's time in nanoseconds once everything before it has ended.
 cudaError_t launch_stamp(unsigned long long* time_ns, cudaStream_t stream);
 
-// Runs attention and combine on arguments.stream, waits, and reports. Steps: "start" (launch,
+// Runs attention and combine on call.stream, waits, and reports. Steps: "start" (launch,
 // barriers), "query copy", "first tile", "first pair", "steady", "epilogue"; of the whole device
 // "launch" and "combine".
-Status trace_dense_decode(const DenseDecodePlan& plan, const DenseDecodeArguments& arguments,
-                          split::Trace* trace);
+Status trace(const DenseDecodePlan& plan, const Args& args, const Call& call, Trace* trace);
 
 }  // namespace seesaw::dense_decode::sm90

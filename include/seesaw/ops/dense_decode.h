@@ -1,0 +1,84 @@
+/* Dense MLA decoding: q [batch, s_q, h_q, d_qk] over a paged cache
+ * kv_cache [num_pages, page_size, h_kv, d_qk], whose first d_v columns are also the values.
+ *   out[b, i, h, :] = softmax(scale * q[b, i, h, :] K^T) V over the keys that token i sees,
+ *   lse[b, h, i]    = log(sum(exp(scale * q K^T))).
+ * Query head h reads KV head h / (h_q / h_kv). DeepSeek-V2 (arXiv:2405.04434), section 2.1.2, in
+ * its absorbed form. docs/contract.md is what every kernel promises. */
+#ifndef SEESAW_OPS_DENSE_DECODE_H_
+#define SEESAW_OPS_DENSE_DECODE_H_
+
+#include "seesaw/seesaw.h"
+
+/* What is asked, before any data. 0 in a field: its default. */
+typedef struct seesaw_dense_decode_problem {
+  uint64_t struct_size SEESAW_SIZE_OF(seesaw_dense_decode_problem);
+  int32_t q_dtype SEESAW_ZERO;   /* float32, bfloat16 or float16; out has the same */
+  int32_t kv_format SEESAW_ZERO; /* seesaw_format of the cache; default: q_dtype's */
+  /* the most sequences of one call; a call may bring fewer */
+  int64_t batch SEESAW_ZERO;
+  int64_t s_q SEESAW_ZERO;  /* query tokens of each sequence; default 1 */
+  int64_t h_q SEESAW_ZERO;  /* query heads, a multiple of h_kv */
+  int64_t h_kv SEESAW_ZERO; /* KV heads; default 1, as in MLA */
+  int64_t d_qk SEESAW_ZERO; /* columns of q and of the cache; default 576, DeepSeek's */
+  /* columns of out, the first d_v of the cache's; default 512 */
+  int64_t d_v SEESAW_ZERO;
+  int64_t page_size SEESAW_ZERO;              /* tokens of a page, >= 1; default 64 */
+  int64_t max_pages_per_sequence SEESAW_ZERO; /* columns of the block table */
+  int64_t kv_page_stride SEESAW_ZERO;         /* elements; default: packed */
+  int64_t kv_token_stride SEESAW_ZERO;        /* elements; default: packed */
+  int64_t kv_head_stride SEESAW_ZERO;         /* elements; default: packed */
+  /* 1: query token i of s_q sees the first seq_len - s_q + i + 1 keys */
+  int32_t causal SEESAW_ZERO;
+  int32_t lse_base SEESAW_ZERO;  /* seesaw_lse_base */
+  int32_t empty_lse SEESAW_ZERO; /* seesaw_empty_lse */
+  int32_t reserved SEESAW_ZERO;
+} seesaw_dense_decode_problem;
+
+/* The tensors of one call, all on the planned device. seesaw_plan_prepare reads seq_lens only. */
+typedef struct seesaw_dense_decode_args {
+  uint64_t struct_size SEESAW_SIZE_OF(seesaw_dense_decode_args);
+  seesaw_tensor q SEESAW_ZERO;        /* [b, s_q, h_q, d_qk], b <= the plan's batch */
+  seesaw_tensor kv_cache SEESAW_ZERO; /* [num_pages, page_size, h_kv, d_qk] */
+  /* [b, max_pages_per_sequence] int32: page ids */
+  seesaw_tensor block_table SEESAW_ZERO;
+  /* [b] int32: tokens in the cache, the s_q new ones included; a negative length counts as 0 */
+  seesaw_tensor seq_lens SEESAW_ZERO;
+  /* [b, s_q, h_q, d_v], dtype of q; every element is written */
+  seesaw_tensor out SEESAW_ZERO;
+  seesaw_tensor lse SEESAW_ZERO; /* [b, h_q, s_q] float32; data NULL if not wanted */
+  float scale SEESAW_ZERO;       /* of the scores; finite */
+  uint32_t reserved SEESAW_ZERO;
+} seesaw_dense_decode_args;
+
+/* The functions of seesaw.h with this operation's types. */
+static inline seesaw_status seesaw_dense_decode_plan_create(
+    const seesaw_dense_decode_problem* problem, const seesaw_options* options, seesaw_plan** plan) {
+  return seesaw_plan_create("dense_decode", problem, options, plan);
+}
+static inline seesaw_status seesaw_dense_decode_prepare(const seesaw_plan* plan,
+                                                        const seesaw_dense_decode_args* args,
+                                                        const seesaw_call* call) {
+  return seesaw_plan_prepare(plan, args, call);
+}
+static inline seesaw_status seesaw_dense_decode_run(const seesaw_plan* plan,
+                                                    const seesaw_dense_decode_args* args,
+                                                    const seesaw_call* call) {
+  return seesaw_plan_run(plan, args, call);
+}
+
+#if defined(__cplusplus) && __cplusplus >= 202002L
+#include "seesaw/seesaw.hpp"
+
+namespace seesaw {
+
+/* seesaw::DenseDecode is a plan of this operation: seesaw.hpp. */
+struct DenseDecodeOperation {
+  using Problem = seesaw_dense_decode_problem;
+  using Args = seesaw_dense_decode_args;
+  static constexpr const char* kName = "dense_decode";
+};
+using DenseDecode = PlanOf<DenseDecodeOperation>;
+
+}  // namespace seesaw
+#endif
+#endif /* SEESAW_OPS_DENSE_DECODE_H_ */

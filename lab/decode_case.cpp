@@ -1,0 +1,295 @@
+#include "lab/decode_case.hpp"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <climits>
+#include <cstring>
+#include <numeric>
+#include <random>
+#include <stdexcept>
+
+#include "base/float16.hpp"
+#include "base/math.hpp"
+#include "lab/random_values.hpp"
+
+namespace seesaw::lab {
+namespace {
+
+constexpr int64_t kUnownedPages = 3;
+
+size_t size_of_dtype(seesaw_dtype dtype) { return dtype == SEESAW_FLOAT32 ? 4 : 2; }
+
+template <typename T>
+void store_as(unsigned char* data, size_t index, float value) {
+  const T stored = from_float<T>(value);
+  std::memcpy(data + index * sizeof(T), &stored, sizeof(T));
+}
+
+void store(seesaw_dtype dtype, unsigned char* data, size_t index, float value) {
+  switch (dtype) {
+    case SEESAW_BFLOAT16:
+      return store_as<BFloat16>(data, index, value);
+    case SEESAW_FLOAT16:
+      return store_as<Float16>(data, index, value);
+    default:
+      return store_as<float>(data, index, value);
+  }
+}
+
+template <typename T>
+float load_as(const unsigned char* data, size_t index) {
+  T stored;
+  std::memcpy(&stored, data + index * sizeof(T), sizeof(T));
+  return to_float(stored);
+}
+
+float load(seesaw_dtype dtype, const unsigned char* data, size_t index) {
+  switch (dtype) {
+    case SEESAW_BFLOAT16:
+      return load_as<BFloat16>(data, index);
+    case SEESAW_FLOAT16:
+      return load_as<Float16>(data, index);
+    default:
+      return load_as<float>(data, index);
+  }
+}
+
+}  // namespace
+
+std::string describe(const DecodeSpec& spec) {
+  constexpr size_t kShown = 12;
+  const size_t shown = std::min(kShown, spec.seq_lens.size());
+  const std::vector<int32_t> lengths(spec.seq_lens.begin(),
+                                     spec.seq_lens.begin() + static_cast<ptrdiff_t>(shown));
+  return fmt::format(
+      "b {} lengths {}{} s_q {} h_q {} h_kv {} d_qk {} d_v {} page {} dtypes {}/{} causal {} "
+      "scale {} seed {}",
+      spec.batch(), lengths, shown < spec.seq_lens.size() ? "..." : "", spec.s_q, spec.h_q,
+      spec.h_kv, spec.d_qk, spec.d_v, spec.page_size, static_cast<int>(spec.q_dtype),
+      static_cast<int>(spec.kv_dtype), spec.causal, spec.scale, spec.seed);
+}
+
+struct DecodeCase::Pool {
+  Pool(size_t bytes, bool reserve, unsigned char poison) : size(bytes), reserved(reserve) {
+    if (!reserve) {
+      heap.assign(bytes, poison);
+      data = heap.data();
+      return;
+    }
+    void* mapped = mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (mapped == MAP_FAILED) {
+      throw std::runtime_error(fmt::format("cannot reserve {} bytes of address space", bytes));
+    }
+    data = static_cast<unsigned char*>(mapped);
+  }
+  Pool(const Pool&) = delete;
+  Pool& operator=(const Pool&) = delete;
+  ~Pool() {
+    if (reserved) {
+      munmap(data, size);
+    }
+  }
+
+  size_t size;
+  bool reserved;
+  std::vector<unsigned char> heap;  // exactly the bytes needed: AddressSanitizer sees any excess
+  unsigned char* data = nullptr;
+};
+
+DecodeCase::DecodeCase(const DecodeSpec& spec) : spec_(spec) {
+  constexpr int32_t kNoLength = INT32_MAX;  // between the lengths
+  seq_lens_.assign(static_cast<size_t>(spec_.batch() * (1 + spec_.gaps.lengths)), kNoLength);
+  for (int64_t i = 0; i < spec_.batch(); ++i) {
+    set_length(i, spec_.seq_lens[static_cast<size_t>(i)]);
+  }
+  token_stride_ = spec_.h_kv * spec_.d_qk + spec_.gaps.kv_token;
+  page_stride_ = spec_.page_size * token_stride_ + spec_.gaps.kv_page;
+  build_block_table();
+  fill_query();
+  fill_cache();
+}
+
+void DecodeCase::build_block_table() {
+  std::vector<int64_t> pages(static_cast<size_t>(spec_.batch()));
+  for (int64_t i = 0; i < spec_.batch(); ++i) {
+    pages[static_cast<size_t>(i)] = ceil_div(spec_.length(i), spec_.page_size);
+  }
+  const int64_t most = pages.empty() ? 0 : *std::max_element(pages.begin(), pages.end());
+  max_pages_ = std::max<int64_t>(most + spec_.spare_pages, 1);
+  if (spec_.table_pages > 0) {
+    max_pages_ = std::max(most, spec_.table_pages);
+  }
+  num_pages_ = std::accumulate(pages.begin(), pages.end(), int64_t{0}) + kUnownedPages;
+
+  std::vector<int32_t> order(static_cast<size_t>(num_pages_));
+  std::iota(order.begin(), order.end(), 0);
+  std::shuffle(order.begin(), order.end(), std::mt19937_64(spec_.page_seed));
+  constexpr int32_t kNoPage[] = {INT32_MAX, -1, INT32_MIN, 1 << 30};
+  block_table_.assign(table_index(spec_.batch(), 0), kNoPage[0]);
+  size_t next = 0;
+  for (int64_t i = 0; i < spec_.batch(); ++i) {
+    for (int64_t p = 0; p < max_pages_; ++p) {
+      block_table_[table_index(i, p)] =
+          p < pages[static_cast<size_t>(i)] ? order[next++] : kNoPage[(i + p) % 4];
+    }
+  }
+}
+
+void DecodeCase::fill_query() {
+  const int64_t rows = spec_.batch() * spec_.s_q * spec_.h_q;
+  const int64_t elements = rows == 0 ? 0 : rows * (spec_.d_qk + spec_.gaps.q) - spec_.gaps.q;
+  query_.assign(static_cast<size_t>(elements) * size_of_dtype(spec_.q_dtype), spec_.poison);
+  for (int64_t i = 0; i < spec_.batch(); ++i) {
+    const uint64_t id = mix(spec_.seed * 2, spec_.first_id + static_cast<uint64_t>(i));
+    for (int64_t r = 0; r < spec_.s_q * spec_.h_q; ++r) {
+      const uint64_t row = mix(id, static_cast<uint64_t>(r));
+      for (int64_t c = 0; c < spec_.d_qk; ++c) {
+        const float value = small_normal(mix(row + static_cast<uint64_t>(c)));
+        set_query(i, r / spec_.h_q, r % spec_.h_q, c, spec_.query_magnitude * value);
+      }
+    }
+  }
+}
+
+void DecodeCase::fill_cache() {
+  const int64_t elements = (num_pages_ - 1) * page_stride_ + (spec_.page_size - 1) * token_stride_ +
+                           spec_.h_kv * spec_.d_qk;
+  pool_ = std::make_shared<Pool>(static_cast<size_t>(elements) * size_of_dtype(spec_.kv_dtype),
+                                 spec_.sparse_pool, spec_.poison);
+  if (spec_.sparse_pool) {  // only what pages cover: the rest has no memory behind it
+    const int64_t page_elements = (spec_.page_size - 1) * token_stride_ + spec_.h_kv * spec_.d_qk;
+    const size_t size = size_of_dtype(spec_.kv_dtype);
+    for (int64_t page = 0; page < num_pages_; ++page) {
+      std::memset(pool_->data + static_cast<size_t>(page * page_stride_) * size, spec_.poison,
+                  static_cast<size_t>(page_elements) * size);
+    }
+  }
+  for (int64_t i = 0; i < spec_.batch(); ++i) {
+    const uint64_t id = mix(spec_.seed * 2 + 1, spec_.first_id + static_cast<uint64_t>(i));
+    for (int64_t t = 0; t < spec_.length(i); ++t) {
+      const uint64_t token = mix(id, static_cast<uint64_t>(t));
+      for (int64_t c = 0; c < spec_.h_kv * spec_.d_qk; ++c) {
+        const float value = small_normal(mix(token + static_cast<uint64_t>(c)));
+        set_key(i, t, c / spec_.d_qk, c % spec_.d_qk, value);
+      }
+    }
+  }
+}
+
+size_t DecodeCase::table_index(int64_t sequence, int64_t page) const {
+  return static_cast<size_t>(sequence * (max_pages_ + spec_.gaps.table) + page);
+}
+
+size_t DecodeCase::query_index(int64_t sequence, int64_t token, int64_t head,
+                               int64_t column) const {
+  const int64_t row = (sequence * spec_.s_q + token) * spec_.h_q + head;
+  return static_cast<size_t>(row * (spec_.d_qk + spec_.gaps.q) + column);
+}
+
+size_t DecodeCase::key_index(int64_t sequence, int64_t token, int64_t kv_head,
+                             int64_t column) const {
+  const int64_t page = block_table_[table_index(sequence, token / spec_.page_size)];
+  return static_cast<size_t>(page * page_stride_ + token % spec_.page_size * token_stride_ +
+                             kv_head * spec_.d_qk + column);
+}
+
+void DecodeCase::set_query(int64_t sequence, int64_t token, int64_t head, int64_t column,
+                           float value) {
+  store(spec_.q_dtype, query_.data(), query_index(sequence, token, head, column), value);
+}
+
+void DecodeCase::set_key(int64_t sequence, int64_t token, int64_t kv_head, int64_t column,
+                         float value) {
+  store(spec_.kv_dtype, pool_->data, key_index(sequence, token, kv_head, column), value);
+}
+
+float DecodeCase::query(int64_t sequence, int64_t token, int64_t head, int64_t column) const {
+  return load(spec_.q_dtype, query_.data(), query_index(sequence, token, head, column));
+}
+
+float DecodeCase::key(int64_t sequence, int64_t token, int64_t kv_head, int64_t column) const {
+  return load(spec_.kv_dtype, pool_->data, key_index(sequence, token, kv_head, column));
+}
+
+void DecodeCase::set_block_table(int64_t sequence, int64_t page, int32_t id) {
+  block_table_[table_index(sequence, page)] = id;
+}
+
+void DecodeCase::set_length(int64_t sequence, int32_t length) {
+  seq_lens_[static_cast<size_t>(sequence * (1 + spec_.gaps.lengths))] = length;
+}
+
+seesaw_dense_decode_problem DecodeCase::problem() const {
+  return {.q_dtype = spec_.q_dtype,
+          .kv_format = spec_.kv_dtype,
+          .batch = std::max<int64_t>(std::max(spec_.planned_batch, spec_.batch()), 1),
+          .s_q = spec_.s_q,
+          .h_q = spec_.h_q,
+          .h_kv = spec_.h_kv,
+          .d_qk = spec_.d_qk,
+          .d_v = spec_.d_v,
+          .page_size = spec_.page_size,
+          .max_pages_per_sequence = max_pages_,
+          .kv_page_stride = page_stride_,
+          .kv_token_stride = token_stride_,
+          .causal = spec_.causal,
+          .lse_base = spec_.lse_base,
+          .empty_lse = spec_.empty_lse};
+}
+
+seesaw_options DecodeCase::options(const char* kernel, int32_t threads) const {
+  return {.num_threads = threads,
+          .batch_invariant = spec_.batch_invariant ? 1 : 0,
+          .kernel = *kernel == '\0' ? nullptr : kernel};
+}
+
+seesaw_dense_decode_args DecodeCase::inputs() const {
+  const int64_t b = spec_.batch();
+  seesaw_dense_decode_args tensors{};
+  tensors.q = make_tensor(query_.data(), spec_.q_dtype, {b, spec_.s_q, spec_.h_q, spec_.d_qk});
+  tensors.q.stride[2] = spec_.d_qk + spec_.gaps.q;
+  tensors.q.stride[1] = spec_.h_q * tensors.q.stride[2];
+  tensors.q.stride[0] = spec_.s_q * tensors.q.stride[1];
+  tensors.kv_cache = make_tensor(pool_->data, spec_.kv_dtype,
+                                 {num_pages_, spec_.page_size, spec_.h_kv, spec_.d_qk});
+  tensors.kv_cache.stride[0] = page_stride_;
+  tensors.kv_cache.stride[1] = token_stride_;
+  tensors.block_table = make_tensor(block_table_.data(), SEESAW_INT32, {b, max_pages_});
+  tensors.block_table.stride[0] = max_pages_ + spec_.gaps.table;
+  tensors.seq_lens = make_tensor(seq_lens_.data(), SEESAW_INT32, {b});
+  tensors.seq_lens.stride[0] = 1 + spec_.gaps.lengths;
+  tensors.scale = spec_.scale;
+  return tensors;
+}
+
+seesaw_tensor DecodeCase::out_tensor(void* data) const {
+  seesaw_tensor tensor =
+      make_tensor(data, spec_.q_dtype, {spec_.batch(), spec_.s_q, spec_.h_q, spec_.d_v});
+  tensor.stride[2] = spec_.d_v + spec_.gaps.out;
+  tensor.stride[1] = spec_.h_q * tensor.stride[2];
+  tensor.stride[0] = spec_.s_q * tensor.stride[1];
+  return tensor;
+}
+
+seesaw_tensor DecodeCase::lse_tensor(void* data) const {
+  seesaw_tensor tensor = make_tensor(data, SEESAW_FLOAT32, {spec_.batch(), spec_.h_q, spec_.s_q});
+  tensor.stride[1] = spec_.s_q + spec_.gaps.lse;
+  tensor.stride[0] = spec_.h_q * tensor.stride[1];
+  return tensor;
+}
+
+size_t DecodeCase::out_bytes() const {
+  const int64_t rows = spec_.batch() * spec_.s_q * spec_.h_q;
+  return static_cast<size_t>(rows * (spec_.d_v + spec_.gaps.out)) * size_of_dtype(spec_.q_dtype);
+}
+
+size_t DecodeCase::lse_bytes() const {
+  return static_cast<size_t>(spec_.batch() * spec_.h_q * (spec_.s_q + spec_.gaps.lse)) *
+         sizeof(float);
+}
+
+}  // namespace seesaw::lab

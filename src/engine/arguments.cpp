@@ -1,0 +1,451 @@
+#include "engine/arguments.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <string>
+#include <utility>
+
+#include "base/checked.hpp"
+#include "base/message.hpp"
+#include "core/cache_format.hpp"
+
+namespace seesaw::engine {
+namespace {
+
+const Field* find_field(std::span<const Field> fields, std::string_view name) {
+  const auto* found = std::find_if(fields.data(), fields.data() + fields.size(),
+                                   [&](const Field& field) { return field.name == name; });
+  return found == fields.data() + fields.size() ? nullptr : found;
+}
+
+// The names in a shape: "[b, s_q]" gives b, s_q.
+std::vector<std::string_view> names_in(std::string_view shape) {
+  std::vector<std::string_view> names;
+  while (!shape.empty()) {
+    const size_t begin = shape.find_first_not_of("[], ");
+    if (begin == std::string_view::npos) {
+      break;
+    }
+    const size_t end = std::min(shape.find_first_of("[], ", begin), shape.size());
+    names.push_back(shape.substr(begin, end - begin));
+    shape.remove_prefix(end);
+  }
+  return names;
+}
+
+// The dtype that an argument has to have.
+DType dtype_wanted(const Arg& arg, const Operation& operation, const void* problem) {
+  for (const DType dtype : {DType::kFloat32, DType::kBFloat16, DType::kFloat16, DType::kInt32}) {
+    if (std::string_view(arg.dtype) == name_of(dtype)) {
+      return dtype;
+    }
+  }
+  const Field* field = find_field(operation.problem, arg.dtype);
+  const auto value = static_cast<int32_t>(get_number(*field, problem));
+  return field->type == FieldType::kFormat ? storage_of(value) : static_cast<DType>(value);
+}
+
+const Tensor& tensor_at(const Arg& arg, const void* args) {
+  return *reinterpret_cast<const Tensor*>(static_cast<const char*>(args) + arg.offset);
+}
+
+// The tensors of a list argument.
+const Tensor* list_at(const Arg& arg, const void* args) {
+  const Tensor* list;
+  std::memcpy(&list, static_cast<const char*>(args) + arg.offset, sizeof(list));
+  return list;
+}
+
+std::string shape_text(const Tensor& tensor) {
+  return fmt::format("[{}]", fmt::join(tensor.shape, tensor.shape + tensor.rank, ", "));
+}
+
+Status bad(const char* where, std::string_view arrived, std::string_view allowed,
+           std::string_view remedy) {
+  return invalid_argument(four_part_message(where, arrived, allowed, remedy));
+}
+
+Status check_rank(const char* where, const Arg& arg, const Tensor& tensor) {
+  if (tensor.rank < 0 || tensor.rank > kMaxRank) {
+    return bad(where, fmt::format("{} has rank {}", arg.name, tensor.rank),
+               fmt::format("0 to {}", kMaxRank), "Set rank to the number of dimensions.");
+  }
+  for (const uint64_t word : tensor.reserved) {
+    if (word != 0) {
+      return not_supported(four_part_message(
+          where, fmt::format("{} with reserved words set", arg.name), "zeros in this version",
+          "Zero the struct first, or use a newer library."));
+    }
+  }
+  return {};
+}
+
+Status check_dtype(const char* where, const Arg& arg, const Tensor& tensor, DType wanted) {
+  if (tensor.dtype == static_cast<int32_t>(wanted)) {
+    return {};
+  }
+  const char* name = is_dtype(tensor.dtype) ? name_of(dtype_of(tensor)) : "unknown";
+  return invalid_type(
+      four_part_message(where, fmt::format("{} has dtype {} ({})", arg.name, tensor.dtype, name),
+                        name_of(wanted), "Convert the tensor, or plan for its dtype."));
+}
+
+// Strides that address memory inside 63 bits, the innermost 1 (of vectors: any). Only dimensions
+// larger than 1 count.
+Status check_strides(const char* where, const Arg& arg, const Tensor& tensor) {
+  int64_t last_byte = element_bytes(tensor);
+  for (int32_t i = 0; i < tensor.rank; ++i) {
+    const int64_t extent = tensor.shape[i];
+    const int64_t stride = tensor.stride[i];
+    if (extent <= 1) {
+      continue;
+    }
+    const bool must_be_packed = !arg.strided && i + 1 == tensor.rank && tensor.rank > 1;
+    if (must_be_packed ? stride != 1 : stride < 0) {
+      return bad(where, fmt::format("{} has stride {} in dimension {}", arg.name, stride, i),
+                 must_be_packed ? "1 in the innermost dimension" : "0 or more",
+                 "Make a contiguous copy of the tensor.");
+    }
+    int64_t bytes = 0;
+    if (!checked_mul(extent - 1, stride, &bytes) ||
+        !checked_mul(bytes, element_bytes(tensor), &bytes) ||
+        !checked_add(last_byte, bytes, &last_byte)) {
+      return bad(where,
+                 fmt::format("{} of shape {} has stride {}", arg.name, shape_text(tensor), stride),
+                 "a tensor of less than 2^63 bytes", "Check the strides: they count elements.");
+    }
+  }
+  return {};
+}
+
+// Results must not share elements: dimension by dimension in order of stride, each step has to go
+// past all that the smaller ones reach.
+Status check_no_overlap(const char* where, const Arg& arg, const Tensor& tensor) {
+  int32_t order[kMaxRank];  // dimensions larger than 1 by stride
+  int32_t count = 0;
+  for (int32_t i = 0; i < tensor.rank; ++i) {
+    if (tensor.shape[i] <= 1) {
+      continue;
+    }
+    int32_t at = count++;
+    for (; at > 0 && tensor.stride[order[at - 1]] > tensor.stride[i]; --at) {
+      order[at] = order[at - 1];
+    }
+    order[at] = i;
+  }
+  int64_t reach = 1;  // elements from the first to the last so far, both included
+  for (int32_t i = 0; i < count; ++i) {
+    const int32_t dimension = order[i];
+    if (tensor.stride[dimension] < reach) {
+      return bad(where,
+                 fmt::format("{} has stride {} in dimension {}", arg.name, tensor.stride[dimension],
+                             dimension),
+                 fmt::format("{} or more, so that no two elements lie at one place", reach),
+                 "Give every element of the output memory of its own.");
+    }
+    reach += (tensor.shape[dimension] - 1) * tensor.stride[dimension];
+  }
+  return {};
+}
+
+Status check_memory(const char* where, const Arg& arg, const Tensor& tensor) {
+  if (std::any_of(tensor.shape, tensor.shape + tensor.rank,
+                  [](int64_t extent) { return extent == 0; })) {
+    return {};  // nothing is read or written
+  }
+  if (tensor.data == nullptr) {
+    return bad(where, fmt::format("{} has data = NULL", arg.name), "a pointer to its first element",
+               "Pass the tensor's memory.");
+  }
+  const auto size = static_cast<uintptr_t>(element_bytes(tensor));
+  if (reinterpret_cast<uintptr_t>(tensor.data) % size != 0) {
+    return bad(where, fmt::format("{} is at address {}", arg.name, tensor.data),
+               fmt::format("multiples of {} bytes", size), "Copy the tensor to aligned memory.");
+  }
+  return {};
+}
+
+}  // namespace
+
+ArgumentChecker::ArgumentChecker(const Operation& operation, const void* problem, Device device)
+    : operation_(operation), device_(device), reserved_(reserved_bytes(operation)) {
+  for (const Arg& arg : operation.args) {
+    expected_.push_back(expect(arg, operation, problem));
+  }
+}
+
+ReservedBytes ArgumentChecker::reserved_bytes(const Operation& operation) {
+  std::vector<ReservedBytes::Range> covered;
+  for (const Arg& arg : operation.args) {
+    const size_t size = *arg.list == '\0' ? sizeof(Tensor) : sizeof(const Tensor*);
+    covered.push_back({arg.offset, arg.offset + size});
+  }
+  for (const Field& field : operation.scalars) {
+    covered.push_back(covered_by(field));
+  }
+  return ReservedBytes(std::move(covered), operation.args_bytes);
+}
+
+int32_t ArgumentChecker::symbol_of(std::string_view name, const Operation& operation,
+                                   const void* problem) {
+  for (size_t i = 0; i < symbols_.size(); ++i) {
+    if (symbols_[i].name == name) {
+      return static_cast<int32_t>(i);
+    }
+  }
+  Symbol symbol;
+  symbol.name = name;
+  for (const Field& field : operation.problem) {
+    if (field.from == name) {
+      symbol.bound = &field;
+      symbol.most = get_number(field, problem);
+    }
+  }
+  symbols_.push_back(symbol);
+  return static_cast<int32_t>(symbols_.size() - 1);
+}
+
+ArgumentChecker::Expected ArgumentChecker::expect(const Arg& arg, const Operation& operation,
+                                                  const void* problem) {
+  Expected expected;
+  expected.arg = &arg;
+  expected.dtype = dtype_wanted(arg, operation, problem);
+  for (const std::string_view name : names_in(arg.shape)) {
+    Dimension& dimension = expected.dims[static_cast<size_t>(expected.rank++)];
+    if (const Field* field = find_field(operation.problem, name); field != nullptr) {
+      dimension.expected = get_number(*field, problem);
+    } else {
+      dimension.symbol = symbol_of(name, operation, problem);
+    }
+  }
+  for (const Field& field : operation.problem) {
+    const std::string prefix = std::string(arg.name) + ".stride.";
+    const std::string_view from = field.from;
+    if (from.starts_with(prefix)) {
+      Dimension& dimension = expected.dims[static_cast<size_t>(from.back() - '0')];
+      dimension.stride = get_number(field, problem);
+      dimension.stride_field = &field;
+    }
+  }
+  if (*arg.list != '\0') {
+    expected.list_size = get_number(*find_field(operation.problem, arg.list), problem);
+  }
+  return expected;
+}
+
+std::string ArgumentChecker::shape_wanted(const Expected& expected, const Sizes& sizes) const {
+  std::string text;
+  for (int32_t i = 0; i < expected.rank; ++i) {
+    const Dimension& dimension = expected.dims[static_cast<size_t>(i)];
+    const int64_t size =
+        dimension.symbol < 0 ? dimension.expected : sizes[static_cast<size_t>(dimension.symbol)];
+    text += fmt::format("{}{}", i == 0 ? "" : ", ", size);
+  }
+  return fmt::format("{} = [{}] (-1: any size)", expected.arg->shape, text);
+}
+
+Status ArgumentChecker::check_shape(const Expected& expected, const Tensor& tensor,
+                                    Sizes* sizes) const {
+  const Sizes before = *sizes;  // what the message shows
+  bool matches = tensor.rank == expected.rank;
+  for (int32_t i = 0; matches && i < expected.rank; ++i) {
+    const Dimension& dimension = expected.dims[static_cast<size_t>(i)];
+    const int64_t got = tensor.shape[i];
+    if (dimension.symbol < 0) {
+      matches = got == dimension.expected;
+      continue;
+    }
+    int64_t& size = (*sizes)[static_cast<size_t>(dimension.symbol)];
+    const Symbol& symbol = symbols_[static_cast<size_t>(dimension.symbol)];
+    if (size == kAny && got > symbol.most) {
+      return bad(operation_.name,
+                 fmt::format("{} = {}.shape[{}] = {}", symbol.name, expected.arg->name, i, got),
+                 fmt::format("0 to {} ({})", symbol.most, symbol.bound->name),
+                 fmt::format("Bring less, or plan for a larger {}.", symbol.bound->name));
+    }
+    matches = got >= 0 && (size == kAny || got == size);
+    size = got;
+  }
+  if (matches) {
+    return {};
+  }
+  const char* name = expected.arg->name;
+  return bad(operation_.name,
+             tensor.rank == expected.rank ? fmt::format("{} has shape {}", name, shape_text(tensor))
+                                          : fmt::format("{} has rank {}", name, tensor.rank),
+             shape_wanted(expected, before), "Reshape the tensor, or plan for its shape.");
+}
+
+Status ArgumentChecker::check_tensor(const Expected& expected, const Tensor& tensor,
+                                     Sizes* sizes) const {
+  const char* where = operation_.name;
+  const Arg& arg = *expected.arg;
+  SEESAW_RETURN_IF_ERROR(check_rank(where, arg, tensor));
+  SEESAW_RETURN_IF_ERROR(check_shape(expected, tensor, sizes));
+  SEESAW_RETURN_IF_ERROR(check_dtype(where, arg, tensor, expected.dtype));
+  if (tensor.device.type != device_.type || tensor.device.index != device_.index) {
+    return bad(where, fmt::format("{} is on {}", arg.name, name_of(tensor.device)),
+               name_of(device_), "Move the tensor, or plan for its device.");
+  }
+  SEESAW_RETURN_IF_ERROR(check_strides(where, arg, tensor));
+  if (arg.use == Use::kOut) {
+    SEESAW_RETURN_IF_ERROR(check_no_overlap(where, arg, tensor));
+  }
+  for (int32_t i = 0; i < expected.rank; ++i) {
+    const Dimension& dimension = expected.dims[static_cast<size_t>(i)];
+    if (dimension.stride != kAny && tensor.shape[i] > 1 && tensor.stride[i] != dimension.stride) {
+      return bad(
+          where, fmt::format("{} has stride {} in dimension {}", arg.name, tensor.stride[i], i),
+          fmt::format("{}, as planned", dimension.stride),
+          fmt::format("Set {} of the problem and plan again.", dimension.stride_field->name));
+    }
+  }
+  return check_memory(where, arg, tensor);
+}
+
+Status ArgumentChecker::check_scalars(const void* args) const {
+  for (const Field& field : operation_.scalars) {
+    float value;
+    std::memcpy(&value, static_cast<const char*>(args) + field.offset, sizeof(value));
+    if (!std::isfinite(value)) {
+      return bad(operation_.name, fmt::format("{} = {}", field.name, value), "a finite number",
+                 fmt::format("It is {}.", field.help));
+    }
+  }
+  return {};
+}
+
+Status ArgumentChecker::check(const void* args, bool prepare) const {
+  Sizes sizes;
+  sizes.fill(kAny);
+  // What prepare reads comes first: it binds the sizes that the other arguments are held against.
+  for (const bool first : {true, false}) {
+    for (const Expected& expected : expected_) {
+      const Arg& arg = *expected.arg;
+      if (arg.prepares != first) {
+        continue;
+      }
+      if (expected.list_size != kAny) {
+        const Tensor* list = list_at(arg, args);
+        if (list == nullptr) {
+          return bad(operation_.name, fmt::format("{} = NULL", arg.name),
+                     fmt::format("a list of {} tensors", expected.list_size), "Pass its address.");
+        }
+        for (int64_t i = 0; i < expected.list_size; ++i) {
+          SEESAW_RETURN_IF_ERROR(check_tensor(expected, list[i], &sizes));
+        }
+        continue;
+      }
+      const Tensor& tensor = tensor_at(arg, args);
+      if (arg.optional && tensor.data == nullptr) {
+        continue;
+      }
+      SEESAW_RETURN_IF_ERROR(check_tensor(expected, tensor, &sizes));
+    }
+    if (prepare) {
+      return {};
+    }
+  }
+  SEESAW_RETURN_IF_ERROR(check_scalars(args));
+  return reserved_.check(operation_.name, args);
+}
+
+namespace {
+
+// One place that tells a field of the problem.
+struct Source {
+  enum class What : uint8_t { kDType, kStride, kExtent };
+  const Arg* arg;
+  What what;
+  int32_t dimension;
+};
+struct Told {
+  const Field* field;
+  std::vector<Source> sources;  // the first that is given tells
+};
+
+std::vector<Source> sources_of(const Field& field, const Operation& operation) {
+  std::vector<Source> sources;
+  const std::string_view from = field.from;
+  for (const Arg& arg : operation.args) {
+    const std::string prefix = std::string(arg.name) + ".";
+    if (from == prefix + "dtype") {
+      sources.push_back({&arg, Source::What::kDType, 0});
+    } else if (from.starts_with(prefix + "stride.")) {
+      sources.push_back({&arg, Source::What::kStride, from.back() - '0'});
+    } else {
+      const auto names = names_in(arg.shape);
+      const auto at = std::find(names.begin(), names.end(), from.empty() ? field.name : from);
+      if (at != names.end()) {
+        const auto dimension = static_cast<int32_t>(at - names.begin());
+        sources.push_back({&arg, Source::What::kExtent, dimension});
+      }
+    }
+  }
+  return sources;
+}
+
+// What tensors tell of an operation's problem: worked out once, as every call without a plan asks.
+const std::vector<Told>& told_of(const Operation& operation) {
+  using Entry = std::pair<const Operation*, std::vector<Told>>;
+  static const std::vector<Entry> all = [] {
+    std::vector<Entry> entries;
+    for (const Operation* known : operations()) {
+      std::vector<Told>& told = entries.emplace_back(known, std::vector<Told>()).second;
+      for (const Field& field : known->problem) {
+        if (is_number(field) && std::string_view(field.from) != "-") {
+          told.push_back({&field, sources_of(field, *known)});
+        }
+      }
+    }
+    return entries;
+  }();
+  return std::find_if(all.begin(), all.end(),
+                      [&](const Entry& entry) { return entry.first == &operation; })
+      ->second;
+}
+
+// What a tensor tells; 0: nothing.
+int64_t told_by(const Source& source, const Tensor& tensor) {
+  if (source.what == Source::What::kDType) {
+    return tensor.dtype;
+  }
+  if (source.dimension >= tensor.rank) {
+    return 0;
+  }
+  return source.what == Source::What::kStride ? tensor.stride[source.dimension]
+                                              : tensor.shape[source.dimension];
+}
+
+const Tensor* first_tensor(const Arg& arg, const void* args) {
+  return *arg.list != '\0' ? list_at(arg, args) : &tensor_at(arg, args);
+}
+
+}  // namespace
+
+Status problem_of(const Operation& operation, const void* args, void* problem) {
+  for (const Arg& arg : operation.args) {
+    if (const Tensor* tensor = first_tensor(arg, args); tensor != nullptr) {
+      SEESAW_RETURN_IF_ERROR(check_rank(operation.name, arg, *tensor));
+    }
+  }
+  for (const Told& told : told_of(operation)) {
+    if (get_number(*told.field, problem) != 0) {
+      continue;
+    }
+    for (const Source& source : told.sources) {
+      const Tensor* tensor = first_tensor(*source.arg, args);
+      if (tensor == nullptr || (tensor->data == nullptr && tensor->rank == 0)) {
+        continue;  // not given
+      }
+      if (const int64_t value = told_by(source, *tensor); value != 0) {
+        set_number(*told.field, value, problem);
+        break;
+      }
+    }
+  }
+  return {};
+}
+
+}  // namespace seesaw::engine

@@ -1,0 +1,14 @@
+// All operations of the library: a new one adds its line, and its folder to ops/CMakeLists.txt.
+#include "core/operation.hpp"
+#include "ops/dense_decode/operation.hpp"
+
+namespace seesaw {
+
+std::span<const Operation* const> operations() {
+  static constexpr const Operation* kAll[] = {
+      &dense_decode::kOperation,
+  };
+  return kAll;
+}
+
+}  // namespace seesaw

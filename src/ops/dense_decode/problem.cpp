@@ -1,0 +1,166 @@
+// What the tables cannot say: fields of the problem against each other, and data in host memory.
+#include <string_view>
+
+#include "base/checked.hpp"
+#include "base/math.hpp"
+#include "base/message.hpp"
+#include "core/cache_format.hpp"
+#include "ops/dense_decode/operation.hpp"
+#include "ops/dense_decode/plan.hpp"
+#include "split/check_schedule.hpp"
+#include "split/knobs.hpp"
+
+namespace seesaw::dense_decode {
+namespace {
+
+constexpr const char* kWhere = "dense_decode";
+
+Status bad(std::string_view arrived, std::string_view allowed, std::string_view remedy) {
+  return invalid_argument(four_part_message(kWhere, arrived, allowed, remedy));
+}
+
+// Replaces KV strides of 0 by those of a packed [num_pages, page_size, h_kv, d_qk] cache.
+Status resolve_strides(DenseDecodeProblem* problem) {
+  int64_t token = 0;
+  int64_t page = 0;
+  if (!checked_mul(problem->h_kv, problem->d_qk, &token) ||
+      !checked_mul(token, problem->page_size, &page)) {
+    return bad(fmt::format("page_size = {}, h_kv = {}, d_qk = {}", problem->page_size,
+                           problem->h_kv, problem->d_qk),
+               "a page of less than 2^63 elements", "Check the cache's shape.");
+  }
+  const auto resolve = [](int64_t* stride, int64_t packed) {
+    *stride = *stride == 0 ? packed : *stride;
+  };
+  resolve(&problem->kv_head_stride, problem->d_qk);
+  resolve(&problem->kv_token_stride, token);
+  resolve(&problem->kv_page_stride, page);
+  return {};
+}
+
+// None above the block table's capacity and, if asked for, none negative.
+Status check_lengths(const DenseDecodePlan& plan, const Args& args) {
+  const DenseDecodeProblem& problem = plan.problem;
+  const auto* lengths = static_cast<const int32_t*>(args.seq_lens.data);
+  for (int64_t i = 0; i < batch_of(args); ++i) {
+    const int64_t length = lengths[i * args.seq_lens.stride[0]];
+    if (length > problem.max_tokens() || (length < 0 && plan.options.check_data)) {
+      return bad(
+          fmt::format("seq_lens[{}] = {}", i, length),
+          fmt::format("0 to {} (max_pages_per_sequence = {} pages of {})", problem.max_tokens(),
+                      problem.max_pages_per_sequence, problem.page_size),
+          "Correct the length, or widen the block table.");
+    }
+  }
+  return {};
+}
+
+// Entries that the lengths make live: each the id of a page.
+Status check_block_table(const DenseDecodeProblem& problem, const Args& args) {
+  const int64_t num_pages = args.kv_cache.shape[0];
+  const auto* ids = static_cast<const int32_t*>(args.block_table.data);
+  for (int64_t i = 0; i < batch_of(args); ++i) {
+    const int64_t length = length_of(args, i);
+    const int64_t pages = ceil_div(length, problem.page_size);
+    for (int64_t p = 0; p < pages; ++p) {
+      const int32_t id = ids[i * args.block_table.stride[0] + p];
+      if (id < 0 || id >= num_pages) {
+        return bad(fmt::format("block_table[{}, {}] = {}", i, p, id),
+                   fmt::format("0 to {} (num_pages - 1), as seq_lens[{}] = {} needs {} pages",
+                               num_pages - 1, i, length, pages),
+                   "Correct the page id or the length.");
+      }
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+Status complete(DenseDecodeProblem* problem) {
+  problem->kv_format = problem->kv_format == 0 ? problem->q_dtype : problem->kv_format;
+  if (problem->s_q * problem->h_q > 1 << 30) {
+    return bad(fmt::format("rows = s_q * h_q = {}", problem->s_q * problem->h_q),
+               fmt::format("1 to {}", 1 << 30), "Check the shape that rows comes from.");
+  }
+  if (problem->h_q % problem->h_kv != 0) {
+    return bad(fmt::format("h_q = {} with h_kv = {}", problem->h_q, problem->h_kv),
+               "h_q a multiple of h_kv", "Repeat or drop heads so that the groups are equal.");
+  }
+  if (problem->d_v > problem->d_qk) {
+    return bad(fmt::format("d_v = {}", problem->d_v),
+               fmt::format("1 to {} (d_qk), as values are the first columns of a cached token",
+                           problem->d_qk),
+               "Set d_v to the columns of out.");
+  }
+  return resolve_strides(problem);
+}
+
+Status finish_plan(KnobValues knobs, DenseDecodePlan* plan) {
+  SEESAW_RETURN_IF_ERROR(split::apply_knobs(knobs, &plan->split));
+  SEESAW_RETURN_IF_ERROR(split::check_config(plan->split));
+  plan->schedule_bytes = split::schedule_bytes(plan->split);
+  plan->numbers = {
+      {"num_workers", "CPU threads, or thread blocks that share the KV work",
+       plan->split.num_workers},
+      {"tile_tokens", "KV tokens of a tile", plan->split.tile_tokens},
+      {"tile_rows", "query rows of a tile", plan->tile_rows},
+      {"fixed_split_tiles", "batch-invariant: tiles of every split; otherwise 0",
+       plan->split.fixed_split_tiles},
+      {"piece_cost_tiles", "what starting and ending a piece costs the schedule, in tiles",
+       plan->split.piece_cost_tiles},
+      {"split_cost_tiles", "what cutting any sequence costs it, in tiles",
+       plan->split.split_cost_tiles},
+      {"chunk_tokens", "CPU: tokens packed at a time; otherwise 0", plan->chunk_tokens}};
+  return {};
+}
+
+Status prepare_on_host(const DenseDecodePlan& plan, const Args& args, const Call& call) {
+  SEESAW_RETURN_IF_ERROR(check_lengths(plan, args));
+  split::build_schedule(plan.split, static_cast<const int32_t*>(args.seq_lens.data),
+                        args.seq_lens.stride[0], static_cast<int32_t>(batch_of(args)),
+                        call.schedule);
+  return {};
+}
+
+Status check_host_call(const DenseDecodePlan& plan, const Args& args, const Call& call) {
+  SEESAW_RETURN_IF_ERROR(check_lengths(plan, args));
+  SEESAW_RETURN_IF_ERROR(check_block_table(plan.problem, args));
+  return split::check_schedule(plan.split, static_cast<const int32_t*>(args.seq_lens.data),
+                               args.seq_lens.stride[0], static_cast<int32_t>(batch_of(args)),
+                               call.schedule);
+}
+
+Status list_pieces(const DenseDecodePlan& plan, const void* schedule, PieceVisitor visitor) {
+  SEESAW_RETURN_IF_ERROR(split::check_schedule_header(plan.split, schedule));
+  split::visit_pieces(plan.split, schedule, [&](int32_t worker, const split::Piece& piece) {
+    visitor.visit(visitor.context,
+                  {worker, piece.sequence, 0, piece.tile_begin, piece.tile_end, piece.partial});
+  });
+  return {};
+}
+
+Work work_of(const DenseDecodeProblem& problem, const Options& options, const Args& args) {
+  // Unsigned, so that a product beyond 2^64 wraps; no memory holds that many bytes.
+  const auto number = [](int64_t size) { return static_cast<uint64_t>(size); };
+  const uint64_t batch = number(batch_of(args));
+  const uint64_t query_rows = batch * number(problem.s_q * problem.h_q);
+  const uint64_t row_bytes =
+      number(problem.d_qk + problem.d_v) * number(size_of(problem.q_type())) +
+      (args.lse.data == nullptr ? 0 : sizeof(float));
+  const CacheFormat format = cache_format(problem.kv_format, problem.d_qk);
+  const uint64_t token_bytes = number(problem.h_kv) * number(format.row_bytes + format.tail_bytes);
+  Work work;
+  work.sequences = batch;
+  work.tensor_bytes = query_rows * row_bytes;
+  work.kv_bytes_planned = batch * number(problem.max_tokens()) * token_bytes;
+  if (on_cpu(options.device)) {
+    for (int64_t i = 0; i < batch_of(args); ++i) {
+      work.kv_tokens += number(length_of(args, i));
+    }
+    work.kv_bytes = work.kv_tokens * token_bytes;
+  }
+  return work;
+}
+
+}  // namespace seesaw::dense_decode
