@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from operator import index
 from typing import TYPE_CHECKING, Any, ClassVar, Dict, NamedTuple, NoReturn, Tuple
 
@@ -46,7 +47,7 @@ class Operation:
     problem: Tuple[Field, ...]
     args: Tuple[Arg, ...]
     scalars: Tuple[str, ...]
-    has_lists: bool = field(init=False)
+    has_lists: bool = dataclass_field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "has_lists", any(arg.list for arg in self.args))
