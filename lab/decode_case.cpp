@@ -1,4 +1,4 @@
-#include "support/decode_case.hpp"
+#include "lab/decode_case.hpp"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -13,9 +13,9 @@
 
 #include "base/float16.hpp"
 #include "base/math.hpp"
-#include "support/random_values.hpp"
+#include "lab/random_values.hpp"
 
-namespace seesaw::testing {
+namespace seesaw::lab {
 namespace {
 
 constexpr int64_t kUnownedPages = 3;
@@ -65,11 +65,11 @@ std::string describe(const DecodeSpec& spec) {
   const std::vector<int32_t> lengths(spec.seq_lens.begin(),
                                      spec.seq_lens.begin() + static_cast<ptrdiff_t>(shown));
   return fmt::format(
-      "b {} lengths {}{} s_q {} h_q {} h_kv {} d_qk {} d_v {} page {} dtypes {}/{} flags {:#x} "
+      "b {} lengths {}{} s_q {} h_q {} h_kv {} d_qk {} d_v {} page {} dtypes {}/{} causal {} "
       "scale {} seed {}",
       spec.batch(), lengths, shown < spec.seq_lens.size() ? "..." : "", spec.s_q, spec.h_q,
       spec.h_kv, spec.d_qk, spec.d_v, spec.page_size, static_cast<int>(spec.q_dtype),
-      static_cast<int>(spec.kv_dtype), spec.flags, spec.scale, spec.seed);
+      static_cast<int>(spec.kv_dtype), spec.causal, spec.scale, spec.seed);
 }
 
 struct DecodeCase::Pool {
@@ -223,29 +223,33 @@ void DecodeCase::set_length(int64_t sequence, int32_t length) {
   seq_lens_[static_cast<size_t>(sequence * (1 + spec_.gaps.lengths))] = length;
 }
 
-DenseDecodeDescriptor DecodeCase::descriptor(const std::string& kernel, int32_t threads) const {
-  DenseDecodeDescriptor descriptor;
-  descriptor.q_dtype = spec_.q_dtype;
-  descriptor.kv_dtype = spec_.kv_dtype;
-  descriptor.batch = std::max<int64_t>(std::max(spec_.planned_batch, spec_.batch()), 1);
-  descriptor.s_q = spec_.s_q;
-  descriptor.h_q = spec_.h_q;
-  descriptor.h_kv = spec_.h_kv;
-  descriptor.d_qk = spec_.d_qk;
-  descriptor.d_v = spec_.d_v;
-  descriptor.page_size = spec_.page_size;
-  descriptor.max_pages_per_sequence = max_pages_;
-  descriptor.kv_page_stride = page_stride_;
-  descriptor.kv_token_stride = token_stride_;
-  descriptor.flags = spec_.flags;
-  descriptor.num_threads = threads;
-  descriptor.kernel = kernel;
-  return descriptor;
+seesaw_dense_decode_problem DecodeCase::problem() const {
+  return {.q_dtype = spec_.q_dtype,
+          .kv_format = spec_.kv_dtype,
+          .batch = std::max<int64_t>(std::max(spec_.planned_batch, spec_.batch()), 1),
+          .s_q = spec_.s_q,
+          .h_q = spec_.h_q,
+          .h_kv = spec_.h_kv,
+          .d_qk = spec_.d_qk,
+          .d_v = spec_.d_v,
+          .page_size = spec_.page_size,
+          .max_pages_per_sequence = max_pages_,
+          .kv_page_stride = page_stride_,
+          .kv_token_stride = token_stride_,
+          .causal = spec_.causal,
+          .lse_base = spec_.lse_base,
+          .empty_lse = spec_.empty_lse};
 }
 
-DenseDecodeTensors DecodeCase::inputs() const {
+seesaw_options DecodeCase::options(const char* kernel, int32_t threads) const {
+  return {.num_threads = threads,
+          .batch_invariant = spec_.batch_invariant ? 1 : 0,
+          .kernel = *kernel == '\0' ? nullptr : kernel};
+}
+
+seesaw_dense_decode_args DecodeCase::inputs() const {
   const int64_t b = spec_.batch();
-  DenseDecodeTensors tensors{};
+  seesaw_dense_decode_args tensors{};
   tensors.q = make_tensor(query_.data(), spec_.q_dtype, {b, spec_.s_q, spec_.h_q, spec_.d_qk});
   tensors.q.stride[2] = spec_.d_qk + spec_.gaps.q;
   tensors.q.stride[1] = spec_.h_q * tensors.q.stride[2];
@@ -288,4 +292,4 @@ size_t DecodeCase::lse_bytes() const {
          sizeof(float);
 }
 
-}  // namespace seesaw::testing
+}  // namespace seesaw::lab

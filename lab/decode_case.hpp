@@ -1,4 +1,4 @@
-// Cases of dense decoding for tests: described in a few words, built with every element that must
+// Cases of dense decoding: described in a few words, built with every element that must
 // not matter poisoned. Slots past a sequence's length, pages of nobody and gaps between strided
 // rows hold NaN; block-table entries past a sequence's pages hold ids of no page.
 #pragma once
@@ -8,9 +8,9 @@
 #include <string>
 #include <vector>
 
-#include "seesaw/seesaw.hpp"
+#include "seesaw/ops/dense_decode.h"
 
-namespace seesaw::testing {
+namespace seesaw::lab {
 
 // Elements left unused between rows of a tensor; 0 = packed.
 struct Gaps {
@@ -33,7 +33,10 @@ struct DecodeSpec {
   int64_t page_size = 64;
   seesaw_dtype q_dtype = SEESAW_BFLOAT16;
   seesaw_dtype kv_dtype = SEESAW_BFLOAT16;
-  uint32_t flags = 0;
+  int32_t causal = 0;  // these three as in the problem
+  int32_t lse_base = SEESAW_LSE_NATURAL;
+  int32_t empty_lse = SEESAW_EMPTY_LSE_NEGATIVE_INFINITY;
+  bool batch_invariant = false;
   float scale = 0.0722F;         // about 1 / sqrt(192)
   float query_magnitude = 1.0F;  // larger: sharper softmax
   int64_t planned_batch = 0;     // 0 = the number of lengths
@@ -62,11 +65,15 @@ class DecodeCase {
 
   const DecodeSpec& spec() const { return spec_; }
 
-  // What to plan for. threads: 0 = the library's choice; kernel: empty = the library's choice.
-  DenseDecodeDescriptor descriptor(const std::string& kernel = "", int32_t threads = 0) const;
+  // What to plan for.
+  seesaw_dense_decode_problem problem() const;
 
-  // The inputs; outputs and buffers are left empty.
-  DenseDecodeTensors inputs() const;
+  // Where and how. kernel: "" = the library's choice, else it must outlive the options; threads: 0
+  // = the library's choice.
+  seesaw_options options(const char* kernel = "", int32_t threads = 0) const;
+
+  // The inputs; outputs are left empty.
+  seesaw_dense_decode_args inputs() const;
 
   void set_query(int64_t sequence, int64_t token, int64_t head, int64_t column, float value);
   void set_key(int64_t sequence, int64_t token, int64_t kv_head, int64_t column, float value);
@@ -105,4 +112,4 @@ class DecodeCase {
   std::shared_ptr<Pool> pool_;  // shared: copies of a case see one cache
 };
 
-}  // namespace seesaw::testing
+}  // namespace seesaw::lab

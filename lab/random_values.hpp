@@ -8,7 +8,7 @@
 #include <random>
 #include <vector>
 
-namespace seesaw::testing {
+namespace seesaw::lab {
 
 // SplitMix64's mixing function (Steele, Lea, Flood 2014).
 inline uint64_t mix(uint64_t x) {
@@ -35,4 +35,4 @@ inline float small_normal(uint64_t hash) {
   return table[hash & 0xFFFFu];
 }
 
-}  // namespace seesaw::testing
+}  // namespace seesaw::lab

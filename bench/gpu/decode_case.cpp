@@ -5,7 +5,7 @@
 #include <numeric>
 #include <random>
 
-#include "roofs.hpp"
+#include "lab/roofs/gpu_roofs.hpp"
 
 namespace seesaw::bench {
 namespace {
@@ -142,16 +142,15 @@ DecodeRun::DecodeRun(const DecodeCase& c, const Pool& pool, int64_t rotation_byt
   must(launch_normal_fill(q_.as<void>(), rows * kDqk, 0.1F, c.dtype == SEESAW_FLOAT16, 3, stream),
        "filling q");
   decode_ = std::make_unique<DenseDecode>(
-      DenseDecodeDescriptor{.device = kGpu,
-                            .q_dtype = c.dtype,
-                            .kv_dtype = c.dtype,
-                            .batch = c.b,
-                            .s_q = c.s_q,
-                            .h_q = c.h_q,
-                            .h_kv = c.h_kv,
-                            .page_size = c.page_size,
-                            .max_pages_per_sequence = tensors_.block_table.shape[1],
-                            .flags = c.causal ? uint32_t{SEESAW_CAUSAL} : 0U});
+      seesaw_dense_decode_problem{.q_dtype = c.dtype,
+                                  .batch = c.b,
+                                  .s_q = c.s_q,
+                                  .h_q = c.h_q,
+                                  .h_kv = c.h_kv,
+                                  .page_size = c.page_size,
+                                  .max_pages_per_sequence = tensors_.block_table.shape[1],
+                                  .causal = c.causal ? 1 : 0},
+      seesaw_options{.device = kGpu});
   tensors_.q = make_tensor(q_.as<void>(), c.dtype, {c.b, c.s_q, c.h_q, kDqk}, kGpu);
   tensors_.kv_cache =
       make_tensor(pool.data(), c.dtype, {pool_pages, c.page_size, c.h_kv, kDqk}, kGpu);
@@ -159,22 +158,28 @@ DecodeRun::DecodeRun(const DecodeCase& c, const Pool& pool, int64_t rotation_byt
   tensors_.out = make_tensor(out_.as<void>(), c.dtype, {c.b, c.s_q, c.h_q, kDv}, kGpu);
   tensors_.lse = make_tensor(lse_.as<void>(), SEESAW_FLOAT32, {c.b, c.h_q, c.s_q}, kGpu);
   tensors_.scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(kDqk)));
-  tensors_.schedule_bytes = decode_->schedule_bytes();
-  tensors_.schedule = schedule_.reserve(decode_->schedule_bytes());
-  tensors_.workspace_bytes = decode_->workspace_bytes();
-  tensors_.workspace = workspace_.reserve(std::max<size_t>(decode_->workspace_bytes(), 1));
-  tensors_.stream = stream;
+  call_.schedule_bytes = decode_->schedule_bytes();
+  call_.schedule = schedule_.reserve(decode_->schedule_bytes());
+  call_.workspace_bytes = decode_->workspace_bytes();
+  call_.workspace = workspace_.reserve(std::max<size_t>(decode_->workspace_bytes(), 1));
+  call_.stream = stream;
 }
 
-void DecodeRun::schedule() const {
-  decode_->schedule(tensors_.seq_lens, tensors_.schedule, tensors_.schedule_bytes, stream_);
-}
+void DecodeRun::schedule() const { decode_->prepare(tensors_, call_); }
 
 void DecodeRun::run(int call) const {
-  DenseDecodeTensors tensors = tensors_;
+  seesaw_dense_decode_args tensors = tensors_;
   tensors.block_table.data =
       static_cast<int32_t*>(tensors_.block_table.data) + call % rotation_ * table_elements_;
-  decode_->run(tensors);
+  decode_->run(tensors, call_);
+}
+
+void DecodeRun::run_layer(int layer) const {
+  seesaw_dense_decode_args tensors = tensors_;
+  seesaw_tensor& cache = tensors.kv_cache;
+  cache.data = static_cast<uint16_t*>(cache.data) + layer * cache.stride[0];
+  cache.shape[0] -= kLayers;  // a page id beyond it reads zeros
+  decode_->run(tensors, call_);
 }
 
 }  // namespace seesaw::bench

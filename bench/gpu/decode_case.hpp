@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "device_memory.hpp"
-#include "seesaw/seesaw.hpp"
+#include "seesaw/ops/dense_decode.h"
 
 namespace seesaw::bench {
 
@@ -62,6 +62,10 @@ class DecodeRun {
   int rotation() const { return rotation_; }  // calls until the pages repeat
   void schedule() const;
   void run(int call) const;  // call i reads the pages of turn i % rotation()
+  // As layer `layer` of a model would: a cache of its own, here one that begins `layer` pages
+  // later.
+  static constexpr int kLayers = 61;
+  void run_layer(int layer) const;
   const DenseDecode& decode() const { return *decode_; }
 
  private:
@@ -72,7 +76,8 @@ class DecodeRun {
   int rotation_ = 1;
   int64_t table_elements_ = 0;  // of one turn
   std::unique_ptr<DenseDecode> decode_;
-  DenseDecodeTensors tensors_{};
+  seesaw_dense_decode_args tensors_{};
+  seesaw_call call_{};
   gpu_test::DeviceBuffer q_, table_, lens_, out_, lse_, schedule_, workspace_;
 };
 

@@ -7,6 +7,7 @@
 #include <exception>
 #include <functional>
 
+#include "host_time.hpp"
 #include "report.hpp"
 
 namespace seesaw::bench {
@@ -25,7 +26,8 @@ struct Options {
   bool apart = true;
   bool quick = false;  // a shorter idle gap and window, for tuning
   int64_t pool_mib = 5120;
-  bool one = false;  // the case given by the options below instead of the table's
+  bool host_time = false;  // instead of all that, what a call costs the host
+  bool one = false;        // the case given by the options below instead of the table's
   DecodeCase one_case;
 };
 
@@ -143,12 +145,33 @@ std::vector<DecodeCase> chosen_cases(const Options& options) {
   return cases;
 }
 
+int run_host_time(const Options& options, const Machine& machine, const Pool& pool,
+                  cudaStream_t stream) {
+  // Cut sequences and whole ones, few and many, queries by TMA and row by row (96 heads).
+  const DecodeCase kCases[] = {{.b = 1, .s_k = 8192},
+                               {.b = 16, .h_q = 16, .s_k = 1024},
+                               {.b = 16, .h_q = 96, .s_k = 1024},
+                               {.b = 66, .s_k = 1024}};
+  std::vector<HostTime> times;
+  for (const DecodeCase& c : kCases) {
+    times.push_back(measure_host_time(c, pool, stream));
+  }
+  print_host_time(times);
+  if (!options.json.empty()) {
+    write_host_time(options.json, machine, times);
+  }
+  return 0;
+}
+
 int run_bench(const Options& options) {
   must(cudaSetDevice(0), "cudaSetDevice");
   const Nvml nvml;
   const gpu_test::Stream stream;
   const Pool pool(options.pool_mib << 20, stream.get());
   const Machine machine = describe_machine(options, nvml);
+  if (options.host_time) {
+    return run_host_time(options, machine, pool, stream.get());
+  }
   const Roofs roofs = measure_roofs({.pool = pool.data(),
                                      .pool_bytes = pool.bytes(),
                                      .num_sms = machine.num_sms,
@@ -200,6 +223,8 @@ void add_options(CLI::App& app, Options& options) {
   app.add_flag("--sustained,!--no-sustained", options.sustained, "also for three seconds");
   app.add_flag("--apart,!--no-apart", options.apart, "also each kernel alone");
   app.add_flag("--quick", options.quick, "shorter windows, for tuning");
+  app.add_flag("--host-time", options.host_time,
+               "instead: the host's time of a call beside that of its bare launches");
   app.add_flag("--one", options.one, "the one case that the options below describe");
   DecodeCase& c = options.one_case;
   app.add_option("--b", c.b, "sequences");

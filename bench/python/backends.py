@@ -89,6 +89,27 @@ class TorchReference(Backend):
         return bias
 
 
+class TorchFused(Backend):
+    """PyTorch's own attention, heads as query rows of one head. Values of the keys' width, sliced
+    after, reach its fused CPU kernel, which wants equal widths."""
+
+    name = "torch.sdpa"
+    module = "torch"
+    needs_cuda = False
+
+    def why_not(self, inputs: Inputs) -> str:
+        shape = inputs.shape
+        plain = not shape.causal and not shape.varlen and shape.s_q == 1
+        return super().why_not(inputs) or ("" if plain else "one length and query token only")
+
+    def prepare(self, inputs: Inputs) -> Call:
+        shape = inputs.shape
+        keys = inputs.kv_cache[inputs.block_table.long()].reshape(shape.b, 1, -1, D_QK)
+        keys = keys[:, :, : max(inputs.lengths)].contiguous()
+        attend = torch.nn.functional.scaled_dot_product_attention
+        return lambda: (attend(inputs.q, keys, keys, scale=SCALE)[..., :D_V], None)
+
+
 class FlashMla(FlashMlaInterface):
     name = "flash_mla"
     module = "flash_mla"
@@ -168,6 +189,7 @@ BACKENDS: Dict[str, Backend] = {
         Seesaw(),
         SeesawAsFlashMla(),
         TorchReference(),
+        TorchFused(),
         FlashMla(),
         VllmFlashMla(),
         FlashInfer(),

@@ -54,9 +54,9 @@ struct Segment {
 
 struct CacheFormat {
   const char* name = "";
-  Segment latent;
-  Segment rotary;
-  Segment scales;
+  Segment latent = {};
+  Segment rotary = {};
+  Segment scales = {};
   int32_t scaled_columns = 0;  // columns that are multiplied by a scale; the first of the record
   int32_t scale_group = 1;     // neighbouring columns that share one: column c has scale c / group
   bool tensor_scale = false;   // one more scale, of the whole cache, given with the call

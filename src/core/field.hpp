@@ -79,6 +79,11 @@ constexpr bool is_number(const Field& field) {
   return field.type == FieldType::kInt64 || field.type == FieldType::kInt32 || has_choices(field);
 }
 
+constexpr size_t size_of(FieldType type) {
+  return type == FieldType::kInt64 || type == FieldType::kText || type == FieldType::kDevice ? 8
+                                                                                             : 4;
+}
+
 inline constexpr Choice kNoOrYes[] = {{"no", 0}, {"yes", 1}};
 
 }  // namespace seesaw

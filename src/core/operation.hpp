@@ -30,6 +30,7 @@ struct Arg {
   Use use = Use::kIn;
   bool optional = false;  // data NULL: not given
   bool prepares = false;  // read by seesaw_plan_prepare, too
+  bool strided = false;   // the innermost stride may be any, too
   const char* list = "";  // the field with the number of tensors; "": it is one tensor
   const char* help = "";
 };

@@ -22,6 +22,9 @@ constexpr bool on_cpu(const Device& device) { return device.type == SEESAW_CPU; 
 
 // "cpu", "cuda:1".
 inline std::string name_of(const Device& device) {
+  if (device.type != SEESAW_CPU && device.type != SEESAW_CUDA) {
+    return "a device of type " + std::to_string(device.type);
+  }
   return on_cpu(device) ? "cpu" : "cuda:" + std::to_string(device.index);
 }
 

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 #include <string>
+#include <utility>
 
 #include "base/checked.hpp"
 #include "base/message.hpp"
@@ -100,15 +101,11 @@ Status check_strides(const char* where, const Arg& arg, const Tensor& tensor) {
     if (extent <= 1) {
       continue;
     }
-    const bool must_be_packed = i + 1 == tensor.rank && tensor.rank > 1;
+    const bool must_be_packed = !arg.strided && i + 1 == tensor.rank && tensor.rank > 1;
     if (must_be_packed ? stride != 1 : stride < 0) {
       return bad(where, fmt::format("{} has stride {} in dimension {}", arg.name, stride, i),
                  must_be_packed ? "1 in the innermost dimension" : "0 or more",
                  "Make a contiguous copy of the tensor.");
-    }
-    if (arg.use == Use::kOut && stride == 0) {
-      return bad(where, fmt::format("{} has stride 0 in dimension {}", arg.name, i), "1 or more",
-                 "Give every element of the output memory of its own.");
     }
     int64_t bytes = 0;
     if (!checked_mul(extent - 1, stride, &bytes) ||
@@ -118,6 +115,36 @@ Status check_strides(const char* where, const Arg& arg, const Tensor& tensor) {
                  fmt::format("{} of shape {} has stride {}", arg.name, shape_text(tensor), stride),
                  "a tensor of less than 2^63 bytes", "Check the strides: they count elements.");
     }
+  }
+  return {};
+}
+
+// Results must not share elements: dimension by dimension in order of stride, each step has to go
+// past all that the smaller ones reach.
+Status check_no_overlap(const char* where, const Arg& arg, const Tensor& tensor) {
+  int32_t order[kMaxRank];  // dimensions larger than 1 by stride
+  int32_t count = 0;
+  for (int32_t i = 0; i < tensor.rank; ++i) {
+    if (tensor.shape[i] <= 1) {
+      continue;
+    }
+    int32_t at = count++;
+    for (; at > 0 && tensor.stride[order[at - 1]] > tensor.stride[i]; --at) {
+      order[at] = order[at - 1];
+    }
+    order[at] = i;
+  }
+  int64_t reach = 1;  // elements from the first to the last so far, both included
+  for (int32_t i = 0; i < count; ++i) {
+    const int32_t dimension = order[i];
+    if (tensor.stride[dimension] < reach) {
+      return bad(where,
+                 fmt::format("{} has stride {} in dimension {}", arg.name, tensor.stride[dimension],
+                             dimension),
+                 fmt::format("{} or more, so that no two elements lie at one place", reach),
+                 "Give every element of the output memory of its own.");
+    }
+    reach += (tensor.shape[dimension] - 1) * tensor.stride[dimension];
   }
   return {};
 }
@@ -142,10 +169,22 @@ Status check_memory(const char* where, const Arg& arg, const Tensor& tensor) {
 }  // namespace
 
 ArgumentChecker::ArgumentChecker(const Operation& operation, const void* problem, Device device)
-    : operation_(operation), device_(device) {
+    : operation_(operation), device_(device), reserved_(reserved_bytes(operation)) {
   for (const Arg& arg : operation.args) {
     expected_.push_back(expect(arg, operation, problem));
   }
+}
+
+ReservedBytes ArgumentChecker::reserved_bytes(const Operation& operation) {
+  std::vector<ReservedBytes::Range> covered;
+  for (const Arg& arg : operation.args) {
+    const size_t size = *arg.list == '\0' ? sizeof(Tensor) : sizeof(const Tensor*);
+    covered.push_back({arg.offset, arg.offset + size});
+  }
+  for (const Field& field : operation.scalars) {
+    covered.push_back(covered_by(field));
+  }
+  return ReservedBytes(std::move(covered), operation.args_bytes);
 }
 
 int32_t ArgumentChecker::symbol_of(std::string_view name, const Operation& operation,
@@ -221,7 +260,7 @@ Status ArgumentChecker::check_shape(const Expected& expected, const Tensor& tens
     const Symbol& symbol = symbols_[static_cast<size_t>(dimension.symbol)];
     if (size == kAny && got > symbol.most) {
       return bad(operation_.name,
-                 fmt::format("{} = {} ({}.shape[{}])", symbol.name, got, expected.arg->name, i),
+                 fmt::format("{} = {}.shape[{}] = {}", symbol.name, expected.arg->name, i, got),
                  fmt::format("0 to {} ({})", symbol.most, symbol.bound->name),
                  fmt::format("Bring less, or plan for a larger {}.", symbol.bound->name));
     }
@@ -250,6 +289,9 @@ Status ArgumentChecker::check_tensor(const Expected& expected, const Tensor& ten
                name_of(device_), "Move the tensor, or plan for its device.");
   }
   SEESAW_RETURN_IF_ERROR(check_strides(where, arg, tensor));
+  if (arg.use == Use::kOut) {
+    SEESAW_RETURN_IF_ERROR(check_no_overlap(where, arg, tensor));
+  }
   for (int32_t i = 0; i < expected.rank; ++i) {
     const Dimension& dimension = expected.dims[static_cast<size_t>(i)];
     if (dimension.stride != kAny && tensor.shape[i] > 1 && tensor.stride[i] != dimension.stride) {
@@ -305,7 +347,8 @@ Status ArgumentChecker::check(const void* args, bool prepare) const {
       return {};
     }
   }
-  return check_scalars(args);
+  SEESAW_RETURN_IF_ERROR(check_scalars(args));
+  return reserved_.check(operation_.name, args);
 }
 
 namespace {

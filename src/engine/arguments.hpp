@@ -10,6 +10,7 @@
 #include "base/status.hpp"
 #include "core/operation.hpp"
 #include "core/tensor.hpp"
+#include "engine/read.hpp"
 
 namespace seesaw::engine {
 
@@ -54,8 +55,11 @@ class ArgumentChecker {
   Status check_tensor(const Expected& expected, const Tensor& tensor, Sizes* sizes) const;
   Status check_scalars(const void* args) const;
 
+  static ReservedBytes reserved_bytes(const Operation& operation);
+
   const Operation& operation_;
   Device device_;
+  ReservedBytes reserved_;
   std::vector<Symbol> symbols_;
   std::vector<Expected> expected_;
 };

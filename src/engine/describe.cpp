@@ -69,6 +69,7 @@ Json json_of(const Arg& arg) {
           {"use", arg.use == Use::kIn ? "in" : "out"},
           {"optional", arg.optional},
           {"prepares", arg.prepares},
+          {"strided", arg.strided},
           {"list", arg.list},
           {"help", arg.help}};
 }

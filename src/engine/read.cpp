@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <string_view>
+#include <utility>
 
 #include "base/message.hpp"
 #include "boundary/sized.hpp"
@@ -95,8 +96,13 @@ Status check_field(const char* where, const Field& field, int64_t value) {
   return {};
 }
 
-// Defaults, then ranges.
-Status settle_fields(const char* where, std::span<const Field> fields, void* data) {
+// Reserved bytes, defaults, ranges.
+Status settle_fields(const char* where, std::span<const Field> fields, size_t bytes, void* data) {
+  std::vector<ReservedBytes::Range> covered;
+  for (const Field& field : fields) {
+    covered.push_back(covered_by(field));
+  }
+  SEESAW_RETURN_IF_ERROR(ReservedBytes(std::move(covered), bytes).check(where, data));
   for (const Field& field : fields) {
     if (!is_number(field)) {
       continue;
@@ -122,6 +128,38 @@ std::string tuning_of(const char* given) {
 
 }  // namespace
 
+ReservedBytes::ReservedBytes(std::vector<Range> covered, size_t struct_bytes) {
+  std::sort(covered.begin(), covered.end(),
+            [](const Range& a, const Range& b) { return a.begin < b.begin; });
+  size_t end = sizeof(uint64_t);  // struct_size
+  for (const Range& range : covered) {
+    if (range.begin > end) {
+      reserved_.push_back({end, range.begin});
+    }
+    end = range.end;
+  }
+  if (end < struct_bytes) {
+    reserved_.push_back({end, struct_bytes});
+  }
+}
+
+Status ReservedBytes::check(const char* where, const void* data) const {
+  const auto* bytes = static_cast<const unsigned char*>(data);
+  for (const Range& range : reserved_) {
+    for (size_t i = range.begin; i < range.end; ++i) {
+      if (bytes[i] != 0) {
+        return bad(where, fmt::format("byte {} = {}, which is reserved", i, bytes[i]), "0",
+                   "Zero the struct first.");
+      }
+    }
+  }
+  return {};
+}
+
+ReservedBytes::Range covered_by(const Field& field) {
+  return {field.offset, field.offset + size_of(field.type)};
+}
+
 Status find_operation(const char* name, const Operation** operation) {
   std::string names;
   for (const Operation* known : operations()) {
@@ -138,7 +176,8 @@ Status find_operation(const char* name, const Operation** operation) {
 Status read_problem(const Operation& operation, const void* from, ProblemBytes* to) {
   SEESAW_RETURN_IF_ERROR(
       read_sized(operation.name, "problem", from, operation.problem_bytes, to->data));
-  SEESAW_RETURN_IF_ERROR(settle_fields(operation.name, operation.problem, to->data));
+  SEESAW_RETURN_IF_ERROR(
+      settle_fields(operation.name, operation.problem, operation.problem_bytes, to->data));
   return operation.complete(to->data);
 }
 
@@ -147,7 +186,7 @@ Status read_options(const char* where, const seesaw_options* from, Options* to) 
   if (from != nullptr) {
     SEESAW_RETURN_IF_ERROR(read_sized(where, "options", from, &given));
   }
-  SEESAW_RETURN_IF_ERROR(settle_fields(where, kOptions, &given));
+  SEESAW_RETURN_IF_ERROR(settle_fields(where, kOptions, sizeof(given), &given));
   Device device = given.device;
   device.type = device.type == 0 ? int32_t{SEESAW_CPU} : device.type;
   const bool known = device.type == SEESAW_CPU || device.type == SEESAW_CUDA;

@@ -9,12 +9,6 @@
 #include "gpu/schedule.hpp"
 
 namespace seesaw::gpu {
-
-using dense_decode::Args;
-using dense_decode::batch_of;
-using dense_decode::DenseDecodePlan;
-using dense_decode::DenseDecodeProblem;
-
 namespace {
 
 constexpr const char* kWhere = "dense_decode";
@@ -48,19 +42,17 @@ Status refuse_while_capturing(cudaStream_t stream) {
                         "Check calls outside the capture, or unset SEESAW_CHECK."));
 }
 
-Status check_block_table(const DenseDecodeProblem& problem, const Args& args, void* report,
-                         cudaStream_t stream) {
-  const Tensor& lengths = args.seq_lens;
-  const Tensor& table = args.block_table;
+Status check_block_table(const CallToCheck& call, void* report, cudaStream_t stream) {
+  const LengthsToCheck& lengths = call.lengths;
   const BlockTableParams params = {
-      .seq_lens = static_cast<const int32_t*>(lengths.data),
-      .seq_len_stride = lengths.stride[0],
-      .table = static_cast<const int32_t*>(table.data),
-      .table_stride = table.stride[0],
-      .batch = batch_of(args),
-      .page_size = problem.page_size,
-      .num_pages = args.kv_cache.shape[0],
-      .columns = problem.max_pages_per_sequence,
+      .seq_lens = lengths.seq_lens,
+      .seq_len_stride = lengths.stride,
+      .table = call.block_table,
+      .table_stride = call.block_table_stride,
+      .batch = lengths.batch,
+      .page_size = lengths.page_size,
+      .num_pages = call.num_pages,
+      .columns = lengths.max_pages,
       .first_fault = static_cast<unsigned long long*>(report),
   };
   unsigned long long first = kNoFault;
@@ -104,20 +96,19 @@ std::string name_of_word(const split::SplitConfig& config, int64_t word) {
   return fmt::format("pieces[{}].{}", in_pieces / 4, fields[in_pieces % 4]);
 }
 
-Status check_schedule(const DenseDecodePlan& plan, const Args& args, const void* schedule,
-                      void* report, void* rebuilt, cudaStream_t stream) {
+Status check_schedule(const CallToCheck& call, void* report, void* rebuilt, cudaStream_t stream) {
   const ScheduleCall again = {
-      .config = plan.split,
-      .seq_lens = static_cast<const int32_t*>(args.seq_lens.data),
-      .seq_len_stride = args.seq_lens.stride[0],
-      .batch = static_cast<int32_t>(batch_of(args)),
+      .config = call.split,
+      .seq_lens = call.lengths.seq_lens,
+      .seq_len_stride = call.lengths.stride,
+      .batch = static_cast<int32_t>(call.lengths.batch),
       .schedule = rebuilt,
   };
   SEESAW_RETURN_IF_ERROR(launch_schedule(again, stream));
   const ScheduleParams params = {
-      .given = static_cast<const uint32_t*>(schedule),
+      .given = static_cast<const uint32_t*>(call.schedule),
       .wanted = static_cast<const uint32_t*>(rebuilt),
-      .config = plan.split,
+      .config = call.split,
       .batch = again.batch,
       .first_fault = static_cast<unsigned long long*>(report),
   };
@@ -133,9 +124,9 @@ Status check_schedule(const DenseDecodePlan& plan, const Args& args, const void*
   return invalid_argument(
       four_part_message(kWhere,
                         fmt::format("{} of the schedule = {}",
-                                    name_of_word(plan.split, static_cast<int64_t>(first)), given),
+                                    name_of_word(call.split, static_cast<int64_t>(first)), given),
                         fmt::format("{}, for this plan and these seq_lens", wanted),
-                        "Call seesaw_plan_prepare again whenever seq_lens change."));
+                        "Call seesaw_dense_decode_schedule again whenever seq_lens change."));
 }
 
 }  // namespace
@@ -144,14 +135,13 @@ size_t check_bytes(const split::SplitConfig& config) {
   return split::kScheduleAlignment + split::schedule_bytes(config);
 }
 
-Status check_lengths(const DenseDecodeProblem& problem, const Tensor& seq_lens, void* report,
-                     cudaStream_t stream) {
+Status check_lengths(const LengthsToCheck& lengths, void* report, cudaStream_t stream) {
   SEESAW_RETURN_IF_ERROR(refuse_while_capturing(stream));
   const LengthsParams params = {
-      .seq_lens = static_cast<const int32_t*>(seq_lens.data),
-      .stride = seq_lens.stride[0],
-      .batch = seq_lens.shape[0],
-      .max_tokens = problem.max_tokens(),
+      .seq_lens = lengths.seq_lens,
+      .stride = lengths.stride,
+      .batch = lengths.batch,
+      .max_tokens = lengths.max_tokens(),
       .first_fault = static_cast<unsigned long long*>(report),
   };
   unsigned long long first = kNoFault;
@@ -162,19 +152,18 @@ Status check_lengths(const DenseDecodeProblem& problem, const Tensor& seq_lens, 
   int32_t length = 0;
   SEESAW_RETURN_IF_ERROR(
       read_back(params.seq_lens + static_cast<int64_t>(first) * params.stride, &length, stream));
-  return invalid_argument(four_part_message(
-      kWhere, fmt::format("seq_lens[{}] = {}", first, length),
-      fmt::format("0 to {} (max_pages_per_sequence = {} pages of {})", params.max_tokens,
-                  problem.max_pages_per_sequence, problem.page_size),
-      "Correct the length, or widen the block table."));
+  return invalid_argument(
+      four_part_message(kWhere, fmt::format("seq_lens[{}] = {}", first, length),
+                        fmt::format("0 to {} (max_pages_per_sequence = {} pages of {})",
+                                    params.max_tokens, lengths.max_pages, lengths.page_size),
+                        "Correct the length, or widen the block table."));
 }
 
-Status check_call(const DenseDecodePlan& plan, const Args& args, const Call& call, void* scratch) {
-  const auto stream = static_cast<cudaStream_t>(call.stream);
+Status check_call(const CallToCheck& call, void* scratch, cudaStream_t stream) {
   void* rebuilt = static_cast<char*>(scratch) + split::kScheduleAlignment;
-  SEESAW_RETURN_IF_ERROR(check_lengths(plan.problem, args.seq_lens, scratch, stream));
-  SEESAW_RETURN_IF_ERROR(check_block_table(plan.problem, args, scratch, stream));
-  return check_schedule(plan, args, call.schedule, scratch, rebuilt, stream);
+  SEESAW_RETURN_IF_ERROR(check_lengths(call.lengths, scratch, stream));
+  SEESAW_RETURN_IF_ERROR(check_block_table(call, scratch, stream));
+  return check_schedule(call, scratch, rebuilt, stream);
 }
 
 }  // namespace seesaw::gpu

@@ -9,7 +9,7 @@
 //   [4] find the block's first job, then wait for the attention kernel: everything before this
 //       overlaps its tail
 //   [5] weigh the pieces: 2^(frame - largest frame). The statistics are the same for lanes of one
-//       half of a row, so a lane loads and weighs one piece for all
+//       block of a row, so a lane loads and weighs one piece for all
 //   [6] the threads of a unit add up through shared memory, in the order of the pieces; store
 //
 // The order of a sum is a function of the number of pieces alone, so that a sequence's bits depend
@@ -17,10 +17,15 @@
 // those of 16-bit partials.
 #include "gpu/combine.hpp"
 
+#include <bit>
+#include <limits>
+#include <string>
+
 #include "gpu/block_scan.cuh"
 #include "gpu/combine_jobs.cuh"
 #include "gpu/device.hpp"
 #include "gpu/launch.cuh"
+#include "gpu/ptx/grid_dependency.cuh"
 
 namespace seesaw::gpu {
 namespace {
@@ -28,12 +33,14 @@ namespace {
 using combine::Exchange;
 using combine::kBlocksPerSm;
 using combine::kThreads;
+using combine::Output;
 using combine::Params;
 using combine::SplitSequence;
+using combine::Stores;
 using Scan = BlockScan<kThreads>;
 
-template <typename T>
-__global__ void __launch_bounds__(kThreads, kBlocksPerSm)
+template <typename Output>
+__global__ void __launch_bounds__(kThreads, Output::kStores == Stores::kPairs ? kBlocksPerSm : 1)
     combine_kernel(const __grid_constant__ Params p) {
   __shared__ SplitSequence splits[kThreads];  // of the chunk; each thread reads its own
   __shared__ SplitSequence chosen;
@@ -45,10 +52,10 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerSm)
   for (int32_t base = 0; base < candidates; base += kThreads) {
     SplitSequence& mine = splits[threadIdx.x];
     const int32_t index = base + static_cast<int32_t>(threadIdx.x);
-    const int32_t num_pieces = combine::load_now(&view.header->num_pieces);
+    const int32_t num_pieces = ptx::load_now(&view.header->num_pieces);
     const combine::PieceRange range = combine::pieces_of_worker(p, view, index);
     if (num_pieces == p.batch) {  // [1]
-      if (blockIdx.x == 0) wait_for_predecessor();
+      if (blockIdx.x == 0) ptx::wait_for_previous_grid();
       return;
     }
     mine = combine::candidate(p, view, index, range);  // [2]
@@ -61,40 +68,57 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerSm)
         chosen = mine;  // one thread's sequence has the job
       }
       __syncthreads();
-      wait_for_predecessor();  // [4]
-      combine::do_job<T>(p, chosen, next_job - chosen.jobs_before, exchange);
+      ptx::wait_for_previous_grid();  // [4]
+      combine::do_job<Output>(p, chosen, next_job - chosen.jobs_before, exchange);
       __syncthreads();
     }
   }
-  wait_for_predecessor();  // also without a job: see Edge::kProgrammatic
+  ptx::wait_for_previous_grid();  // also without a job: see Edge::kProgrammatic
 }
 
-Params params_of(const dense_decode::DenseDecodePlan& plan, const dense_decode::Args& args,
-                 const Call& call, const PartialLayout& partials) {
-  const dense_decode::DenseDecodeProblem& problem = plan.problem;
+// Whether every pair of columns that a thread stores exists, and starts on a multiple of its four
+// bytes.
+bool pairs_allowed(const CombineCall& call) {
+  const int64_t extent[3] = {call.batch, call.rows / call.group, call.group * call.partials.h_kv};
+  bool aligned = reinterpret_cast<uintptr_t>(call.out) % 4 == 0 &&
+                 call.partials.d_v % partial_block_columns(call.partials.d_v) == 0;
+  for (size_t i = 0; i < 3; ++i) {
+    aligned = aligned && (extent[i] <= 1 || call.out_stride[i] % 2 == 0);
+  }
+  return aligned;
+}
+
+int64_t units_of_slot(const PartialLayout& partials) {
+  return partials.rows_per_slot() * partial_units(partials.d_v);
+}
+
+Params params_of(const CombineCall& call) {
+  const PartialLayout& partials = call.partials;
   const char* workspace = static_cast<const char*>(call.workspace);
   Params params = {};
-  params.config = plan.split;
-  params.partials = partials;
+  params.config = call.split;
   params.schedule = call.schedule;
   params.partial_out = reinterpret_cast<const uint4*>(workspace + partials.out_offset());
   params.partial_stat = reinterpret_cast<const PartialStat*>(workspace + partials.stat_offset());
-  params.batch = static_cast<int32_t>(args.seq_lens.shape[0]);
+  params.units = static_cast<int32_t>(units_of_slot(partials));
+  const int block_units = partial_block_columns(partials.d_v) / kPartialUnitElements;
+  params.blocks = params.units / block_units;
+  params.log2_block_units = std::countr_zero(static_cast<unsigned>(block_units));
+  params.blocks_per_row = combine::Divisor(static_cast<uint32_t>(partial_blocks(partials.d_v)));
+  params.d_v = static_cast<int32_t>(partials.d_v);
+  params.batch = call.batch;
   params.rows_per_head = combine::Divisor(static_cast<uint32_t>(partials.rows_per_head));
-  params.group = combine::Divisor(static_cast<uint32_t>(problem.group()));
-  params.out = args.out.data;
-  params.lse = static_cast<float*>(args.lse.data);
-  bool even = reinterpret_cast<uintptr_t>(params.out) % 4 == 0;
+  params.group = combine::Divisor(static_cast<uint32_t>(call.group));
+  params.out = call.out;
+  params.lse = call.lse;
   for (size_t i = 0; i < 3; ++i) {
-    params.out_stride[i] = args.out.stride[i];
-    params.lse_stride[i] = args.lse.stride[i];
-    even = even && (args.out.shape[i] <= 1 || params.out_stride[i] % 2 == 0);
+    params.out_stride[i] = call.out_stride[i];
+    params.lse_stride[i] = call.lse_stride[i];
   }
-  params.lse_base = problem.lse();
-  params.empty_lse = problem.lse_if_empty();
+  params.lse_factor = call.lse_factor;
+  params.empty_lse = call.empty_lse;
   constexpr int64_t kManyRows = 64;
-  params.many_rows = partials.h_kv * partials.rows_per_head >= kManyRows;
-  params.paired_stores = even;
+  params.many_rows = partials.rows_per_slot() >= kManyRows;
   return params;
 }
 
@@ -107,29 +131,39 @@ bool can_split(const split::SplitConfig& config) {
 // No schedule has more jobs: n pieces of a job's units are at least 2 loads for each thread of the
 // block, and the last job of a sequence may be short.
 int64_t most_jobs(const split::SplitConfig& config, const PartialLayout& partials) {
-  const int64_t loads = partials.num_rows() * kPartialUnitsPerRow;
+  const int64_t loads = partials.num_rows() * partial_units(partials.d_v);
   return split::max_partials(config) / 2 + ceil_div<int64_t>(loads, kThreads * 2);
 }
 
 }  // namespace
 
-Status launch_combine(const dense_decode::DenseDecodePlan& plan, const dense_decode::Args& args,
-                      const Call& call, const PartialLayout& partials, int32_t num_sms) {
-  if (!can_split(plan.split)) {
+Status launch_combine(const CombineCall& call) {
+  if (!can_split(call.split)) {
     return {};
   }
-  const int64_t wave = int64_t{num_sms} * kBlocksPerSm;
-  const int64_t jobs = most_jobs(plan.split, partials);
+  // With room for the last job's units behind them.
+  constexpr int64_t kMostUnits = std::numeric_limits<int32_t>::max() - 4 * kThreads;
+  if (units_of_slot(call.partials) > kMostUnits) {
+    return not_supported("combine: " + std::to_string(call.partials.rows_per_slot()) +
+                         " query rows of a piece, allowed: " +
+                         std::to_string(kMostUnits / partial_units(call.partials.d_v)) +
+                         ". Compute fewer query rows at a time.");
+  }
+  const int64_t wave = int64_t{call.num_sms} * kBlocksPerSm;
+  const int64_t jobs = most_jobs(call.split, call.partials);
   const LaunchShape shape = {.grid = dim3(static_cast<unsigned>(wave < jobs ? wave : jobs)),
                              .block = dim3(kThreads),
                              .shared_bytes = 0,
-                             .stream = static_cast<cudaStream_t>(call.stream),
+                             .stream = call.stream,
                              .edge = Edge::kProgrammatic};
-  const Params params = params_of(plan, args, call, partials);
-  const cudaError_t error = plan.problem.q_type() == DType::kBFloat16
-                                ? launch_kernel(combine_kernel<__nv_bfloat16>, shape, params)
-                                : launch_kernel(combine_kernel<__half>, shape, params);
-  return status_of(error, "dense_decode", "launching the combine");
+  const bool bf16 = call.out_dtype == DType::kBFloat16;
+  const auto kernel = pairs_allowed(call)
+                          ? bf16 ? combine_kernel<Output<__nv_bfloat16, Stores::kPairs>>
+                                 : combine_kernel<Output<__half, Stores::kPairs>>
+                      : bf16 ? combine_kernel<Output<__nv_bfloat16, Stores::kSingle>>
+                             : combine_kernel<Output<__half, Stores::kSingle>>;
+  return status_of(launch_kernel(kernel, shape, params_of(call)), "combine",
+                   "launching the combine");
 }
 
 }  // namespace seesaw::gpu

@@ -60,18 +60,17 @@ struct Merged {
 // Loads one unit of pieces [begin, end), at most kPieces; zeros for the rest.
 template <int kPieces>
 __device__ void load_units(const Params& p, const SplitSequence& split, int32_t begin, int32_t end,
-                           int64_t unit, uint4 (&out)[kPieces]) {
-  const int64_t units = units_of(p);
+                           int32_t unit, uint4 (&out)[kPieces]) {
   const Slots slots = slots_from(p, split, begin);
-  const uint4* from = p.partial_out + slots.first * units + unit;
+  const uint4* from = p.partial_out + int64_t{slots.first} * p.units + unit;
 #pragma unroll
   for (int k = 0; k < kPieces; ++k) {
     out[k] = begin + k < end ? __ldcg(from) : uint4{0, 0, 0, 0};
-    from += (k == 0 ? slots.second - slots.first : slots.step) * units;
+    from += (k == 0 ? slots.second - slots.first : slots.step) * int64_t{p.units};
   }
 }
 
-// A row's statistics, as one of its halves needs them.
+// Statistics of a block of a row.
 struct Stat {
   float frame = kEmptyFrame;
   float sum = 0.0F;
@@ -79,12 +78,11 @@ struct Stat {
 };
 
 __device__ inline Stat load_stat(const Params& p, const SplitSequence& split, int32_t piece,
-                                 int64_t unit) {
-  const int64_t rows = units_of(p) / kPartialUnitsPerRow;
-  const int64_t row = slots_from(p, split, piece).first * rows + unit / kPartialUnitsPerRow;
-  const float4 v = __ldcg(reinterpret_cast<const float4*>(p.partial_stat) + row);
-  constexpr int kUnitsPerHalf = kPartialUnitsPerRow / kPartialHalves;
-  return {v.x, v.y, unit / kUnitsPerHalf % kPartialHalves == 0 ? v.z : v.w};
+                                 int32_t unit) {
+  const int64_t block_of_slot = unit >> p.log2_block_units;
+  const float4 v = __ldcg(reinterpret_cast<const float4*>(p.partial_stat) +
+                          int64_t{slots_from(p, split, piece).first} * p.blocks + block_of_slot);
+  return {v.x, v.y, v.z};
 }
 
 // Largest value, and sum, over groups of kLanes neighbouring lanes, for all of them.
@@ -126,10 +124,22 @@ __device__ inline __nv_bfloat162 pair_of(float x, float y, __nv_bfloat16) {
 }
 __device__ inline __half2 pair_of(float x, float y, __half) { return __floats2half2_rn(x, y); }
 
-template <typename T>
-__device__ void store_unit(const Params& p, int32_t sequence, int64_t unit, const Merged& merged) {
-  const int32_t flat_row = static_cast<int32_t>(unit / kPartialUnitsPerRow);
-  const int unit_of_row = static_cast<int>(unit % kPartialUnitsPerRow);
+// How out is stored: elements, and whether two neighbouring columns at a time, which d_v, strides
+// and address have to allow.
+enum class Stores { kPairs, kSingle };
+template <typename ElementType, Stores kStoresValue>
+struct Output {
+  using Element = ElementType;
+  static constexpr Stores kStores = kStoresValue;
+};
+
+template <typename Output>
+__device__ void store_unit(const Params& p, int32_t sequence, int32_t unit, const Merged& merged) {
+  const int32_t block = unit >> p.log2_block_units;
+  const int32_t flat_row = p.blocks_per_row.divide(block);
+  const int32_t unit_of_row =
+      unit - ((flat_row * static_cast<int32_t>(p.blocks_per_row.value)) << p.log2_block_units);
+  const int column = partial_column(unit_of_row, 0);
   const int32_t kv_head = p.rows_per_head.divide(flat_row);
   const int32_t row = p.rows_per_head.remainder(flat_row, kv_head);
   const int32_t token = p.group.divide(row);
@@ -137,25 +147,26 @@ __device__ void store_unit(const Params& p, int32_t sequence, int64_t unit, cons
       kv_head * static_cast<int32_t>(p.group.value) + p.group.remainder(row, token);
   const bool empty = merged.totals.sum == 0.0F;
   const float factor = empty ? 0.0F : 1.0F / merged.totals.sum;
-  T* out = static_cast<T*>(p.out) + sequence * p.out_stride[0] + token * p.out_stride[1] +
-           head * p.out_stride[2] + partial_column(unit_of_row, 0);
+  using Element = typename Output::Element;
+  auto* out = static_cast<Element*>(p.out) + sequence * p.out_stride[0] + token * p.out_stride[1] +
+              head * p.out_stride[2] + column;
 #pragma unroll
   for (int e = 0; e < kPartialUnitElements; e += 2) {
-    const auto pair = pair_of(merged.out.value[e] * factor, merged.out.value[e + 1] * factor, T{});
-    T* to = out + (partial_column(0, e) - partial_column(0, 0));
-    if (p.paired_stores) {
-      *reinterpret_cast<decltype(pair_of(0.0F, 0.0F, T{}))*>(to) = pair;
+    const auto pair =
+        pair_of(merged.out.value[e] * factor, merged.out.value[e + 1] * factor, Element{});
+    Element* to = out + partial_column(0, e);
+    if constexpr (Output::kStores == Stores::kPairs) {
+      *reinterpret_cast<decltype(pair_of(0.0F, 0.0F, Element{}))*>(to) = pair;
     } else {
-      to[0] = pair.x;
-      to[1] = pair.y;
+      const int left = p.d_v - column - partial_column(0, e);
+      if (left > 0) to[0] = pair.x;
+      if (left > 1) to[1] = pair.y;
     }
   }
   if (unit_of_row == 0 && p.lse != nullptr) {
     const float log2_sum = merged.totals.frame + log2f(merged.totals.sum);
-    const float lse = p.lse_base == LseBase::kTwo ? log2_sum : log2_sum * 0.693147180559945309F;
-    const float nothing = p.empty_lse == EmptyLse::kPositiveInfinity ? INFINITY : -INFINITY;
     p.lse[sequence * p.lse_stride[0] + head * p.lse_stride[1] + token * p.lse_stride[2]] =
-        empty ? nothing : lse;
+        empty ? p.empty_lse : log2_sum * p.lse_factor;
   }
 }
 

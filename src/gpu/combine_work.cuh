@@ -7,6 +7,7 @@
 #include "base/math.hpp"
 #include "core/lse.hpp"
 #include "gpu/partials.hpp"
+#include "gpu/ptx/global_memory.cuh"
 #include "split/split_kv.hpp"
 
 namespace seesaw::gpu::combine {
@@ -19,9 +20,10 @@ inline constexpr int kBlocksPerSm = 4;  // of at most 64 registers a thread
 inline constexpr int kPiecesAtOnce = 5;
 inline constexpr int kMaxLog2Groups = 5;  // at most 32 threads a unit: 8 units, 128 bytes in a row
 inline constexpr int kPiecesOfRound = kPiecesAtOnce << kMaxLog2Groups;
-// Lanes that certainly have the same half of a row and the same run of pieces.
+// Lanes that certainly have the same block of a row and the same run of pieces.
 inline constexpr int kSharingLanes = 8;
 static_assert(kPiecesAtOnce <= kSharingLanes && kThreads >> kMaxLog2Groups >= kSharingLanes);
+static_assert(kPartialLeastColumns / kPartialUnitElements >= kSharingLanes);
 
 // Division by a number that is the same for the whole launch, of anything below 2^31: a product and
 // a shift instead of 20 instructions (Granlund and Montgomery, PLDI 1994, figure 4.1).
@@ -48,35 +50,34 @@ struct Divisor {
 
 struct Params {
   split::SplitConfig config;
-  PartialLayout partials;
   const void* schedule;
-  const uint4* partial_out;         // [num_rows][64] units
-  const PartialStat* partial_stat;  // [num_rows]
+  const uint4* partial_out;         // [slot][kv_head][row][unit]
+  const PartialStat* partial_stat;  // [slot][kv_head][row][block]
+  int32_t units;                    // of a slot
+  int32_t blocks;                   // of a slot
+  int32_t log2_block_units;         // of a block of columns
+  Divisor blocks_per_row;
+  int32_t d_v;
   int32_t batch;
   Divisor rows_per_head;  // query rows of a KV head
   Divisor group;          // query heads of a KV head
-  void* out;              // [b, s_q, h_q, 512]
+  void* out;              // [b, s_q, h_q, d_v]
   int64_t out_stride[3];  // elements
   float* lse;             // [b, h_q, s_q], or null
   int64_t lse_stride[3];
-  LseBase lse_base;
-  EmptyLse empty_lse;
-  bool many_rows;      // so many that jobs of four units a thread are enough jobs
-  bool paired_stores;  // out's addresses allow storing two columns at a time
+  float lse_factor;
+  float empty_lse;
+  bool many_rows;  // so many that jobs of four units a thread are enough jobs
 };
 
 // A split sequence and its jobs.
 struct SplitSequence {
   int32_t jobs_before;  // a job has at least 512 loads of 16 bytes, so 2^31 are 16 TB of partials
   int32_t jobs;
-  int64_t first_slot;  // of its partials: see slots_from()
+  int32_t first_slot;  // of its partials: see slots_from()
   int32_t sequence;
   int32_t num_pieces;  // 0: not a split sequence
 };
-
-__device__ inline int64_t units_of(const Params& p) {
-  return p.partials.h_kv * p.partials.rows_per_head * kPartialUnitsPerRow;
-}
 
 // How the threads of a block share out the units and pieces of a job. Threads that share a unit do
 // so by the number of pieces alone, so the order of a sum depends on nothing else.
@@ -88,10 +89,12 @@ struct JobShape {
 };
 
 inline constexpr int kShortPieces = 4;  // at most: one thread does a unit
+inline constexpr int kLog2WarpUnits = 5;
 
 __device__ inline JobShape shape_of(const Params& p, int32_t num_pieces) {
   JobShape shape = {0, 1, kLog2Threads};
-  if (num_pieces <= kShortPieces) {
+  // A short job weighs a piece once a warp, so a warp's units have to be of one block.
+  if (num_pieces <= kShortPieces && p.log2_block_units >= kLog2WarpUnits) {
     shape.units_per_thread = num_pieces <= 2 && p.many_rows ? 4 : 2;
     shape.log2_units += shape.units_per_thread / 2;
     return shape;
@@ -109,14 +112,6 @@ __device__ inline int32_t num_candidates(const Params& p) {
   return p.config.fixed_split_tiles > 0 ? p.batch : p.config.num_workers;
 }
 
-// A load that stays where it is written: the compiler would move it behind a branch that often
-// makes it superfluous, and its latency with it.
-__device__ inline int32_t load_now(const int32_t* from) {
-  int32_t value;
-  asm volatile("ld.global.b32 %0, [%1];" : "=r"(value) : "l"(from));
-  return value;
-}
-
 // The pieces of worker `index`, or none.
 struct PieceRange {
   int32_t begin;
@@ -127,7 +122,8 @@ __device__ inline PieceRange pieces_of_worker(const Params& p, const split::Sche
   if (index >= p.config.num_workers) {
     return {0, 0};
   }
-  return {load_now(view.worker_piece_begin + index), load_now(view.worker_piece_begin + index + 1)};
+  return {ptx::load_now(view.worker_piece_begin + index),
+          ptx::load_now(view.worker_piece_begin + index + 1)};
 }
 
 // What candidate `index` stands for. `range`: pieces_of_worker(index).
@@ -145,7 +141,7 @@ __device__ inline SplitSequence candidate(const Params& p, const split::Schedule
       return found;
     }
     const split::Piece last = view.pieces[range.end - 1];
-    found.first_slot = 2 * int64_t{index} + 1;
+    found.first_slot = 2 * index + 1;
     if (last.partial != found.first_slot) {
       return found;
     }
@@ -161,23 +157,23 @@ __device__ inline SplitSequence candidate(const Params& p, const split::Schedule
 // their own slots; balanced, a worker has two, and piece k is on the k-th worker from that of piece
 // 0, which uses its second slot, the others their first.
 struct Slots {
-  int64_t first;   // of the run's first piece
-  int64_t second;  // of the next one
-  int64_t step;    // from there on
+  int32_t first;   // of the run's first piece
+  int32_t second;  // of the next one
+  int32_t step;    // from there on
 };
 
 __device__ inline Slots slots_from(const Params& p, const SplitSequence& split, int32_t piece) {
   if (p.config.fixed_split_tiles > 0) {
     return {split.first_slot + piece, split.first_slot + piece + 1, 1};
   }
-  const int64_t next = split.first_slot + 1 + 2 * int64_t{piece};
+  const int32_t next = split.first_slot + 1 + 2 * piece;
   return {piece == 0 ? split.first_slot : next - 2, next, 2};
 }
 
 __device__ inline int32_t jobs_of(const Params& p, const SplitSequence& split) {
   if (split.num_pieces == 0) return 0;
   const JobShape shape = shape_of(p, split.num_pieces);
-  return static_cast<int32_t>((units_of(p) + shape.units() - 1) >> shape.log2_units);
+  return (p.units + shape.units() - 1) >> shape.log2_units;
 }
 
 }  // namespace seesaw::gpu::combine

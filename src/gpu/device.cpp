@@ -8,8 +8,6 @@
 namespace seesaw::gpu {
 namespace {
 
-constexpr int32_t kMaxDevices = 128;  // ordinals beyond it are refused, not crashed on
-
 struct DeviceCache {
   std::mutex filling;
   std::array<DeviceProperties, kMaxDevices> properties;

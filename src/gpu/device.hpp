@@ -15,6 +15,8 @@
 
 namespace seesaw::gpu {
 
+inline constexpr int32_t kMaxDevices = 128;  // ordinals beyond it are refused, not crashed on
+
 // Numbers of one GPU, read once per process.
 struct DeviceProperties {
   char name[256] = {};

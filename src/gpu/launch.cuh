@@ -1,16 +1,24 @@
-// Launching kernels, for .cu files: the launch's shape as a struct, and programmatic dependent
-// launch (CUDA C++ Programming Guide, "Programmatic Dependent Launch and Synchronization").
+// Launching kernels: the one path of attention, planner, combine and checks. The launch's shape is
+// a struct; what a kernel needs besides is settled once a device (KernelSetup); grids may overlap
+// by programmatic dependent launch (CUDA C++ Programming Guide, "Programmatic Dependent Launch and
+// Synchronization").
 #pragma once
 
 #include <cuda_runtime.h>
 
+#include <atomic>
 #include <cstddef>
+#include <cstdint>
+
+#include "base/status.hpp"
+#include "gpu/device.hpp"
 
 namespace seesaw::gpu {
 
 // kProgrammatic: the kernel may start before its predecessor in the stream has ended, once that has
-// released its dependents; it must call wait_for_predecessor() before it reads the predecessor's
-// results, and in at least one block before that ends, or the next kernel could overtake both.
+// released its dependents; it must call ptx::wait_for_previous_grid() before it reads the
+// predecessor's results, and in at least one block before that ends, or the next kernel could
+// overtake both.
 enum class Edge { kFull, kProgrammatic };
 
 struct LaunchShape {
@@ -36,10 +44,37 @@ cudaError_t launch_kernel(void (*kernel)(Params), const LaunchShape& shape, cons
   return cudaLaunchKernelEx(&config, kernel, params);
 }
 
-// Returns once every kernel that this one depends on has ended and its writes are visible (PTX ISA,
-// "griddepcontrol"). No effect in a launch without a programmatic edge.
-__device__ __forceinline__ void wait_for_predecessor() {
-  asm volatile("griddepcontrol.wait;" ::: "memory");
-}
+// What a kernel must have, or must have got, before its first launch on a device.
+struct KernelNeeds {
+  const char* name;              // for messages
+  int dynamic_shared_bytes = 0;  // beyond 48 KB a kernel has to ask for it
+  int registers = 0;             // that ptxas must have given a thread; 0: any number
+};
+
+// Settles a kernel's needs, once for each device.
+class KernelSetup {
+ public:
+  KernelSetup(const void* kernel, const KernelNeeds& needs) : kernel_(kernel), needs_(needs) {}
+
+  // For the current device, which is number `device`. After the first success a load and a test.
+  // Thread-safe: two first calls both do it.
+  Status prepare(int32_t device) {
+    const std::atomic<uint64_t>& word = prepared_[word_of(device)];
+    const bool done = (word.load(std::memory_order_acquire) & bit_of(device)) != 0;
+    return done ? Status() : prepare_first(device);
+  }
+
+ private:
+  static constexpr int kBits = 64;
+  static_assert(kMaxDevices % kBits == 0);
+  static size_t word_of(int32_t device) { return static_cast<size_t>(device) / kBits; }
+  static uint64_t bit_of(int32_t device) { return uint64_t{1} << (device % kBits); }
+
+  Status prepare_first(int32_t device);
+
+  const void* kernel_;
+  KernelNeeds needs_;
+  std::atomic<uint64_t> prepared_[kMaxDevices / kBits] = {};  // a bit a device
+};
 
 }  // namespace seesaw::gpu

@@ -10,7 +10,7 @@
 #pragma once
 
 #include "gpu/partials.hpp"
-#include "gpu/ptx.cuh"
+#include "gpu/ptx/arithmetic.cuh"
 
 namespace seesaw::gpu {
 

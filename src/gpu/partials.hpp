@@ -1,16 +1,18 @@
 // Where the partial results of split sequences lie in the workspace: written by the attention
 // kernels straight from their accumulator registers, read by the combine.
 //
-// A partial is what one piece of a split sequence found, per query row:
-//   out   512 numbers, NOT normalised: sum over the piece's tokens of 2^(score - frame) * value,
-//         as fp16 in blocks of 256 columns (halves): each half is multiplied by a power of two that
-//         brings its largest magnitude to 2^14 .. 2^15 (partial_scale), and the inverse is kept in
-//         the statistics. So a number keeps 11 bits unless it is 2^-29 of its half's largest: eight
-//         times what rounding the probabilities to bf16 leaves, at half the bytes of float.
-//   stat  {frame, sum, unscale}: scores are in base 2 (already times scale * log2 e); `frame` is
-//         the number that was subtracted from them, `sum` is sum of 2^(score - frame), `unscale[h]`
-//         takes half h back. The frame may lie up to 8 below the true maximum: only ever use it
-//         together with `sum` and `out`.
+// A partial is what one piece of a split sequence found, per query row, in blocks of up to 256
+// columns:
+//   out   d_v numbers, NOT normalised: sum over the piece's tokens of 2^(score - frame) * value, as
+//         fp16: each block is multiplied by a power of two that brings its largest magnitude to
+//         2^14 .. 2^15 (partial_scale), and the inverse is kept in the statistics. So a number
+//         keeps 11 bits unless it is 2^-29 of its block's largest: eight times what rounding the
+//         probabilities to bf16 leaves, at half the bytes of float.
+//   stat  of each block, {frame, sum, unscale}: scores are in base 2 (already times scale * log2
+//   e);
+//         `frame` is the number that was subtracted from them, `sum` is sum of 2^(score - frame),
+//         both the same for all blocks of a row; `unscale` takes the block back. The frame may lie
+//         up to 8 below the true maximum: only ever use it together with `sum` and `out`.
 // A row with nothing to attend in the piece has sum = 0, out = 0 and a finite frame far below any
 // score (kEmptyFrame): it gets weight 2^(kEmptyFrame - M) = 0, or adds zeros if every piece is
 // such.
@@ -19,12 +21,12 @@
 //   out = sum_i w_i unscale_i out_i / sum_i w_i sum_i,   lse = ln2 * (M + log2(sum_i w_i sum_i));
 // a total sum of exactly 0 means an empty row. NaN in a sum or in out stays NaN.
 //
-// Order of a row's 512 columns ("accumulator order"). A thread of a 64x256 wgmma accumulator holds,
-// for each row of its two, the columns 8n + 2q and 8n + 2q + 1, n = 0..31, q = lane % 4. It stores
-// 16 bytes at a time: the pairs of four neighbouring n. So a row is 64 units of 8 numbers:
-//   unit u = half * 32 + four * 4 + q,   half = column / 256,   four = n / 4,
-//   element e of unit u = column  half * 256 + 32 * four + 8 * (e / 2) + 2 * q + e % 2.
-// Storing so takes no shared memory and no exchange, and a row stays contiguous (1 KB).
+// Order of a row's columns ("accumulator order"). A thread of a 64 x N wgmma accumulator holds, for
+// each row of its two, the columns 8n + 2q and 8n + 2q + 1, q = lane % 4. It stores 16 bytes at a
+// time: the pairs of four neighbouring n. So a row is units of 8 numbers, four of them to 32
+// columns:
+//   element e of unit u = column  32 * (u / 4) + 8 * (e / 2) + 2 * (u % 4) + e % 2.
+// Storing so takes no shared memory and no exchange, and a row stays contiguous.
 #pragma once
 
 #include <cstddef>
@@ -35,18 +37,18 @@
 
 namespace seesaw::gpu {
 
-inline constexpr int kPartialColumns = 512;  // d_v
-inline constexpr int kPartialHalves = 2;     // blocks of columns with a scale of their own
 inline constexpr int kPartialUnitElements = 8;
-inline constexpr int kPartialUnitsPerRow = kPartialColumns / kPartialUnitElements;
 inline constexpr int kPartialUnitBytes = 2 * kPartialUnitElements;
+inline constexpr int kPartialMostColumns = 256;  // of a block
+inline constexpr int kPartialLeastColumns = 64;  // of a block: a row is padded to a multiple
 inline constexpr float kEmptyFrame = -1.0e38F;
 
-// One row's statistics.
+// Statistics of one block of a row.
 struct alignas(16) PartialStat {
   float frame;  // log2 units
   float sum;
-  float unscale[kPartialHalves];
+  float unscale;
+  float padding;
 };
 static_assert(sizeof(PartialStat) == 16, "read with one load");
 
@@ -67,43 +69,55 @@ SEESAW_HOST_DEVICE constexpr PartialScale partial_scale(uint32_t largest_bits) {
   return {scale << kFractionBits, (2 * kBias - scale) << kFractionBits};
 }
 
-// Column of element `element` (0..7) of unit `unit` (0..63) of a row.
+// Column of element `element` (0..7) of unit `unit` of a row.
 SEESAW_HOST_DEVICE constexpr int partial_column(int unit, int element) {
-  const int half = unit / 32;
-  const int four = (unit / 4) % 8;
-  const int quad_lane = unit % 4;
-  return half * 256 + four * 32 + (element / 2) * 8 + quad_lane * 2 + element % 2;
+  return unit / 4 * 32 + element / 2 * 8 + unit % 4 * 2 + element % 2;
 }
 
-// The unit that holds `column` (0..511), and its element there.
+// The unit that holds `column`, and its element there.
 SEESAW_HOST_DEVICE constexpr int partial_unit(int column) {
-  return (column / 256) * 32 + ((column % 256) / 32) * 4 + (column % 8) / 2;
+  return column / 32 * 4 + column % 8 / 2;
 }
 SEESAW_HOST_DEVICE constexpr int partial_element(int column) {
-  return ((column / 8) % 4) * 2 + column % 2;
+  return column / 8 % 4 * 2 + column % 2;
 }
 
-// Rows of all partials: [slot][kv_head][row], row = token * group + head of the group.
+// Columns of a row's blocks: the most that divide d_v, so that no block is part of one.
+SEESAW_HOST_DEVICE constexpr int partial_block_columns(int64_t d_v) {
+  int columns = kPartialMostColumns;
+  while (columns > kPartialLeastColumns && d_v % columns != 0) columns /= 2;
+  return columns;
+}
+SEESAW_HOST_DEVICE constexpr int partial_blocks(int64_t d_v) {
+  return static_cast<int>(ceil_div<int64_t>(d_v, partial_block_columns(d_v)));
+}
+SEESAW_HOST_DEVICE constexpr int partial_units(int64_t d_v) {
+  return partial_blocks(d_v) * (partial_block_columns(d_v) / kPartialUnitElements);
+}
+
+// Rows of all partials: [slot][kv_head][row].
 struct PartialLayout {
   int64_t num_slots = 0;  // split::max_partials
   int64_t h_kv = 1;
-  int64_t rows_per_head = 0;  // s_q * group
+  int64_t rows_per_head = 0;  // query rows of a KV head that a piece computes
+  int64_t d_v = 512;
 
-  SEESAW_HOST_DEVICE int64_t num_rows() const { return num_slots * h_kv * rows_per_head; }
+  SEESAW_HOST_DEVICE int64_t rows_per_slot() const { return h_kv * rows_per_head; }
+  SEESAW_HOST_DEVICE int64_t num_rows() const { return num_slots * rows_per_slot(); }
 
-  // Index of a row, for both arrays.
+  // Index of a row: times partial_units for its units, times partial_blocks for its statistics.
   SEESAW_HOST_DEVICE int64_t row_index(int64_t slot, int64_t kv_head, int64_t row) const {
     return (slot * h_kv + kv_head) * rows_per_head + row;
   }
 
-  // Byte offsets from the workspace's start: out [num_rows][64 units], then stat [num_rows].
+  // Byte offsets from the workspace's start: out [num_rows][units], then stat [num_rows][blocks].
   SEESAW_HOST_DEVICE size_t out_offset() const { return 0; }
   SEESAW_HOST_DEVICE size_t stat_offset() const {
-    return static_cast<size_t>(num_rows()) * kPartialUnitsPerRow * kPartialUnitBytes;
+    return static_cast<size_t>(num_rows() * partial_units(d_v)) * kPartialUnitBytes;
   }
   SEESAW_HOST_DEVICE size_t size_bytes() const {
-    return round_up<size_t>(stat_offset() + static_cast<size_t>(num_rows()) * sizeof(PartialStat),
-                            256);
+    const auto stats = static_cast<size_t>(num_rows() * partial_blocks(d_v));
+    return round_up<size_t>(stat_offset() + stats * sizeof(PartialStat), 256);
   }
 };
 

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <numbers>
 #include <random>
 
 #include "base/float16.hpp"
@@ -21,13 +22,18 @@ struct CombineCase {
   int64_t s_q = 1;
   int64_t h_q = 16;
   int64_t h_kv = 1;
+  int64_t d_v = 512;
   DType dtype = DType::kBFloat16;
-  LseBase lse_base = LseBase::kNatural;
-  int64_t out_head_stride = 512;  // an odd one forbids storing pairs
+  bool base_two = false;
+  int64_t out_padding = 0;  // between rows; an odd one forbids storing pairs
+
+  int64_t group() const { return h_q / h_kv; }
+  int64_t rows() const { return s_q * group(); }
+  int64_t out_head_stride() const { return d_v + out_padding; }
 };
 
 struct Merge {
-  std::vector<double> out;  // 512
+  std::vector<double> out;  // d_v
   double lse = 0.0;         // base 2
   bool empty = false;
 };
@@ -35,32 +41,28 @@ struct Merge {
 class CombineRun {
  public:
   explicit CombineRun(const CombineCase& c) : c_(c) {
-    plan_.problem.q_dtype = c.dtype;
-    plan_.problem.batch = static_cast<int64_t>(c.lengths.size());
-    plan_.problem.s_q = c.s_q;
-    plan_.problem.h_q = c.h_q;
-    plan_.problem.h_kv = c.h_kv;
-    plan_.problem.lse_base = c.lse_base;
-    plan_.split = {
-        .max_batch = static_cast<int32_t>(c.lengths.size()),
-        .num_workers = c.num_workers,
-        .tile_tokens = 64,
-        .piece_cost_tiles = 2,
-        .fixed_split_tiles = c.fixed_split_tiles,
-        .max_sequence_tiles = 1 + *std::max_element(c.lengths.begin(), c.lengths.end()) / 64};
-    layout_ = {.num_slots = split::max_partials(plan_.split),
+    split_ = {.max_batch = static_cast<int32_t>(c.lengths.size()),
+              .num_workers = c.num_workers,
+              .tile_tokens = 64,
+              .piece_cost_tiles = 2,
+              .fixed_split_tiles = c.fixed_split_tiles,
+              .max_sequence_tiles = 1 + *std::max_element(c.lengths.begin(), c.lengths.end()) / 64};
+    layout_ = {.num_slots = split::max_partials(split_),
                .h_kv = c.h_kv,
-               .rows_per_head = plan_.problem.rows()};
-    schedule_host_.resize(split::schedule_bytes(plan_.split));
-    split::build_schedule(plan_.split, c.lengths.data(), 1, static_cast<int32_t>(c.lengths.size()),
-                         schedule_host_.data());
+               .rows_per_head = c.rows(),
+               .d_v = c.d_v};
+    units_ = gpu::partial_units(c.d_v);
+    blocks_ = gpu::partial_blocks(c.d_v);
+    schedule_host_.resize(split::schedule_bytes(split_));
+    split::build_schedule(split_, c.lengths.data(), 1, static_cast<int32_t>(c.lengths.size()),
+                          schedule_host_.data());
     make_partials();
   }
 
   // Runs the combine and checks every split sequence; the others' outputs must stay poisoned.
   void check() {
     run();
-    const split::ScheduleView view = split::schedule_view(schedule_host_.data(), plan_.split);
+    const split::ScheduleView view = split::schedule_view(schedule_host_.data(), split_);
     int64_t splits = 0;
     for (size_t i = 0; i < c_.lengths.size(); ++i) {
       const int32_t begin = view.sequence_piece_begin[i];
@@ -79,24 +81,27 @@ class CombineRun {
   void make_partials() {
     std::mt19937_64 random(5);
     std::normal_distribution<float> normal;
-    out_host_.resize(static_cast<size_t>(layout_.num_rows() * 512));
-    stat_host_.resize(static_cast<size_t>(layout_.num_rows()));
-    for (size_t row = 0; row < stat_host_.size(); ++row) {
-      const bool empty = random() % 5 == 0;
-      gpu::PartialStat& stat = stat_host_[row];
-      stat.frame = empty ? gpu::kEmptyFrame : 20.0F * normal(random);
-      stat.sum = empty ? 0.0F : 1.0F + 50.0F * std::fabs(normal(random));
-      for (size_t half = 0; half < 2; ++half) {
-        // Also far smaller than the sum: the scale takes it into 16 bits and back.
-        const float size = empty ? 0.0F : stat.sum * std::exp2(-std::fabs(10.0F * normal(random)));
-        make_half_row(size, &out_host_[row * 512 + half * 256], &stat.unscale[half], random);
+    const auto block_elements = static_cast<size_t>(gpu::partial_block_columns(c_.d_v));
+    stat_host_.resize(static_cast<size_t>(layout_.num_rows() * blocks_));
+    out_host_.resize(stat_host_.size() * block_elements);
+    gpu::PartialStat row = {};
+    for (size_t i = 0; i < stat_host_.size(); ++i) {
+      if (i % static_cast<size_t>(blocks_) == 0) {  // frame and sum are the row's
+        const bool empty = random() % 5 == 0;
+        row.frame = empty ? gpu::kEmptyFrame : 20.0F * normal(random);
+        row.sum = empty ? 0.0F : 1.0F + 50.0F * std::fabs(normal(random));
       }
+      // Also far smaller than the sum: the scale takes it into 16 bits and back.
+      const float size = row.sum * std::exp2(-std::fabs(10.0F * normal(random)));
+      make_block(size, block_elements, &out_host_[i * block_elements], &row.unscale, random);
+      stat_host_[i] = row;
     }
   }
 
-  static void make_half_row(float size, uint16_t* out, float* unscale, std::mt19937_64& random) {
+  static void make_block(float size, size_t elements, uint16_t* out, float* unscale,
+                         std::mt19937_64& random) {
     std::normal_distribution<float> normal;
-    std::vector<float> values(256);
+    std::vector<float> values(elements);
     float largest = 0.0F;
     for (float& value : values) {
       value = size * normal(random);
@@ -111,7 +116,7 @@ class CombineRun {
 
   void run() {
     const int64_t b = static_cast<int64_t>(c_.lengths.size());
-    const size_t out_elements = static_cast<size_t>(b * c_.s_q * c_.h_q * c_.out_head_stride);
+    const size_t out_elements = static_cast<size_t>(b * c_.s_q * c_.h_q * c_.out_head_stride());
     const size_t lse_elements = static_cast<size_t>(b * c_.s_q * c_.h_q);
     DeviceBuffer schedule(schedule_host_.size());
     DeviceBuffer workspace(layout_.size_bytes());
@@ -122,18 +127,24 @@ class CombineRun {
     copy_to_device(stat_host_, workspace.as<char>() + layout_.stat_offset(), stream_.get());
     out.poison(out.bytes(), stream_.get());
     lse.poison(lse.bytes(), stream_.get());
-    DenseDecodeArguments arguments;
-    arguments.batch = b;
-    arguments.out.data = out.as<void>();
-    arguments.out.shape = {b, c_.s_q, c_.h_q, 512};
-    arguments.out.stride = {c_.s_q * c_.h_q * c_.out_head_stride, c_.h_q * c_.out_head_stride,
-                            c_.out_head_stride, 1};
-    arguments.lse.data = lse.as<void>();
-    arguments.lse.stride = {c_.h_q * c_.s_q, c_.s_q, 1, 0};
-    arguments.schedule = schedule.as<void>();
-    arguments.workspace = workspace.as<void>();
-    arguments.stream = stream_.get();
-    const Status status = gpu::launch_combine(plan_, arguments, layout_, 132);
+    const Status status =
+        gpu::launch_combine({.split = split_,
+                             .schedule = schedule.as<void>(),
+                             .batch = static_cast<int32_t>(b),
+                             .partials = layout_,
+                             .workspace = workspace.as<void>(),
+                             .group = c_.group(),
+                             .rows = c_.rows(),
+                             .out_dtype = c_.dtype,
+                             .out = out.as<void>(),
+                             .out_stride = {c_.s_q * c_.h_q * c_.out_head_stride(),
+                                            c_.h_q * c_.out_head_stride(), c_.out_head_stride()},
+                             .lse = lse.as<float>(),
+                             .lse_stride = {c_.h_q * c_.s_q, c_.s_q, 1},
+                             .lse_factor = c_.base_two ? 1.0F : std::numbers::ln2_v<float>,
+                             .empty_lse = -INFINITY,
+                             .num_sms = 132,
+                             .stream = stream_.get()});
     ASSERT_TRUE(status.ok()) << status.message();
     out_ = copy_to_host<uint16_t>(out.as<void>(), out_elements, stream_.get());
     lse_ = copy_to_host<float>(lse.as<void>(), lse_elements, stream_.get());
@@ -143,22 +154,24 @@ class CombineRun {
     const int64_t rows = c_.h_kv * layout_.rows_per_head;
     double frame = gpu::kEmptyFrame;
     for (int32_t k = 0; k < count; ++k) {
-      frame = std::fmax(frame,
-                        stat_host_[static_cast<size_t>(pieces[k].partial * rows + flat_row)].frame);
+      const int64_t row = pieces[k].partial * rows + flat_row;
+      frame = std::fmax(frame, stat_host_[static_cast<size_t>(row * blocks_)].frame);
     }
     Merge merged;
-    merged.out.assign(512, 0.0);
+    merged.out.assign(static_cast<size_t>(c_.d_v), 0.0);
+    const int block_columns = gpu::partial_block_columns(c_.d_v);
     double sum = 0.0;
     for (int32_t k = 0; k < count; ++k) {
       const auto row = static_cast<size_t>(pieces[k].partial * rows + flat_row);
-      const double weight = std::exp2(static_cast<double>(stat_host_[row].frame) - frame);
-      sum += weight * stat_host_[row].sum;
-      for (int column = 0; column < 512; ++column) {
+      const gpu::PartialStat* stat = &stat_host_[row * static_cast<size_t>(blocks_)];
+      const uint16_t* stored = &out_host_[row * static_cast<size_t>(units_ * 8)];
+      const double weight = std::exp2(static_cast<double>(stat->frame) - frame);
+      sum += weight * stat->sum;
+      for (int column = 0; column < c_.d_v; ++column) {
         const int place =
             gpu::partial_unit(column) * gpu::kPartialUnitElements + gpu::partial_element(column);
-        const float stored = to_float(Float16{out_host_[row * 512 + static_cast<size_t>(place)]});
         merged.out[static_cast<size_t>(column)] +=
-            weight * stat_host_[row].unscale[place / 256] * stored;
+            weight * stat[column / block_columns].unscale * to_float(Float16{stored[place]});
       }
     }
     merged.empty = sum == 0.0;
@@ -175,7 +188,7 @@ class CombineRun {
     const int64_t head = flat_row / layout_.rows_per_head * group + row % group;
     const int64_t token = row / group;
     const auto out =
-        static_cast<size_t>(((sequence * c_.s_q + token) * c_.h_q + head) * c_.out_head_stride);
+        static_cast<size_t>(((sequence * c_.s_q + token) * c_.h_q + head) * c_.out_head_stride());
     const float lse = lse_[static_cast<size_t>((sequence * c_.h_q + head) * c_.s_q + token)];
     if (count == 1) {
       EXPECT_TRUE(std::isnan(lse));
@@ -183,14 +196,13 @@ class CombineRun {
       return;
     }
     const Merge truth = merge(pieces, count, flat_row);
-    const double want =
-        truth.empty ? -INFINITY : truth.lse * (c_.lse_base == LseBase::kTwo ? 1.0 : std::log(2.0));
+    const double want = truth.empty ? -INFINITY : truth.lse * (c_.base_two ? 1.0 : std::log(2.0));
     if (truth.empty) {
       EXPECT_EQ(lse, want);
     } else {
       EXPECT_NEAR(lse, want, 1e-6 + std::fabs(want) * 1e-6) << sequence << " " << flat_row;
     }
-    for (size_t column = 0; column < 512; ++column) {
+    for (size_t column = 0; column < truth.out.size(); ++column) {
       const uint16_t bits = out_[out + column];
       const double got = c_.dtype == DType::kBFloat16
                              ? static_cast<double>(to_float(BFloat16{bits}))
@@ -201,8 +213,10 @@ class CombineRun {
   }
 
   CombineCase c_;
-  DenseDecodePlan plan_;
+  split::SplitConfig split_;
   gpu::PartialLayout layout_;
+  int64_t units_ = 0;   // of a row
+  int64_t blocks_ = 0;  // of a row
   Stream stream_;
   std::vector<uint8_t> schedule_host_;
   std::vector<uint16_t> out_host_;
@@ -245,7 +259,19 @@ TEST(Combine, BatchInvariantHasMorePartialsThanWorkers) {
 }
 
 TEST(Combine, OddStridesAndBaseTwo) {
-  CombineRun({.lengths = {9000, 4000}, .lse_base = LseBase::kTwo, .out_head_stride = 515}).check();
+  CombineRun({.lengths = {9000, 4000}, .base_two = true, .out_padding = 3}).check();
+}
+
+// Blocks of 256, 128 and 64 columns, several, and rows that end within one.
+TEST(Combine, AnyNumberOfColumns) {
+  for (const int64_t d_v : {1, 64, 80, 128, 192, 256, 320, 384, 512, 576, 768, 1000}) {
+    SCOPED_TRACE(d_v);
+    for (const int32_t workers : {2, 4, 5, 40, 132}) {
+      CombineRun({.lengths = {64 * 400}, .num_workers = workers, .h_q = 9, .d_v = d_v}).check();
+    }
+    CombineRun({.lengths = {9000, 64, 4000, 0}, .s_q = 3, .h_q = 40, .h_kv = 2, .d_v = d_v})
+        .check();
+  }
 }
 
 TEST(Quick, Combine) {

@@ -44,7 +44,7 @@ TEST(Contract, EmptyRowsAreZeroAndMinusInfinityOrPlusByFlag) {
   for (const bool positive : {false, true}) {
     DenseCase c = base_case();
     c.s_q = 4;
-    c.flags = SEESAW_CAUSAL | (positive ? uint32_t{SEESAW_LSE_EMPTY_IS_POSITIVE_INFINITY} : 0U);
+    c.flags = kCausal | (positive ? uint32_t{kEmptyLsePositive} : 0U);
     DenseRun run;
     run.prepare(c, {0, 1, 2, 3, 4, 1500});  // token i of s_q sees seq_len - 3 + i keys
     run.plan();
@@ -58,7 +58,7 @@ TEST(Contract, EmptyRowsAreZeroAndMinusInfinityOrPlusByFlag) {
 
 TEST(Contract, LseInBaseTwo) {
   DenseCase c = base_case();
-  c.flags = SEESAW_LSE_BASE2;
+  c.flags = kLseBase2;
   DenseRun run;
   run.prepare(c);
   run.plan();
@@ -105,7 +105,7 @@ TEST(Contract, BatchInvariantResultsDoNotDependOnTheBatch) {
   DenseCase c = base_case();
   c.b = 30;
   c.s_k = 9000;
-  c.flags = SEESAW_BATCH_INVARIANT;
+  c.flags = kBatchInvariant;
   DenseRun run;
   const std::vector<int32_t> lengths = make_lengths(c);
   run.prepare(c, lengths);
@@ -115,9 +115,9 @@ TEST(Contract, BatchInvariantResultsDoNotDependOnTheBatch) {
   const std::vector<float> all_lse = run.lse();
   const size_t row = static_cast<size_t>(c.s_q * c.h_q * 512);
   const size_t lse_row = static_cast<size_t>(c.s_q * c.h_q);
-  const DenseDecodeTensors whole = run.tensors();
+  const seesaw_dense_decode_args whole = run.tensors();
   for (const int64_t sequence : {int64_t{0}, int64_t{7}, int64_t{29}}) {
-    DenseDecodeTensors& one = run.tensors();
+    seesaw_dense_decode_args& one = run.tensors();
     one = whole;
     const auto take = [&](seesaw_tensor& tensor, int64_t size) {
       tensor.data = static_cast<char*>(tensor.data) + sequence * tensor.stride[0] * size;

@@ -15,15 +15,16 @@ DenseCase some_case() {
   c.s_q = 2;
   c.s_k = 700;
   c.lengths = Lengths::kVaried;
-  c.flags = SEESAW_CAUSAL;
+  c.flags = kCausal;
   return c;
 }
 
 // Kernels that can run the plan's problem now, in order.
 std::vector<std::string> able_kernels() {
   std::vector<std::string> names;
-  DenseDecodeDescriptor descriptor{.device = {SEESAW_CUDA, 0}, .batch = 5, .s_q = 2, .h_q = 16};
-  for (const KernelSupport& answer : supports(descriptor)) {
+  for (const KernelSupport& answer :
+       DenseDecode::supports({.batch = 5, .s_q = 2, .h_q = 16, .max_pages_per_sequence = 11},
+                             {.device = {SEESAW_CUDA, 0}})) {
     if (answer.supported) {
       names.push_back(answer.kernel);
     }

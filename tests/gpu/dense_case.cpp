@@ -123,7 +123,7 @@ void DenseRun::make_tensors() {
   tensors_.out.stride[1] = row_stride_out_;
   tensors_.lse = make_tensor(lse_.as<void>(), SEESAW_FLOAT32, {b, c.h_q, c.s_q}, kGpu);
   tensors_.scale = 1.0F / 24.0F;
-  tensors_.stream = stream_.get();
+  call_.stream = stream_.get();
 }
 
 void DenseRun::fill_inputs() {
@@ -139,9 +139,9 @@ void DenseRun::fill_inputs() {
   r.page_size = c.page_size;
   r.max_len =
       lengths_.empty() ? 0 : std::max(*std::max_element(lengths_.begin(), lengths_.end()), 0);
-  r.causal = (c.flags & SEESAW_CAUSAL) != 0;
-  r.lse_base2 = (c.flags & SEESAW_LSE_BASE2) != 0;
-  r.empty_lse_positive = (c.flags & SEESAW_LSE_EMPTY_IS_POSITIVE_INFINITY) != 0;
+  r.causal = (c.flags & kCausal) != 0;
+  r.lse_base2 = (c.flags & kLseBase2) != 0;
+  r.empty_lse_positive = (c.flags & kEmptyLsePositive) != 0;
   r.scale = static_cast<double>(tensors_.scale);
   r.q = tensors_.q.data;
   r.kv = tensors_.kv_cache.data;
@@ -163,36 +163,40 @@ void DenseRun::fill_inputs() {
        "filling q");
 }
 
+seesaw_dense_decode_problem DenseRun::problem() const {
+  const DenseCase& c = case_;
+  return {.q_dtype = dtype_of(c.element),
+          .batch = std::max<int64_t>({c.max_batch, c.b, 1}),
+          .s_q = c.s_q,
+          .h_q = c.h_q,
+          .h_kv = c.h_kv,
+          .d_qk = c.d_qk,
+          .page_size = c.page_size,
+          .max_pages_per_sequence = pages_per_sequence_,
+          .kv_page_stride = token_stride_ * c.page_size,
+          .kv_token_stride = token_stride_,
+          .causal = (c.flags & kCausal) != 0,
+          .lse_base = (c.flags & kLseBase2) != 0 ? SEESAW_LSE_BASE2 : SEESAW_LSE_NATURAL,
+          .empty_lse = (c.flags & kEmptyLsePositive) != 0 ? SEESAW_EMPTY_LSE_POSITIVE_INFINITY
+                                                          : SEESAW_EMPTY_LSE_NEGATIVE_INFINITY};
+}
+
 void DenseRun::plan() {
   const DenseCase& c = case_;
-  DenseDecodeDescriptor descriptor{.device = kGpu};
-  descriptor.q_dtype = dtype_of(c.element);
-  descriptor.kv_dtype = descriptor.q_dtype;
-  descriptor.batch = std::max<int64_t>({c.max_batch, c.b, 1});
-  descriptor.s_q = c.s_q;
-  descriptor.h_q = c.h_q;
-  descriptor.h_kv = c.h_kv;
-  descriptor.d_qk = c.d_qk;
-  descriptor.page_size = c.page_size;
-  descriptor.max_pages_per_sequence = pages_per_sequence_;
-  descriptor.kv_token_stride = token_stride_;
-  descriptor.kv_page_stride = token_stride_ * c.page_size;
-  descriptor.flags = c.flags;
-  decode_ = std::make_unique<DenseDecode>(descriptor);
-  schedule_.reserve(decode_->schedule_bytes());
-  workspace_.reserve(std::max<size_t>(decode_->workspace_bytes(), 1));
+  decode_ = std::make_unique<DenseDecode>(
+      problem(), seesaw_options{.device = kGpu,
+                                .batch_invariant = (c.flags & kBatchInvariant) != 0,
+                                .check_data = (c.flags & kCheckData) != 0});
+  call_.schedule_bytes = decode_->schedule_bytes();
+  call_.schedule = schedule_.reserve(decode_->schedule_bytes());
+  call_.workspace_bytes = decode_->workspace_bytes();
+  call_.workspace = workspace_.reserve(std::max<size_t>(decode_->workspace_bytes(), 1));
   schedule_.poison(decode_->schedule_bytes(), stream_.get());
-  tensors_.schedule = schedule_.as<void>();
-  tensors_.schedule_bytes = decode_->schedule_bytes();
-  tensors_.workspace = workspace_.as<void>();
-  tensors_.workspace_bytes = decode_->workspace_bytes();
 }
 
-void DenseRun::schedule() {
-  decode_->schedule(tensors_.seq_lens, tensors_.schedule, tensors_.schedule_bytes, stream_.get());
-}
+void DenseRun::schedule() { decode_->prepare(tensors_, call_); }
 
-void DenseRun::run() { decode_->run(tensors_); }
+void DenseRun::run() { decode_->run(tensors_, call_); }
 
 void DenseRun::poison_results() {
   const int64_t rows = static_cast<int64_t>(lengths_.size()) * case_.s_q;

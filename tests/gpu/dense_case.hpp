@@ -8,11 +8,20 @@
 
 #include "device_memory.hpp"
 #include "device_reference.hpp"
-#include "seesaw/seesaw.hpp"
+#include "seesaw/ops/dense_decode.h"
 
 namespace seesaw::gpu_test {
 
 enum class Lengths { kFixed, kVaried };
+
+// What a case asks for beside its shape; grids of cases combine them as bits.
+enum Flag : uint32_t {
+  kCausal = 1,
+  kLseBase2 = 2,
+  kEmptyLsePositive = 4,
+  kBatchInvariant = 8,
+  kCheckData = 16
+};
 
 struct DenseCase {
   int64_t b = 1;
@@ -23,7 +32,7 @@ struct DenseCase {
   int64_t d_qk = 576;
   int64_t page_size = 64;
   Lengths lengths = Lengths::kFixed;
-  uint32_t flags = 0;  // of seesaw_dense_decode_problem
+  uint32_t flags = 0;  // Flag
   Element element = Element::kBFloat16;
   float q_sigma = 1.0F;
   float kv_sigma = 0.1F;
@@ -48,6 +57,9 @@ class DenseRun {
   void prepare(const DenseCase& c, const std::vector<int32_t>& lengths);
   void prepare(const DenseCase& c) { prepare(c, make_lengths(c)); }
 
+  // What plan() plans for.
+  seesaw_dense_decode_problem problem() const;
+
   // Plans, if the case needs a new plan; schedules and runs on the stream.
   void plan();
   void schedule();
@@ -68,7 +80,8 @@ class DenseRun {
 
   const DenseCase& of() const { return case_; }
   const DenseDecode& decode() const { return *decode_; }
-  DenseDecodeTensors& tensors() { return tensors_; }
+  seesaw_dense_decode_args& tensors() { return tensors_; }
+  seesaw_call& call() { return call_; }
   ReferenceCall& reference() { return reference_; }
   const Stream& stream() const { return stream_; }
   const std::vector<int32_t>& block_table() const { return block_table_; }
@@ -88,7 +101,8 @@ class DenseRun {
   int64_t row_stride_out_ = 0;
   int64_t token_stride_ = 0;
   std::unique_ptr<DenseDecode> decode_;
-  DenseDecodeTensors tensors_{};
+  seesaw_dense_decode_args tensors_{};
+  seesaw_call call_{};
   ReferenceCall reference_;
   DeviceBuffer q_, kv_, table_, lens_, out_, lse_, schedule_, workspace_;
   DeviceBuffer scores_, reference_out_, reference_lse_, difference_;

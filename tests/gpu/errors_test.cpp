@@ -62,12 +62,12 @@ TEST_F(BadCall, AnotherDevice) {
 }
 
 TEST_F(BadCall, AWorkspaceTooSmall) {
-  run.tensors().workspace_bytes -= 1;
+  run.call().workspace_bytes -= 1;
   expect_four_parts(message_of([&] { run.run(); }), "workspace_bytes");
 }
 
 TEST_F(BadCall, AScheduleTooSmall) {
-  run.tensors().schedule_bytes = 16;
+  run.call().schedule_bytes = 16;
   expect_four_parts(message_of([&] { run.run(); }), "schedule_bytes");
 }
 
@@ -82,10 +82,13 @@ TEST_F(BadCall, MoreSequencesThanPlanned) {
 }
 
 TEST(Support, ReasonsNameWhatArrived) {
-  const auto reason = [](DenseDecodeDescriptor descriptor) {
-    descriptor.device = {SEESAW_CUDA, 0};
+  const auto reason = [](seesaw_dense_decode_problem problem) {
+    problem.batch = 1;
+    problem.h_q = 128;
+    problem.max_pages_per_sequence = 1;
     std::string text;
-    for (const KernelSupport& answer : supports(descriptor)) {
+    for (const KernelSupport& answer :
+         DenseDecode::supports(problem, {.device = {SEESAW_CUDA, 0}})) {
       EXPECT_FALSE(answer.supported) << answer.kernel;
       if (answer.kernel == "sm90.dense_decode.bf16") {
         text = answer.reason;
@@ -95,15 +98,15 @@ TEST(Support, ReasonsNameWhatArrived) {
   };
   EXPECT_NE(reason({.d_qk = 192, .d_v = 128}).find("192"), std::string::npos);
   EXPECT_NE(reason({.page_size = 16}).find("16"), std::string::npos);
-  EXPECT_NE(reason({.q_dtype = SEESAW_FLOAT32, .kv_dtype = SEESAW_FLOAT32}).find("float32"),
-            std::string::npos);
+  EXPECT_NE(reason({.q_dtype = SEESAW_FLOAT32}).find("float32"), std::string::npos);
   EXPECT_NE(reason({.kv_token_stride = 577}).find("577"), std::string::npos);
 }
 
 TEST(Support, ADeviceThatIsNotThere) {
-  DenseDecodeDescriptor descriptor;
-  descriptor.device = {SEESAW_CUDA, 99};
-  const std::string message = message_of([&] { const DenseDecode decode(descriptor); });
+  const std::string message = message_of([&] {
+    const DenseDecode decode({.batch = 1, .h_q = 128, .max_pages_per_sequence = 1},
+                             {.device = {SEESAW_CUDA, 99}});
+  });
   expect_four_parts(message, "a problem that no kernel");
   EXPECT_NE(message.find("99"), std::string::npos) << message;
 }
@@ -111,7 +114,7 @@ TEST(Support, ADeviceThatIsNotThere) {
 class CheckData : public testing::Test {
  protected:
   void SetUp() override {
-    run.prepare(small_case(SEESAW_CHECK_DATA));
+    run.prepare(small_case(kCheckData));
     run.plan();
     run.poison_results();
     run.schedule();

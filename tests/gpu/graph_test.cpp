@@ -143,9 +143,8 @@ TEST(Streams, TheDefaultStreamWorksToo) {
   run.plan();
   run.poison_results();
   run.stream().wait();
-  run.decode().schedule(run.tensors().seq_lens, run.tensors().schedule,
-                        run.tensors().schedule_bytes, nullptr);
-  run.tensors().stream = nullptr;
+  run.call().stream = nullptr;
+  run.schedule();
   run.run();
   must(cudaDeviceSynchronize(), "cudaDeviceSynchronize");
   EXPECT_EQ(verdict(c, run.compare()), "");

@@ -72,7 +72,7 @@ TEST_P(Grid, MatchesTheReference) {
     for (const int64_t s_q : {1, 2, 3, 4, 5}) {
       for (const Heads& heads : all_heads()) {
         for (const Lengths lengths : {Lengths::kFixed, Lengths::kVaried}) {
-          for (const uint32_t flags : {0U, static_cast<uint32_t>(SEESAW_CAUSAL)}) {
+          for (const uint32_t flags : {0U, uint32_t{kCausal}}) {
             DenseCase c;
             c.b = b;
             c.s_q = s_q;
@@ -106,7 +106,7 @@ TEST(Quick, SmallShapes) {
         c.s_k = s_k;
         c.h_q = h_q;
         c.lengths = Lengths::kVaried;
-        c.flags = SEESAW_CAUSAL;
+        c.flags = kCausal;
         c.element = element;
         c.seed = seed++;
         sweep.run(c);
@@ -122,7 +122,7 @@ TEST(Quick, BatchInvariantWithSeveralSplits) {
   c.b = 2;
   c.s_k = 4500;
   c.h_q = 16;
-  c.flags = SEESAW_BATCH_INVARIANT;
+  c.flags = kBatchInvariant;
   sweep.run(c);
   sweep.finish();
 }
@@ -138,7 +138,7 @@ TEST(Shapes, PagesOfSeveralTiles) {
       c.h_q = 64;
       c.page_size = page_size;
       c.lengths = Lengths::kVaried;
-      c.flags = SEESAW_CAUSAL;
+      c.flags = kCausal;
       c.seed = static_cast<uint64_t>(page_size + s_k);
       sweep.run(c);
     }
@@ -188,14 +188,14 @@ TEST(Shapes, LongSequences) {
   Sweep sweep;
   for (const int64_t b : {1, 3, 40}) {
     for (const int64_t h_q : {16, 128}) {
-      for (const uint32_t flags : {0U, static_cast<uint32_t>(SEESAW_BATCH_INVARIANT)}) {
+      for (const uint32_t flags : {0U, uint32_t{kBatchInvariant}}) {
         DenseCase c;
         c.b = b;
         c.s_q = 2;
         c.s_k = 20000;
         c.h_q = h_q;
         c.lengths = Lengths::kVaried;
-        c.flags = flags | SEESAW_CAUSAL;
+        c.flags = flags | kCausal;
         sweep.run(c);
       }
     }

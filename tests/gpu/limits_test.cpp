@@ -12,7 +12,7 @@ TEST(Limits, BatchOf70000) {
   c.s_k = 70;
   c.h_q = 16;
   c.lengths = Lengths::kVaried;
-  for (const uint32_t flags : {0U, static_cast<uint32_t>(SEESAW_BATCH_INVARIANT)}) {
+  for (const uint32_t flags : {0U, uint32_t{kBatchInvariant}}) {
     c.flags = flags;
     DenseRun run;
     run.prepare(c);
@@ -74,7 +74,7 @@ TEST(Limits, ManyQueryTokensAndHeads) {
   c.s_q = 40;
   c.s_k = 300;
   c.h_q = 300;
-  c.flags = SEESAW_CAUSAL;
+  c.flags = kCausal;
   DenseRun run;
   run.prepare(c);
   run.plan();

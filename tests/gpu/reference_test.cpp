@@ -15,7 +15,7 @@ std::vector<uint16_t> host_copy(const seesaw_tensor& tensor, int64_t elements,
 // Runs the CPU reference on host copies of the inputs and puts its results where a GPU kernel's
 // would be, so that compare() sets them against the tests' truth.
 void run_on_cpu(DenseRun& run, const DenseCase& c) {
-  DenseDecodeTensors call = run.tensors();
+  seesaw_dense_decode_args call = run.tensors();
   const Stream& stream = run.stream();
   std::vector<uint16_t> q = host_copy(call.q, call.q.shape[0] * call.q.stride[0], stream);
   std::vector<uint16_t> kv =
@@ -36,33 +36,25 @@ void run_on_cpu(DenseRun& run, const DenseCase& c) {
   const seesaw_tensor device_lse = call.lse;
   on_host(call.out, out.data());
   on_host(call.lse, lse.data());
-  DenseDecodeDescriptor descriptor;
-  descriptor.q_dtype = static_cast<seesaw_dtype>(call.q.dtype);
-  descriptor.kv_dtype = descriptor.q_dtype;
-  descriptor.batch = c.b;
-  descriptor.s_q = c.s_q;
-  descriptor.h_q = c.h_q;
-  descriptor.h_kv = c.h_kv;
-  descriptor.page_size = c.page_size;
-  descriptor.max_pages_per_sequence = call.block_table.shape[1];
-  descriptor.flags = c.flags;
-  descriptor.kernel = "reference.dense_decode";
-  const DenseDecode decode(descriptor);
+  seesaw_dense_decode_problem problem = run.problem();
+  problem.kv_page_stride = 0;  // of the host's copy: packed
+  problem.kv_token_stride = 0;
+  const DenseDecode decode(problem, {.kernel = "reference.dense_decode"});
   const AlignedBuffer schedule(decode.schedule_bytes());
   const AlignedBuffer workspace(decode.workspace_bytes());
-  decode.schedule(call.seq_lens, schedule.data(), schedule.size());
-  call.schedule = schedule.data();
-  call.schedule_bytes = schedule.size();
-  call.workspace = workspace.data();
-  call.workspace_bytes = workspace.size();
-  decode.run(call);
+  const seesaw_call host{.schedule = schedule.data(),
+                         .schedule_bytes = schedule.size(),
+                         .workspace = workspace.data(),
+                         .workspace_bytes = workspace.size()};
+  decode.prepare(call, host);
+  decode.run(call, host);
   copy_to_device(out, device_out.data, stream.get());
   copy_to_device(lse, device_lse.data, stream.get());
 }
 
 TEST(Reference, AgreesWithTheCpuReference) {
   for (const Element element : {Element::kBFloat16, Element::kFloat16}) {
-    for (const uint32_t flags : {0U, static_cast<uint32_t>(SEESAW_CAUSAL | SEESAW_LSE_BASE2)}) {
+    for (const uint32_t flags : {0U, uint32_t{kCausal | kLseBase2}}) {
       DenseCase c;
       c.b = 4;
       c.s_q = 3;

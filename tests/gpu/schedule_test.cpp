@@ -54,11 +54,11 @@ class Planner {
     const auto batch = static_cast<int32_t>(lengths.size());
     split::build_schedule(config, strided.data(), stride, batch, wanted.data());
     const Status status = gpu::launch_schedule({.config = config,
-                                                 .seq_lens = lens_.as<int32_t>(),
-                                                 .seq_len_stride = stride,
-                                                 .batch = batch,
-                                                 .schedule = schedule_.as<void>()},
-                                                stream_.get());
+                                                .seq_lens = lens_.as<int32_t>(),
+                                                .seq_len_stride = stride,
+                                                .batch = batch,
+                                                .schedule = schedule_.as<void>()},
+                                               stream_.get());
     ASSERT_TRUE(status.ok()) << status.message();
     const auto given = copy_to_host<uint8_t>(schedule_.as<void>(), bytes, stream_.get());
     size_t different = 0;
@@ -116,11 +116,11 @@ TEST(Quick, Schedule) {
   for (const int32_t fixed : {0, 2}) {
     for (const int32_t batch : {1, 7, 140, 600}) {
       const split::SplitConfig config = {.max_batch = batch,
-                                        .num_workers = 132,
-                                        .tile_tokens = 64,
-                                        .piece_cost_tiles = 3,
-                                        .fixed_split_tiles = fixed,
-                                        .max_sequence_tiles = 64};
+                                         .num_workers = 132,
+                                         .tile_tokens = 64,
+                                         .piece_cost_tiles = 3,
+                                         .fixed_split_tiles = fixed,
+                                         .max_sequence_tiles = 64};
       planner.compare(config, random_lengths(random, batch, 64 * 64), 1);
     }
   }
@@ -130,22 +130,22 @@ TEST(Quick, Schedule) {
 TEST(Schedule, TooLongLengthsStayInsideTheBuffer) {
   Stream stream;
   const split::SplitConfig config = {.max_batch = 3,
-                                    .num_workers = 8,
-                                    .tile_tokens = 64,
-                                    .piece_cost_tiles = 3,
-                                    .fixed_split_tiles = 2,
-                                    .max_sequence_tiles = 10};
+                                     .num_workers = 8,
+                                     .tile_tokens = 64,
+                                     .piece_cost_tiles = 3,
+                                     .fixed_split_tiles = 2,
+                                     .max_sequence_tiles = 10};
   const size_t bytes = split::schedule_bytes(config);
   DeviceBuffer lens(12);
   DeviceBuffer schedule(2 * bytes);
   copy_to_device<int32_t>({1 << 30, 640, INT32_MAX}, lens.as<void>(), stream.get());
   schedule.poison(2 * bytes, stream.get());
   const Status status = gpu::launch_schedule({.config = config,
-                                               .seq_lens = lens.as<int32_t>(),
-                                               .seq_len_stride = 1,
-                                               .batch = 3,
-                                               .schedule = schedule.as<void>()},
-                                              stream.get());
+                                              .seq_lens = lens.as<int32_t>(),
+                                              .seq_len_stride = 1,
+                                              .batch = 3,
+                                              .schedule = schedule.as<void>()},
+                                             stream.get());
   ASSERT_TRUE(status.ok()) << status.message();
   const auto given = copy_to_host<uint8_t>(schedule.as<void>(), 2 * bytes, stream.get());
   for (size_t i = bytes; i < 2 * bytes; ++i) {

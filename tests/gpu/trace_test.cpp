@@ -21,7 +21,8 @@ void expect_same_bits_and_ordered_spans(const DenseCase& c) {
   EXPECT_EQ(verdict(c, run.compare()), "");
   const std::vector<uint16_t> expected = run.out_bits();
   run.poison_results();
-  const std::vector<seesaw_trace_span> spans = run.decode().trace(run.tensors(), size_t{1} << 20);
+  const std::vector<seesaw_trace_span> spans =
+      run.decode().trace(run.tensors(), run.call(), size_t{1} << 20);
   EXPECT_EQ(run.out_bits(), expected);
   ASSERT_FALSE(spans.empty());
   for (size_t i = 0; i < spans.size(); ++i) {
@@ -44,12 +45,8 @@ void expect_same_bits_and_ordered_spans(const DenseCase& c) {
 TEST(Trace, OneLongSequence) { expect_same_bits_and_ordered_spans({.s_k = 30000}); }
 
 TEST(Trace, ManyPiecesAWorkerAndEmptySequences) {
-  expect_same_bits_and_ordered_spans({.b = 300,
-                                      .s_q = 2,
-                                      .s_k = 700,
-                                      .h_q = 128,
-                                      .lengths = Lengths::kVaried,
-                                      .flags = SEESAW_CAUSAL});
+  expect_same_bits_and_ordered_spans(
+      {.b = 300, .s_q = 2, .s_k = 700, .h_q = 128, .lengths = Lengths::kVaried, .flags = kCausal});
 }
 
 TEST(Trace, OtherDtypesAreRefusedInWords) {
@@ -61,7 +58,7 @@ TEST(Trace, OtherDtypesAreRefusedInWords) {
   run.plan();
   run.schedule();
   try {
-    run.decode().trace(run.tensors(), 16);
+    run.decode().trace(run.tensors(), run.call(), 16);
     FAIL() << "traced";
   } catch (const Error& error) {
     EXPECT_EQ(error.status(), SEESAW_NOT_SUPPORTED) << error.what();

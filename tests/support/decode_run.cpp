@@ -10,7 +10,7 @@
 
 #include "base/float16.hpp"
 #include "support/exact.hpp"
-#include "support/guarded_buffer.hpp"
+#include "support/host_call.hpp"
 
 namespace seesaw::testing {
 namespace {
@@ -130,30 +130,22 @@ bool DecodeResults::operator==(const DecodeResults& other) const {
 
 DecodeResults run_case(const DecodeCase& test_case, const RunOptions& options) {
   const DecodeSpec& spec = test_case.spec();
-  const DenseDecode decode(test_case.descriptor(options.kernel, options.threads));
-  GuardedBuffer schedule(decode.schedule_bytes());
-  GuardedBuffer workspace(decode.workspace_bytes());
-  GuardedBuffer out(test_case.out_bytes());
-  GuardedBuffer lse(test_case.lse_bytes());
-
-  DenseDecodeTensors call = test_case.inputs();
-  call.out = test_case.out_tensor(out.data());
-  if (options.want_lse) {
-    call.lse = test_case.lse_tensor(lse.data());
+  HostCall call(test_case, test_case.options(options.kernel.c_str(), options.threads));
+  if (!options.want_lse) {
+    call.args.lse = {};
   }
-  call.schedule = schedule.data();
-  call.schedule_bytes = schedule.size();
-  call.workspace = workspace.data();
-  call.workspace_bytes = workspace.size();
-  decode.schedule(call.seq_lens, schedule.data(), schedule.size());
-  decode.run(call);
+  call.prepare();
+  call.run();
 
   bool gaps_intact = true;
   DecodeResults results;
-  results.out = gather_rows(spec.q_dtype, out, spec.d_v, spec.d_v + spec.gaps.out, &gaps_intact);
-  results.lse = gather_rows(SEESAW_FLOAT32, lse, spec.s_q, spec.s_q + spec.gaps.lse, &gaps_intact);
+  results.out =
+      gather_rows(spec.q_dtype, call.out, spec.d_v, spec.d_v + spec.gaps.out, &gaps_intact);
+  results.lse =
+      gather_rows(SEESAW_FLOAT32, call.lse, spec.s_q, spec.s_q + spec.gaps.lse, &gaps_intact);
   EXPECT_TRUE(gaps_intact) << "gaps between rows were written: " << describe(spec);
-  EXPECT_TRUE(out.intact() && lse.intact() && workspace.intact() && schedule.intact())
+  EXPECT_TRUE(call.out.intact() && call.lse.intact() && call.workspace.intact() &&
+              call.schedule.intact())
       << "memory next to a buffer was written: " << describe(spec);
   return results;
 }
@@ -164,15 +156,8 @@ DecodeResults exact_results(const DecodeCase& test_case) {
   DecodeResults results;
   results.out.resize(rows * static_cast<size_t>(spec.d_v));
   results.lse.resize(rows);
-  const DenseDecodeDescriptor descriptor = test_case.descriptor();
-  const DenseDecodeTensors inputs = test_case.inputs();
-  seesaw_dense_decode_args args{};
-  args.q = inputs.q;
-  args.kv_cache = inputs.kv_cache;
-  args.block_table = inputs.block_table;
-  args.seq_lens = inputs.seq_lens;
-  args.scale = inputs.scale;
-  exact_dense_decode(descriptor.to_c(), args, results.out.data(), results.lse.data());
+  exact_dense_decode(test_case.problem(), test_case.inputs(), results.out.data(),
+                     results.lse.data());
   return results;
 }
 

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "support/decode_case.hpp"
+#include "support/host_call.hpp"
 
 namespace seesaw::testing {
 

@@ -2,7 +2,7 @@
 // library's internal headers and its C++ API are not meant to be seen by one file.
 #pragma once
 
-#include "seesaw/seesaw.h"
+#include "seesaw/ops/dense_decode.h"
 
 namespace seesaw::testing {
 

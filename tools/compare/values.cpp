@@ -4,8 +4,8 @@
 #include <cmath>
 #include <cstring>
 
+#include "lab/random.hpp"
 #include "numbers.hpp"
-#include "random.hpp"
 
 namespace seesaw::tools {
 namespace {

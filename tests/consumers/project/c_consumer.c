@@ -1,8 +1,8 @@
-/* The C ABI from C99: plan, schedule and run one tiny problem whose answer is known. Every key is
+/* The C ABI from C99: plan, prepare and run one tiny problem whose answer is known. Every key is
  * orthogonal to the query (the query is zero), so each of the 3 tokens weighs 1/3, out is the mean
  * of the values 1, 2, 3, and lse is log 3. */
 #include <math.h>
-#include <seesaw/seesaw.h>
+#include <seesaw/ops/dense_decode.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -51,15 +51,9 @@ static seesaw_dense_decode_problem tiny_problem(void) {
   seesaw_dense_decode_problem problem;
   memset(&problem, 0, sizeof problem);
   problem.struct_size = sizeof problem;
-  problem.device.type = SEESAW_CPU;
-  problem.q_dtype = SEESAW_FLOAT32;
-  problem.kv_dtype = SEESAW_FLOAT32;
+  problem.q_dtype = SEESAW_FLOAT32; /* what is left zero has its default */
   problem.batch = 1;
-  problem.s_q = 1;
   problem.h_q = kHeads;
-  problem.h_kv = 1;
-  problem.d_qk = kQueryWidth;
-  problem.d_v = kValueWidth;
   problem.page_size = kPageSize;
   problem.max_pages_per_sequence = kPages;
   return problem;
@@ -70,7 +64,7 @@ static float kv_cache[kPages * kPageSize * kQueryWidth];
 static float out[kHeads * kValueWidth];
 static float lse[kHeads];
 
-static void run(const seesaw_dense_decode_plan* plan) {
+static void run(const seesaw_plan* plan) {
   int32_t block_table[kPages] = {1, 0}; /* pages out of order */
   int32_t seq_lens[1] = {kTokens};
   for (int token = 0; token < kPages * kPageSize; ++token) {
@@ -80,12 +74,19 @@ static void run(const seesaw_dense_decode_plan* plan) {
     }
   }
 
-  seesaw_dense_decode_plan_info info;
-  memset(&info, 0, sizeof info);
-  info.struct_size = sizeof info;
-  require_ok(seesaw_dense_decode_plan_get_info(plan, &info), "plan_get_info");
+  seesaw_plan_details details;
+  memset(&details, 0, sizeof details);
+  details.struct_size = sizeof details;
+  require_ok(seesaw_plan_info(plan, &details), "plan_info");
   void* schedule_base;
   void* workspace_base;
+  seesaw_call call;
+  memset(&call, 0, sizeof call);
+  call.struct_size = sizeof call;
+  call.schedule = aligned_block(details.schedule_bytes, &schedule_base);
+  call.schedule_bytes = details.schedule_bytes;
+  call.workspace = aligned_block(details.workspace_bytes, &workspace_base);
+  call.workspace_bytes = details.workspace_bytes;
 
   seesaw_dense_decode_args args;
   memset(&args, 0, sizeof args);
@@ -98,21 +99,15 @@ static void run(const seesaw_dense_decode_plan* plan) {
   args.out = view(out, SEESAW_FLOAT32, 4, (const int64_t[]){1, 1, kHeads, kValueWidth});
   args.lse = view(lse, SEESAW_FLOAT32, 3, (const int64_t[]){1, kHeads, 1});
   args.scale = 1.0F;
-  args.schedule = aligned_block(info.schedule_bytes, &schedule_base);
-  args.schedule_bytes = info.schedule_bytes;
-  args.workspace = aligned_block(info.workspace_bytes, &workspace_base);
-  args.workspace_bytes = info.workspace_bytes;
 
-  require_ok(
-      seesaw_dense_decode_schedule(plan, &args.seq_lens, args.schedule, args.schedule_bytes, NULL),
-      "schedule");
-  require_ok(seesaw_dense_decode_run(plan, &args), "run");
-  printf("%s: out = %g, lse = %g\n", info.kernel, (double)out[0], (double)lse[0]);
+  require_ok(seesaw_dense_decode_prepare(plan, &args, &call), "prepare");
+  require_ok(seesaw_dense_decode_run(plan, &args, &call), "run");
+  printf("%s: out = %g, lse = %g\n", details.kernel, (double)out[0], (double)lse[0]);
   free(schedule_base);
   free(workspace_base);
 }
 
-/* What this process has asked of the library so far, as numbers and as text. */
+/* What this process has asked of the library so far. */
 static void check_stats(uint64_t runs, uint64_t refused) {
   seesaw_stats row;
   memset(&row, 0, sizeof row);
@@ -126,13 +121,6 @@ static void check_stats(uint64_t runs, uint64_t refused) {
   }
   require(runs_counted == runs, "every run is counted");
   require(refused_counted == refused, "every refused plan is counted");
-  uint64_t needed = 0;
-  require_ok(seesaw_stats_prometheus(NULL, 0, &needed), "stats_prometheus, its size");
-  char* text = malloc(needed);
-  require(text != NULL, "there is memory");
-  require_ok(seesaw_stats_prometheus(text, needed, &needed), "stats_prometheus");
-  require(strstr(text, "# TYPE seesaw_calls_total counter\n") != NULL, "the text has its types");
-  free(text);
 }
 
 int main(void) {
@@ -142,10 +130,10 @@ int main(void) {
   require(strcmp(seesaw_version(), version) == 0, "library and header are of one version");
 
   seesaw_dense_decode_problem problem = tiny_problem();
-  seesaw_dense_decode_plan* plan = NULL;
-  require_ok(seesaw_dense_decode_plan_create(&problem, &plan), "plan_create");
+  seesaw_plan* plan = NULL;
+  require_ok(seesaw_dense_decode_plan_create(&problem, NULL, &plan), "plan_create");
   run(plan);
-  seesaw_dense_decode_plan_destroy(plan);
+  seesaw_plan_destroy(plan);
   for (int i = 0; i < kHeads * kValueWidth; ++i) {
     require(fabsf(out[i] - 2.0F) < 1e-5F, "out is the mean of 1, 2, 3");
   }
@@ -155,7 +143,7 @@ int main(void) {
 
   problem.page_size = -1;
   plan = NULL;
-  require(seesaw_dense_decode_plan_create(&problem, &plan) == SEESAW_INVALID_ARGUMENT,
+  require(seesaw_dense_decode_plan_create(&problem, NULL, &plan) == SEESAW_INVALID_ARGUMENT,
           "a negative page size is an invalid argument");
   require(strstr(seesaw_last_error(), "page_size = -1") != NULL, "the message says what arrived");
   check_stats(1, 1);

@@ -1,10 +1,10 @@
 // The C++ face from outside: plans, schedules and runs one problem whose answer is known, and sees
 // its mistakes as exceptions. The query is zero, so out is the mean of the values and lse the log
 // of their number.
+#include <seesaw/ops/dense_decode.h>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
-#include <seesaw/seesaw.hpp>
 #include <string>
 #include <utility>
 #include <vector>
@@ -21,14 +21,11 @@ void require(bool condition, const char* what) {
   }
 }
 
-seesaw::DenseDecodeDescriptor descriptor() {
-  return {.q_dtype = SEESAW_FLOAT32,
-          .kv_dtype = SEESAW_FLOAT32,
-          .batch = kBatch,
-          .h_q = kHeads,
-          .page_size = kPageSize,
-          .max_pages_per_sequence = kMaxPages};
-}
+constexpr seesaw_dense_decode_problem kProblem{.q_dtype = SEESAW_FLOAT32,
+                                               .batch = kBatch,
+                                               .h_q = kHeads,
+                                               .page_size = kPageSize,
+                                               .max_pages_per_sequence = kMaxPages};
 
 struct Case {
   std::vector<int32_t> seq_lens = {32, 0, 5};
@@ -59,8 +56,12 @@ struct Case {
   void run(const seesaw::DenseDecode& decode) {
     const seesaw::AlignedBuffer schedule(decode.schedule_bytes());
     const seesaw::AlignedBuffer workspace(decode.workspace_bytes());
+    const seesaw_call call{.schedule = schedule.data(),
+                           .schedule_bytes = schedule.size(),
+                           .workspace = workspace.data(),
+                           .workspace_bytes = workspace.size()};
     const auto lengths = seesaw::make_tensor(seq_lens.data(), SEESAW_INT32, {kBatch});
-    decode.schedule(lengths, schedule.data(), schedule.size());
+    decode.prepare({.seq_lens = lengths}, call);
     require(!decode.pieces(schedule.data(), schedule.size()).empty(), "a schedule has pieces");
     decode.run(
         {.q = seesaw::make_tensor(q.data(), SEESAW_FLOAT32, {kBatch, 1, kHeads, kQueryWidth}),
@@ -70,10 +71,8 @@ struct Case {
          .seq_lens = lengths,
          .out = seesaw::make_tensor(out.data(), SEESAW_FLOAT32, {kBatch, 1, kHeads, kValueWidth}),
          .lse = seesaw::make_tensor(lse.data(), SEESAW_FLOAT32, {kBatch, kHeads, 1}),
-         .schedule = schedule.data(),
-         .schedule_bytes = schedule.size(),
-         .workspace = workspace.data(),
-         .workspace_bytes = workspace.size()});
+         .scale = 1.0F},
+        call);
   }
 
   void check_results() const {
@@ -90,7 +89,7 @@ struct Case {
 };
 
 void check_errors() {
-  auto wrong = descriptor();
+  seesaw_dense_decode_problem wrong = kProblem;
   wrong.h_q = 0;
   try {
     const seesaw::DenseDecode decode(wrong);
@@ -105,14 +104,12 @@ void check_errors() {
 }  // namespace
 
 int main() {
-  for (const seesaw::KernelSupport& answer : seesaw::supports(descriptor())) {
+  for (const seesaw::KernelSupport& answer : seesaw::DenseDecode::supports(kProblem)) {
     if (!answer.supported) {
       require(!answer.reason.empty(), "a refusal has a reason");
       continue;
     }
-    auto asked = descriptor();
-    asked.kernel = answer.kernel;
-    seesaw::DenseDecode planned(asked);
+    seesaw::DenseDecode planned(kProblem, {.kernel = answer.kernel.c_str()});
     const seesaw::DenseDecode decode = std::move(planned);
     require(answer.kernel == decode.kernel(), "the kernel insisted on is the one planned");
     Case tensors;

@@ -16,7 +16,9 @@ inline constexpr int kTileRows = 64;    // query rows of a tile: M of wgmma
 inline constexpr int kBoxColumns = 64;  // 128 bytes: one row of a 128-byte-swizzled box
 inline constexpr int kValueBoxes = 8;   // d_v = 512
 inline constexpr int kHalfBoxes = 4;    // the half of V that one consumer warpgroup multiplies
-inline constexpr int kHalfColumns = 256;
+inline constexpr int kHalves = kValueBoxes / kHalfBoxes;
+inline constexpr int kHalfColumns = kHalfBoxes * kBoxColumns;
+inline constexpr int kValueColumns = kValueBoxes * kBoxColumns;
 
 inline constexpr int kCopyBoxes = 2;  // boxes that one TMA instruction brings (notebook 0003)
 static_assert(kHalfBoxes % kCopyBoxes == 0);
@@ -27,11 +29,14 @@ inline constexpr int kConsumerThreads = 2 * kWarpgroupThreads;
 inline constexpr int kThreads = 3 * kWarpgroupThreads;
 inline constexpr int kQueryLoaderWarps = 2;  // warps 2 and 3 of the producer warpgroup
 
-// setmaxnreg. The launch gives 168 registers a thread (65,536 / 384, in steps of 8): 3 * 168 = 504
-// a lane to share out, and a sum above that hangs.
+// setmaxnreg shares out anew what the launch gives, ptxas's number of registers a thread: all that
+// an SM has (65,536 / 384, in steps of 8), as the launch bounds ask for one block an SM. A sum
+// above it hangs, so a build in which ptxas gave another number is refused (instance.cuh).
+inline constexpr int kLaunchRegisters = 65536 / kThreads / 8 * 8;
+static_assert(kLaunchRegisters == 168);
 inline constexpr int kConsumerRegisters = 240;
 inline constexpr int kProducerRegisters = 24;
-static_assert(2 * kConsumerRegisters + kProducerRegisters <= 504);
+static_assert(2 * kConsumerRegisters + kProducerRegisters <= 3 * kLaunchRegisters);
 
 // A variant of the kernel: element type and width of a query.
 template <typename ElementType, int kQkColumnsValue>

@@ -2,6 +2,8 @@
 #pragma once
 
 #include "gpu/online_softmax.cuh"
+#include "gpu/ptx/matrix.cuh"
+#include "gpu/ptx/wgmma.cuh"
 #include "ops/dense_decode/sm90/producer.cuh"
 
 namespace seesaw::dense_decode::sm90 {
@@ -109,12 +111,6 @@ __device__ __forceinline__ void issue_remote_values(ConsumerState& state, uint32
                                                   values + step * ptx::kStepMnMajor, true);
   }
   ptx::wgmma_commit();
-}
-
-// One arrival a warp, when all its lanes are done.
-__device__ __forceinline__ void release(uint32_t barrier, const ConsumerThread& thread) {
-  __syncwarp();
-  if (thread.lane == 0) ptx::mbarrier_arrive(barrier);
 }
 
 // Where a piece's masks begin. Rows see different numbers of tokens under the causal mask; tiles

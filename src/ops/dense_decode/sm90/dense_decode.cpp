@@ -6,7 +6,6 @@
 #include <string>
 
 #include "gpu/check_data.hpp"
-#include "gpu/combine.hpp"
 #include "gpu/device.hpp"
 #include "gpu/schedule.hpp"
 #include "ops/dense_decode/sm90/launch.hpp"
@@ -69,14 +68,33 @@ Status check_alignment(const Args& args) {
       " modulo 16, allowed: multiples of 16 bytes. Start the cache on an aligned address.");
 }
 
+gpu::LengthsToCheck lengths_to_check(const DenseDecodeProblem& problem, const Tensor& seq_lens) {
+  return {.seq_lens = static_cast<const int32_t*>(seq_lens.data),
+          .stride = seq_lens.stride[0],
+          .batch = seq_lens.shape[0],
+          .max_pages = problem.max_pages_per_sequence,
+          .page_size = problem.page_size};
+}
+
+gpu::CallToCheck call_to_check(const DenseDecodePlan& plan, const Args& args, const Call& call) {
+  return {.lengths = lengths_to_check(plan.problem, args.seq_lens),
+          .block_table = static_cast<const int32_t*>(args.block_table.data),
+          .block_table_stride = args.block_table.stride[0],
+          .num_pages = args.kv_cache.shape[0],
+          .split = plan.split,
+          .schedule = call.schedule};
+}
+
 Status run_on_current_device(const DenseDecodePlan& plan, const Args& args, const Call& call,
                              int32_t num_sms) {
   SEESAW_RETURN_IF_ERROR(check_alignment(args));
   if (plan.options.check_data) {
-    SEESAW_RETURN_IF_ERROR(gpu::check_call(plan, args, call, check_scratch(plan, call)));
+    SEESAW_RETURN_IF_ERROR(gpu::check_call(call_to_check(plan, args, call),
+                                           check_scratch(plan, call),
+                                           static_cast<cudaStream_t>(call.stream)));
   }
   SEESAW_RETURN_IF_ERROR(launch_dense_decode(plan, args, call));
-  return gpu::launch_combine(plan, args, call, dense_decode_partials(plan), num_sms);
+  return combine_dense_decode(plan, args, call, num_sms);
 }
 
 }  // namespace
@@ -117,7 +135,8 @@ Status prepare(const DenseDecodePlan& plan, const Args& args, const Call& call) 
   const auto stream = static_cast<cudaStream_t>(call.stream);
   if (plan.options.check_data && batch_of(args) > 0) {
     // The schedule buffer is about to be written: until then it holds the report.
-    SEESAW_RETURN_IF_ERROR(gpu::check_lengths(plan.problem, args.seq_lens, call.schedule, stream));
+    SEESAW_RETURN_IF_ERROR(
+        gpu::check_lengths(lengths_to_check(plan.problem, args.seq_lens), call.schedule, stream));
   }
   const gpu::ScheduleCall launch = {
       .config = plan.split,

@@ -1,5 +1,5 @@
-// The end of a piece: a finished sequence is normalised and written out, a part of one goes to the
-// workspace as it is.
+// [12], the end of a piece: a finished sequence is normalised and written out, a part of one goes
+// to the workspace as it is.
 #pragma once
 
 #include "ops/dense_decode/sm90/consumer.cuh"
@@ -8,26 +8,8 @@ namespace seesaw::dense_decode::sm90 {
 
 // A piece's final row statistics, for the thread's two rows.
 struct RowTotals {
-  float sum0, sum1;
+  float sum[2];
 };
-
-// Joins the two warpgroups' sums (both are in the final frame).
-template <typename Config>
-__device__ __forceinline__ RowTotals join_sums(const ConsumerState& state,
-                                               SharedStorage<Config>& storage,
-                                               const ConsumerThread& thread, Side side,
-                                               int parity) {
-  const float sum0 = gpu::quad_sum(state.sum0);
-  const float sum1 = gpu::quad_sum(state.sum1);
-  const int row = thread.row();
-  const int own = static_cast<int>(side);
-  if (thread.lane % 4 == 0) {
-    storage.sum[parity][own][row] = sum0;
-    storage.sum[parity][own][row + 8] = sum1;
-  }
-  ptx::barrier_sync(kSumsReady, kConsumerThreads);
-  return {sum0 + storage.sum[parity][1 - own][row], sum1 + storage.sum[parity][1 - own][row + 8]};
-}
 
 // Four lanes hold, for four groups of eight columns each, one pair of elements of every group.
 // Afterwards lane q holds all of group q: 16 contiguous bytes.
@@ -49,87 +31,12 @@ __device__ __forceinline__ void transpose_quad(uint32_t (&v)[4], int lane) {
   }
 }
 
-// Where a row's output half begins, and whether the row exists.
-struct OutputRow {
-  uint16_t* out;
-  bool valid;
-};
-
-__device__ __forceinline__ OutputRow output_row(const DenseDecodeParams& params,
-                                                const BlockWork& work, int32_t sequence, int row,
-                                                Side side) {
-  const int32_t packed = work.row_tile * kTileRows + row;
-  const int32_t token = packed / params.group;
-  const int32_t head = work.kv_head * params.group + packed - token * params.group;
-  return {static_cast<uint16_t*>(params.out) + sequence * params.out_stride_batch +
-              token * params.out_stride_token + head * params.out_stride_head +
-              static_cast<int>(side) * kHalfColumns,
-          packed < params.rows};
-}
-
 // A row of the thread, r = 0 or 1, times `factor`: columns 8n + 2q and the next as one word.
 template <typename Element>
 __device__ __forceinline__ uint32_t output_word(const ConsumerState& state, int r, int n,
                                                 float factor) {
   const int i = 4 * n + 2 * r;
   return ptx::pack<Element>(state.o[i] * factor, state.o[i + 1] * factor);
-}
-
-// out = O / sum for the rows of the thread, one half of the columns.
-template <typename Config>
-__device__ __forceinline__ void write_out(const DenseDecodeParams& params, const BlockWork& work,
-                                          int32_t sequence, const ConsumerState& state,
-                                          const RowTotals& totals, const ConsumerThread& thread,
-                                          Side side) {
-  using Element = typename Config::Element;
-  const int quad_lane = thread.lane % 4;
-#pragma unroll
-  for (int r = 0; r < 2; ++r) {
-    const float sum = r == 0 ? totals.sum0 : totals.sum1;
-    const float inverse = sum == 0.0F ? 0.0F : 1.0F / sum;
-    const OutputRow to = output_row(params, work, sequence, thread.row() + 8 * r, side);
-    if (params.out_aligned) {
-#pragma unroll
-      for (int block = 0; block < 8; ++block) {  // 32 columns: four groups of eight
-        uint32_t v[4];
-#pragma unroll
-        for (int i = 0; i < 4; ++i) {
-          v[i] = output_word<Element>(state, r, 4 * block + i, inverse);
-        }
-        transpose_quad(v, thread.lane);
-        if (to.valid) {
-          *reinterpret_cast<uint4*>(to.out + block * 32 + quad_lane * 8) =
-              make_uint4(v[0], v[1], v[2], v[3]);
-        }
-      }
-    } else if (to.valid) {
-#pragma unroll
-      for (int n = 0; n < 32; ++n) {
-        const uint32_t v = output_word<Element>(state, r, n, inverse);
-        to.out[8 * n + 2 * quad_lane] = static_cast<uint16_t>(v);
-        to.out[8 * n + 2 * quad_lane + 1] = static_cast<uint16_t>(v >> 16);
-      }
-    }
-  }
-}
-
-// LSE of the thread's two rows; warpgroup left writes it, one lane of each four.
-template <typename Config>
-__device__ __forceinline__ void write_lse(const DenseDecodeParams& params, const BlockWork& work,
-                                          int32_t sequence, const SharedStorage<Config>& storage,
-                                          const RowTotals& totals, const ConsumerThread& thread) {
-  if (params.lse == nullptr || thread.lane % 4 != 0) return;
-#pragma unroll
-  for (int r = 0; r < 2; ++r) {
-    const float sum = r == 0 ? totals.sum0 : totals.sum1;
-    const int32_t row = work.row_tile * kTileRows + thread.row() + 8 * r;
-    if (row >= params.rows) continue;
-    const int32_t token = row / params.group;
-    const int32_t head = work.kv_head * params.group + row - token * params.group;
-    const float lse = (storage.frame[thread.row() + 8 * r] + log2f(sum)) * params.lse_factor;
-    params.lse[sequence * params.lse_stride_batch + head * params.lse_stride_head +
-               token * params.lse_stride_token] = sum == 0.0F ? params.empty_lse : lse;
-  }
 }
 
 // Largest magnitude of a row of the thread, r = 0 or 1, over the four lanes that share it.
@@ -144,56 +51,139 @@ __device__ __forceinline__ float largest_of_row(const ConsumerState& state, int 
   return fmaxf(largest, __shfl_xor_sync(~0u, largest, 2));
 }
 
-// A split's part, scaled to 16 bits and in the order of the accumulator: gpu/partials.hpp.
-template <typename Config>
-__device__ __forceinline__ void write_partial(const DenseDecodeParams& params,
-                                              const BlockWork& work, int32_t slot,
-                                              const ConsumerState& state,
-                                              const SharedStorage<Config>& storage,
-                                              const RowTotals& totals, const ConsumerThread& thread,
-                                              Side side) {
-  const int quad_lane = thread.lane % 4;
-  const int half = static_cast<int>(side);
-#pragma unroll
-  for (int r = 0; r < 2; ++r) {
-    const gpu::PartialScale bits = gpu::partial_scale(__float_as_uint(largest_of_row(state, r)));
-    const float scale = __uint_as_float(bits.scale_bits);
-    const int32_t row = work.row_tile * kTileRows + thread.row() + 8 * r;
-    if (row >= params.rows) continue;
-    const int64_t index = params.partials.row_index(slot, work.kv_head, row);
-    uint4* out = params.partial_out + index * gpu::kPartialUnitsPerRow +
-                 half * (gpu::kPartialUnitsPerRow / gpu::kPartialHalves) + quad_lane;
-#pragma unroll
-    for (int four = 0; four < 8; ++four) {
-      out[4 * four] = make_uint4(output_word<__half>(state, r, 4 * four, scale),
-                                 output_word<__half>(state, r, 4 * four + 1, scale),
-                                 output_word<__half>(state, r, 4 * four + 2, scale),
-                                 output_word<__half>(state, r, 4 * four + 3, scale));
-    }
-    if (quad_lane != 0) continue;
-    gpu::PartialStat& stat = params.partial_stat[index];
-    stat.unscale[half] = __uint_as_float(bits.unscale_bits);
-    if (side == Side::kLeft) {
-      stat.frame = storage.frame[thread.row() + 8 * r];
-      stat.sum = r == 0 ? totals.sum0 : totals.sum1;
-    }
-  }
-}
+// A half of the output is a block of a partial row.
+inline constexpr int kHalfUnits = kHalfColumns / gpu::kPartialUnitElements;
+static_assert(gpu::partial_block_columns(kValueColumns) == kHalfColumns);
 
+// What the end of a piece needs to know, of one consumer thread.
 template <typename Config>
-__device__ __forceinline__ void finish_piece(const DenseDecodeParams& params, const BlockWork& work,
-                                             const PieceInfo& piece, const ConsumerState& state,
-                                             SharedStorage<Config>& storage,
-                                             const ConsumerThread& thread, Side side, int parity) {
-  const RowTotals totals = join_sums<Config>(state, storage, thread, side, parity);
-  if (piece.partial < 0) {
-    write_out<Config>(params, work, piece.sequence, state, totals, thread, side);
-    if (side == Side::kLeft) {
-      write_lse<Config>(params, work, piece.sequence, storage, totals, thread);
+struct Epilogue {
+  const DenseDecodeParams& params;
+  SharedStorage<Config>& storage;
+  BlockWork work;
+  ConsumerThread thread;
+  Side side;
+  int slot;  // of the piece's turn
+
+  __device__ __forceinline__ void run(const ConsumerState& state) const {
+    const RowTotals totals = join_sums(state);
+    const PieceInfo& piece = storage.piece[slot];
+    if (piece.partial < 0) {
+      write_out(piece.sequence, state, totals);
+      if (side == Side::kLeft) write_lse(piece.sequence, totals);
+    } else {
+      write_partial(piece.partial, state, totals);
     }
-  } else {
-    write_partial<Config>(params, work, piece.partial, state, storage, totals, thread, side);
   }
-}
+
+  // Joins the two warpgroups' sums (both are in the final frame).
+  __device__ __forceinline__ RowTotals join_sums(const ConsumerState& state) const {
+    const float sum0 = gpu::quad_sum(state.sum0);
+    const float sum1 = gpu::quad_sum(state.sum1);
+    const int row = thread.row();
+    const int own = static_cast<int>(side);
+    if (thread.lane % 4 == 0) {
+      storage.sum[slot][own][row] = sum0;
+      storage.sum[slot][own][row + 8] = sum1;
+    }
+    wait_for_fact(kSumsReady);
+    return {{sum0 + storage.sum[slot][1 - own][row], sum1 + storage.sum[slot][1 - own][row + 8]}};
+  }
+
+  // The thread's row r, 0 or 1: packed, of all query rows of the KV head.
+  __device__ __forceinline__ int32_t packed_row(int r) const {
+    return work.row_tile * kTileRows + thread.row() + 8 * r;
+  }
+
+  // Where a row lies among query tokens and heads.
+  struct Place {
+    int32_t token;
+    int32_t head;
+  };
+  __device__ __forceinline__ Place place_of(int32_t packed) const {
+    const int32_t token = packed / params.group;
+    return {token, work.kv_head * params.group + packed - token * params.group};
+  }
+
+  // out = O / sum for the rows of the thread, one half of the columns.
+  __device__ __forceinline__ void write_out(int32_t sequence, const ConsumerState& state,
+                                            const RowTotals& totals) const {
+    using Element = typename Config::Element;
+    const int quad_lane = thread.lane % 4;
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+      const float inverse = totals.sum[r] == 0.0F ? 0.0F : 1.0F / totals.sum[r];
+      const bool valid = packed_row(r) < params.rows;
+      const Place place = place_of(packed_row(r));
+      uint16_t* out = static_cast<uint16_t*>(params.out) + sequence * params.out_stride_batch +
+                      place.token * params.out_stride_token + place.head * params.out_stride_head +
+                      static_cast<int>(side) * kHalfColumns;
+      if (params.out_aligned) {
+#pragma unroll
+        for (int block = 0; block < 8; ++block) {  // 32 columns: four groups of eight
+          uint32_t v[4];
+#pragma unroll
+          for (int i = 0; i < 4; ++i) {
+            v[i] = output_word<Element>(state, r, 4 * block + i, inverse);
+          }
+          transpose_quad(v, thread.lane);
+          if (valid) {
+            *reinterpret_cast<uint4*>(out + block * 32 + quad_lane * 8) =
+                make_uint4(v[0], v[1], v[2], v[3]);
+          }
+        }
+      } else if (valid) {
+#pragma unroll
+        for (int n = 0; n < 32; ++n) {
+          const uint32_t v = output_word<Element>(state, r, n, inverse);
+          out[8 * n + 2 * quad_lane] = static_cast<uint16_t>(v);
+          out[8 * n + 2 * quad_lane + 1] = static_cast<uint16_t>(v >> 16);
+        }
+      }
+    }
+  }
+
+  // LSE of the thread's two rows; warpgroup left writes it, one lane of each four.
+  __device__ __forceinline__ void write_lse(int32_t sequence, const RowTotals& totals) const {
+    if (params.lse == nullptr || thread.lane % 4 != 0) return;
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+      if (packed_row(r) >= params.rows) continue;
+      const Place place = place_of(packed_row(r));
+      const float sum = totals.sum[r];
+      const float lse = (storage.frame[thread.row() + 8 * r] + log2f(sum)) * params.lse_factor;
+      params.lse[sequence * params.lse_stride_batch + place.head * params.lse_stride_head +
+                 place.token * params.lse_stride_token] = sum == 0.0F ? params.empty_lse : lse;
+    }
+  }
+
+  // A split's part, scaled to 16 bits and in the order of the accumulator: gpu/partials.hpp.
+  __device__ __forceinline__ void write_partial(int32_t partial, const ConsumerState& state,
+                                                const RowTotals& totals) const {
+    const int quad_lane = thread.lane % 4;
+    const int half = static_cast<int>(side);
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+      const gpu::PartialScale bits = gpu::partial_scale(__float_as_uint(largest_of_row(state, r)));
+      const float scale = __uint_as_float(bits.scale_bits);
+      if (packed_row(r) >= params.rows) continue;
+      const int64_t index = params.partials.row_index(partial, work.kv_head, packed_row(r));
+      uint4* out = params.partial_out + index * gpu::partial_units(kValueColumns) +
+                   half * kHalfUnits + quad_lane;
+#pragma unroll
+      for (int four = 0; four < 8; ++four) {
+        out[4 * four] = make_uint4(output_word<__half>(state, r, 4 * four, scale),
+                                   output_word<__half>(state, r, 4 * four + 1, scale),
+                                   output_word<__half>(state, r, 4 * four + 2, scale),
+                                   output_word<__half>(state, r, 4 * four + 3, scale));
+      }
+      if (quad_lane != 0) continue;
+      params.partial_stat[index * kHalves + half] = {.frame = storage.frame[thread.row() + 8 * r],
+                                                     .sum = totals.sum[r],
+                                                     .unscale = __uint_as_float(bits.unscale_bits),
+                                                     .padding = 0.0F};
+    }
+  }
+};
 
 }  // namespace seesaw::dense_decode::sm90

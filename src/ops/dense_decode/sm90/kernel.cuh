@@ -1,6 +1,7 @@
 // The kernel: set up, then a switch over roles.
 #pragma once
 
+#include "gpu/ptx/grid_dependency.cuh"
 #include "ops/dense_decode/sm90/roles.cuh"
 
 namespace seesaw::dense_decode::sm90 {

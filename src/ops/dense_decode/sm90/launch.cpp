@@ -8,8 +8,8 @@
 #include <numbers>
 #include <string>
 
-#include "gpu/device.hpp"
-#include "ops/dense_decode/sm90/variants.hpp"
+#include "gpu/combine.hpp"
+#include "gpu/tensor_map.hpp"
 
 namespace seesaw::dense_decode::sm90 {
 namespace {
@@ -40,54 +40,16 @@ bool rows_aligned(const Tensor& tensor) {
   return aligned;
 }
 
-// One tensor map of 16-bit elements, rank 5, innermost dimension and its stride (1) first.
-struct BoxMap {
-  const char* what;
-  DType dtype;
-  void* data;
-  cuuint64_t shape[5];
-  int64_t stride[4];  // elements, of dimensions 1-4
-  cuuint32_t box[5];
-};
-
-Status encode(const BoxMap& wanted, CUtensorMap* map) {
-  const gpu::Driver* driver = gpu::driver();
-  if (driver == nullptr || driver->tensor_map_encode_tiled == nullptr) {
-    return device_error(std::string(kWhere) +
-                        ": the driver has no cuTensorMapEncodeTiled, needed: a driver for CUDA 12 "
-                        "or later. Update the driver.");
-  }
-  cuuint64_t stride_bytes[4];
-  for (int i = 0; i < 4; ++i) {
-    stride_bytes[i] = static_cast<cuuint64_t>(wanted.stride[i] * size_of(wanted.dtype));
-  }
-  const cuuint32_t element_stride[5] = {1, 1, 1, 1, 1};
-  const CUtensorMapDataType type = wanted.dtype == DType::kBFloat16
-                                       ? CU_TENSOR_MAP_DATA_TYPE_BFLOAT16
-                                       : CU_TENSOR_MAP_DATA_TYPE_FLOAT16;
-  const CUresult result = driver->tensor_map_encode_tiled(
-      map, type, 5, wanted.data, wanted.shape, stride_bytes, wanted.box, element_stride,
-      CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_128B,
-      CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
-  if (result != CUDA_SUCCESS) {
-    return device_error(std::string(kWhere) + ": cuTensorMapEncodeTiled returned " +
-                        text(static_cast<int64_t>(result)) + " for " + wanted.what +
-                        ", expected 0. Check its address and strides: multiples of 16 bytes, "
-                        "strides below 2^40 bytes.");
-  }
-  return {};
-}
-
-cuuint64_t extent(int64_t value) { return static_cast<cuuint64_t>(std::max<int64_t>(value, 1)); }
+uint64_t extent(int64_t value) { return static_cast<uint64_t>(std::max<int64_t>(value, 1)); }
 
 // A dimension of size 1 is never stepped along: any valid stride will do.
 int64_t stride_or(int64_t size, int64_t stride, int64_t otherwise) {
   return size == 1 ? otherwise : stride;
 }
 
-Status encode_kv(const DenseDecodeProblem& problem, const Tensor& kv, DenseDecodeParams* params) {
-  const cuuint64_t boxes = static_cast<cuuint64_t>(problem.d_qk / kBoxColumns);
-  BoxMap map{
+Status set_kv_maps(const DenseDecodeProblem& problem, const Tensor& kv, DenseDecodeParams* params) {
+  const uint64_t boxes = static_cast<uint64_t>(problem.d_qk / kBoxColumns);
+  gpu::BoxMap map{
       .what = "kv_cache",
       .dtype = problem.kv_type(),
       .data = kv.data,
@@ -96,9 +58,9 @@ Status encode_kv(const DenseDecodeProblem& problem, const Tensor& kv, DenseDecod
       .stride = {kv.stride[1], kBoxColumns, stride_or(problem.h_kv, kv.stride[2], problem.d_qk),
                  stride_or(kv.shape[0], kv.stride[0], problem.d_qk)},
       .box = {kBoxColumns, kTileTokens, kCopyBoxes, 1, 1}};
-  SEESAW_RETURN_IF_ERROR(encode(map, &params->kv_map));
+  SEESAW_RETURN_IF_ERROR(gpu::make_tensor_map(map, &params->kv_map));
   map.box[2] = 1;
-  return encode(map, &params->kv_rotary_map);
+  return gpu::make_tensor_map(map, &params->kv_rotary_map);
 }
 
 // Whether a tile's 64 packed rows are a box of heads and tokens, where TMA can fetch them.
@@ -112,21 +74,21 @@ bool queries_are_boxes(const DenseDecodeProblem& problem, const Tensor& q, float
   return boxes;
 }
 
-Status encode_q(const DenseDecodeProblem& problem, const Tensor& q, DenseDecodeParams* params) {
+Status set_q_maps(const DenseDecodeProblem& problem, const Tensor& q, DenseDecodeParams* params) {
   const int64_t heads = std::min<int64_t>(problem.group(), kTileRows);
-  BoxMap map{.what = "q",
-             .dtype = problem.q_type(),
-             .data = q.data,
-             .shape = {kBoxColumns, extent(q.shape[2]), extent(q.shape[1]),
-                       static_cast<cuuint64_t>(problem.d_qk / kBoxColumns), extent(q.shape[0])},
-             .stride = {stride_or(q.shape[2], q.stride[2], problem.d_qk),
-                        stride_or(q.shape[1], q.stride[1], problem.d_qk), kBoxColumns,
-                        stride_or(q.shape[0], q.stride[0], problem.d_qk)},
-             .box = {kBoxColumns, static_cast<cuuint32_t>(heads),
-                     static_cast<cuuint32_t>(kTileRows / heads), kHalfBoxes, 1}};
-  SEESAW_RETURN_IF_ERROR(encode(map, &params->q_half_map));
+  gpu::BoxMap map{.what = "q",
+                  .dtype = problem.q_type(),
+                  .data = q.data,
+                  .shape = {kBoxColumns, extent(q.shape[2]), extent(q.shape[1]),
+                            static_cast<uint64_t>(problem.d_qk / kBoxColumns), extent(q.shape[0])},
+                  .stride = {stride_or(q.shape[2], q.stride[2], problem.d_qk),
+                             stride_or(q.shape[1], q.stride[1], problem.d_qk), kBoxColumns,
+                             stride_or(q.shape[0], q.stride[0], problem.d_qk)},
+                  .box = {kBoxColumns, static_cast<uint32_t>(heads),
+                          static_cast<uint32_t>(kTileRows / heads), kHalfBoxes, 1}};
+  SEESAW_RETURN_IF_ERROR(gpu::make_tensor_map(map, &params->q_half_map));
   map.box[3] = 1;
-  return encode(map, &params->q_rotary_map);
+  return gpu::make_tensor_map(map, &params->q_rotary_map);
 }
 
 void set_tensors(const Args& args, DenseDecodeParams* params) {
@@ -150,16 +112,23 @@ void set_tensors(const Args& args, DenseDecodeParams* params) {
   params->block_table_stride = args.block_table.stride[0];
 }
 
+float lse_factor(const DenseDecodeProblem& problem) {
+  return problem.lse() == LseBase::kNatural ? std::numbers::ln2_v<float> : 1.0F;
+}
+
+float empty_lse(const DenseDecodeProblem& problem) {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  return problem.lse_if_empty() == EmptyLse::kNegativeInfinity ? -kInfinity : kInfinity;
+}
+
 void set_problem(const DenseDecodeProblem& problem, float scale, DenseDecodeParams* params) {
-  constexpr float kLn2 = std::numbers::ln2_v<float>;
   // A scale of 0 would turn the -inf of a masked score into NaN; this makes every finite score 0.
   constexpr float kLeastScale = 1e-37F;
   params->scale_log2 = std::max(std::fabs(scale) * std::numbers::log2e_v<float>, kLeastScale);
   params->negate_q = scale < 0.0F;
   params->causal = problem.mask() == Mask::kCausal;
-  params->lse_factor = problem.lse() == LseBase::kNatural ? kLn2 : 1.0F;
-  const float infinity = std::numeric_limits<float>::infinity();
-  params->empty_lse = problem.lse_if_empty() == EmptyLse::kNegativeInfinity ? -infinity : infinity;
+  params->lse_factor = lse_factor(problem);
+  params->empty_lse = empty_lse(problem);
   params->s_q = static_cast<int32_t>(problem.s_q);
   params->group = static_cast<int32_t>(problem.group());
   params->rows = static_cast<int32_t>(problem.rows());
@@ -215,12 +184,12 @@ Support supports_dense_decode_shape(const DenseDecodeProblem& problem) {
 }
 
 Status launch_dense_decode(const DenseDecodePlan& plan, const Args& args, const Call& call) {
-  const bool bf16 = plan.problem.q_type() == DType::kBFloat16;
-  return launch_dense_decode_as(plan, args, call, bf16 ? launch_bf16 : launch_fp16);
+  return launch_dense_decode_as(plan, args, call,
+                                find_attention_kernel(plan.problem.q_type(), plan.problem.d_qk));
 }
 
 Status launch_dense_decode_as(const DenseDecodePlan& plan, const Args& args, const Call& call,
-                              LaunchFunction launch) {
+                              AttentionKernel kernel) {
   const DenseDecodeProblem& problem = plan.problem;
   if (batch_of(args) == 0) return {};
   if (!aligned_16(args.kv_cache.data)) {
@@ -229,19 +198,41 @@ Status launch_dense_decode_as(const DenseDecodePlan& plan, const Args& args, con
                             "Align it to 16.");
   }
   DenseDecodeParams params{};
-  SEESAW_RETURN_IF_ERROR(encode_kv(problem, args.kv_cache, &params));
+  SEESAW_RETURN_IF_ERROR(set_kv_maps(problem, args.kv_cache, &params));
   params.q_by_tma = queries_are_boxes(problem, args.q, args.scale);
   if (params.q_by_tma) {
-    SEESAW_RETURN_IF_ERROR(encode_q(problem, args.q, &params));
+    SEESAW_RETURN_IF_ERROR(set_q_maps(problem, args.q, &params));
   }
   set_tensors(args, &params);
   set_problem(problem, args.scale, &params);
   set_schedule(plan, call, &params);
   const dim3 grid(static_cast<unsigned>(params.row_tiles), static_cast<unsigned>(params.h_kv),
                   static_cast<unsigned>(plan.split.num_workers));
-  return gpu::status_of(
-      launch(params, static_cast<int>(problem.d_qk), grid, static_cast<cudaStream_t>(call.stream)),
-      kWhere, "launching the attention kernel");
+  return kernel(params, {.grid = grid,
+                         .device = plan.options.device.index,
+                         .stream = static_cast<cudaStream_t>(call.stream)});
+}
+
+Status combine_dense_decode(const DenseDecodePlan& plan, const Args& args, const Call& call,
+                            int32_t num_sms) {
+  const Tensor& out = args.out;
+  const Tensor& lse = args.lse;
+  return gpu::launch_combine({.split = plan.split,
+                              .schedule = call.schedule,
+                              .batch = static_cast<int32_t>(batch_of(args)),
+                              .partials = dense_decode_partials(plan),
+                              .workspace = call.workspace,
+                              .group = plan.problem.group(),
+                              .rows = plan.problem.rows(),
+                              .out_dtype = plan.problem.q_type(),
+                              .out = out.data,
+                              .out_stride = {out.stride[0], out.stride[1], out.stride[2]},
+                              .lse = static_cast<float*>(lse.data),
+                              .lse_stride = {lse.stride[0], lse.stride[1], lse.stride[2]},
+                              .lse_factor = lse_factor(plan.problem),
+                              .empty_lse = empty_lse(plan.problem),
+                              .num_sms = num_sms,
+                              .stream = static_cast<cudaStream_t>(call.stream)});
 }
 
 }  // namespace seesaw::dense_decode::sm90

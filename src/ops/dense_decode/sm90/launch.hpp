@@ -11,7 +11,7 @@
 #include "gpu/partials.hpp"
 #include "ops/dense_decode/plan.hpp"
 #include "ops/dense_decode/problem.hpp"
-#include "ops/dense_decode/sm90/config.hpp"
+#include "ops/dense_decode/sm90/kernels.hpp"
 
 namespace seesaw::dense_decode::sm90 {
 
@@ -34,7 +34,8 @@ inline int32_t dense_decode_workers(const DenseDecodeProblem& problem, int32_t n
 inline gpu::PartialLayout dense_decode_partials(const DenseDecodePlan& plan) {
   return {.num_slots = split::max_partials(plan.split),
           .h_kv = plan.problem.h_kv,
-          .rows_per_head = plan.problem.rows()};
+          .rows_per_head = plan.problem.rows(),
+          .d_v = plan.problem.d_v};
 }
 
 // Whether dtypes, shapes and cache strides suit the kernel; the device itself (compute capability
@@ -48,10 +49,12 @@ Support supports_dense_decode_shape(const DenseDecodeProblem& problem);
 // the grid before it reads partials. Asynchronous; checked.
 Status launch_dense_decode(const DenseDecodePlan& plan, const Args& args, const Call& call);
 
-// The same with a variant of the kernel in the place of the one for the dtype: launch_traced.
-using LaunchFunction = cudaError_t (*)(const DenseDecodeParams& params, int d_qk, dim3 grid,
-                                       cudaStream_t stream);
+// The same with another instance of the kernel than the one for dtype and d_qk: launch_traced.
 Status launch_dense_decode_as(const DenseDecodePlan& plan, const Args& args, const Call& call,
-                              LaunchFunction launch);
+                              AttentionKernel kernel);
+
+// Merges what launch_dense_decode left in the workspace. Asynchronous; checked.
+Status combine_dense_decode(const DenseDecodePlan& plan, const Args& args, const Call& call,
+                            int32_t num_sms);
 
 }  // namespace seesaw::dense_decode::sm90

@@ -3,6 +3,9 @@
 #pragma once
 
 #include "base/math.hpp"
+#include "gpu/ptx/cp_async.cuh"
+#include "gpu/ptx/registers.cuh"
+#include "gpu/ptx/tma.cuh"
 #include "ops/dense_decode/sm90/smem.cuh"
 
 namespace seesaw::dense_decode::sm90 {
@@ -116,16 +119,16 @@ struct KvLoader {
 
   __device__ __forceinline__ void copy(const Place& place, int index, int box, int boxes,
                                        const CUtensorMap* map) const {
-    const uint32_t full = shared.kv_full(buffer, index);
-    ptx::mbarrier_arrive_expect(full, boxes * static_cast<int>(sizeof(Box)));
-    ptx::copy_box<ptx::kEvictFirst>(shared.kv(buffer) + box * sizeof(Box), map, full,
+    const gpu::FullBarrier full = shared.kv_full(buffer, index);
+    full.expect(boxes * static_cast<int>(sizeof(Box)));
+    ptx::copy_box<ptx::kEvictFirst>(shared.kv(buffer) + box * sizeof(Box), map, full.address,
                                     {0, place.token, box, work.kv_head, place.page});
   }
 
-  // One half of a tile, once the previous tile's has been released. `use`: how often the buffer has
-  // been filled before. The rotary box belongs to the right half.
-  __device__ __forceinline__ void load_half(const Place& place, int half, uint32_t use) const {
-    ptx::mbarrier_wait(shared.kv_empty(buffer, half), (use & 1) ^ 1);
+  // One half of a tile, once the previous tile's has been released. The rotary box belongs to the
+  // right half.
+  __device__ __forceinline__ void load_half(const Place& place, int half, gpu::Turn turn) const {
+    shared.kv_empty(buffer, half).wait(turn);
 #pragma unroll
     for (int i = 0; i < kHalfCopies; ++i) {
       const int index = half * kHalfCopies + i;
@@ -138,11 +141,11 @@ struct KvLoader {
 
   __device__ __forceinline__ void run() const {
     Cursor cursor{work.piece_begin - 1, 0, 0, 0, {}};
-    for (uint32_t use = 0; advance(cursor); ++use) {
+    for (gpu::Turn turn; advance(cursor); turn.advance()) {
       // The half that is released first comes first: the one that the tile's own warpgroup
       // multiplies.
 #pragma unroll 1
-      for (int i = 0; i < 2; ++i) load_half(cursor.place, i ^ buffer, use);
+      for (int i = 0; i < 2; ++i) load_half(cursor.place, i ^ buffer, turn);
     }
   }
 };
@@ -160,25 +163,25 @@ struct QueryBoxLoader {
     const int32_t row = work.row_tile * kTileRows;
     const int32_t token = row / params.group;
     const int32_t head = work.kv_head * params.group + row - token * params.group;
+    gpu::Turn turn;
 #pragma unroll 1
-    for (int32_t index = work.piece_begin; index < work.piece_end; ++index) {
-      const uint32_t parity = (index - work.piece_begin) & 1;
+    for (int32_t index = work.piece_begin; index < work.piece_end; ++index, turn.advance()) {
       const int32_t sequence = params.pieces[index].sequence;
-      ptx::mbarrier_wait(shared.q_empty(0), parity ^ 1);
+      shared.q_empty(0).wait(turn);
 #pragma unroll
       for (int box = 0; box < kValueBoxes; box += kHalfBoxes) {
         ptx::copy_box<ptx::kEvictNormal>(shared.q() + box * sizeof(Box), &params.q_half_map,
-                                         shared.q_full(0), {0, head, token, box, sequence});
+                                         shared.q_full(0).address, {0, head, token, box, sequence});
       }
       // The description, which waits for the length, is looked up while the copies are under way.
       // The barrier counts bytes below zero until they are announced.
-      storage.piece[parity] = read_piece(params, work.row_tile, index);
-      ptx::mbarrier_arrive_expect(shared.q_full(0), kValueBoxes * sizeof(Box));
+      storage.piece[turn.slot()] = read_piece(params, work.row_tile, index);
+      shared.q_full(0).expect(kValueBoxes * sizeof(Box));
       if constexpr (Config::kHasRotaryBox) {
-        ptx::mbarrier_wait(shared.q_empty(1), parity ^ 1);
-        ptx::mbarrier_arrive_expect(shared.q_full(1), sizeof(Box));
+        shared.q_empty(1).wait(turn);
+        shared.q_full(1).expect(sizeof(Box));
         ptx::copy_box<ptx::kEvictNormal>(shared.q() + kValueBoxes * sizeof(Box),
-                                         &params.q_rotary_map, shared.q_full(1),
+                                         &params.q_rotary_map, shared.q_full(1).address,
                                          {0, head, token, kValueBoxes, sequence});
       }
     }
@@ -264,14 +267,14 @@ struct QueryRowLoader {
 
   __device__ __forceinline__ void run() const {
     constexpr int kParts = Config::kHasRotaryBox ? 2 : 1;
+    gpu::Turn turn;
 #pragma unroll 1
-    for (int32_t index = work.piece_begin; index < work.piece_end; ++index) {
-      const uint32_t parity = (index - work.piece_begin) & 1;
+    for (int32_t index = work.piece_begin; index < work.piece_end; ++index, turn.advance()) {
 #pragma unroll 1
       for (int part = 0; part < kParts; ++part) {
-        ptx::mbarrier_wait_warp(shared.q_empty(part), parity ^ 1);
+        shared.q_empty(part).wait_warp(turn);
         if (part == 0 && loader() == 0 && lane() == 0) {
-          storage.piece[parity] = read_piece(params, work.row_tile, index);
+          storage.piece[turn.slot()] = read_piece(params, work.row_tile, index);
         }
         const int box_begin = part * kValueBoxes;
         const int box_end = part == 0 ? kValueBoxes : Config::kQkBoxes;
@@ -280,7 +283,7 @@ struct QueryRowLoader {
         if (params.negate_q) negate(box_begin, box_end);
         ptx::fence_async_proxy();
         __syncwarp();
-        if (lane() == 0) ptx::mbarrier_arrive(shared.q_full(part));
+        if (lane() == 0) shared.q_full(part).arrive();
       }
     }
   }

@@ -28,18 +28,19 @@ struct Consumer {
     return ptx::opaque(ptx::descriptor_mn_major(first, sizeof(Box)));
   }
 
-  // Where a warpgroup is in the worker's stream of tiles.
+  // Where a warpgroup is in the worker's stream of pieces and tiles.
   struct Loop {
+    gpu::Turn piece;          // queries: a filling a piece
+    gpu::Turn tile;           // the warpgroup's own KV buffer: a filling a tile
     int32_t num_tiles = 0;    // of the piece
     int32_t masked_tile = 0;  // from this tile on, some row does not see every token
-    uint32_t use = 0;         // how often the warpgroup's own KV buffer has been consumed
   };
 
-  // Waits until piece k's queries are there, and reads what the piece is.
-  __device__ __forceinline__ void open_piece(Loop& loop, int k) const {
-    ptx::mbarrier_wait_warp(shared.q_full(0), k & 1);
-    loop.num_tiles = storage.piece[k & 1].num_tiles;
-    loop.masked_tile = storage.piece[k & 1].masked_tile;
+  // Waits until the piece's queries are there, and reads what the piece is.
+  __device__ __forceinline__ void open_piece(Loop& loop) const {
+    shared.q_full(0).wait_warp(loop.piece);
+    loop.num_tiles = storage.piece[loop.piece.slot()].num_tiles;
+    loop.masked_tile = storage.piece[loop.piece.slot()].masked_tile;
   }
 
   static __device__ __forceinline__ void clear(ConsumerState& state) {
@@ -49,17 +50,18 @@ struct Consumer {
     state.sum1 = 0.0F;
   }
 
-  // Waits for the queries' rotary box of piece k: for every piece, even an empty one. A copy that
-  // is still under way when the block ends would land in the next block's shared memory, and a
-  // phase that nobody waits for could be mistaken for the one after next (notebook 0007).
-  __device__ __forceinline__ void await_rotary_box(int k) const {
-    if constexpr (Config::kHasRotaryBox) ptx::mbarrier_wait_warp(shared.q_full(1), k & 1);
+  // Waits for the queries' rotary box: for every piece, even an empty one. A copy that is still
+  // under way when the block ends would land in the next block's shared memory, and a phase that
+  // nobody waits for could be mistaken for the one after next (notebook 0007).
+  __device__ __forceinline__ void await_rotary_box(const Loop& loop) const {
+    if constexpr (Config::kHasRotaryBox) shared.q_full(1).wait_warp(loop.piece);
   }
 
   // Masks the scores of a tile that some row does not see whole, and cleans its values.
-  __device__ __forceinline__ void mask_tile(ConsumerState& state, int k, int32_t tile,
+  __device__ __forceinline__ void mask_tile(ConsumerState& state, const Loop& loop, int32_t tile,
                                             NamedBarrier barrier) const {
-    const PieceInfo& piece = storage.piece[k & 1];
+    if (tile < loop.masked_tile) return;
+    const PieceInfo& piece = storage.piece[loop.piece.slot()];
     const ConsumerThread here = thread.apart();
     const int32_t token_begin = piece.token_begin + tile * kTileTokens;
     const PieceMask mask = piece_mask(params, work.row_tile, here.row(), piece.seq_len);
@@ -94,9 +96,14 @@ struct Consumer {
     return move;
   }
 
-  // Whether any row of the warp moves: then, and only then, O is touched.
+  // Whether any row of the warp moves: then, and only then, O is touched (a factor of 1 changes
+  // nothing).
   static __device__ __forceinline__ bool any_moved(float factor0, float factor1) {
     return __any_sync(~0u, factor0 != 1.0F || factor1 != 1.0F);
+  }
+  static __device__ __forceinline__ void scale_output(ConsumerState& state, float factor0,
+                                                      float factor1) {
+    if (any_moved(factor0, factor1)) gpu::scale_rows(state.o, factor0, factor1);
   }
 
   __device__ __forceinline__ void probabilities(ConsumerState& state, const FrameMove& move,
@@ -121,7 +128,7 @@ struct Consumer {
     at.kv += begin * kCopyStep;
 #pragma unroll 1
     for (int copy = begin; copy < begin + kHalfCopies; ++copy) {
-      ptx::mbarrier_wait_warp(shared.kv_full(buffer, copy), loop.use & 1);
+      shared.kv_full(buffer, copy).wait_warp(loop.tile);
       issue_scores<Config, 0, kCopyBoxes>(state, at, first && copy == begin);
       at.q += kCopyStep;
       at.kv += kCopyStep;
@@ -139,54 +146,60 @@ struct Consumer {
     const int own = static_cast<int>(side);
     score_half(state, loop, own, (1 - own) * kHalfCopies, false);
     if constexpr (Config::kHasRotaryBox) {
-      ptx::mbarrier_wait_warp(shared.kv_full(own, Config::kRotaryCopy), loop.use & 1);
+      shared.kv_full(own, Config::kRotaryCopy).wait_warp(loop.tile);
       issue_scores<Config, kValueBoxes, kValueBoxes + 1>(state, descriptors(own), false);
     }
     ptx::wgmma_wait<0>();
     ptx::pin(state.s);
-    ++loop.use;
+    loop.tile.advance();
   }
 
   // ---- a worker's pieces. One code for both warpgroups but for the loop over tiles, as it runs
   // once a piece and has to come through the instruction caches first.
 
   __device__ __forceinline__ void run(Side side) const {
-    const int num_pieces = work.piece_end - work.piece_begin;
+    const auto num_pieces = static_cast<uint32_t>(work.piece_end - work.piece_begin);
     if (num_pieces == 0) return;
     const int own = static_cast<int>(side);
     ConsumerState state;
     Loop loop;
 #pragma unroll 1
-    for (int k = 0; k < num_pieces; ++k) {
-      open_piece(loop, k);
-      mark<Config>(k, Mark::kOpened);
+    for (; loop.piece.number() < num_pieces; loop.piece.advance()) {
+      const auto index = static_cast<int>(loop.piece.number());
+      open_piece(loop);
+      mark<Config>(index, Mark::kOpened);
       if (loop.num_tiles > own) {  // [1] and [2] of the first pair
         score_first(state, loop, side);
-        await_rotary_box(k);
+        await_rotary_box(loop);
         keep_rotary_box<Config>(state, shared, thread);
         score_rest(state, loop, side);
       } else {
-        await_rotary_box(k);
+        await_rotary_box(loop);
       }
       clear(state);
-      mark<Config>(k, Mark::kScored);
-      if (loop.num_tiles <= 2 + own) release(shared.q_empty(0), thread);
+      mark<Config>(index, Mark::kScored);
+      if (loop.num_tiles <= 2 + own) shared.q_empty(0).release(thread.lane);
       if (side == Side::kLeft) {
-        left_tiles(state, loop, k);
+        left_tiles(state, loop);
       } else {
-        right_tiles(state, loop, k);
+        right_tiles(state, loop);
       }
-      mark<Config>(k, Mark::kTilesDone);
+      mark<Config>(index, Mark::kTilesDone);
       // [12]
-      finish_piece<Config>(params, work, storage.piece[k & 1], state, storage, thread.apart(), side,
-                           k & 1);
-      mark<Config>(k, Mark::kFinished);
+      Epilogue<Config>{params, storage, work, thread.apart(), side, loop.piece.slot()}.run(state);
+      mark<Config>(index, Mark::kFinished);
     }
+  }
+
+  // Waits for the products under way, and gives their accumulators back.
+  static __device__ __forceinline__ void finish_products(ConsumerState& state) {
+    ptx::wgmma_wait<0>();
+    ptx::pin(state.o);
   }
 
   // ---- warpgroup left: scores even tiles, owns columns 0-255 of the output
 
-  __device__ __forceinline__ void left_tiles(ConsumerState& state, Loop& loop, int k) const {
+  __device__ __forceinline__ void left_tiles(ConsumerState& state, Loop& loop) const {
     if (thread.lane % 4 == 0) {
       storage.frame[thread.row()] = gpu::kEmptyFrame;
       storage.frame[thread.row() + 8] = gpu::kEmptyFrame;
@@ -194,112 +207,112 @@ struct Consumer {
     __syncwarp();
 #pragma unroll 1
     for (int32_t tile = 0; tile < loop.num_tiles; tile += 2) {
-      left_pair(state, loop, k, tile);
-      if (tile == 0) mark<Config>(k, Mark::kFirstPair);
+      left_pair(state, loop, tile);
+      if (tile == 0) mark<Config>(static_cast<int>(loop.piece.number()), Mark::kFirstPair);
     }
-    release(shared.q_empty(1), thread);
+    shared.q_empty(1).release(thread.lane);
   }
 
-  __device__ __forceinline__ void left_pair(ConsumerState& state, Loop& loop, int k,
-                                            int32_t tile) const {
+  __device__ __forceinline__ void left_pair(ConsumerState& state, Loop& loop, int32_t tile) const {
     const bool second = tile + 1 < loop.num_tiles;
     const uint32_t v = values(Side::kLeft);
-    if (tile >= loop.masked_tile) mask_tile(state, k, tile, kLeftScrub);
-    const FrameMove move = move_frame(state, 0);              // [3]
-    if (tile > 0 && any_moved(move.factor0, move.factor1)) {  // of the first, O is still 0
-      gpu::scale_rows(state.o, move.factor0, move.factor1);
-    }
+    // [3] m0 = max(m, rowmax S0), a0 = 2^(m - m0); O_left times a0; P0 = 2^(S0 - m0)
+    mask_tile(state, loop, tile, kLeftScrub);
+    const FrameMove move = move_frame(state, 0);
+    if (tile > 0) scale_output(state, move.factor0, move.factor1);  // before it is still 0
     probabilities(state, move, move.factor0, move.factor1);
-    ptx::barrier_arrive(kFrame0Ready, kConsumerThreads);
-    issue_local_values<Config>(state, v);  // [5]
-    ptx::wgmma_wait<0>();
-    ptx::pin(state.o);
-    release(shared.kv_empty(0, 0), thread);
-    ptx::barrier_sync(kFrame1Ready, kConsumerThreads);
+    state_fact(kFrame0Ready);
+    // [5] O_left += P0 V0_left
+    issue_local_values<Config>(state, v);
+    finish_products(state);
+    shared.kv_empty(0, 0).release(thread.lane);
+    // [7] P0 times a1, to shared memory
+    wait_for_fact(kFrame1Ready);
     float later0 = 1.0F, later1 = 1.0F;
     if (second) {
       later0 = storage.scale[1][thread.row()];
       later1 = storage.scale[1][thread.row() + 8];
     }
     const bool moved = any_moved(later0, later1);
-    // [7]
     if (moved) gpu::repack<typename Config::Element>(state.s, state.p, later0, later1);
     store_p(shared.p(0), thread, state.p);
     ptx::fence_async_proxy();
-    ptx::barrier_arrive(kP0Stored, kConsumerThreads);
+    state_fact(kP0Stored);
     if (second) {
-      ptx::barrier_sync(kP1Stored, kConsumerThreads);
-      if (moved) {  // [9]
+      wait_for_fact(kP1Stored);
+      // [9] O_left and its sum times a1
+      if (moved) {
         gpu::scale_rows(state.o, later0, later1);
         state.sum0 *= later0;
         state.sum1 *= later1;
       }
-      // [10]
+      // [10] O_left += P1 V1_left
       issue_remote_values<Config>(state, ptx::descriptor_k_major(shared.p(1)), v + kBuffer1);
     }
-    if (tile + 2 < loop.num_tiles) {  // [1] of the next pair
+    if (tile + 2 < loop.num_tiles) {
+      // [1] of the next pair, behind [10]
       score_first(state, loop, Side::kLeft);
-      ptx::wgmma_wait<kHalfCopies>();  // the products with tile 1 are done
-      release(shared.kv_empty(1, 0), thread);
+      ptx::wgmma_wait<kHalfCopies>();  // [10] is done
+      shared.kv_empty(1, 0).release(thread.lane);
       score_rest(state, loop, Side::kLeft);
       ptx::pin(state.o);
-      if (tile + 4 >= loop.num_tiles) release(shared.q_empty(0), thread);
+      if (tile + 4 >= loop.num_tiles) shared.q_empty(0).release(thread.lane);
     } else {
-      ptx::wgmma_wait<0>();
-      ptx::pin(state.o);
-      if (second) release(shared.kv_empty(1, 0), thread);
+      finish_products(state);
+      if (second) shared.kv_empty(1, 0).release(thread.lane);
     }
   }
 
   // ---- warpgroup right: scores odd tiles, owns columns 256-511 of the output
 
-  __device__ __forceinline__ void right_tiles(ConsumerState& state, Loop& loop, int k) const {
+  __device__ __forceinline__ void right_tiles(ConsumerState& state, Loop& loop) const {
 #pragma unroll 1
     for (int32_t tile = 0; tile < loop.num_tiles; tile += 2) {
-      right_pair(state, loop, k, tile);
-      if (tile == 0) mark<Config>(k, Mark::kFirstPair);
+      right_pair(state, loop, tile);
+      if (tile == 0) mark<Config>(static_cast<int>(loop.piece.number()), Mark::kFirstPair);
     }
   }
 
-  __device__ __forceinline__ void right_pair(ConsumerState& state, Loop& loop, int k,
-                                             int32_t tile) const {
+  __device__ __forceinline__ void right_pair(ConsumerState& state, Loop& loop, int32_t tile) const {
     const bool second = tile + 1 < loop.num_tiles;
     const uint32_t v = values(Side::kRight);
-    if (second && tile + 1 >= loop.masked_tile) mask_tile(state, k, tile + 1, kRightScrub);
-    ptx::barrier_sync(kFrame0Ready, kConsumerThreads);
+    // [4] m1 = max(m0, rowmax S1), a1 = 2^(m0 - m1); P1 = 2^(S1 - m1); O_right times a0 a1
+    if (second) mask_tile(state, loop, tile + 1, kRightScrub);
+    wait_for_fact(kFrame0Ready);
     float factor0 = storage.scale[0][thread.row()];
     float factor1 = storage.scale[0][thread.row() + 8];
-    FrameMove move{};
     if (second) {
-      move = move_frame(state, 1);  // [4]
+      const FrameMove move = move_frame(state, 1);
       factor0 *= move.factor0;
       factor1 *= move.factor1;
       probabilities(state, move, factor0, factor1);
-    } else {
+    } else {  // tile 0 is the last: follow its frame
       state.sum0 *= factor0;
       state.sum1 *= factor1;
     }
-    if (tile > 0 && any_moved(factor0, factor1)) gpu::scale_rows(state.o, factor0, factor1);
-    ptx::barrier_arrive(kFrame1Ready, kConsumerThreads);
-    if (second) {  // [6]
+    if (tile > 0) scale_output(state, factor0, factor1);
+    state_fact(kFrame1Ready);
+    // [6] P1 to shared memory; O_right += P1 V1_right
+    if (second) {
       store_p(shared.p(1), thread, state.p);
       issue_local_values<Config>(state, v + kBuffer1);
       ptx::fence_async_proxy();
     }
-    ptx::barrier_sync(kP0Stored, kConsumerThreads);
-    issue_remote_values<Config>(state, ptx::descriptor_k_major(shared.p(0)), v);  // [8]
+    // [8] O_right += P0 V0_right
+    wait_for_fact(kP0Stored);
+    issue_remote_values<Config>(state, ptx::descriptor_k_major(shared.p(0)), v);
     if (second) {
-      ptx::barrier_arrive(kP1Stored, kConsumerThreads);
-      ptx::wgmma_wait<1>();
-      release(shared.kv_empty(1, 1), thread);
+      state_fact(kP1Stored);
+      ptx::wgmma_wait<1>();  // [6] is done
+      shared.kv_empty(1, 1).release(thread.lane);
     }
-    ptx::wgmma_wait<0>();
-    ptx::pin(state.o);
-    release(shared.kv_empty(0, 1), thread);
-    if (tile + 3 < loop.num_tiles) {  // [11]: [2] of the next pair
+    finish_products(state);
+    shared.kv_empty(0, 1).release(thread.lane);
+    // [11] [2] of the next pair
+    if (tile + 3 < loop.num_tiles) {
       score_first(state, loop, Side::kRight);
       score_rest(state, loop, Side::kRight);
-      if (tile + 5 >= loop.num_tiles) release(shared.q_empty(0), thread);
+      if (tile + 5 >= loop.num_tiles) shared.q_empty(0).release(thread.lane);
     }
   }
 };

@@ -1,7 +1,9 @@
 // The plan of shared memory, and the barriers.
 #pragma once
 
-#include "gpu/ptx.cuh"
+#include "gpu/pipeline.cuh"
+#include "gpu/ptx/named_barrier.cuh"
+#include "gpu/ptx/shared_memory.cuh"
 #include "ops/dense_decode/sm90/config.hpp"
 
 namespace seesaw::dense_decode::sm90 {
@@ -20,6 +22,14 @@ enum NamedBarrier : int {
   kNamedBarrierCount
 };
 static_assert(kNamedBarrierCount <= 16, "PTX ISA, bar: 16 named barriers a thread block");
+
+// One consumer warpgroup states a fact that the other waits for.
+__device__ __forceinline__ void state_fact(NamedBarrier fact) {
+  ptx::barrier_arrive(fact, kConsumerThreads);
+}
+__device__ __forceinline__ void wait_for_fact(NamedBarrier fact) {
+  ptx::barrier_sync(fact, kConsumerThreads);
+}
 
 // 64 rows x 64 columns of 16 bits, 128-byte swizzle: 16-byte chunk c of row r lies at chunk
 // c ^ (r % 8). The hardware swizzles address bits, so a box has to start on 1,024 bytes.
@@ -52,8 +62,8 @@ struct SharedStorage {
   Box p[Config::kHasRotaryBox ? 1 : 2];
   float frame[kTileRows];      // running maximum, log2 units; see online_softmax.cuh
   float scale[2][kTileRows];   // 2^(old frame - new frame) of tile 0 and of tile 1
-  float sum[2][2][kTileRows];  // [piece parity][warpgroup] sums of probabilities
-  PieceInfo piece[2];
+  float sum[2][2][kTileRows];  // [slot of the piece's turn][warpgroup] sums of probabilities
+  PieceInfo piece[2];          // [slot of the piece's turn]
   // Q is loaded and released in two parts: boxes 0-7, and the rotary box.
   uint64_t q_full[2];   // arrivals: TMA's announcing thread, or query loader warps
   uint64_t q_empty[2];  // arrivals: 0: consumer warps, 1: warps of warpgroup left
@@ -85,15 +95,22 @@ struct SharedAddresses {
       return base + offsetof(Storage, p) + tile * sizeof(Box);
     }
   }
-  __device__ uint32_t q_full(int part) const { return base + offsetof(Storage, q_full) + part * 8; }
-  __device__ uint32_t q_empty(int part) const {
-    return base + offsetof(Storage, q_empty) + part * 8;
+  __device__ gpu::FullBarrier q_full(int part) const {
+    return {barrier(offsetof(Storage, q_full), part)};
   }
-  __device__ uint32_t kv_full(int buffer, int copy) const {
-    return base + offsetof(Storage, kv_full) + (buffer * Config::kKvCopies + copy) * 8;
+  __device__ gpu::EmptyBarrier q_empty(int part) const {
+    return {barrier(offsetof(Storage, q_empty), part)};
   }
-  __device__ uint32_t kv_empty(int buffer, int half) const {
-    return base + offsetof(Storage, kv_empty) + (buffer * 2 + half) * 8;
+  __device__ gpu::FullBarrier kv_full(int buffer, int copy) const {
+    return {barrier(offsetof(Storage, kv_full), buffer * Config::kKvCopies + copy)};
+  }
+  __device__ gpu::EmptyBarrier kv_empty(int buffer, int half) const {
+    return {barrier(offsetof(Storage, kv_empty), buffer * 2 + half)};
+  }
+
+ private:
+  __device__ uint32_t barrier(size_t first, int index) const {
+    return base + static_cast<uint32_t>(first + index * sizeof(uint64_t));
   }
 };
 
@@ -103,16 +120,16 @@ __device__ __forceinline__ void init_barriers(const SharedAddresses<Config>& sha
                                               bool q_by_tma) {
   constexpr int kWarpsPerWarpgroup = 4;
   for (int part = 0; part < 2; ++part) {
-    ptx::mbarrier_init(shared.q_full(part), q_by_tma ? 1 : kQueryLoaderWarps);
+    shared.q_full(part).init(q_by_tma ? 1 : kQueryLoaderWarps);
   }
-  ptx::mbarrier_init(shared.q_empty(0), 2 * kWarpsPerWarpgroup);
-  ptx::mbarrier_init(shared.q_empty(1), kWarpsPerWarpgroup);
+  shared.q_empty(0).init(2 * kWarpsPerWarpgroup);
+  shared.q_empty(1).init(kWarpsPerWarpgroup);
   for (int buffer = 0; buffer < 2; ++buffer) {
     for (int copy = 0; copy < Config::kKvCopies; ++copy) {
-      ptx::mbarrier_init(shared.kv_full(buffer, copy), 1);
+      shared.kv_full(buffer, copy).init(1);
     }
     for (int half = 0; half < 2; ++half) {
-      ptx::mbarrier_init(shared.kv_empty(buffer, half), kWarpsPerWarpgroup);
+      shared.kv_empty(buffer, half).init(kWarpsPerWarpgroup);
     }
   }
   ptx::fence_mbarrier_init();

@@ -8,7 +8,6 @@
 #include <vector>
 
 #include "base/message.hpp"
-#include "gpu/combine.hpp"
 #include "gpu/device.hpp"
 #include "ops/dense_decode/sm90/launch.hpp"
 
@@ -58,8 +57,7 @@ Status record(const DenseDecodePlan& plan, const Args& args, const Call& call,
   SEESAW_RETURN_IF_ERROR(must(launch_stamp(time, stream), "launching a stamp"));
   SEESAW_RETURN_IF_ERROR(launch_dense_decode_as(plan, args, call, launch_traced));
   const gpu::DeviceAnswer device = gpu::device_of(plan.options.device.index);
-  SEESAW_RETURN_IF_ERROR(gpu::launch_combine(plan, args, call, dense_decode_partials(plan),
-                                             device.properties->num_sms));
+  SEESAW_RETURN_IF_ERROR(combine_dense_decode(plan, args, call, device.properties->num_sms));
   SEESAW_RETURN_IF_ERROR(must(launch_stamp(time + 1, stream), "launching a stamp"));
   SEESAW_RETURN_IF_ERROR(must(cudaStreamSynchronize(stream), "the traced call"));
   SEESAW_RETURN_IF_ERROR(copy_back(recorded->blocks.data(), blocks.get(), block_bytes));

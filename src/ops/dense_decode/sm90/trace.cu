@@ -1,23 +1,12 @@
 // The traced variant's device half.
+#include "gpu/ptx/clock.cuh"
+#include "ops/dense_decode/sm90/instance.cuh"
 #include "ops/dense_decode/sm90/trace.hpp"
-#include "ops/dense_decode/sm90/variant.cuh"
 
 namespace seesaw::dense_decode::sm90 {
 namespace {
 
 __device__ TraceBlock* trace_blocks;
-
-// Sections "Special Registers: %clock64" and "%globaltimer".
-__device__ __forceinline__ unsigned long long clock_cycles() {
-  unsigned long long value;
-  asm volatile("mov.u64 %0, %%clock64;" : "=l"(value)::"memory");
-  return value;
-}
-__device__ __forceinline__ unsigned long long time_ns() {
-  unsigned long long value;
-  asm volatile("mov.u64 %0, %%globaltimer;" : "=l"(value)::"memory");
-  return value;
-}
 
 // One thread of each consumer warpgroup notes; nothing is counted, so no register is kept for it.
 struct ClockMarks {
@@ -27,14 +16,14 @@ struct ClockMarks {
     TraceBlock& to = trace_blocks[block];
     const unsigned warpgroup = threadIdx.x / kWarpgroupThreads;
     if (warpgroup > 1) return;
-    const unsigned long long now = clock_cycles();
+    const unsigned long long now = ptx::clock_cycles();
     to.clock[warpgroup][piece][static_cast<int>(what)] = now;
     if (what == Mark::kEntered && warpgroup == 0) {
-      to.entered_ns = time_ns();
+      to.entered_ns = ptx::time_ns();
       to.entered_clock = now;
     }
     if (what == Mark::kLeft && warpgroup == 0) {
-      to.left_ns = time_ns();
+      to.left_ns = ptx::time_ns();
       to.left_clock = now;
     }
   }
@@ -45,7 +34,7 @@ struct Traced : Base {
   using Marks = ClockMarks;
 };
 
-__global__ void stamp(unsigned long long* to) { *to = time_ns(); }
+__global__ void stamp(unsigned long long* to) { *to = ptx::time_ns(); }
 
 }  // namespace
 
@@ -54,10 +43,8 @@ cudaError_t set_trace_blocks(TraceBlock* blocks, cudaStream_t stream) {
                                  stream);
 }
 
-cudaError_t launch_traced(const DenseDecodeParams& params, int d_qk, dim3 grid,
-                          cudaStream_t stream) {
-  if (d_qk != 576) return cudaErrorNotSupported;
-  return launch_variant<Traced<DenseDecodeConfig<__nv_bfloat16, 576>>>(params, grid, stream);
+Status launch_traced(const DenseDecodeParams& params, const AttentionLaunch& launch) {
+  return launch_instance<Traced<DenseDecodeConfig<__nv_bfloat16, 576>>>(params, launch);
 }
 
 cudaError_t launch_stamp(unsigned long long* time, cudaStream_t stream) {

@@ -8,7 +8,7 @@
 #include "core/trace.hpp"
 #include "ops/dense_decode/plan.hpp"
 #include "ops/dense_decode/problem.hpp"
-#include "ops/dense_decode/sm90/config.hpp"
+#include "ops/dense_decode/sm90/kernels.hpp"
 #include "ops/dense_decode/sm90/marks.hpp"
 
 namespace seesaw::dense_decode::sm90 {
@@ -25,8 +25,7 @@ struct TraceBlock {
 
 // Makes the traced variant write to `blocks`, one entry a thread block, x fastest.
 cudaError_t set_trace_blocks(TraceBlock* blocks, cudaStream_t stream);
-cudaError_t launch_traced(const DenseDecodeParams& params, int d_qk, dim3 grid,
-                          cudaStream_t stream);
+Status launch_traced(const DenseDecodeParams& params, const AttentionLaunch& launch);
 // Writes the device's time in nanoseconds once everything before it has ended.
 cudaError_t launch_stamp(unsigned long long* time_ns, cudaStream_t stream);
 
