@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any, Callable, Dict, Optional, Sequence, Tuple
 
+from seesaw._fields import name_device
 from seesaw._library import CURRENT_STREAM
 from seesaw._tables import DEVICES
 
@@ -37,8 +38,7 @@ class ArrayLibrary(ABC):
 
     def device_name(self, array: Array) -> str:
         """ "cpu", "cuda:1"."""
-        kind, index = self.device(array)
-        return "cpu" if kind == CPU else f"cuda:{index}"
+        return name_device(*self.device(array))
 
     @abstractmethod
     def empty(self, shape: Tuple[int, ...], dtype: str, like: Array) -> Array:

@@ -105,7 +105,8 @@ def _settle(where: str, values: Any, fields: Tuple[Field, ...]) -> None:
     """Checks every field of a frozen dataclass, and keeps it as Python says it: 1 becomes True."""
     for field in fields:
         if field.type == "device":
-            parse_device(getattr(values, field.name))
+            device = name_device(*parse_device(getattr(values, field.name)))
+            object.__setattr__(values, field.name, device)
             continue
         number = to_number(where, field, getattr(values, field.name))
         value = from_number(field, number) if field.choices else number
@@ -161,6 +162,14 @@ class OptionsBase:
             for field in self.fields
             if field.type != "device"
         )
+
+
+def name_device(device_type: int, index: int) -> str:
+    """ "cpu", "cuda:1"."""
+    from seesaw._tables import DEVICES
+
+    kind = next(name for name, code in DEVICES.items() if code == device_type)
+    return kind if kind == "cpu" else f"{kind}:{index}"
 
 
 def parse_device(device: Any) -> Tuple[int, int]:
