@@ -42,12 +42,16 @@ fuzz: bootstrap-test ## libFuzzer for FUZZ_SECONDS (60) on every fuzz target
 	cmake --build --preset fuzz --target tests/fuzz/all
 	scripts/fuzz.sh build/fuzz $(FUZZ_SECONDS)
 
-lint: bootstrap-test ## layout of the code, include arrows, and the checks' own tests
+lint: bootstrap-test ## layout, include arrows, links, records, and the checks' own tests
 	scripts/check_format.sh
 	scripts/check_arrows.sh --self-test
 	scripts/check_arrows.sh
 	scripts/check_ptxas.sh --self-test
 	scripts/check_contract.sh
+	scripts/check_links.py --self-test
+	scripts/check_links.py
+	scripts/check_records.sh --self-test
+	scripts/check_records.sh
 
 tidy: bootstrap-tidy ## clang-tidy on src and tools: minutes
 	cmake --preset cpu -DSEESAW_BUILD_TESTS=OFF -DSEESAW_BUILD_BENCH=OFF --log-level=WARNING
@@ -56,7 +60,7 @@ tidy: bootstrap-tidy ## clang-tidy on src and tools: minutes
 format: bootstrap-test ## lay the code out with clang-format
 	scripts/check_format.sh --fix
 
-bench: bootstrap-test ## what `seesaw bench` measures here, beside the machine's ceilings
+bench: bootstrap-test ## what `seesaw bench` measures here, beside the machine's roofs
 	cmake --preset $(PRESET) -DSEESAW_BUILD_TESTS=OFF -DSEESAW_BUILD_BENCH=ON --log-level=WARNING
 	cmake --build --preset $(PRESET)
 	build/$(PRESET)/tools/seesaw bench

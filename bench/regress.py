@@ -10,7 +10,7 @@ bench/python/overhead.py; both files of one kind.
 
 A case moved if its time changed by more than the threshold and the ranges from p10 to p90 (of the
 samples, or of the repetitions) do not overlap. Where the machine itself was slower (or faster) by
-more than --threshold, judged by the ceilings and clocks that both files recorded, that is the
+more than --threshold, judged by the roofs and clocks that both files recorded, that is the
 threshold for being slower (or faster). A case with one sample has no range and is not judged.
 
 Files from different devices are refused (--across-devices compares them nonetheless). Exit codes:

@@ -10,10 +10,10 @@
 #include <cstdio>
 #include <numeric>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
-#include "ladder/plot.hpp"
 #include "ladder/program.hpp"
 #include "ladder/report.hpp"
 
@@ -41,7 +41,6 @@ struct Options {
   double budget_ms = 400.0;
   int64_t rows = 512;
   std::optional<std::string> json;
-  std::optional<std::string> svg;
   std::string commit = "unknown";
 };
 
@@ -61,8 +60,7 @@ void describe(CLI::App& app, Options& options) {
       ->excludes(tokens);
   app.add_option("--rungs", options.rungs_text, "numbers of rungs; default: all")
       ->type_name("NUMBER,...");
-  CLI::Option* check =
-      app.add_flag("--check", options.check_only, "compare with the reference, measure nothing");
+  app.add_flag("--check", options.check_only, "compare with the reference, measure nothing");
   app.add_flag("--cpu", options.cpu, "also time the CPU build of the four steps (slow)");
   app.add_option("--budget-ms", options.budget_ms, "timed runs per rung end after this")
       ->capture_default_str();
@@ -70,16 +68,15 @@ void describe(CLI::App& app, Options& options) {
       ->check(CLI::Range(1, 1 << 20))
       ->capture_default_str();
   app.add_option("--json", options.json, "write the results to this file; - is standard output");
-  app.add_option("--svg", options.svg, "draw the climb into this file; - is standard output")
-      ->excludes(check);
   app.add_option("--commit", options.commit, "what the results are to be filed under")
       ->capture_default_str();
   app.footer(
       "Rungs need a Hopper GPU; without one the CPU build of rung 3's steps runs. Exit codes: 1 "
       "a rung was\nwrong or failed; 2 bad usage, or an output that cannot be written; 3 this "
-      "program failed.\n\nExamples:\n"
+      "program failed.\npython -m seesaw.report draws the climb from the JSON.\n\nExamples:\n"
       "  seesaw ladder\n"
-      "  seesaw ladder --batch 4 --json climb.json --svg climb.svg\n"
+      "  seesaw ladder --batch 4 --json climb.json && python -m seesaw.report climb.json -o "
+      "climb.svg\n"
       "  seesaw ladder --check --seq-lens 1,63,64,65,517 --heads 20\n"
       "  seesaw ladder --rungs 9,10");
 }
@@ -118,13 +115,6 @@ Status check_options(Options& options) {
   }
   if (options.json) {
     SEESAW_RETURN_IF_ERROR(check_output("--json", *options.json));
-  }
-  if (options.svg) {
-    SEESAW_RETURN_IF_ERROR(check_output("--svg", *options.svg));
-  }
-  if (options.json && options.svg && same_file(*options.json, *options.svg)) {
-    return invalid_argument(fmt::format(
-        "--svg: {} is that of --json too, allowed: two outputs. Name another.", *options.svg));
   }
   return {};
 }
@@ -213,16 +203,10 @@ bool succeeded(const Report& report) {
   });
 }
 
-// False if a file could not be written.
-bool write_files(const Options& options, const Report& report) {
-  bool written = true;
-  if (options.json) {
-    written = write_file("--json", *options.json, json_of(report, options.commit));
-  }
-  if (options.svg) {
-    written = write_file("--svg", *options.svg, svg_of(report, options.commit)) && written;
-  }
-  return written;
+// As it was typed, but for quotes and the folder of the program.
+std::string command_of(int argc, const char* const* argv) {
+  return fmt::format("{}{}{}", kName, argc > 1 ? " " : "",
+                     fmt::join(std::span(argv, static_cast<size_t>(argc)).subspan(1), " "));
 }
 
 }  // namespace
@@ -240,6 +224,7 @@ int climb(int argc, const char* const* argv) {
     return refuse(usable);
   }
   options.commit = valid_utf8(options.commit);
+  const std::string command = valid_utf8(command_of(argc, argv));
   const Device device = find_device();
   if (options.batch == 0) {
     options.batch = device.why_not.empty() ? kBatch : kBatchOnCpu;
@@ -259,18 +244,19 @@ int climb(int argc, const char* const* argv) {
     run_rungs(options, device, host, report, progress);
   }
   bool shown = true;
-  if (options.json != "-" && options.svg != "-") {
+  if (options.json != "-") {
     const std::string why_cpu =
         device.why_not.empty() ? "" : " (no GPU for the rungs: " + device.why_not + ")";
     shown = show(fmt::format(
         "device: {}{}\nproblem: {} sequences, {} tokens in all, {} heads: {:.2f} GFLOP, "
-        "{:.1f} MB\n{}{}",
+        "{:.1f} MB\n{}",
         report.device, why_cpu, report.spec.seq_lens.size(),
         std::accumulate(report.spec.seq_lens.begin(), report.spec.seq_lens.end(), int64_t{0}),
-        report.spec.heads, report.work.flops * 1e-9, report.work.bytes * 1e-6, table_of(report),
-        bars_of(report)));
+        report.spec.heads, report.work.flops * 1e-9, report.work.bytes * 1e-6, table_of(report)));
   }
-  if (!write_files(options, report) || !shown) {
+  const bool written = !options.json || write_file("--json", *options.json,
+                                                   json_of(report, options.commit, command));
+  if (!written || !shown) {
     return kBadInput;
   }
   return succeeded(report) ? 0 : kWrong;

@@ -196,12 +196,6 @@ Status check_output(const char* option, const std::string& path) {
   return {};
 }
 
-bool same_file(const std::string& a, const std::string& b) {
-  std::error_code error;
-  return fs::equivalent(a, b, error) || fs::weakly_canonical(fs::absolute(a), error) ==
-                                            fs::weakly_canonical(fs::absolute(b), error);
-}
-
 bool write_file(const char* option, const std::string& path, const std::string& text) {
   if (path == "-") {
     return show(text);

@@ -35,9 +35,6 @@ bool show(const std::string& text);
 // standard output and always may.
 Status check_output(const char* option, const std::string& path);
 
-// Whether both name the same file, which need not exist.
-bool same_file(const std::string& a, const std::string& b);
-
 // The text goes to a file beside `path` that is then renamed, so that neither a full disk nor a
 // signal leaves half of it; "-" is standard output. Without success it says so on stderr.
 bool write_file(const char* option, const std::string& path, const std::string& text);

@@ -101,10 +101,11 @@ std::string table_of(const Report& report) {
   return text;
 }
 
-std::string json_of(const Report& report, const std::string& commit) {
+std::string json_of(const Report& report, const std::string& commit, const std::string& command) {
   nlohmann::json json;
   json["benchmark"] = "ladder";
   json["commit"] = commit;
+  json["command"] = command;
   json["device"] = report.device;
   json["problem"] = {{"operation", "dense_decode"},
                      {"batch", report.spec.seq_lens.size()},

@@ -5,25 +5,26 @@
 #        check_arrows.sh --self-test   plants violations and checks that each is found
 set -euo pipefail
 
-# room: rooms that it may include. "public" is include/seesaw. kernels/sm* share through
-# kernels/cuda; bench may reach a kernel's microkernel, to time it alone; `seesaw bench` measures the
-# machine's ceilings with bench/cpu/ceilings, and bench/gpu holds device memory as tests/gpu does.
+# room: rooms that it may include, besides itself. The first matching line decides. "public" is
+# include/seesaw; ops/X is one operation, and includes no other; bench reaches a kernel's steps, to
+# time them alone.
 arrows='
 public:           public
 base:             base
-problem:          problem base
-plan:             plan problem base
-kernels/cuda:     kernels/cuda plan problem base
-kernels/sm*:      kernels/cuda plan problem base
-kernels/*:        plan problem base
-registry:         registry kernels/* plan problem base
+core:             core base public
+split:            split core base
+cpu:              cpu core base
+gpu:              gpu split core base
+ops/*:            split cpu gpu core base public
+engine:           engine boundary cpu gpu core base public
+operations:       ops/* core
 boundary:         boundary public base
-api:              api boundary public registry plan problem base
-baselines:        baselines boundary kernels/cuda public base
-tools:            tools public bench
-bindings:         bindings public
-ladder:           ladder public kernels/cuda base
-bench:            bench public kernels/* plan problem base tests/gpu
+baselines:        baselines boundary gpu public base
+lab:              lab public base
+tools:            tools lab public
+python:           python public
+ladder:           ladder gpu base public
+bench:            bench lab ops/* split cpu gpu core base public tests/gpu
 tests/consumers:  tests/consumers public
 '
 
@@ -31,10 +32,11 @@ tests/consumers:  tests/consumers public
 room_of_file() {
   case $1 in
     include/seesaw/*) echo public ;;
-    src/kernels/*/*) cut -d/ -f2-3 <<<"$1" ;;
+    src/ops/*/*) cut -d/ -f2-3 <<<"$1" ;;
+    src/operations.cpp) echo operations ;;
     src/*/*) cut -d/ -f2 <<<"$1" ;;
     tests/consumers/*) echo tests/consumers ;;
-    tools/* | bindings/* | bench/* | ladder/*) cut -d/ -f1 <<<"$1" ;;
+    tools/* | python/* | bench/* | ladder/* | lab/*) cut -d/ -f1 <<<"$1" ;;
   esac
 }
 
@@ -42,7 +44,7 @@ room_of_file() {
 root_of_room() {
   case $1 in
     public) echo include ;;
-    tools | bindings | bench | ladder | tests/consumers) echo "$1" ;;
+    tools | python | bench | ladder | lab | tests/consumers) echo "$1" ;;
     *) echo "src/$1" ;;
   esac
 }
@@ -52,15 +54,13 @@ room_of_include() {
   local written=$1 file=$2 from=$3
   case $written in
     seesaw/*) echo public ;;
-    kernels/*/*) cut -d/ -f1-2 <<<"$written" ;;
-    base/* | boundary/* | problem/* | plan/* | registry/* | api/* | baselines/* | tools/* | bindings/* | \
-      bench/* | ladder/*)
+    ops/*/*) cut -d/ -f1-2 <<<"$written" ;;
+    base/* | boundary/* | core/* | split/* | cpu/* | gpu/* | engine/* | baselines/* | lab/* | \
+      tools/* | python/* | bench/* | ladder/*)
       cut -d/ -f1 <<<"$written" ;;
     *)
       if [[ -e $(dirname "$file")/$written || -e $(root_of_room "$from")/$written ]]; then
         echo own
-      elif [[ -e bench/$written ]]; then
-        echo bench
       elif [[ -e tests/gpu/$written ]]; then
         echo tests/gpu
       else
@@ -88,7 +88,7 @@ check() {
   local root=$1 bad=0 count=0 file line written from to
   cd "$root"
   local rooms=()
-  for room in include src tools bindings bench ladder tests/consumers; do
+  for room in include src lab tools python bench ladder tests/consumers; do
     [[ -d $room ]] && rooms+=("$room")
   done
   set -f  # the lists above hold patterns, not file names
@@ -125,22 +125,27 @@ self_test() {
   script=$(realpath "$0")
   dir=$(mktemp -d)
   trap "rm -rf '$dir'" EXIT
-  mkdir -p "$dir"/{include/seesaw,tools,src/{base,baselines,plan,registry,kernels/{cpu,cuda,reference,sm90}}}
+  mkdir -p "$dir"/{include/seesaw,tools,lab,src/{base,baselines,core,split,cpu,gpu,engine}}
+  mkdir -p "$dir"/src/ops/{dense_decode/sm90,merge_states}
   plant() { printf '#include "%s"\n' "$2" >"$dir/$1"; }
-  plant src/plan/a.hpp base/a.hpp
-  plant src/kernels/sm90/a.cu kernels/cuda/a.cuh
-  plant src/registry/a.cpp kernels/cpu/a.hpp
+  plant src/core/a.hpp base/a.hpp
+  plant src/ops/dense_decode/sm90/a.cu gpu/a.cuh
+  plant src/ops/dense_decode/a.cpp ops/dense_decode/sm90/a.hpp
+  plant src/operations.cpp ops/merge_states/a.hpp
+  plant src/engine/a.cpp core/a.hpp
   plant tools/a.cpp seesaw/seesaw.h
+  plant tools/b.cpp lab/a.hpp
   "$script" "$dir" >/dev/null || { echo "check_arrows: refused allowed arrows" >&2; exit 1; }
 
   local case path include
-  for case in src/base/bad.hpp=plan/a.hpp src/plan/bad.hpp=registry/a.hpp \
-              src/kernels/cpu/bad.cpp=kernels/reference/a.hpp \
-              src/kernels/cpu/bad.hpp=kernels/cuda/a.cuh \
-              src/kernels/cuda/bad.cu=kernels/sm90/a.cuh src/kernels/sm90/bad.cu=registry/a.hpp \
-              src/baselines/bad.hpp=plan/a.hpp tools/bad.cpp=baselines/a.hpp \
-              tools/bad.cpp=plan/a.hpp src/plan/bad.cpp=../base/a.hpp \
-              src/plan/bad.hpp=nowhere.hpp include/seesaw/bad.h=base/a.hpp; do
+  for case in src/base/bad.hpp=core/a.hpp src/core/bad.hpp=engine/a.hpp \
+              src/ops/merge_states/bad.cpp=ops/dense_decode/a.hpp \
+              src/ops/dense_decode/bad.cpp=engine/a.hpp src/engine/bad.cpp=ops/dense_decode/a.hpp \
+              src/gpu/bad.cu=ops/dense_decode/a.hpp src/split/bad.hpp=gpu/a.hpp \
+              src/cpu/bad.hpp=gpu/a.cuh src/core/bad.hpp=ops/dense_decode/a.hpp \
+              src/baselines/bad.hpp=core/a.hpp tools/bad.cpp=baselines/a.hpp \
+              tools/bad.cpp=core/a.hpp lab/bad.cpp=tools/a.hpp src/core/bad.cpp=../base/a.hpp \
+              src/core/bad.hpp=nowhere.hpp include/seesaw/bad.h=base/a.hpp; do
     path=${case%%=*} include=${case#*=}
     plant "$path" "$include"
     if "$script" "$dir" >/dev/null; then

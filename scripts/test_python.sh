@@ -18,7 +18,7 @@ build=${1:-build/python}
 python=${PYTHON:-python3}
 oldest=0.1.10
 limit_bytes=$((20 * 1024 * 1024))
-newest_packages=(numpy pytest ml_dtypes matplotlib "apache-tvm-ffi>=$oldest,<0.2")
+newest_packages=(numpy pytest ml_dtypes matplotlib jinja2 "apache-tvm-ffi>=$oldest,<0.2")
 with_torch=${SEESAW_TEST_TORCH:-}
 [[ $with_torch != 1 ]] || newest_packages+=(torch "jax[cpu]" jax-tvm-ffi)
 

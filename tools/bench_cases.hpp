@@ -2,33 +2,34 @@
 #pragma once
 
 #include <cstdint>
-#include <vector>
+#include <string>
 
-#include "device.hpp"
-#include "figures.hpp"
-#include "options.hpp"
-#include "statistics.hpp"
+#include "lab/device/device.hpp"
+#include "lab/pages.hpp"
+#include "lab/statistics.hpp"
+#include "lab/work.hpp"
+#include "laboratory.hpp"
 
 namespace seesaw::tools {
 
 enum class CacheState { kWarm, kCold };
 
 struct BenchCase {
-  SyntheticShape shape;
-  int64_t batch = 1;
+  seesaw_dense_decode_problem problem;  // complete, but for the block table
+  seesaw_options options;
   LengthRule lengths;
-  DenseDecodeDescriptor where;  // device, flags, kernel, threads and tuning; shapes are filled in
+  uint64_t seed = 0;
   CacheState cache = CacheState::kWarm;
   double seconds = 0.5;          // to spend on the runs
   int64_t cache_size_bytes = 0;  // of the last level, for kCold
 };
 
 struct BenchResult {
-  DenseDecodeDescriptor problem;
-  seesaw_dense_decode_plan_info plan{};
-  Figures figures;
+  std::string kernel;
+  uint64_t workspace_bytes = 0;
+  Work work;
   Spread run_us;
-  Spread schedule_us;
+  Spread prepare_us;
   int64_t runs = 0;
   int64_t copies = 1;  // of the tensors, gone through in turn
 };

@@ -7,42 +7,34 @@
 #include <nlohmann/json.hpp>
 
 #include "numbers.hpp"
+#include "record.hpp"
 #include "table.hpp"
 
 namespace seesaw::tools {
 namespace {
 
 nlohmann::ordered_json to_json(const BenchLine& line) {
-  const DenseDecodeDescriptor& p = line.result.problem;
-  return {{"op", "dense_decode"},
-          {"kernel", line.result.plan.kernel},
-          {"threads", p.num_threads},
-          {"b", p.batch},
-          {"s_q", p.s_q},
-          {"h_q", p.h_q},
-          {"h_kv", p.h_kv},
-          {"d_qk", p.d_qk},
-          {"d_v", p.d_v},
-          {"s_k", line.item.lengths.max},
-          {"varlen", line.item.lengths.min != line.item.lengths.max},
-          {"tokens", line.result.figures.tokens},
-          {"causal", (p.flags & SEESAW_CAUSAL) != 0},
-          {"batch_invariant", (p.flags & SEESAW_BATCH_INVARIANT) != 0},
-          {"dtype", contract_name(p.q_dtype)},
-          {"kv_format", contract_name(p.kv_dtype)},
-          {"page_size", p.page_size},
-          {"l2", line.item.cache == CacheState::kCold ? "cold" : "warm"},
-          {"regime", "short"},
-          {"runs", line.result.runs},
-          {"us", line.result.run_us.median},
-          {"us_p10", line.result.run_us.p10},
-          {"us_p90", line.result.run_us.p90},
-          {"schedule_us", line.result.schedule_us.median},
-          {"workspace_bytes", line.result.plan.workspace_bytes},
-          {"tflops", line.gflops() / 1000},
-          {"gbps", line.gbps()},
-          {"roof_gflops", line.ceilings.peak_gflops},
-          {"roof_fraction", line.roof_fraction()}};
+  nlohmann::ordered_json json = {{"op", "dense_decode"},
+                                 {"kernel", line.result.kernel},
+                                 {"threads", line.item.options.num_threads}};
+  json.update(record_of(line.item.problem));
+  json.update({{"s_k", line.item.lengths.max},
+               {"varlen", line.item.lengths.min != line.item.lengths.max},
+               {"tokens", line.result.work.tokens},
+               {"batch_invariant", line.item.options.batch_invariant != 0},
+               {"l2", line.item.cache == CacheState::kCold ? "cold" : "warm"},
+               {"regime", "short"},
+               {"runs", line.result.runs},
+               {"us", line.result.run_us.median},
+               {"us_p10", line.result.run_us.p10},
+               {"us_p90", line.result.run_us.p90},
+               {"schedule_us", line.result.prepare_us.median},
+               {"workspace_bytes", line.result.workspace_bytes},
+               {"tflops", line.gflops() / 1000},
+               {"gbps", line.gbps()},
+               {"roof_gflops", line.roofs.peak_gflops},
+               {"roof_fraction", line.roof_fraction()}});
+  return json;
 }
 
 }  // namespace
@@ -52,24 +44,24 @@ std::string bench_text(const BenchReport& report) {
   std::string text = fmt::format("{}, {}; {}\n", machine.cpu_model, machine.os, machine.compiler);
   for (const auto& [threads, roof] : report.roofs) {
     text += fmt::format(
-        "ceilings, {} threads: bf16 dot {:.1f} GFLOP/s, float multiply-add {:.1f} GFLOP/s, read "
+        "roofs, {} threads: bf16 dot {:.1f} GFLOP/s, float multiply-add {:.1f} GFLOP/s, read "
         "{:.1f} GB/s\n",
         threads, roof.bf16_dot_gflops_all, roof.float_fma_gflops_all, roof.read_gbps_all);
   }
   Table table({"kernel", "threads", "b", "s_q", "h_q", "s_k", "q/kv", "cache", "us", "p10", "p90",
                "schedule us", "GFLOP/s", "GB/s", "of roof"});
   for (const BenchLine& line : report.lines) {
-    const DenseDecodeDescriptor& p = line.result.problem;
+    const seesaw_dense_decode_problem& p = line.item.problem;
     const bool varied = line.item.lengths.min != line.item.lengths.max;
-    table.add({line.result.plan.kernel, std::to_string(p.num_threads), std::to_string(p.batch),
-               std::to_string(p.s_q), std::to_string(p.h_q),
+    table.add({line.result.kernel, std::to_string(line.item.options.num_threads),
+               std::to_string(p.batch), std::to_string(p.s_q), std::to_string(p.h_q),
                fmt::format("{}{}", line.item.lengths.max, varied ? " var" : ""),
-               fmt::format("{}/{}", short_name(p.q_dtype), short_name(p.kv_dtype)),
+               fmt::format("{}/{}", short_name(p.q_dtype), short_name(p.kv_format)),
                line.item.cache == CacheState::kCold ? "cold" : "warm",
                fmt::format("{:.1f}", line.result.run_us.median),
                fmt::format("{:.1f}", line.result.run_us.p10),
                fmt::format("{:.1f}", line.result.run_us.p90),
-               fmt::format("{:.1f}", line.result.schedule_us.median),
+               fmt::format("{:.1f}", line.result.prepare_us.median),
                fmt::format("{:.1f}", line.gflops()), fmt::format("{:.1f}", line.gbps()),
                fmt::format("{:.3f}", line.roof_fraction())});
   }

@@ -7,22 +7,21 @@
 #include <vector>
 
 #include "bench_cases.hpp"
-#include "ceilings.hpp"
 #include "machine.hpp"
+#include "roofs.hpp"
 
 namespace seesaw::tools {
 
 struct BenchLine {
   BenchCase item;
   BenchResult result;
-  Ceilings ceilings;
+  Roofs roofs;
 
   double seconds() const { return result.run_us.median * 1e-6; }
-  double gflops() const { return result.figures.flops / seconds() / 1e9; }
-  double gbps() const { return result.figures.bytes / seconds() / 1e9; }
+  double gflops() const { return result.work.flops / seconds() / 1e9; }
+  double gbps() const { return result.work.bytes / seconds() / 1e9; }
   double roof_fraction() const {
-    return result.figures.bound_seconds(ceilings.peak_gflops * 1e9, ceilings.read_gbps * 1e9) /
-           seconds();
+    return result.work.bound_seconds(roofs.peak_gflops * 1e9, roofs.read_gbps * 1e9) / seconds();
   }
 };
 

@@ -1,227 +1,261 @@
 #include "case.hpp"
 
-#include <cmath>
-#include <cstdlib>
+#include <algorithm>
 #include <cstring>
-#include <initializer_list>
 #include <limits>
+#include <optional>
 
 #include "error.hpp"
+#include "fields.hpp"
+#include "lab/elements.hpp"
+#include "lab/synthetic.hpp"
 
 namespace seesaw::tools {
 namespace {
 
 constexpr const char* kSeeFormat = "See docs/case-format.md, or try `seesaw make-case`.";
 
-std::string shape_text(const TensorEntry& entry) {
+template <typename Items>
+std::string list_text(const Items& items, std::string (*text_of)(typename Items::value_type)) {
   std::string text = "[";
-  for (size_t i = 0; i < entry.shape.size(); ++i) {
-    text.append(i == 0 ? "" : ", ").append(std::to_string(entry.shape[i]));
+  for (size_t i = 0; i < items.size(); ++i) {
+    text.append(i == 0 ? "" : ", ").append(text_of(items[i]));
   }
   return text + "]";
 }
 
-struct Reader {
-  const SafetensorsHeader& header;
-  const std::byte* data;
-  uint64_t max_copy_bytes;
-  const std::string& path;
+std::string shape_text(const TensorEntry& entry) {
+  return list_text(
+      entry.shape, +[](int64_t dimension) { return std::to_string(dimension); });
+}
 
-  Failure refuse(const std::string& name, const std::string& arrived,
-                 const std::string& allowed) const {
-    return bad_input({path + ": " + name, arrived, allowed, kSeeFormat});
-  }
+std::string shape_text(const Argument& argument) {
+  return list_text(
+      argument.shape, +[](std::string dimension) { return dimension; });
+}
 
-  const TensorEntry& find(const std::string& name) const {
-    const TensorEntry* entry = header.find(name);
-    if (entry == nullptr) {
-      throw refuse(name, "no such tensor in the file",
-                   "needed: q, kv_cache, block_table, seq_lens");
-    }
-    for (const int64_t dimension : entry->shape) {
-      if (dimension == 0) {
-        throw refuse(name, "shape " + shape_text(*entry), "allowed: dimensions of at least 1");
-      }
-    }
-    return *entry;
+std::optional<seesaw_dtype> float_dtype(FileDType dtype) {
+  switch (dtype) {
+    case FileDType::kBF16:
+      return SEESAW_BFLOAT16;
+    case FileDType::kF16:
+      return SEESAW_FLOAT16;
+    case FileDType::kF32:
+      return SEESAW_FLOAT32;
+    default:
+      return std::nullopt;
   }
-
-  const TensorEntry& find(const std::string& name, std::initializer_list<size_t> ranks,
-                          const std::string& meaning) const {
-    const TensorEntry& entry = find(name);
-    for (const size_t rank : ranks) {
-      if (entry.shape.size() == rank) {
-        return entry;
-      }
-    }
-    throw refuse(name, "shape " + shape_text(entry), "allowed: " + meaning);
-  }
-
-  seesaw_dtype float_dtype(const TensorEntry& entry) const {
-    switch (entry.dtype) {
-      case FileDType::kBF16:
-        return SEESAW_BFLOAT16;
-      case FileDType::kF16:
-        return SEESAW_FLOAT16;
-      case FileDType::kF32:
-        return SEESAW_FLOAT32;
-      default:
-        throw refuse(entry.name, std::string("dtype ") + tools::name_of(entry.dtype),
-                     "allowed: BF16, F16, F32");
-    }
-  }
-
-  CaseTensor tensor(const TensorEntry& entry) const {
-    CaseTensor result;
-    result.data = data + entry.begin;
-    result.size_bytes = entry.end - entry.begin;
-    const auto alignment = static_cast<uintptr_t>(size_of(entry.dtype));
-    if (reinterpret_cast<uintptr_t>(result.data) % alignment != 0) {
-      if (result.size_bytes > max_copy_bytes) {
-        throw refuse(entry.name,
-                     "its " + std::to_string(result.size_bytes) +
-                         " bytes lie at an address that is no multiple of its element, and a copy "
-                         "does not fit the memory that is free",
-                     "allowed: aligned tensors of any size (pad the file's header with spaces)");
-      }
-      result.copy.assign(data + entry.begin, data + entry.end);
-      result.data = result.copy.data();
-    }
-    return result;
-  }
-
-  int64_t integer(const TensorEntry& entry, size_t i) const {
-    if (entry.dtype == FileDType::kI32) {
-      int32_t value = 0;
-      std::memcpy(&value, data + entry.begin + i * sizeof(value), sizeof(value));
-      return value;
-    }
-    int64_t value = 0;
-    std::memcpy(&value, data + entry.begin + i * sizeof(value), sizeof(value));
-    return value;
-  }
-
-  void check_integer_dtype(const TensorEntry& entry) const {
-    if (entry.dtype != FileDType::kI32 && entry.dtype != FileDType::kI64) {
-      throw refuse(entry.name, std::string("dtype ") + tools::name_of(entry.dtype),
-                   "allowed: I32, I64");
-    }
-  }
-
-  const std::string* metadata(const std::string& key) const {
-    const auto it = header.metadata.find(key);
-    return it == header.metadata.end() ? nullptr : &it->second;
-  }
-};
+}
 
 bool fits_int32(int64_t value) {
   return value >= std::numeric_limits<int32_t>::min() &&
          value <= std::numeric_limits<int32_t>::max();
 }
 
-void read_shapes(const Reader& reader, Case* result) {
-  const TensorEntry& q = reader.find("q", {4}, "[batch, s_q, h_q, d_qk]");
-  const TensorEntry& kv =
-      reader.find("kv_cache", {3, 4}, "[num_pages, page_size, h_kv, d_qk], h_kv may be left out");
-  CaseShape& shape = result->shape;
-  shape.batch = q.shape[0];
-  shape.s_q = q.shape[1];
-  shape.h_q = q.shape[2];
-  shape.d_qk = q.shape[3];
-  shape.num_pages = kv.shape[0];
-  shape.page_size = kv.shape[1];
-  shape.h_kv = kv.shape.size() == 4 ? kv.shape[2] : 1;
-  shape.q_dtype = reader.float_dtype(q);
-  shape.kv_dtype = reader.float_dtype(kv);
-  if (kv.shape.back() != shape.d_qk) {
-    throw reader.refuse("kv_cache", "d_qk = " + std::to_string(kv.shape.back()),
-                        "q has " + std::to_string(shape.d_qk));
-  }
-  result->q = reader.tensor(q);
-  result->kv_cache = reader.tensor(kv);
-}
+class Reader {
+ public:
+  Reader(const SafetensorsHeader& header, const std::byte* data, uint64_t max_copy_bytes,
+         const std::string& path)
+      : header_(header), data_(data), max_copy_bytes_(max_copy_bytes), path_(path) {}
 
-void read_lengths(const Reader& reader, Case* result) {
-  const TensorEntry& entry = reader.find("seq_lens", {1}, "[batch]");
-  reader.check_integer_dtype(entry);
-  if (entry.shape[0] != result->shape.batch) {
-    throw reader.refuse("seq_lens", "shape " + shape_text(entry),
-                        "q has batch = " + std::to_string(result->shape.batch));
-  }
-  for (size_t i = 0; i < static_cast<size_t>(entry.shape[0]); ++i) {
-    const int64_t length = reader.integer(entry, i);
-    if (!fits_int32(length)) {
-      throw reader.refuse("seq_lens",
-                          "element " + std::to_string(i) + " = " + std::to_string(length),
-                          "allowed: 0 to 2^31 - 1");
-    }
-    result->seq_lens.push_back(static_cast<int32_t>(length));
-  }
-}
-
-void read_block_table(const Reader& reader, Case* result) {
-  const TensorEntry& entry = reader.find("block_table", {2}, "[batch, max_pages_per_sequence]");
-  reader.check_integer_dtype(entry);
-  CaseShape& shape = result->shape;
-  if (entry.shape[0] != shape.batch) {
-    throw reader.refuse("block_table", "shape " + shape_text(entry),
-                        "q has batch = " + std::to_string(shape.batch));
-  }
-  shape.max_pages_per_sequence = entry.shape[1];
-  const auto pages = static_cast<size_t>(entry.shape[1]);
-  for (size_t i = 0; i < static_cast<size_t>(shape.batch) * pages; ++i) {
-    int64_t page = reader.integer(entry, i);
-    const auto first_token = static_cast<int64_t>(i % pages) * shape.page_size;
-    if (!fits_int32(page)) {
-      if (first_token < result->seq_lens[i / pages]) {
-        throw reader.refuse("block_table",
-                            "entry [" + std::to_string(i / pages) + ", " +
-                                std::to_string(i % pages) + "] = " + std::to_string(page),
-                            "allowed: 0 to " + std::to_string(shape.num_pages - 1));
+  Case read() {
+    for (const Argument& argument : operation_.arguments) {
+      if (argument.is_input) {
+        read_tensor(argument);
       }
-      page = -1;  // an unused entry may hold anything; what does not fit stays unusable
     }
-    result->block_table.push_back(static_cast<int32_t>(page));
+    read_lengths();
+    read_settings();
+    check(seesaw_problem_of(operation_.name.c_str(), &case_.args, &case_.problem));
+    read_block_table();  // needs the page size
+    return std::move(case_);
   }
-}
 
-void read_metadata(const Reader& reader, Case* result) {
-  char* end = nullptr;
-  if (const std::string* text = reader.metadata("scale")) {
-    result->scale = std::strtod(text->c_str(), &end);
-    if (text->empty() || *end != '\0' || !std::isfinite(*result->scale)) {
-      throw reader.refuse("__metadata__", "scale = \"" + printable(*text) + "\"",
-                          "allowed: a finite number");
+ private:
+  Failure refuse(const std::string& name, const std::string& arrived,
+                 const std::string& allowed) const {
+    return bad_input({path_ + ": " + name, arrived, allowed, kSeeFormat});
+  }
+
+  const TensorEntry& find(const std::string& name) const {
+    const TensorEntry* entry = header_.find(name);
+    if (entry == nullptr) {
+      std::string needed;
+      for (const Argument& argument : operation_.arguments) {
+        needed += argument.is_input ? (needed.empty() ? "" : ", ") + argument.name : "";
+      }
+      throw refuse(name, "no such tensor in the file", "needed: " + needed);
+    }
+    if (std::find(entry->shape.begin(), entry->shape.end(), 0) != entry->shape.end()) {
+      throw refuse(name, "shape " + shape_text(*entry), "allowed: dimensions of at least 1");
+    }
+    return *entry;
+  }
+
+  // The tensor's sizes in the order of the argument's dimensions. KV heads may be left out: one.
+  std::vector<int64_t> sizes_of(const Argument& argument, const TensorEntry& entry) const {
+    std::vector<int64_t> sizes = entry.shape;
+    const auto heads = std::find(argument.shape.begin(), argument.shape.end(), "h_kv");
+    if (heads != argument.shape.end() && sizes.size() + 1 == argument.shape.size()) {
+      sizes.insert(sizes.begin() + (heads - argument.shape.begin()), 1);
+    }
+    if (sizes.size() != argument.shape.size()) {
+      throw refuse(entry.name, "shape " + shape_text(entry),
+                   "allowed: " + shape_text(argument) +
+                       (heads != argument.shape.end() ? ", h_kv may be left out" : ""));
+    }
+    return sizes;
+  }
+
+  void read_tensor(const Argument& argument) {
+    const TensorEntry& entry = find(argument.name);
+    seesaw_tensor tensor;
+    for (const int64_t size : sizes_of(argument, entry)) {
+      const std::string& name = argument.shape[static_cast<size_t>(tensor.rank)];
+      const auto [known, is_new] = sizes_.try_emplace(name, size, argument.name);
+      if (!is_new && known->second.first != size) {
+        throw refuse(argument.name, name + " = " + std::to_string(size),
+                     known->second.second + " has " + std::to_string(known->second.first));
+      }
+      tensor.shape[tensor.rank++] = size;
+    }
+    int64_t stride = 1;
+    for (int32_t i = tensor.rank; i-- > 0;) {
+      tensor.stride[i] = stride;
+      stride *= tensor.shape[i];
+    }
+    const bool is_integer = argument.dtype == "int32";
+    tensor.dtype = is_integer ? SEESAW_INT32 : float_dtype(entry.dtype).value_or(SEESAW_INT32);
+    if (is_integer ? entry.dtype != FileDType::kI32 && entry.dtype != FileDType::kI64
+                   : !float_dtype(entry.dtype)) {
+      throw refuse(entry.name, std::string("dtype ") + name_of(entry.dtype),
+                   is_integer ? "allowed: I32, I64" : "allowed: BF16, F16, F32");
+    }
+    tensor.data = is_integer ? nullptr : const_cast<void*>(address_of(entry));
+    std::memcpy(reinterpret_cast<char*>(&case_.args) + argument.offset, &tensor, sizeof(tensor));
+  }
+
+  const void* address_of(const TensorEntry& entry) {
+    const std::byte* at = data_ + entry.begin;
+    if (reinterpret_cast<uintptr_t>(at) % size_of(entry.dtype) == 0) {
+      return at;
+    }
+    if (entry.end - entry.begin > max_copy_bytes_) {
+      throw refuse(entry.name,
+                   "its " + std::to_string(entry.end - entry.begin) +
+                       " bytes lie at an address that is no multiple of its element, and a copy "
+                       "does not fit the memory that is free",
+                   "allowed: aligned tensors of any size (pad the file's header with spaces)");
+    }
+    return case_.copies.emplace_back(at, data_ + entry.end).data();
+  }
+
+  // Element `i` of a tensor of integers.
+  int64_t integer(const TensorEntry& entry, size_t i) const {
+    const std::byte* begin = data_ + entry.begin;
+    int64_t value = 0;
+    if (entry.dtype == FileDType::kI64) {
+      std::memcpy(&value, begin + i * sizeof(value), sizeof(value));
+      return value;
+    }
+    int32_t narrow = 0;
+    std::memcpy(&narrow, begin + i * sizeof(narrow), sizeof(narrow));
+    return narrow;
+  }
+
+  void read_lengths() {
+    const TensorEntry& entry = find("seq_lens");
+    for (size_t i = 0; i < static_cast<size_t>(entry.shape[0]); ++i) {
+      const int64_t length = integer(entry, i);
+      if (!fits_int32(length)) {
+        throw refuse("seq_lens", "element " + std::to_string(i) + " = " + std::to_string(length),
+                     "allowed: 0 to 2^31 - 1");
+      }
+      case_.seq_lens.push_back(static_cast<int32_t>(length));
+    }
+    case_.args.seq_lens.data = case_.seq_lens.data();
+  }
+
+  void read_block_table() {
+    const TensorEntry& entry = find("block_table");
+    const auto columns = static_cast<size_t>(entry.shape[1]);
+    for (size_t i = 0; i < static_cast<size_t>(entry.shape[0]) * columns; ++i) {
+      int64_t page = integer(entry, i);
+      if (!fits_int32(page)) {
+        const auto first_token = static_cast<int64_t>(i % columns) * case_.problem.page_size;
+        if (first_token < case_.seq_lens[i / columns]) {
+          throw refuse("block_table",
+                       "entry [" + std::to_string(i / columns) + ", " +
+                           std::to_string(i % columns) + "] = " + std::to_string(page),
+                       "allowed: 0 to " + std::to_string(case_.args.kv_cache.shape[0] - 1));
+        }
+        page = -1;  // an unused entry may hold anything; what does not fit stays unusable
+      }
+      case_.block_table.push_back(static_cast<int32_t>(page));
+    }
+    case_.args.block_table.data = case_.block_table.data();
+  }
+
+  // Sets the field from the metadata, if it is there.
+  bool read_setting(const Field& field, void* to) const {
+    const auto text = header_.metadata.find(field.name);
+    if (text == header_.metadata.end()) {
+      return false;
+    }
+    parse_field(field, text->second, to, path_ + ": __metadata__");
+    return true;
+  }
+
+  void read_settings() {
+    for (const Field& field : operation_.problem) {
+      if (!operation_.told_by_inputs(field)) {
+        read_setting(field, &case_.problem);
+      }
+    }
+    const int64_t d_qk = case_.args.q.shape[3];
+    if (case_.problem.d_v > d_qk) {
+      throw refuse("__metadata__", "d_v = " + std::to_string(case_.problem.d_v),
+                   "allowed: 1 to d_qk = " + std::to_string(d_qk));
+    }
+    for (const Field& field : operation_.scalars) {
+      if (!read_setting(field, &case_.args)) {
+        case_.args.scale = lab::default_scale(d_qk);
+      }
     }
   }
-  if (const std::string* text = reader.metadata("causal")) {
-    const bool yes = *text == "true" || *text == "True" || *text == "1";
-    if (!yes && *text != "false" && *text != "False" && *text != "0") {
-      throw reader.refuse("__metadata__", "causal = \"" + printable(*text) + "\"",
-                          "allowed: true, false");
-    }
-    result->causal = yes;
-  }
-  if (const std::string* text = reader.metadata("d_v")) {
-    result->d_v = std::strtoll(text->c_str(), &end, 10);
-    if (text->empty() || *end != '\0' || *result->d_v < 1 || *result->d_v > result->shape.d_qk) {
-      throw reader.refuse("__metadata__", "d_v = \"" + printable(*text) + "\"",
-                          "allowed: 1 to d_qk = " + std::to_string(result->shape.d_qk));
-    }
-  }
-}
+
+  const SafetensorsHeader& header_;
+  const std::byte* data_;
+  uint64_t max_copy_bytes_;
+  const std::string& path_;
+  const Operation& operation_ = dense_decode();
+  // By the name of the dimension: its size, and the tensor that told it.
+  std::map<std::string, std::pair<int64_t, std::string>> sizes_;
+  Case case_;
+};
 
 }  // namespace
 
 Case read_case(const SafetensorsHeader& header, const std::byte* data, uint64_t max_copy_bytes,
                const std::string& path) {
-  const Reader reader{header, data, max_copy_bytes, path};
-  Case result;
-  read_shapes(reader, &result);
-  read_lengths(reader, &result);
-  read_block_table(reader, &result);
-  read_metadata(reader, &result);
-  return result;
+  return Reader(header, data, max_copy_bytes, path).read();
+}
+
+std::map<std::string, std::string> settings_of(const seesaw_dense_decode_problem& problem,
+                                               float scale) {
+  std::map<std::string, std::string> settings;
+  for (const Field& field : dense_decode().problem) {
+    if (!dense_decode().told_by_inputs(field)) {
+      const std::string text = field_text(field, &problem);
+      settings[field.name] = !field.is_yes_or_no() ? text : text == "yes" ? "true" : "false";
+    }
+  }
+  seesaw_dense_decode_args args;
+  args.scale = scale;
+  for (const Field& field : dense_decode().scalars) {
+    settings[field.name] = field_text(field, &args);
+  }
+  return settings;
 }
 
 }  // namespace seesaw::tools

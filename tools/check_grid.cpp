@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "numbers.hpp"
-#include "random.hpp"
+#include "options.hpp"
 
 namespace seesaw::tools {
 namespace {
@@ -16,13 +16,13 @@ constexpr std::array<int64_t, 9> kLengths = {0, 1, 20, 63, 64, 65, 140, 1000, 40
 constexpr std::array<int64_t, 9> kPageSizes = {1, 2, 3, 16, 61, 64, 128, 480, 1000};
 constexpr std::array<std::pair<int64_t, int64_t>, 5> kColumns = {
     {{576, 512}, {512, 512}, {320, 256}, {64, 64}, {40, 24}}};
-constexpr std::array kDTypes = {SEESAW_BFLOAT16, SEESAW_FLOAT16, SEESAW_FLOAT32};
+constexpr std::array<int32_t, 3> kDTypes = {SEESAW_BFLOAT16, SEESAW_FLOAT16, SEESAW_FLOAT32};
 
 CheckCase base_case(uint64_t seed) {
   CheckCase base;
-  base.shape.h_q = 16;
-  base.shape.spare_pages = 3;
-  base.shape.seed = seed;
+  base.problem.h_q = 16;
+  base.problem = complete(base.problem);
+  base.seed = seed;
   base.lengths = {1, 300};
   return base;
 }
@@ -31,7 +31,7 @@ CheckCase base_case(uint64_t seed) {
 void add_axes(const CheckCase& base, std::vector<CheckCase>* grid) {
   for (const int64_t heads : kHeads) {
     CheckCase item = base;
-    item.shape.h_q = heads;
+    item.problem.h_q = heads;
     grid->push_back(item);
   }
   for (const int64_t length : kLengths) {
@@ -41,46 +41,49 @@ void add_axes(const CheckCase& base, std::vector<CheckCase>* grid) {
   }
   for (const int64_t page_size : kPageSizes) {
     CheckCase item = base;
-    item.shape.page_size = page_size;
+    item.problem.page_size = page_size;
     grid->push_back(item);
   }
   for (int64_t s_q = 2; s_q <= 5; ++s_q) {
     CheckCase item = base;
-    item.shape.s_q = s_q;
-    item.flags = SEESAW_CAUSAL;
+    item.problem.s_q = s_q;
+    item.problem.causal = 1;
     item.lengths = {0, 2 * s_q};  // shorter than s_q too: rows with nothing to attend
     grid->push_back(item);
     item.lengths = {100, 200};
     grid->push_back(item);
   }
-  for (const uint32_t flag : {uint32_t{SEESAW_LSE_BASE2}, uint32_t{SEESAW_BATCH_INVARIANT},
-                              uint32_t{SEESAW_LSE_EMPTY_IS_POSITIVE_INFINITY}}) {
-    CheckCase item = base;
-    item.flags = flag;
-    item.lengths = {0, 1500};
-    grid->push_back(item);
-  }
+  CheckCase item = base;
+  item.lengths = {0, 1500};
+  item.problem.lse_base = SEESAW_LSE_BASE2;
+  grid->push_back(item);
+  item.problem.lse_base = base.problem.lse_base;
+  item.batch_invariant = true;
+  grid->push_back(item);
+  item.batch_invariant = false;
+  item.problem.empty_lse = SEESAW_EMPTY_LSE_POSITIVE_INFINITY;
+  grid->push_back(item);
   for (const int64_t h_kv : {2, 3}) {
-    CheckCase item = base;
-    item.shape.h_kv = h_kv;
-    item.shape.h_q = 4 * h_kv;
+    item = base;
+    item.problem.h_kv = h_kv;
+    item.problem.h_q = 4 * h_kv;
     grid->push_back(item);
   }
 }
 
 void add_formats(const CheckCase& base, std::vector<CheckCase>* grid) {
-  for (const seesaw_dtype q : kDTypes) {
-    for (const seesaw_dtype kv : kDTypes) {
+  for (const int32_t q : kDTypes) {
+    for (const int32_t kv : kDTypes) {
       CheckCase item = base;
-      item.shape.q_dtype = q;
-      item.shape.kv_dtype = kv;
+      item.problem.q_dtype = q;
+      item.problem.kv_format = kv;
       grid->push_back(item);
     }
   }
   for (const auto& [d_qk, d_v] : kColumns) {
     CheckCase item = base;
-    item.shape.d_qk = d_qk;
-    item.shape.d_v = d_v;
+    item.problem.d_qk = d_qk;
+    item.problem.d_v = d_v;
     grid->push_back(item);
   }
 }
@@ -88,24 +91,24 @@ void add_formats(const CheckCase& base, std::vector<CheckCase>* grid) {
 // What only shows at length: one sequence over every worker, many heads, many sequences.
 void add_large(const CheckCase& base, GridSize size, std::vector<CheckCase>* grid) {
   CheckCase item = base;
-  item.batch = 1;
-  item.shape.h_q = size == GridSize::kFull ? 128 : 16;
+  item.problem.batch = 1;
+  item.problem.h_q = size == GridSize::kFull ? 128 : 16;
   item.lengths = {8192, 8192};
   grid->push_back(item);
-  item.batch = 64;
+  item.problem.batch = 64;
   item.lengths = {0, 500};
   grid->push_back(item);
   if (size == GridSize::kFull) {
     item = base;
-    item.batch = 70000;  // beyond 2^16
-    item.shape.h_q = 1;
-    item.shape.d_qk = 64;
-    item.shape.d_v = 64;
+    item.problem.batch = 70000;  // beyond 2^16
+    item.problem.h_q = 1;
+    item.problem.d_qk = 64;
+    item.problem.d_v = 64;
     item.lengths = {0, 3};
     grid->push_back(item);
     item = base;
-    item.batch = 1;
-    item.shape.h_q = 8;
+    item.problem.batch = 1;
+    item.problem.h_q = 8;
     item.lengths = {100000, 100000};
     grid->push_back(item);
   }
@@ -118,19 +121,19 @@ auto pick(const List& list, Random* random) {
 
 CheckCase random_case(const CheckCase& base, Random* random) {
   CheckCase item = base;
-  item.batch = random->between(1, 6);
-  item.shape.s_q = random->between(1, 4);
-  item.shape.h_kv = random->between(0, 9) == 0 ? 2 : 1;
-  item.shape.h_q = pick(kHeads, random) * item.shape.h_kv;
-  item.shape.page_size = pick(kPageSizes, random);
-  item.shape.q_dtype = pick(kDTypes, random);
-  item.shape.kv_dtype = item.shape.q_dtype;
-  item.shape.seed = random->bits() >> 16;
+  item.problem.batch = random->between(1, 6);
+  item.problem.s_q = random->between(1, 4);
+  item.problem.h_kv = random->between(0, 9) == 0 ? 2 : 1;
+  item.problem.h_q = pick(kHeads, random) * item.problem.h_kv;
+  item.problem.page_size = pick(kPageSizes, random);
+  item.problem.q_dtype = pick(kDTypes, random);
+  item.problem.kv_format = item.problem.q_dtype;
+  item.seed = random->bits() >> 16;
   const int64_t longest = pick(kLengths, random);
   item.lengths = {random->between(0, 1) == 0 ? 0 : longest, longest};
-  item.flags = random->between(0, 1) == 0 ? 0u : uint32_t{SEESAW_CAUSAL};
-  item.flags |= random->between(0, 3) == 0 ? uint32_t{SEESAW_BATCH_INVARIANT} : 0u;
-  if (item.shape.h_q * item.shape.s_q > 256) {  // the reference is slow
+  item.problem.causal = random->between(0, 1) == 0 ? 0 : 1;
+  item.batch_invariant = random->between(0, 3) == 0;
+  if (item.problem.h_q * item.problem.s_q > 256) {  // the reference is slow
     item.lengths.max = std::min<int64_t>(item.lengths.max, 1000);
     item.lengths.min = std::min(item.lengths.min, item.lengths.max);
   }
@@ -140,15 +143,15 @@ CheckCase random_case(const CheckCase& base, Random* random) {
 }  // namespace
 
 std::string CheckCase::name() const {
-  std::string text = fmt::format("b{} sq{} hq{} hkv{} d{}/{} len{}", batch, shape.s_q, shape.h_q,
-                                 shape.h_kv, shape.d_qk, shape.d_v, lengths.min);
+  const seesaw_dense_decode_problem& p = problem;
+  std::string text = fmt::format("b{} sq{} hq{} hkv{} d{}/{} len{}", p.batch, p.s_q, p.h_q, p.h_kv,
+                                 p.d_qk, p.d_v, lengths.min);
   text += lengths.min == lengths.max ? "" : fmt::format("-{}", lengths.max);
-  text += fmt::format(" page{} {}", shape.page_size, short_name(shape.q_dtype));
-  text += shape.q_dtype == shape.kv_dtype ? "" : fmt::format("/{}", short_name(shape.kv_dtype));
-  text += (flags & SEESAW_CAUSAL) != 0 ? " causal" : "";
-  text += (flags & SEESAW_BATCH_INVARIANT) != 0 ? " batch-invariant" : "";
-  text += (flags & SEESAW_LSE_BASE2) != 0 ? " lse2" : "";
-  text += (flags & SEESAW_LSE_EMPTY_IS_POSITIVE_INFINITY) != 0 ? " empty+inf" : "";
+  text += fmt::format(" page{} {}", p.page_size, dtypes_text(p));
+  text += p.causal != 0 ? " causal" : "";
+  text += batch_invariant ? " batch-invariant" : "";
+  text += p.lse_base == SEESAW_LSE_BASE2 ? " lse2" : "";
+  text += p.empty_lse == SEESAW_EMPTY_LSE_POSITIVE_INFINITY ? " empty+inf" : "";
   return text;
 }
 

@@ -6,17 +6,18 @@
 #include <string>
 #include <vector>
 
-#include "synthetic.hpp"
+#include "lab/synthetic.hpp"
+#include "laboratory.hpp"
 
 namespace seesaw::tools {
 
 enum class GridSize { kQuick, kNormal, kFull };
 
 struct CheckCase {
-  SyntheticShape shape;
-  int64_t batch = 2;
+  seesaw_dense_decode_problem problem{.batch = 2};
+  bool batch_invariant = false;
   LengthRule lengths;
-  uint32_t flags = 0;
+  uint64_t seed = 0;
 
   std::string name() const;  // "b2 sq1 hq16 hkv1 d576/512 len0-1000 page64 bf16 causal"
 };

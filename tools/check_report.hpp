@@ -8,7 +8,8 @@
 #include <utility>
 #include <vector>
 
-#include "errors.hpp"
+#include "lab/errors.hpp"
+#include "laboratory.hpp"
 
 namespace seesaw::tools {
 

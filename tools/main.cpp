@@ -1,11 +1,13 @@
 // seesaw: the command line. Parses, runs one command, and turns whatever ends it into a message on
 // stderr and an exit code.
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <cstring>
 #include <exception>
 #include <new>
 #include <string>
+#include <vector>
 
 #include "commands/commands.hpp"
 #include "error.hpp"
@@ -34,12 +36,55 @@ int report(const std::string& message, ExitCode code) {
 }
 
 ExitCode code_of(seesaw_status status) {
-  const bool callers = status == SEESAW_INVALID_ARGUMENT || status == SEESAW_NOT_SUPPORTED;
+  const bool callers = status == SEESAW_INVALID_ARGUMENT || status == SEESAW_INVALID_TYPE ||
+                       status == SEESAW_NOT_SUPPORTED;
   return callers ? ExitCode::kBadInput : ExitCode::kInternal;
+}
+
+// Edits that make `b` of `a`: letters put in, taken out, changed or swapped with the next.
+size_t distance(const std::string& a, const std::string& b) {
+  std::vector<std::vector<size_t>> d(a.size() + 1, std::vector<size_t>(b.size() + 1));
+  for (size_t i = 0; i <= a.size(); ++i) {
+    for (size_t j = 0; j <= b.size(); ++j) {
+      if (i == 0 || j == 0) {
+        d[i][j] = i + j;
+        continue;
+      }
+      const size_t change = d[i - 1][j - 1] + (a[i - 1] == b[j - 1] ? 0 : 1);
+      d[i][j] = std::min({d[i - 1][j] + 1, d[i][j - 1] + 1, change});
+      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1]) {
+        d[i][j] = std::min(d[i][j], d[i - 2][j - 2] + 1);
+      }
+    }
+  }
+  return d[a.size()][b.size()];
+}
+
+// The command that was typed, if it is none, and the nearest of those that there are.
+void require_command(const CLI::App& app, int argc, char** argv) {
+  const std::string typed = argc > 1 ? argv[1] : "";
+  if (typed.empty() || typed[0] == '-') {
+    return;
+  }
+  std::string names;
+  std::string nearest;
+  for (const CLI::App* command : app.get_subcommands(nullptr)) {
+    const std::string& name = command->get_name();
+    if (name == typed) {
+      return;
+    }
+    names += (names.empty() ? "" : ", ") + name;
+    if (nearest.empty() || distance(typed, name) < distance(typed, nearest)) {
+      nearest = name;
+    }
+  }
+  throw seesaw::tools::bad_input({"seesaw", "command " + seesaw::tools::printable(typed),
+                                  "allowed: " + names, "Did you mean " + nearest + "?"});
 }
 
 int parse_and_run(CLI::App& app, int argc, char** argv) {
   try {
+    require_command(app, argc, argv);
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) {  // --help, --version

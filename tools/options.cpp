@@ -1,14 +1,31 @@
 #include "options.hpp"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdlib>
 
 #include "case.hpp"
-#include "device.hpp"
 #include "error.hpp"
-#include "numbers.hpp"
 
 namespace seesaw::tools {
+namespace {
+
+bool named(const Field& field, std::initializer_list<const char*> names) {
+  return std::find(names.begin(), names.end(), field.name) != names.end();
+}
+
+LengthRule rule_of(const LengthOptions& options) {
+  if (options.len_min < 0 && options.len_max < 0) {
+    return {options.len, options.len};
+  }
+  if (options.len_max < 0) {
+    throw bad_input({"--len-min", std::to_string(options.len_min) + " without --len-max",
+                     "needed: both ends of the range", "Give --len-max too."});
+  }
+  return {options.len_min < 0 ? 1 : options.len_min, options.len_max};
+}
+
+}  // namespace
 
 void add_json_option(CLI::App& command, JsonOption* option) {
   // A flag with an optional value after '=': a separate word could be the case's path.
@@ -16,36 +33,55 @@ void add_json_option(CLI::App& command, JsonOption* option) {
                    "JSON on standard output instead of text; --json=FILE writes it to a file");
 }
 
-void add_place_options(CLI::App& command, PlaceOptions* options) {
-  command.add_option("--device", options->device, "cpu, cuda or cuda:N")->capture_default_str();
-  command.add_option("--kernel", options->kernel,
-                     "insist on a kernel, e.g. reference.dense_decode (see `seesaw info`)");
-  command.add_option("--lse-base", options->lse_base, "base of the log-sum-exp: e or 2")
-      ->capture_default_str();
-  command.add_flag("--batch-invariant", options->batch_invariant,
-                   "a sequence's result depends neither on the others nor on the threads");
-  command.add_option("--threads", options->threads, "CPU threads, 0 = all")->capture_default_str();
-  command.add_option("--tuning", options->tuning,
-                     "a file of `seesaw tune`, or none (default: what SEESAW_TUNE_FILE names)");
+void add_options_flags(CLI::App& command, seesaw_options* options,
+                       std::initializer_list<const char*> without) {
+  add_field_flags(command, description().options, options,
+                  [&](const Field& field) { return !named(field, without); });
 }
 
-void add_batch_and_heads(CLI::App& command, ShapeOptions* options) {
-  command.add_option("--batch", options->batch, "sequences")->capture_default_str();
-  command.add_option("--heads", options->h_q, "query heads, h_q")->capture_default_str();
+void add_problem_flags(CLI::App& command, seesaw_dense_decode_problem* problem,
+                       std::initializer_list<const char*> without) {
+  add_field_flags(command, dense_decode().problem, problem,
+                  [&](const Field& field) { return !named(field, without); });
 }
 
-void add_shape_options(CLI::App& command, ShapeOptions* options) {
-  command.add_option("--kv-heads", options->h_kv, "KV heads, h_kv")->capture_default_str();
-  command.add_option("--s-q", options->s_q, "query tokens of each sequence")->capture_default_str();
-  command.add_option("--d-qk", options->d_qk, "columns of a query and of a cached token")
-      ->capture_default_str();
-  command.add_option("--d-v", options->d_v, "columns of a value (512 for d_qk 576 and 512)");
-  command.add_option("--page-size", options->page_size, "tokens of a page")->capture_default_str();
-  command.add_option("--dtype", options->dtype, "of the queries: bf16, fp16, fp32")
-      ->capture_default_str();
-  command.add_option("--kv-dtype,--kv", options->kv_dtype, "of the cache (as --dtype)");
-  command.add_flag("--causal", options->causal,
-                   "query token i of s_q sees the first len - s_q + i + 1 keys");
+void add_setting_flags(CLI::App& command, seesaw_dense_decode_problem* problem) {
+  add_field_flags(command, dense_decode().problem, problem,
+                  [](const Field& field) { return !dense_decode().told_by_inputs(field); });
+}
+
+std::string tuning_file(const seesaw_options& options) {
+  if (options.tuning != nullptr) {
+    return std::string(options.tuning) == "none" ? "" : options.tuning;
+  }
+  const char* environment = std::getenv("SEESAW_TUNE_FILE");
+  return environment == nullptr ? "" : environment;
+}
+
+seesaw_dense_decode_problem complete(seesaw_dense_decode_problem problem) {
+  if (problem.d_v == 0 && problem.d_qk != 0) {
+    problem.d_v = default_d_v(problem.d_qk);
+  }
+  set_defaults(dense_decode().problem, &problem);
+  if (problem.kv_format == 0) {
+    problem.kv_format = problem.q_dtype;
+  }
+  // The library's own validation, before anything is sized by these numbers.
+  seesaw_dense_decode_problem probe = problem;
+  probe.max_pages_per_sequence = std::max<int64_t>(1, problem.max_pages_per_sequence);
+  DenseDecode::supports(probe);
+  return problem;
+}
+
+std::vector<int32_t> LengthOptions::draw(int64_t batch) const {
+  if (lens.empty()) {
+    return make_lengths(rule_of(*this), batch, seed);
+  }
+  std::vector<int32_t> lengths;
+  for (const int64_t each : lens) {
+    lengths.push_back(make_lengths({each, each}, 1, 0)[0]);  // one draw of [each, each], checked
+  }
+  return lengths;
 }
 
 void add_length_options(CLI::App& command, LengthOptions* options) {
@@ -53,66 +89,43 @@ void add_length_options(CLI::App& command, LengthOptions* options) {
   command.add_option("--len-min", options->len_min,
                      "shortest length, drawn evenly up to --len-max");
   command.add_option("--len-max", options->len_max, "longest length");
+  command.add_option("--lens", options->lens, "lengths, separated by commas (instead of --batch)")
+      ->delimiter(',')
+      ->allow_extra_args(false);
   command.add_option("--seed", options->seed, "of everything random")->capture_default_str();
 }
 
-LengthRule LengthOptions::rule() const {
-  if (len_min < 0 && len_max < 0) {
-    return {len, len};
-  }
-  if (len_max < 0) {
-    throw bad_input({"--len-min", std::to_string(len_min) + " without --len-max",
-                     "needed: both ends of the range", "Give --len-max too."});
-  }
-  return {len_min < 0 ? 1 : len_min, len_max};
+void add_request(CLI::App& command, Request* request) {
+  command.add_option("case", request->input,
+                     "a .safetensors file with the problem and the lengths; flags win over it");
+  add_problem_flags(command, &request->problem);
+  add_length_options(command, &request->lengths);
+  add_options_flags(command, &request->options);
 }
 
-SyntheticShape synthetic_shape(const ShapeOptions& options, uint64_t seed) {
-  SyntheticShape shape;
-  shape.s_q = options.s_q;
-  shape.h_q = options.h_q;
-  shape.h_kv = options.h_kv;
-  shape.d_qk = options.d_qk;
-  shape.d_v = options.d_v != 0 ? options.d_v : default_d_v(options.d_qk);
-  shape.page_size = options.page_size;
-  shape.q_dtype = parse_dtype(options.dtype, "--dtype");
-  shape.kv_dtype =
-      options.kv_dtype.empty() ? shape.q_dtype : parse_dtype(options.kv_dtype, "--kv-dtype");
-  shape.seed = seed;
-  // The library's own validation, before anything is sized by these numbers.
-  DenseDecodeDescriptor probe;
-  probe.batch = options.batch;
-  probe.s_q = shape.s_q;
-  probe.h_q = shape.h_q;
-  probe.h_kv = shape.h_kv;
-  probe.d_qk = shape.d_qk;
-  probe.d_v = shape.d_v;
-  probe.page_size = shape.page_size;
-  probe.q_dtype = shape.q_dtype;
-  probe.kv_dtype = shape.kv_dtype;
-  supports(probe);
-  return shape;
-}
-
-std::string PlaceOptions::tuning_file() const {
-  if (!tuning.empty()) {
-    return tuning == "none" ? "" : tuning;
+Asked resolve(const Request& request, const CLI::App& command) {
+  Asked asked{request.problem, {}};
+  if (!request.input.empty()) {
+    const CaseFile input(request.input);
+    asked.problem = input.contents.problem;
+    copy_given(command, dense_decode().problem, &request.problem, &asked.problem);
+    asked.seq_lens = input.contents.seq_lens;
   }
-  const char* environment = std::getenv("SEESAW_TUNE_FILE");
-  return environment == nullptr ? "" : environment;
-}
-
-void apply(const PlaceOptions& options, DenseDecodeDescriptor* descriptor) {
-  descriptor->device = parse_device(options.device);
-  descriptor->kernel = options.kernel;
-  descriptor->num_threads = options.threads;
-  descriptor->tuning = options.tuning;
-  if (options.lse_base != "e" && options.lse_base != "2") {
-    throw bad_input(
-        {"--lse-base", printable(options.lse_base), "allowed: e, 2", "Choose one of them."});
+  const bool lengths_given = command.count("--len") + command.count("--len-max") +
+                                 command.count("--len-min") + command.count("--lens") >
+                             0;
+  const seesaw_dense_decode_problem& p = asked.problem = complete(asked.problem);
+  if (request.input.empty() || lengths_given ||
+      static_cast<int64_t>(asked.seq_lens.size()) != p.batch) {
+    asked.seq_lens = request.lengths.draw(p.batch);
   }
-  descriptor->flags |= options.lse_base == "2" ? uint32_t{SEESAW_LSE_BASE2} : 0;
-  descriptor->flags |= options.batch_invariant ? uint32_t{SEESAW_BATCH_INVARIANT} : 0;
+  asked.problem.batch = static_cast<int64_t>(asked.seq_lens.size());
+  asked.problem.max_pages_per_sequence =
+      std::max(p.max_pages_per_sequence, columns_of(asked.seq_lens, p.page_size));
+  asked.problem.kv_page_stride = 0;  // packed: a case's are, and flags may have changed what is
+  asked.problem.kv_token_stride = 0;
+  asked.problem.kv_head_stride = 0;
+  return asked;
 }
 
 }  // namespace seesaw::tools

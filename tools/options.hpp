@@ -1,16 +1,17 @@
-// Options that several commands share, and what they amount to. The parser is CLI11; its header is
-// long, so only the files that define options include it.
+// Options that several commands share, and what they amount to.
 #pragma once
 
 #include <cstdint>
+#include <initializer_list>
+#include <memory>
 #include <string>
+#include <vector>
 
-#include "seesaw/seesaw.hpp"
-#include "synthetic.hpp"
-
-namespace CLI {
-class App;
-}
+#include "flags.hpp"
+#include "lab/pages.hpp"
+#include "lab/synthetic.hpp"
+#include "laboratory.hpp"
+#include "seesaw/ops/dense_decode.h"
 
 namespace seesaw::tools {
 
@@ -22,50 +23,48 @@ struct JsonOption {
 };
 void add_json_option(CLI::App& command, JsonOption* option);
 
-// Where and how a call runs.
-struct PlaceOptions {
-  std::string device = "cpu";
-  std::string kernel;
-  std::string lse_base = "e";
-  bool batch_invariant = false;
-  int32_t threads = 0;
-  std::string tuning;  // empty: SEESAW_TUNE_FILE's
+// The flags of seesaw_options, and of a problem: a flag for each field of the library's tables but
+// those named in `without`.
+void add_options_flags(CLI::App& command, seesaw_options* options,
+                       std::initializer_list<const char*> without = {});
+void add_problem_flags(CLI::App& command, seesaw_dense_decode_problem* problem,
+                       std::initializer_list<const char*> without = {});
+// Those that the tensors of a case do not tell.
+void add_setting_flags(CLI::App& command, seesaw_dense_decode_problem* problem);
 
-  std::string tuning_file() const;  // the one that plans will read; empty: none
-};
-void add_place_options(CLI::App& command, PlaceOptions* options);
+// The tuning file that plans will read; empty: none.
+std::string tuning_file(const seesaw_options& options);
 
-// What is asked, without data.
-struct ShapeOptions {
-  int64_t batch = 8;
-  int64_t s_q = 1;
-  int64_t h_q = 128;
-  int64_t h_kv = 1;
-  int64_t d_qk = 576;
-  int64_t d_v = 0;  // 0: default_d_v
-  int64_t page_size = 64;
-  std::string dtype = "bf16";
-  std::string kv_dtype;  // empty: as dtype
-  bool causal = false;
-};
-// Without --batch and --heads where the command has lists of its own.
-void add_shape_options(CLI::App& command, ShapeOptions* options);
-void add_batch_and_heads(CLI::App& command, ShapeOptions* options);
+// The problem with its defaults filled in; throws Error if it is malformed.
+seesaw_dense_decode_problem complete(seesaw_dense_decode_problem problem);
 
 // Lengths of the sequences.
 struct LengthOptions {
   int64_t len = 4096;
   int64_t len_min = -1;  // -1: not given
   int64_t len_max = -1;
+  std::vector<int64_t> lens;  // one for each sequence, instead
   uint64_t seed = 0;
-  LengthRule rule() const;
+
+  std::vector<int32_t> draw(int64_t batch) const;
 };
 void add_length_options(CLI::App& command, LengthOptions* options);
 
-// The synthetic shape that options describe; throws Failure or Error if no kernel could have it.
-SyntheticShape synthetic_shape(const ShapeOptions& options, uint64_t seed);
+// A problem and lengths, from flags or from a case's file.
+struct Request {
+  seesaw_dense_decode_problem problem{.batch = 8, .h_q = 128};
+  seesaw_options options;
+  LengthOptions lengths;
+  std::string input;  // the case's file; empty: flags alone
+};
+void add_request(CLI::App& command, Request* request);
 
-// Device, kernel, threads and flags of `options` in `descriptor`.
-void apply(const PlaceOptions& options, DenseDecodeDescriptor* descriptor);
+// The problem complete, with the lengths' batch and block table, and the lengths. Flags that were
+// given to `command` win over the file.
+struct Asked {
+  seesaw_dense_decode_problem problem;
+  std::vector<int32_t> seq_lens;
+};
+Asked resolve(const Request& request, const CLI::App& command);
 
 }  // namespace seesaw::tools

@@ -2,12 +2,12 @@
 
 #include <memory>
 
-#include "numbers.hpp"
+#include "lab/elements.hpp"
 
 namespace seesaw::tools {
 namespace {
 
-std::vector<float> widened(const void* values, seesaw_dtype dtype, size_t count) {
+std::vector<float> widened(const void* values, int32_t dtype, size_t count) {
   std::vector<float> result(count);
   for (size_t i = 0; i < count; ++i) {
     result[i] = load_element(values, dtype, i);
@@ -17,23 +17,20 @@ std::vector<float> widened(const void* values, seesaw_dtype dtype, size_t count)
 
 }  // namespace
 
-Results results_of(Call& call, seesaw_dtype dtype) {
+Results results_of(Call& call, int32_t dtype) {
   const std::vector<std::byte> out = call.out();
   return {widened(out.data(), dtype, out.size() / size_of(dtype)), call.lse()};
 }
 
-Results reference_results(DenseDecodeDescriptor descriptor, HostTensors tensors) {
-  const auto count =
-      static_cast<size_t>(descriptor.batch * descriptor.s_q * descriptor.h_q * descriptor.d_qk);
-  const std::vector<float> q = widened(tensors.q, descriptor.q_dtype, count);
-  tensors.q = q.data();
-  descriptor.device = kCpu;
-  descriptor.q_dtype = SEESAW_FLOAT32;
-  descriptor.kernel = kReference;
-  const DenseDecode plan(descriptor);
+Results reference_results(seesaw_dense_decode_problem problem, seesaw_dense_decode_args inputs) {
+  std::vector<float> q = widened(inputs.q.data, inputs.q.dtype, element_count(inputs.q));
+  inputs.q.data = q.data();
+  inputs.q.dtype = SEESAW_FLOAT32;
+  problem.q_dtype = SEESAW_FLOAT32;
+  const DenseDecode plan(problem, {.kernel = kReference});
   const std::unique_ptr<Device> cpu = open_device(kCpu);
-  Call call(*cpu, descriptor, plan, tensors);
-  call.schedule();
+  Call call(*cpu, plan, problem.d_v, inputs);
+  call.prepare();
   call.run();
   return results_of(call, SEESAW_FLOAT32);
 }

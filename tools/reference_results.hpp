@@ -1,18 +1,23 @@
 // Results to compare: of a call, and of the reference kernel on the same tensors.
 #pragma once
 
-#include "call.hpp"
-#include "errors.hpp"
+#include "lab/call.hpp"
+#include "lab/errors.hpp"
+#include "laboratory.hpp"
 
 namespace seesaw::tools {
 
 inline constexpr const char* kReference = "reference.dense_decode";
 
 // What a call wrote, widened to float.
-Results results_of(Call& call, seesaw_dtype dtype);
+Results results_of(Call& call, int32_t dtype);
 
-// The reference kernel's results on the CPU for the first descriptor.batch sequences of `tensors`,
-// with the query widened to float32, so that they are not rounded to 16 bits.
-Results reference_results(DenseDecodeDescriptor descriptor, HostTensors tensors);
+inline ResultShape shape_of(const seesaw_dense_decode_problem& problem) {
+  return {problem.s_q, problem.h_q, problem.d_v};
+}
+
+// The reference kernel's results on the CPU for inputs in host memory, with the query widened to
+// float32, so that they are not rounded to 16 bits.
+Results reference_results(seesaw_dense_decode_problem problem, seesaw_dense_decode_args inputs);
 
 }  // namespace seesaw::tools

@@ -49,16 +49,19 @@ ScheduleReport make_schedule(Device& device, const DenseDecode& plan,
   const DeviceBuffer lens(device, lens_bytes);
   const DeviceBuffer schedule(device, plan.schedule_bytes());
   device.copy_in(lens.data(), seq_lens.data(), lens_bytes);
-  plan.schedule(
-      make_tensor(lens.data(), SEESAW_INT32, {static_cast<int64_t>(seq_lens.size())}, device.id()),
-      schedule.data(), schedule.size_bytes(), device.stream());
+  seesaw_dense_decode_args args;
+  args.seq_lens =
+      make_tensor(lens.data(), SEESAW_INT32, {static_cast<int64_t>(seq_lens.size())}, device.id());
+  plan.prepare(args, {.schedule = schedule.data(),
+                      .schedule_bytes = schedule.size_bytes(),
+                      .stream = device.stream()});
   device.synchronise();
   const AlignedBuffer host(schedule.size_bytes());
   device.copy_out(host.data(), schedule.data(), host.size());
 
   ScheduleReport report;
   report.pieces = plan.pieces(host.data(), host.size());
-  report.num_workers = std::max(1, plan.info().num_workers);
+  report.num_workers = std::max(1, static_cast<int32_t>(plan.number("num_workers")));
   report.worker_tiles.assign(static_cast<size_t>(report.num_workers), 0);
   std::set<int32_t> split;
   for (const seesaw_piece& piece : report.pieces) {

@@ -5,8 +5,9 @@
 #include <string>
 #include <vector>
 
-#include "device.hpp"
-#include "seesaw/seesaw.hpp"
+#include "lab/device/device.hpp"
+#include "laboratory.hpp"
+#include "seesaw/ops/dense_decode.h"
 
 namespace seesaw::tools {
 

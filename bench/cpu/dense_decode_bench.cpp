@@ -1,6 +1,6 @@
 // Micro-benchmarks of cpu.dense_decode: its steps one by one on packed data, and whole runs at the
-// shapes of the speed targets. `ceiling` is the fraction of the machine's own multiply rate, which
-// is measured in the same process just before (see ceilings.hpp).
+// shapes of the speed targets. `roof` is the fraction of the machine's own multiply rate, which
+// is measured in the same process just before (see roofs.hpp).
 //
 //   seesaw_cpu_bench --benchmark_filter='run/' --benchmark_counters_tabular=true
 #include <benchmark/benchmark.h>
@@ -14,11 +14,11 @@
 #include <vector>
 
 #include "base/float16.hpp"
-#include "cpu/ceiling_loops.hpp"
-#include "cpu/ceilings.hpp"
+#include "cpu/roof_loops.hpp"
+#include "cpu/roofs.hpp"
+#include "cpu/select.hpp"
 #include "ops/dense_decode/cpu/dense_decode.hpp"
 #include "ops/dense_decode/cpu/layout.hpp"
-#include "cpu/select.hpp"
 #include "split/split_kv.hpp"
 
 namespace seesaw::bench {
@@ -28,14 +28,14 @@ constexpr int64_t kDqk = 576;
 constexpr int64_t kDv = 512;
 constexpr int64_t kPageSize = 64;
 
-const CpuCeilings& ceilings() {
-  static const CpuCeilings measured =
-      measure_cpu_ceilings(std::max(1u, std::thread::hardware_concurrency()));
+const CpuRoofs& roofs() {
+  static const CpuRoofs measured =
+      measure_cpu_roofs(std::max(1u, std::thread::hardware_concurrency()));
   return measured;
 }
 
-double multiply_ceiling(int threads) {
-  const CpuCeilings& c = ceilings();
+double multiply_roof(int threads) {
+  const CpuRoofs& c = roofs();
   if (threads > 1) {
     return (c.bf16_dot_gflops_all > 0 ? c.bf16_dot_gflops_all : c.float_fma_gflops_all) *
            std::min(1.0, static_cast<double>(threads) / c.threads);
@@ -117,7 +117,7 @@ struct Decode {
     fill_bf16(q.get(), batch * h_q * kDqk, 1);
     fill_bf16(cache.get(), pages * kPageSize * kDqk, 2);
     split::build_schedule(plan.split, lengths.data(), 1, static_cast<int32_t>(batch),
-                         schedule.get());
+                          schedule.get());
     arguments.batch = batch;
     arguments.q = packed_view(q.get(), DType::kBFloat16, {batch, 1, h_q, kDqk});
     arguments.kv_cache = packed_view(cache.get(), DType::kBFloat16, {pages, kPageSize, 1, kDqk});
@@ -135,8 +135,8 @@ struct Decode {
 void set_rate(benchmark::State& state, double flops, int threads) {
   const double total = flops * static_cast<double>(state.iterations());
   state.counters["GFLOP/s"] = benchmark::Counter(total * 1e-9, benchmark::Counter::kIsRate);
-  state.counters["ceiling"] =
-      benchmark::Counter(total * 1e-9 / multiply_ceiling(threads), benchmark::Counter::kIsRate);
+  state.counters["roof"] =
+      benchmark::Counter(total * 1e-9 / multiply_roof(threads), benchmark::Counter::kIsRate);
 }
 
 void run(benchmark::State& state) {
@@ -285,22 +285,22 @@ void accumulate(benchmark::State& state) {
 }
 
 // The multiply instruction alone, from registers, for as long as the runs between which it is
-// timed: what these threads are given by the machine at that moment. The ceilings above are its
+// timed: what these threads are given by the machine at that moment. The roofs above are its
 // best.
 void multiply(benchmark::State& state) {
   const int threads = static_cast<int>(state.range(0));
-  const auto loop = ceilings().bf16_dot_gflops_1 > 0 ? run_bf16_dot : run_float_fma;
+  const auto loop = roofs().bf16_dot_gflops_1 > 0 ? run_bf16_dot : run_float_fma;
   constexpr int64_t kSteps = 200000;  // half a millisecond
   double flops = 0;
   for (auto _ : state) {
 #pragma omp parallel num_threads(threads) reduction(+ : flops)
-    flops += loop(ceilings().best_accumulators, kSteps);
+    flops += loop(roofs().best_accumulators, kSteps);
   }
   set_rate(state, flops / static_cast<double>(state.iterations()), threads);
 }
 
-void add_ceilings() {
-  const CpuCeilings& c = ceilings();
+void add_roofs() {
+  const CpuRoofs& c = roofs();
   const auto number = [](double value) { return std::to_string(value); };
   benchmark::AddCustomContext("microkernel", cpu::microkernel_name());
   benchmark::AddCustomContext("bf16_dot_gflops_1", number(c.bf16_dot_gflops_1));
@@ -320,7 +320,7 @@ void add_ceilings() {
 
 int main(int argc, char** argv) {
   using namespace seesaw::bench;
-  const int64_t threads = ceilings().threads;
+  const int64_t threads = roofs().threads;
   constexpr std::pair<const char*, void (*)(benchmark::State&)> kSteps[] = {
       {"pack_query", pack_query},
       {"pack_tokens", pack_tokens},
@@ -356,7 +356,7 @@ int main(int argc, char** argv) {
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) {
     return 1;
   }
-  add_ceilings();
+  add_roofs();
   benchmark::RunSpecifiedBenchmarks();
   benchmark::Shutdown();
 }

@@ -8,7 +8,7 @@
 
 Fractions compare like with like, at the same number of threads: the median of a case with the median
 of `multiply` in the same interleaved run, and the best repetition with the best that `multiply` or
-the ceilings at the start reached. On a host that others use the two differ; quote both.
+the roofs at the start reached. On a host that others use the two differ; quote both.
 """
 
 import argparse

@@ -5,7 +5,7 @@
 #include <numeric>
 #include <random>
 
-#include "roofs.hpp"
+#include "lab/roofs/gpu_roofs.hpp"
 
 namespace seesaw::bench {
 namespace {

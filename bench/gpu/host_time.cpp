@@ -7,7 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 
-#include "timer.hpp"
+#include "lab/roofs/timer.hpp"
 
 namespace seesaw::bench {
 namespace {

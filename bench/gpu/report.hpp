@@ -5,8 +5,8 @@
 #include <vector>
 
 #include "decode_case.hpp"
-#include "roofs.hpp"
-#include "timer.hpp"
+#include "lab/roofs/gpu_roofs.hpp"
+#include "lab/roofs/timer.hpp"
 
 namespace seesaw::bench {
 

@@ -22,10 +22,10 @@ class Seesaw(Backend):
         import seesaw
 
         problem = seesaw.Problem.of(*inputs.arrays[:3], causal=inputs.shape.causal)
-        self._kernel = seesaw.explain(problem).kernel or "none"
         schedule = seesaw.make_schedule(problem, inputs.seq_lens)
+        self._kernel = seesaw.explain(schedule).kernel or "none"
         out, lse = seesaw.dense_decode(*inputs.arrays, schedule=schedule, scale=SCALE)
-        size = seesaw.workspace_size(problem)
+        size = seesaw.workspace_size(schedule)
         workspace = inputs.seq_lens.new_empty(size, dtype=torch.uint8) if size else None
         arguments = dict(schedule=schedule, out=out, lse=lse, workspace=workspace, scale=SCALE)
         return lambda: seesaw.dense_decode(*inputs.arrays, **arguments)
@@ -87,6 +87,27 @@ class TorchReference(Backend):
                 causal_bias(shape.s_q, length, inputs.device) if shape.causal else 0.0
             )
         return bias
+
+
+class TorchFused(Backend):
+    """PyTorch's own attention, heads as query rows of one head. Values of the keys' width, sliced
+    after, reach its fused CPU kernel, which wants equal widths."""
+
+    name = "torch.sdpa"
+    module = "torch"
+    needs_cuda = False
+
+    def why_not(self, inputs: Inputs) -> str:
+        shape = inputs.shape
+        plain = not shape.causal and not shape.varlen and shape.s_q == 1
+        return super().why_not(inputs) or ("" if plain else "one length and query token only")
+
+    def prepare(self, inputs: Inputs) -> Call:
+        shape = inputs.shape
+        keys = inputs.kv_cache[inputs.block_table.long()].reshape(shape.b, 1, -1, D_QK)
+        keys = keys[:, :, : max(inputs.lengths)].contiguous()
+        attend = torch.nn.functional.scaled_dot_product_attention
+        return lambda: (attend(inputs.q, keys, keys, scale=SCALE)[..., :D_V], None)
 
 
 class FlashMla(FlashMlaInterface):
@@ -168,6 +189,7 @@ BACKENDS: Dict[str, Backend] = {
         Seesaw(),
         SeesawAsFlashMla(),
         TorchReference(),
+        TorchFused(),
         FlashMla(),
         VllmFlashMla(),
         FlashInfer(),

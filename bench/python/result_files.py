@@ -34,7 +34,7 @@ class Results:
     kind: str
     commit: str
     machine: Dict[str, Any]  # must be equal to compare
-    conditions: Dict[str, float]  # ceilings, clocks: what the machine gave then; more is faster
+    conditions: Dict[str, float]  # roofs, clocks: what the machine gave then; more is faster
     cases: Dict[str, Case]
     remarks: Dict[str, Any] = field(default_factory=dict)  # said if they differ
 
@@ -85,8 +85,8 @@ def read_google_benchmark(path: Path, data: Dict[str, Any]) -> Results:
             width = NORMAL_P90 * found["stddev"]
             cases[name] = Case(found["median"], found["median"] - width, found["median"] + width)
     caches = [f"L{c['level']} {c['type']} {c['size']}" for c in context.get("caches", [])]
-    # The machine's ceilings, not the sweep that found them.
-    ceilings = {
+    # The machine's roofs, not the sweep that found them.
+    roofs = {
         name: value
         for name, value in context.items()
         if ("_gflops_" in name or "_gbps_" in name) and "_accumulators" not in name
@@ -100,7 +100,7 @@ def read_google_benchmark(path: Path, data: Dict[str, Any]) -> Results:
             "MHz": context.get("mhz_per_cpu"),
             "caches": caches,
         },
-        conditions=numbers(ceilings),
+        conditions=numbers(roofs),
         cases=cases,
         remarks={"microkernel": context.get("microkernel"), "load": context.get("load_avg")},
     )

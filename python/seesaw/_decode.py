@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Mapping, Optional, Tuple
 
-from seesaw._arrays import Array, ArrayLibrary, call, library_of
-from seesaw._library import MAKE_SCHEDULE, library
-from seesaw._problem import (
-    FIELD_D_QK,
-    FIELD_D_V,
-    FIELD_H_Q,
-    FIELD_S_Q,
-    LseBase,
-    Problem,
-    fields_of,
-    make_options,
-)
-from seesaw._schedule import Planned, Schedule, planned
+from seesaw._arrays import Array, library_of
+from seesaw._call import run
+from seesaw._keys import settings_key
+from seesaw._schedule import Schedule
+from seesaw._tables import DENSE_DECODE, DenseDecodeSettings
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+D_V = next(field.default for field in DENSE_DECODE.problem if field.name == "d_v")
 
 
 def dense_decode(
@@ -31,13 +28,7 @@ def dense_decode(
     workspace: Optional[Array] = None,
     scale: Optional[float] = None,
     d_v: Optional[int] = None,
-    causal: Optional[bool] = None,
-    lse_base: Optional[LseBase] = None,
-    empty_lse: Optional[str] = None,
-    batch_invariant: Optional[bool] = None,
-    check_data: Optional[bool] = None,
-    num_threads: Optional[int] = None,
-    kernel: Optional[str] = None,
+    **settings: Unpack[DenseDecodeSettings],
 ) -> Tuple[Array, Array]:
     """Dense MLA decoding over a paged cache of latents.
 
@@ -56,16 +47,16 @@ def dense_decode(
         block_table: [b, max_pages_per_sequence] int32: page ids.
         seq_lens: [b] int32: tokens in the cache, the s_q new ones included.
         schedule: Of `make_schedule` for the same lengths. None: made by this call. If given, its
-            problem decides everything below `d_v`, which may be left out.
+            problem and options decide everything below, which may be left out.
         out: [b, s_q, h_q, d_v] as q, every element is written. None: allocated.
         lse: [b, h_q, s_q] float32. None: allocated.
-        workspace: uint8 of `workspace_size(problem)`. None: allocated from the array library for
+        workspace: uint8 of `workspace_size(schedule)`. None: allocated from the array library for
             this call.
         scale: Of the scores. None: d_qk ** -0.5, as in FlashMLA; DeepSeek's is 192 ** -0.5, of
             the head before absorption.
         d_v: Columns of out; None: 512.
-        causal, lse_base, empty_lse, batch_invariant, check_data, num_threads, kernel: As the
-            attributes of `Problem`, with its defaults.
+        settings: causal, lse_base and empty_lse of `Problem`; num_threads, batch_invariant,
+            check_data, kernel and tuning of `Options`; with their defaults.
 
     Returns:
         (out, lse).
@@ -74,85 +65,54 @@ def dense_decode(
         ValueError, TypeError: An argument is malformed.
         NotImplementedError: No kernel of this build runs the problem here.
     """
-    options = (causal, lse_base, empty_lse, batch_invariant, check_data, num_threads, kernel)
     arrays = library_of(q, "q")
-    if arrays.traces_calls():
+    traces = arrays.traces_calls
+    if traces is not None and traces():
+        buffers = (schedule, out, lse, workspace)
         return arrays.traced_dense_decode(
-            q, kv_cache, block_table, seq_lens, (schedule, out, lse, workspace), scale, d_v, options
+            q, kv_cache, block_table, seq_lens, buffers, scale, d_v, settings
         )
     if schedule is None:
-        fields = fields_of(
-            q, kv_cache, block_table, 512 if d_v is None else d_v, make_options(*options)
-        )
-        plan = planned(fields)
+        columns = D_V if d_v is None else d_v
+        key = settings_key(DENSE_DECODE, d_v=columns, **settings)
+        buffer = None
     else:
-        check_agreement(schedule.problem, d_v, options)
-        plan = schedule.planned
-        fields = plan.fields
-    shape = q.shape
-    b = shape[0] if shape else 0
-    if out is None:
-        out = arrays.empty((b, fields[FIELD_S_Q], fields[FIELD_H_Q], fields[FIELD_D_V]), "like", q)
-    if lse is None:
-        lse = arrays.empty((b, fields[FIELD_H_Q], fields[FIELD_S_Q]), "float32", q)
-    run_into(
-        arrays,
-        plan,
-        (q, kv_cache, block_table, seq_lens, out, lse),
-        None if schedule is None else schedule.buffer,
-        workspace,
-        scale,
-    )
+        if settings or d_v is not None:
+            check_agreement(schedule, d_v, settings)
+        key, columns, buffer = schedule.key, schedule.d_v, schedule.buffer
+        if scale is None:
+            scale = schedule.scale
+    if out is None or lse is None or scale is None:
+        b, s_q, h_q, d_qk = shape_of(q)
+        if out is None:
+            out = arrays.empty((b, s_q, h_q, columns), "like", q)
+        if lse is None:
+            lse = arrays.empty((b, h_q, s_q), "float32", q)
+        if scale is None:
+            scale = d_qk**-0.5
+            if schedule is not None:
+                schedule.scale = scale
+    tensors = (q, kv_cache, block_table, seq_lens, out, lse)
+    run(DENSE_DECODE, arrays, key, tensors, (scale,), buffer, workspace, schedule is not None)
     return out, lse
 
 
-def run_into(
-    arrays: ArrayLibrary,
-    plan: Planned,
-    tensors: Tuple[Array, ...],
-    schedule: Optional[Array],
-    workspace: Optional[Array],
-    scale: Optional[float],
-) -> None:
-    """Runs on tensors (q, kv_cache, block_table, seq_lens, out, lse), with a schedule and a
-    workspace of this call's own where none is given."""
-    q, kv_cache, block_table, seq_lens, out, lse = tensors
-    call_flags = 0
-    fields, schedule_elements, workspace_elements = plan
-    if schedule is None:
-        schedule = arrays.empty((schedule_elements,), "uint8", q)
-        call_flags = MAKE_SCHEDULE
-    if workspace is None and workspace_elements:
-        workspace = arrays.empty((workspace_elements,), "uint8", q)
-    call(
-        arrays,
-        library.run,
-        (q, kv_cache, block_table, seq_lens, out, lse, schedule, workspace),
-        fields[FIELD_D_QK] ** -0.5 if scale is None else scale,
-        arrays.stream(q),
-        call_flags,
-        *fields,
-    )
+def shape_of(q: Array) -> Tuple[int, int, int, int]:
+    try:
+        b, s_q, h_q, d_qk = q.shape
+    except ValueError:
+        raise ValueError(
+            f"dense_decode: q has rank {len(q.shape)}, allowed: [b, s_q, h_q, d_qk]. "
+            "Reshape the array."
+        ) from None
+    return b, s_q, h_q, d_qk
 
 
-OPTION_NAMES = (
-    "causal",
-    "lse_base",
-    "empty_lse",
-    "batch_invariant",
-    "check_data",
-    "num_threads",
-    "kernel",
-)
-_NO_OPTIONS = (None,) * len(OPTION_NAMES)
-
-
-def check_agreement(problem: Problem, d_v: Optional[int], options: Tuple[Any, ...]) -> None:
-    """Refuses options given with a schedule that was made for others. None: not given."""
-    if d_v is None and options == _NO_OPTIONS:
-        return
-    for name, given in zip(("d_v", *OPTION_NAMES), (d_v, *options)):
-        agreed = getattr(problem, name)
+def check_agreement(schedule: Schedule, d_v: Optional[int], settings: Mapping[str, Any]) -> None:
+    """Refuses what is given with a schedule that was made for something else. None: not given."""
+    for name, given in {"d_v": d_v, **settings}.items():
+        holder = schedule.problem if hasattr(schedule.problem, name) else schedule.options
+        agreed = getattr(holder, name)
         if given is not None and given != agreed:
             raise ValueError(
                 f"dense_decode: {name} = {given!r}, allowed: {agreed!r}, as in the schedule. "

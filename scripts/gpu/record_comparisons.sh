@@ -27,10 +27,10 @@ step ladder-b4 60 ./seesaw ladder --batch 4 --commit "$commit" --json "$out/ladd
 step ladder-varied 60 ./seesaw ladder --seq-lens "$lens" --commit "$commit" \
   --json "$out/ladder-varied.json"
 step compare 240 ./seesaw compare --device cuda --heads 32 --len 1024,4096 \
-  --dtype fp32,bf16,fp16 --html "$out/compare.html" --json="$out/compare.json"
+  --dtype fp32,bf16,fp16 --json="$out/compare.json"
 step compare-heads128-decode 120 ./seesaw compare --device cuda --phase decode --dtype bf16 \
   --heads 128 --head-dim 128 --d-model 7168 --d-latent 512 --d-rope 64 --batch 16 --len 4096 \
-  --no-fit --no-claims --check-tokens 16 --html "$out/compare-heads128-decode.html" \
+  --no-fit --no-claims --check-tokens 16 \
   --json="$out/compare-heads128-decode.json"
 for rung in 1 2; do
   step "counters-rung-$rung" 60 ./seesaw profile --rung $rung --batch 16 --heads 16 \

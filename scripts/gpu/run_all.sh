@@ -5,7 +5,7 @@
 # Usage: scripts/gpu/run_all.sh [output folder] [benchmark options]
 # Exits non-zero if a step failed; what synccheck and racecheck report is in their summaries, and
 # docs/notebook/0011 and 0054 explain it. The output folder has every log and bench.json, which
-# bench/results/<device>/<date>-<commit>.json keeps unchanged.
+# bench/results/<device>/<date>-<commit>-gpu-bench.json keeps unchanged.
 set -uo pipefail
 out=$(mkdir -p "${1:-out}" && cd "${1:-out}" && pwd)
 [ $# -gt 0 ] && shift

@@ -1,7 +1,6 @@
 // The C ABI of the baselines: validate, select, plan, run.
 #include <algorithm>
 #include <array>
-#include <cstdio>
 #include <memory>
 #include <string>
 
@@ -50,13 +49,15 @@ Status supports(const seesaw_baseline_problem* problem, seesaw_kernel_support* r
                 uint64_t capacity, uint64_t* count) {
   Problem asked;
   SEESAW_RETURN_IF_ERROR(read_problem(problem, &asked));
-  std::vector<seesaw_kernel_support> answers;
+  thread_local std::vector<std::string> reasons;  // until this thread's next call, as promised
+  reasons.clear();
   for (const Backend* backend : backends()) {
     const Support support = backend->supports(asked);
-    seesaw_kernel_support& row = answers.emplace_back();
-    row.kernel = backend->name();
-    row.supported = support.supported ? 1 : 0;
-    std::snprintf(row.reason, sizeof(row.reason), "%s", support.reason.c_str());
+    reasons.push_back(support.supported ? "" : support.reason);
+  }
+  std::vector<seesaw_kernel_support> answers;
+  for (size_t i = 0; i < reasons.size(); ++i) {
+    answers.push_back({backends()[i]->name(), reasons[i].c_str(), reasons[i].empty() ? 1 : 0, 0});
   }
   return write_rows<seesaw_kernel_support>(answers, rows, capacity, count);
 }

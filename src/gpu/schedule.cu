@@ -9,7 +9,7 @@
 //       one piece to the next, write worker_piece_begin
 //   [5] the workers after the last piece, and the header
 //
-// The arithmetic is plan/split_kv_math.hpp's, shared with the host: tests/gpu compares the bytes.
+// The arithmetic is split/split_kv_math.hpp's, shared with the host: tests/gpu compares the bytes.
 #include "gpu/block_scan.cuh"
 #include "gpu/device.hpp"
 #include "gpu/launch.cuh"

@@ -139,12 +139,12 @@ TEST(Ncu, UsageOfRegistersAndSharedMemory) {
   ASSERT_NE(attention, kernels.end());
   // 15.02 % of 2,048 threads are active: 307.6 of the block's 384, on average over the SMs.
   const double active_threads = 0.1502 * 2048;
-  EXPECT_NEAR(percent(*attention, Counter::kRegistersUsed).value_or(0),
-              100 * active_threads * 168 / 65536, 0.01);
-  EXPECT_NEAR(percent(*attention, Counter::kSharedMemoryUsed).value_or(0),
+  EXPECT_NEAR(attention->get(kRegistersUsedMetric).value_or(0), 100 * active_threads * 168 / 65536,
+              0.01);
+  EXPECT_NEAR(attention->get(kSharedMemoryUsedMetric).value_or(0),
               100 * active_threads / 384 * 232448 / 233472, 0.01);
-  EXPECT_EQ(percent(*attention, Counter::kL1Hits), 17.10);
-  EXPECT_EQ(percent(*attention, Counter::kL2Hits), 33.30);
+  EXPECT_EQ(attention->get("l1tex__t_sector_hit_rate.pct"), 17.10);
+  EXPECT_EQ(attention->get("lts__t_sector_hit_rate.pct"), 33.30);
 }
 
 TEST(Ncu, AWholeCallAddsSumsAndWeighsTheRestByTime) {
@@ -161,8 +161,8 @@ TEST(Ncu, AWholeCallAddsSumsAndWeighsTheRestByTime) {
   const KernelMetrics whole = whole_call({first, second});
   EXPECT_EQ(whole.get("gpu__time_duration.sum"), 40);
   EXPECT_EQ(whole.get("dram__bytes_read.sum"), 1200);
-  EXPECT_EQ(percent(whole, Counter::kL2Hits), 70);
-  EXPECT_EQ(percent(whole, Counter::kL1Hits), 7);  // of the one that could be read
+  EXPECT_EQ(whole.get("lts__t_sector_hit_rate.pct"), 70);
+  EXPECT_EQ(whole.get("l1tex__t_sector_hit_rate.pct"), 7);  // of the one that could be read
   EXPECT_FALSE(whole.get("launch__block_size").has_value());
   EXPECT_FALSE(whole_call({}).get("gpu__time_duration.sum").has_value());
 }
@@ -179,11 +179,14 @@ TEST(Ncu, InstructionsByPurpose) {
                                {name("misc"), 5},
                                {"sm__inst_executed.sum", 8},
                                {"sm__inst_executed_pipe_adu.sum", 2}}};
-  EXPECT_DOUBLE_EQ(percent(metrics, Counter::kFloatInstructions).value_or(0), 60);
-  EXPECT_DOUBLE_EQ(percent(metrics, Counter::kMemoryInstructions).value_or(0), 30);
-  EXPECT_DOUBLE_EQ(percent(metrics, Counter::kControlInstructions).value_or(0), 5);
-  EXPECT_DOUBLE_EQ(percent(metrics, Counter::kBarrierInstructions).value_or(0), 25);
-  EXPECT_FALSE(percent({"k", {}}, Counter::kMemoryInstructions).has_value());
+  const nlohmann::ordered_json json = ncu_json(metrics);
+  const nlohmann::ordered_json& mix = json["operation_mix_percent"];
+  EXPECT_EQ(mix["floating point"], 50);
+  EXPECT_EQ(mix["half precision"], 10);
+  EXPECT_EQ(mix["memory"], 30);
+  EXPECT_EQ(mix["control"], 5);
+  EXPECT_EQ(json["instruction_mix_percent"]["address divergence, barriers"], 25);
+  EXPECT_FALSE(ncu_json({"k", {}}).contains("operation_mix_percent"));
   EXPECT_TRUE(mentions(ncu_text(metrics), "instructions by purpose, %"));
 }
 

@@ -1,4 +1,4 @@
-// seesaw bench: whole calls through the public API, against ceilings measured in the same run.
+// seesaw bench: whole calls through the public API, against roofs measured in the same run.
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
@@ -9,23 +9,26 @@
 
 #include "bench_cases.hpp"
 #include "bench_report.hpp"
-#include "ceilings.hpp"
 #include "commands/commands.hpp"
 #include "error.hpp"
 #include "io/atomic_file.hpp"
 #include "machine.hpp"
+#include "options.hpp"
 #include "output.hpp"
 #include "progress.hpp"
+#include "roofs.hpp"
 #include "sibling.hpp"
 
 namespace seesaw::tools {
 namespace {
 
-constexpr int kMostThreads = 4096;  // that a plan may be made for
+// What the command has lists of, in the place of a field's own flag.
+constexpr const char* kBatch = "batch";
+constexpr const char* kHeads = "h_q";
 
 struct BenchOptions {
-  ShapeOptions shape;
-  PlaceOptions place;
+  seesaw_dense_decode_problem problem{.h_q = 128};
+  seesaw_options options;
   std::vector<int64_t> batches = {1, 8};
   std::vector<int64_t> heads = {128, 16};
   std::vector<int64_t> lens = {1024, 8192};
@@ -41,27 +44,27 @@ struct BenchOptions {
 std::vector<BenchCase> make_cases(const BenchOptions& options, const Machine& machine) {
   std::vector<int> threads = options.threads;
   if (threads.empty()) {
-    threads = {options.place.threads > 0 ? options.place.threads : machine.logical_cpus};
+    threads = {options.options.num_threads > 0 ? options.options.num_threads
+                                               : machine.logical_cpus};
   }
   BenchCase base;
   base.cache = options.cold ? CacheState::kCold : CacheState::kWarm;
   base.cache_size_bytes = last_level_cache_bytes(machine);
   base.seconds = options.seconds;
-  base.where.flags = options.shape.causal ? uint32_t{SEESAW_CAUSAL} : 0;
-  apply(options.place, &base.where);
+  base.seed = options.seed;
+  base.options = options.options;
   std::vector<BenchCase> cases;
   for (const int count : threads) {
     for (const int64_t heads : options.heads) {
       for (const int64_t batch : options.batches) {
         for (const int64_t len : options.lens) {
-          ShapeOptions shape = options.shape;
-          shape.batch = batch;
-          shape.h_q = heads;
           BenchCase item = base;
-          item.shape = synthetic_shape(shape, options.seed);
-          item.batch = batch;
+          item.problem = options.problem;
+          item.problem.batch = batch;
+          item.problem.h_q = heads;
+          item.problem = complete(item.problem);
           item.lengths = {options.varlen ? len / 2 : len, len};
-          item.where.num_threads = count;
+          item.options.num_threads = count;
           cases.push_back(item);
         }
       }
@@ -71,29 +74,45 @@ std::vector<BenchCase> make_cases(const BenchOptions& options, const Machine& ma
 }
 
 void require_a_gpu() {
-  for (const seesaw_device_info& row : devices()) {
-    if (row.device.type == SEESAW_CUDA && row.usable == 0) {
+  for (const DeviceInfo& row : devices()) {
+    if (row.device.type == SEESAW_CUDA && !row.usable) {
       throw bad_input({"bench --device cuda", row.reason, "needed: a GPU that kernels run on",
                        "seesaw info lists what there is."});
     }
   }
 }
 
+// What seesaw_bench_gpu has under these names, or another.
+constexpr std::pair<const char*, const char*> kOnGpu[] = {
+    {"s_q", "--s-q"}, {"h_kv", "--h-kv"}, {"page_size", "--page-size"}, {"causal", "--causal"}};
+
+bool is_on_gpu(const Field& field) {
+  return field.name == "device" || field.name == kBatch || field.name == kHeads ||
+         std::any_of(std::begin(kOnGpu), std::end(kOnGpu),
+                     [&](const auto& known) { return field.name == known.first; });
+}
+
 // On a GPU the instrument of bench/gpu takes over, which has graphs, regimes and clocks: with its
 // table of cases, or with the one that is described here. `command` knows which options were given.
 [[noreturn]] void bench_on_gpu(const BenchOptions& options, const CLI::App& command) {
-  for (const char* name :
-       {"--threads-list", "--threads", "--seconds", "--seed", "--kernel", "--d-qk", "--d-v",
-        "--dtype", "--kv-dtype", "--lse-base", "--batch-invariant", "--tuning", "--progress"}) {
+  std::vector<std::string> elsewhere = {"--threads-list", "--seconds", "--seed", "--progress"};
+  for (const auto* fields : {&dense_decode().problem, &description().options}) {
+    for (const Field& field : *fields) {
+      if (!field.flag.empty() && !is_on_gpu(field)) {
+        elsewhere.push_back(field.first_flag());
+      }
+    }
+  }
+  for (const std::string& name : elsewhere) {
     if (command.count(name) > 0) {
-      throw bad_input({"bench", std::string(name) + " with --device " + options.place.device,
+      throw bad_input({"bench", name + " with --device " + device_text(options.options.device),
                        "allowed there: --batch, --heads, --len, --s-q, --kv-heads, --page-size, "
                        "--causal, --varlen, --cold, --json=FILE and the options of "
                        "seesaw_bench_gpu",
                        "Leave it out."});
     }
   }
-  if (parse_device(options.place.device).index != 0 || options.json.target == "-") {
+  if (options.options.device.index != 0 || options.json.target == "-") {
     throw bad_input({"bench", "another GPU than the first, or JSON to standard output",
                      "measured: the first GPU, with --json=FILE",
                      "Set CUDA_VISIBLE_DEVICES; name a file."});
@@ -119,11 +138,15 @@ void require_a_gpu() {
     add("--b", options.batches[0]);
     add("--h-q", options.heads[0]);
     add("--s-k", options.lens[0]);
-    add("--s-q", options.shape.s_q);
-    add("--h-kv", options.shape.h_kv);
-    add("--page-size", options.shape.page_size);
-    if (options.shape.causal) {
-      arguments.emplace_back("--causal");
+    const seesaw_dense_decode_problem p = complete(options.problem);
+    for (const Field& field : dense_decode().problem) {
+      for (const auto& [name, there] : kOnGpu) {
+        if (field.name == name && !field.is_yes_or_no()) {
+          add(there, get_number(field, &p));
+        } else if (field.name == name && get_number(field, &p) != 0) {
+          arguments.emplace_back(there);
+        }
+      }
     }
     if (options.varlen) {
       arguments.emplace_back("--varied");
@@ -160,10 +183,13 @@ void require_sense(const BenchOptions& options, const CLI::App& command) {
     throw bad_input({"bench", printable(unknown.front()), "allowed: the options of bench",
                      "seesaw bench --help lists them."});
   }
+  const std::vector<Field>& fields = description().options;
+  const auto threads = std::find_if(fields.begin(), fields.end(),
+                                    [](const Field& field) { return field.name == "num_threads"; });
   for (const int count : options.threads) {
-    require_range("--threads-list", count, 1, kMostThreads, "Leave it out for all CPUs.");
+    require_range("--threads-list", int64_t{count}, int64_t{1}, threads->most,
+                  "Leave it out for all CPUs.");
   }
-  require_range("--threads", options.place.threads, 0, kMostThreads, "Leave it out for all CPUs.");
   require_range("--seconds", options.seconds, 0.0, 3600.0, "Leave it out for 0.5.");
 }
 
@@ -178,11 +204,11 @@ void warn_if_busy(const Machine& machine, double load) {
 }
 
 void bench(const BenchOptions& options, const CLI::App& command) {
-  if (parse_device(options.place.device).type != SEESAW_CPU) {
+  if (options.options.device.type == SEESAW_CUDA) {
     bench_on_gpu(options, command);
   }
   require_sense(options, command);
-  check_outputs({options.place.tuning_file()}, {options.json.file()});
+  check_outputs({tuning_file(options.options)}, {options.json.file()});
   const Machine machine = describe_machine();
   const std::vector<BenchCase> cases = make_cases(options, machine);
   std::for_each(cases.begin(), cases.end(), require_plan);  // before the first second of measuring
@@ -194,16 +220,16 @@ void bench(const BenchOptions& options, const CLI::App& command) {
   {
     Progress progress("bench", static_cast<int64_t>(cases.size()), options.progress);
     for (size_t i = 0; i < cases.size(); ++i) {
-      const int threads = cases[i].where.num_threads;
+      const int threads = cases[i].options.num_threads;
       progress.update(static_cast<int64_t>(i),
-                      fmt::format("b {} h {} s_k {}, {} threads", cases[i].batch,
-                                  cases[i].shape.h_q, cases[i].lengths.max, threads));
+                      fmt::format("b {} h {} s_k {}, {} threads", cases[i].problem.batch,
+                                  cases[i].problem.h_q, cases[i].lengths.max, threads));
       const int at_once = roof_threads(threads);
       if (roofs.count(at_once) == 0) {
         roofs[at_once] = measure_cpu_roofs(at_once);
       }
       const BenchResult result = measure(*device, cases[i]);
-      lines.push_back({cases[i], result, ceilings_for(roofs[at_once], result.problem)});
+      lines.push_back({cases[i], result, roofs_for(roofs[at_once], cases[i].problem)});
     }
   }
   if (options.json.wanted()) {
@@ -219,7 +245,7 @@ void bench(const BenchOptions& options, const CLI::App& command) {
 void register_bench(CLI::App& app) {
   auto options = std::make_shared<BenchOptions>();
   CLI::App* command = app.add_subcommand(
-      "bench", "Time whole calls, schedule made once, against ceilings measured in the same run");
+      "bench", "Time whole calls, schedule made once, against roofs measured in the same run");
   command->add_option("--batch", options->batches, "list of batches (1,8)")->delimiter(',');
   command->add_option("--heads", options->heads, "list of query heads (128,16)")->delimiter(',');
   command->add_option("--len", options->lens, "list of lengths (1024,8192)")->delimiter(',');
@@ -232,8 +258,8 @@ void register_bench(CLI::App& app) {
       ->capture_default_str();
   command->add_flag("--cold", options->cold,
                     "go through enough copies of the tensors that none is in the last-level cache");
-  add_shape_options(*command, &options->shape);
-  add_place_options(*command, &options->place);
+  add_problem_flags(*command, &options->problem, {kBatch, kHeads});
+  add_options_flags(*command, &options->options);
   command->add_flag("--progress", options->progress, "report progress even without a terminal");
   add_json_option(*command, &options->json);
   command->allow_extras();  // of seesaw_bench_gpu

@@ -2,17 +2,16 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
-#include <cmath>
 #include <memory>
 #include <nlohmann/json.hpp>
 
-#include "call.hpp"
 #include "check_grid.hpp"
 #include "check_report.hpp"
 #include "commands/commands.hpp"
 #include "error.hpp"
-#include "errors.hpp"
 #include "io/atomic_file.hpp"
+#include "lab/call.hpp"
+#include "lab/errors.hpp"
 #include "numbers.hpp"
 #include "options.hpp"
 #include "output.hpp"
@@ -22,11 +21,11 @@
 namespace seesaw::tools {
 namespace {
 
+constexpr int64_t kSparePages = 3;
+
 struct CheckOptions {
-  std::string device = "cpu";
-  std::string kernel;
+  seesaw_options options{.check_data = 1};
   std::string filter;
-  int32_t threads = 0;
   uint64_t seed = 0;
   bool quick = false;
   bool full = false;
@@ -34,43 +33,17 @@ struct CheckOptions {
   JsonOption json;
 };
 
-// A case's tensors in memory, and the arguments that all its runs share.
-struct Materialised {
-  explicit Materialised(const CheckCase& item)
-      : source(item.shape, make_lengths(item.lengths, item.batch, item.shape.seed)),
-        q(source.q_bytes()),
-        cache(source.cache_bytes()),
-        descriptor(source.descriptor()) {
-    source.fill_q(q.data());
-    source.fill_cache(cache.data());
-    descriptor.flags = item.flags | SEESAW_CHECK_DATA;
-  }
-
-  HostTensors tensors(const void* query) const {
-    const double scale = 1 / std::sqrt(static_cast<double>(source.shape().d_qk));
-    return {query,
-            cache.data(),
-            source.num_pages(),
-            source.block_table().data(),
-            source.seq_lens().data(),
-            static_cast<float>(scale)};
-  }
-
-  SyntheticCase source;
-  AlignedBuffer q;
-  AlignedBuffer cache;
-  DenseDecodeDescriptor descriptor;
-};
-
 // Runs twice on the same schedule: the same bits are part of the contract.
-ErrorStatistics run_kernel(const Materialised& item, const DenseDecodeDescriptor& problem,
+ErrorStatistics run_kernel(const seesaw_dense_decode_problem& problem,
+                           const seesaw_options& options, const seesaw_dense_decode_args& inputs,
                            Device& device, const Results& reference) {
-  const DenseDecode plan(problem);
-  Call call(device, problem, plan, item.tensors(item.q.data()));
-  call.schedule();
+  const DenseDecode plan(problem, options);
+  Call call(device, plan, problem.d_v, inputs);
+  call.prepare();
   call.run();
   const std::vector<std::byte> out = call.out();
-  ErrorStatistics statistics = compare(results_of(call, problem.q_dtype), reference);
+  ErrorStatistics statistics =
+      compare(results_of(call, problem.q_dtype), reference, shape_of(problem));
   call.run();
   if (call.out() != out) {
     statistics.worst = "a second run gave other bits";
@@ -79,34 +52,34 @@ ErrorStatistics run_kernel(const Materialised& item, const DenseDecodeDescriptor
   return statistics;
 }
 
-void check_case(const CheckCase& item, const CheckOptions& options, Device& device,
+void check_case(const CheckCase& item, const seesaw_options& wanted, Device& device,
                 CheckReport* report) {
-  const Materialised material(item);
-  DenseDecodeDescriptor problem = material.descriptor;
-  problem.device = device.id();
-  problem.num_threads = options.threads;
+  const SyntheticCase source(item.problem,
+                             make_lengths(item.lengths, item.problem.batch, item.seed),
+                             {.seed = item.seed, .spare_pages = kSparePages});
+  const seesaw_dense_decode_problem& problem = source.problem();
+  seesaw_options options = wanted;
+  options.batch_invariant = wanted.batch_invariant != 0 || item.batch_invariant ? 1 : 0;
   std::vector<std::string> kernels;
-  for (const KernelSupport& answer : supports(problem)) {
-    const bool wanted =
-        options.kernel.empty() ? answer.kernel != kReference : answer.kernel == options.kernel;
-    if (wanted && answer.supported) {
+  for (const KernelSupport& answer : DenseDecode::supports(problem, options)) {
+    const bool asked_for =
+        wanted.kernel == nullptr ? answer.kernel != kReference : answer.kernel == wanted.kernel;
+    if (asked_for && answer.supported) {
       kernels.push_back(answer.kernel);
-    } else if (wanted) {
+    } else if (asked_for) {
       ++report->refused[answer.kernel + ": " + answer.reason];
     }
   }
   if (kernels.empty()) {
     return;
   }
-  const Results reference =
-      reference_results(material.descriptor, material.tensors(material.q.data()));
+  const SyntheticMemory memory(source);
+  const seesaw_dense_decode_args inputs = memory.inputs(source);
+  const Results reference = reference_results(problem, inputs);
   for (const std::string& kernel : kernels) {
-    problem.kernel = kernel;
-    const ErrorStatistics errors = run_kernel(material, problem, device, reference);
-    std::string format = short_name(problem.q_dtype);
-    format +=
-        problem.q_dtype == problem.kv_dtype ? "" : fmt::format("/{}", short_name(problem.kv_dtype));
-    CheckRow& row = report->rows[{kernel, format}];
+    options.kernel = kernel.c_str();
+    const ErrorStatistics errors = run_kernel(problem, options, inputs, device, reference);
+    CheckRow& row = report->rows[{kernel, dtypes_text(problem)}];
     ++row.cases;
     row.errors.merge(errors);
     if (!errors.ok()) {
@@ -131,20 +104,20 @@ void require_rows(const CheckReport& report, size_t selected) {
                    "See `seesaw info` for kernels, and leave --filter out."});
 }
 
-void require_kernel(const std::string& name) {
+void require_kernel(const char* name) {
   std::string known;
-  for (const KernelSupport& kernel : supports(DenseDecodeDescriptor())) {
-    if (name.empty() || kernel.kernel == name) {
+  for (const Kernel& kernel : dense_decode().kernels) {
+    if (name == nullptr || kernel.name == name) {
       return;
     }
-    known += (known.empty() ? "" : ", ") + kernel.kernel;
+    known += (known.empty() ? "" : ", ") + kernel.name;
   }
   throw bad_input({"--kernel", printable(name) + ", which is no kernel of this build",
                    "allowed: " + known, "Leave it out for all of them."});
 }
 
 void check(const CheckOptions& options) {
-  check_outputs({}, {options.json.file()});
+  check_outputs({tuning_file(options.options)}, {options.json.file()});
   const GridSize size = options.quick  ? GridSize::kQuick
                         : options.full ? GridSize::kFull
                                        : GridSize::kNormal;
@@ -152,19 +125,19 @@ void check(const CheckOptions& options) {
   std::erase_if(grid, [&](const CheckCase& item) {
     return item.name().find(options.filter) == std::string::npos;
   });
-  require_kernel(options.kernel);
-  const std::unique_ptr<Device> device = open_device(parse_device(options.device));
+  require_kernel(options.options.kernel);
+  const std::unique_ptr<Device> device = open_device(options.options.device);
   CheckReport report;
   {
     Progress progress("check", static_cast<int64_t>(grid.size()), options.progress);
     for (size_t i = 0; i < grid.size(); ++i) {
       progress.update(static_cast<int64_t>(i), grid[i].name());
-      check_case(grid[i], options, *device, &report);
+      check_case(grid[i], options.options, *device, &report);
     }
   }
   require_rows(report, grid.size());
   if (options.json.wanted()) {
-    emit_json(report_json(report, options.device), options.json.target);
+    emit_json(report_json(report, device_text(options.options.device)), options.json.target);
   }
   if (options.json.target != "-") {
     print_out("{}", report_text(report));
@@ -185,13 +158,11 @@ void register_check(CLI::App& app) {
       "precision; exit code 1 if an error is out of bound");
   auto* quick = command->add_flag("--quick", options->quick, "the axes only, seconds");
   command->add_flag("--full", options->full, "everything, many minutes")->excludes(quick);
-  command->add_option("--device", options->device, "cpu, cuda or cuda:N")->capture_default_str();
-  command->add_option("--kernel", options->kernel, "only this kernel (see `seesaw info`)");
+  add_options_flags(*command, &options->options);
   command->add_option("--filter", options->filter,
                       "only cases whose name holds this text, e.g. \"hq128\" or \"causal\"");
   command->add_option("--seed", options->seed, "of the values and of the random combinations")
       ->capture_default_str();
-  command->add_option("--threads", options->threads, "CPU threads, 0 = all")->capture_default_str();
   command->add_flag("--progress", options->progress, "report progress even without a terminal");
   add_json_option(*command, &options->json);
   command->footer(

@@ -3,7 +3,10 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <ctime>
+#include <fstream>
+#include <iterator>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -49,6 +52,16 @@ void warn_if_busy(const CompareReport& report) {
   }
 }
 
+// As it was typed, but for quotes and the folder of the program.
+std::string command_line() {
+  std::ifstream file("/proc/self/cmdline", std::ios::binary);
+  std::string text{std::istreambuf_iterator<char>(file), {}};
+  const size_t program = text.find('\0');
+  text = program == std::string::npos ? "" : "seesaw" + text.substr(program);
+  std::replace(text.begin(), text.end(), '\0', ' ');
+  return text.substr(0, text.find_last_not_of(' ') + 1);
+}
+
 void compare_systems(const CLI::App& command, CompareOptions options) {
   if (options.quick) {
     make_quick(command, &options);
@@ -58,7 +71,7 @@ void compare_systems(const CLI::App& command, CompareOptions options) {
     return;
   }
   require_sense(options);
-  check_outputs({options.weights.path}, {options.html, options.json.file()});
+  check_outputs({options.weights.path}, {options.json.file()});
   const std::vector<Setting> settings = make_settings(options);
   // Shapes that no system could have, and weights that no fit could read, are refused before the
   // first minute of measuring.
@@ -71,6 +84,7 @@ void compare_systems(const CLI::App& command, CompareOptions options) {
   const std::unique_ptr<Device> device = open_device(parse_device(options.device));
   CompareReport report;
   report.machine = describe_machine();
+  report.command = command_line();
   report.device = device_text(device->id());
   report.device_name = device->is_host() ? report.machine.cpu_model : device->name();
   report.threads = options.threads > 0 ? options.threads : report.machine.logical_cpus;
@@ -81,9 +95,6 @@ void compare_systems(const CLI::App& command, CompareOptions options) {
   measure_all(options, settings, *device, &report);
   if (!report.counters.why_not.empty()) {
     print_note("compare: no hardware counters: {}\n", report.counters.why_not);
-  }
-  if (!options.html.empty()) {
-    write_text_file(options.html, compare_html(report));
   }
   if (options.json.wanted()) {
     emit_json(compare_json(report), options.json.target);
@@ -158,13 +169,15 @@ void register_compare(CLI::App& app) {
   command->add_option("--seed", options->rules.seed, "of everything random")->capture_default_str();
   command->add_flag("--quick", options->quick, "small shapes where none are given: seconds");
   command->add_flag("--progress", options->progress, "report progress even without a terminal");
-  command->add_option("--html", options->html, "also write the report, with plots, to this file");
   add_json_option(*command, &options->json);
   command->footer(
-      "docs/compare.md explains every figure and the JSON. Files appear complete or not at all.\n\n"
+      "docs/compare.md explains every figure and the JSON, from which python -m seesaw.report "
+      "draws "
+      "a page. The\nfile appears complete or not at all.\n\n"
       "Examples:\n"
       "  seesaw compare --quick\n"
-      "  seesaw compare --html report.html --json=report.json\n"
+      "  seesaw compare --json=compare.json && python -m seesaw.report compare.json -o "
+      "report.html\n"
       "  seesaw compare --device cuda --dtype bf16 --heads 128 --head-dim 128 --len 4096\n"
       "  seesaw compare --weights model.safetensors --weights-prefix model.layers.0.self_attn. "
       "--fit-heads 32");

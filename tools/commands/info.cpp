@@ -9,11 +9,10 @@
 #include <sstream>
 
 #include "commands/commands.hpp"
-#include "device.hpp"
+#include "lab/device/device.hpp"
 #include "machine.hpp"
 #include "options.hpp"
 #include "output.hpp"
-#include "seesaw/seesaw.hpp"
 #include "table.hpp"
 
 namespace seesaw::tools {
@@ -26,10 +25,8 @@ struct DeviceAnswers {
 
 // What every kernel says to the canonical problem: one token of each sequence, 128 heads, bf16.
 DeviceAnswers ask(const char* name, const seesaw_device& device) {
-  DenseDecodeDescriptor problem;
-  problem.device = device;
-  problem.max_pages_per_sequence = 64;
-  return {name, supports(problem)};
+  return {name, DenseDecode::supports({.batch = 1, .h_q = 128, .max_pages_per_sequence = 64},
+                                      {.device = device})};
 }
 
 // Entries of SEESAW_DISABLE that are no kernel of this build: a misspelt one disables nothing.
@@ -71,13 +68,21 @@ void print_text(const Machine& machine, const std::vector<DeviceAnswers>& answer
   }
   print_out("\n");
   Table devices({"device", "name", "units", "memory", "usable", "features, or why not"});
-  for (const seesaw_device_info& device : seesaw::devices()) {
+  for (const DeviceInfo& device : seesaw::devices()) {
     devices.add({device_text(device.device), device.name, std::to_string(device.num_units),
-                 bytes_text(static_cast<double>(device.memory_bytes)),
-                 device.usable != 0 ? "yes" : "no",
-                 device.usable != 0 ? device.features : device.reason});
+                 bytes_text(static_cast<double>(device.memory_bytes)), device.usable ? "yes" : "no",
+                 device.usable ? device.features : device.reason});
   }
   print_out("{}\n", devices.text());
+  Table operations({"operation", "what", "kernels"});
+  for (const Operation& operation : description().operations) {
+    std::string kernels;
+    for (const Kernel& kernel : operation.kernels) {
+      kernels.append(kernels.empty() ? "" : " ").append(kernel.name);
+    }
+    operations.add({operation.name, operation.help, kernels});
+  }
+  print_out("{}\n", operations.text());
   print_out(
       "dense_decode, bf16, 128 heads, s_q 1, pages of 64; the first kernel that can is used:\n");
   Table table({"device", "kernel", "here", "why not"});
@@ -103,14 +108,21 @@ nlohmann::ordered_json to_json(const Machine& machine, const std::vector<DeviceA
   json["memory_bytes"] = machine.memory_bytes;
   json["os"] = machine.os;
   json["unknown_disabled"] = unknown_disabled(answers.front().kernels);
-  for (const seesaw_device_info& device : seesaw::devices()) {
+  for (const DeviceInfo& device : seesaw::devices()) {
     json["devices"].push_back({{"device", device_text(device.device)},
                                {"name", device.name},
                                {"units", device.num_units},
                                {"memory_bytes", device.memory_bytes},
-                               {"usable", device.usable != 0},
+                               {"usable", device.usable},
                                {"features", device.features},
                                {"reason", device.reason}});
+  }
+  for (const Operation& operation : description().operations) {
+    nlohmann::ordered_json row = {{"operation", operation.name}, {"help", operation.help}};
+    for (const Kernel& kernel : operation.kernels) {
+      row["kernels"].push_back(kernel.name);
+    }
+    json["operations"].push_back(row);
   }
   for (const DeviceAnswers& answer : answers) {
     for (const KernelSupport& kernel : answer.kernels) {

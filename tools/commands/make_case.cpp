@@ -2,7 +2,6 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
-#include <cmath>
 #include <memory>
 
 #include "case.hpp"
@@ -14,39 +13,33 @@
 #include "options.hpp"
 #include "output.hpp"
 #include "progress.hpp"
-#include "synthetic.hpp"
 
 namespace seesaw::tools {
 namespace {
 
 struct MakeCaseOptions {
   std::string output;
-  ShapeOptions shape;
+  seesaw_dense_decode_problem problem{.batch = 8, .h_q = 128};
   LengthOptions lengths;
   int64_t spare_pages = 0;
   bool progress = false;
 };
 
 std::vector<TensorDeclaration> declarations(const SyntheticCase& source) {
-  const SyntheticShape& shape = source.shape();
-  const int64_t batch = source.batch();
-  return {{"kv_cache",
-           file_dtype(shape.kv_dtype),
-           {source.num_pages(), shape.page_size, shape.h_kv, shape.d_qk}},
-          {"q", file_dtype(shape.q_dtype), {batch, shape.s_q, shape.h_q, shape.d_qk}},
-          {"block_table", FileDType::kI32, {batch, source.max_pages_per_sequence()}},
-          {"seq_lens", FileDType::kI32, {batch}}};
+  const seesaw_dense_decode_problem& p = source.problem();
+  return {{"kv_cache", file_dtype(p.kv_format), {source.num_pages(), p.page_size, p.h_kv, p.d_qk}},
+          {"q", file_dtype(p.q_dtype), {p.batch, p.s_q, p.h_q, p.d_qk}},
+          {"block_table", FileDType::kI32, {p.batch, p.max_pages_per_sequence}},
+          {"seq_lens", FileDType::kI32, {p.batch}}};
 }
 
 void write_case(const MakeCaseOptions& options, const SyntheticCase& source,
                 SafetensorsWriter* writer) {
-  const SyntheticShape& shape = source.shape();
-  writer->declare(
-      declarations(source),
-      {{"scale", fmt::format("{:.9g}", 1 / std::sqrt(static_cast<double>(shape.d_qk)))},
-       {"causal", options.shape.causal ? "true" : "false"},
-       {"d_v", std::to_string(shape.d_v)},
-       {"generator", fmt::format("seesaw {} make-case, seed {}", seesaw_version(), shape.seed)}});
+  const seesaw_dense_decode_problem& p = source.problem();
+  std::map<std::string, std::string> metadata = settings_of(p, default_scale(p.d_qk));
+  metadata["generator"] =
+      fmt::format("seesaw {} make-case, seed {}", seesaw_version(), options.lengths.seed);
+  writer->declare(declarations(source), metadata);
   Progress progress("pages", source.num_pages(), options.progress);
   std::vector<std::byte> bytes(source.page_bytes());
   for (int64_t page = 0; page < source.num_pages(); ++page) {
@@ -54,8 +47,8 @@ void write_case(const MakeCaseOptions& options, const SyntheticCase& source,
     source.fill_page(page, bytes.data());
     writer->write(bytes.data(), bytes.size());
   }
-  bytes.resize(source.q_bytes() / static_cast<size_t>(source.batch()));
-  for (int64_t sequence = 0; sequence < source.batch(); ++sequence) {
+  bytes.resize(source.q_bytes() / static_cast<size_t>(p.batch));
+  for (int64_t sequence = 0; sequence < p.batch; ++sequence) {
     source.fill_q_of_sequence(sequence, bytes.data());
     writer->write(bytes.data(), bytes.size());
   }
@@ -65,18 +58,15 @@ void write_case(const MakeCaseOptions& options, const SyntheticCase& source,
 }
 
 void make_case(const MakeCaseOptions& options) {
-  SyntheticShape shape = synthetic_shape(options.shape, options.lengths.seed);
-  shape.spare_pages = options.spare_pages;
-  const SyntheticCase source(
-      shape, make_lengths(options.lengths.rule(), options.shape.batch, options.lengths.seed));
+  const seesaw_dense_decode_problem p = complete(options.problem);
+  const SyntheticCase source(p, options.lengths.draw(p.batch),
+                             {.seed = options.lengths.seed, .spare_pages = options.spare_pages});
   SafetensorsWriter writer(options.output);
   write_case(options, source, &writer);
-  const double total = static_cast<double>(source.cache_bytes() + source.q_bytes());
-  print_out(
-      "{}: batch {}, s_q {}, h_q {}, h_kv {}, d_qk {}, {} pages of {}, {} tokens, {}/{}, {}\n",
-      options.output, source.batch(), shape.s_q, shape.h_q, shape.h_kv, shape.d_qk,
-      source.num_pages(), shape.page_size, source.total_tokens(), short_name(shape.q_dtype),
-      short_name(shape.kv_dtype), bytes_text(total));
+  print_out("{}: {}, {} pages, {} tokens, {}\n", options.output,
+            fields_text(dense_decode().problem, &source.problem()), source.num_pages(),
+            source.total_tokens(),
+            bytes_text(static_cast<double>(source.cache_bytes() + source.q_bytes())));
 }
 
 }  // namespace
@@ -88,8 +78,7 @@ void register_make_case(CLI::App& app) {
       "Write a synthetic case: values normal / 10 clamped to +-1, pages in random "
       "order, NaN wherever nothing may be read");
   command->add_option("-o,--output", options->output, "the .safetensors file to write")->required();
-  add_batch_and_heads(*command, &options->shape);
-  add_shape_options(*command, &options->shape);
+  add_problem_flags(*command, &options->problem);
   add_length_options(*command, &options->lengths);
   command->add_option("--spare-pages", options->spare_pages, "pages that no sequence uses")
       ->capture_default_str();

@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
-#include <algorithm>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -14,6 +13,7 @@
 #include "machine.hpp"
 #include "options.hpp"
 #include "output.hpp"
+#include "record.hpp"
 #include "schedule_report.hpp"
 #include "table.hpp"
 
@@ -21,25 +21,11 @@ namespace seesaw::tools {
 namespace {
 
 struct PlanOptions {
-  ShapeOptions shape;
-  LengthOptions lengths;
-  PlaceOptions place;
-  std::vector<int64_t> lens;
+  Request request;
   JsonOption json;
   std::string svg;
   bool table = false;
 };
-
-std::vector<int32_t> choose_lengths(const PlanOptions& options) {
-  if (options.lens.empty()) {
-    return make_lengths(options.lengths.rule(), options.shape.batch, options.lengths.seed);
-  }
-  std::vector<int32_t> lengths;
-  for (const int64_t len : options.lens) {
-    lengths.push_back(make_lengths({len, len}, 1, 0)[0]);  // one draw of [len, len], checked
-  }
-  return lengths;
-}
 
 int terminal_columns() {
   winsize size = {};
@@ -67,17 +53,15 @@ std::string worker_table(const ScheduleReport& report) {
   return table.text();
 }
 
-void print_text(const PlanOptions& options, const seesaw_dense_decode_plan_info& plan,
-                const ScheduleReport& report, size_t batch) {
-  print_out("{}: {} sequences, {} tiles of {} tokens, {} workers, schedule {}, workspace {}\n",
-            plan.kernel, batch, report.total_tiles, plan.tile_tokens, report.num_workers,
-            bytes_text(static_cast<double>(plan.schedule_bytes)),
-            bytes_text(static_cast<double>(plan.workspace_bytes)));
-  print_out("{} pieces; {} sequences split, {} partials to merge{}\n", report.pieces.size(),
-            report.split_sequences, report.partials,
-            plan.fixed_split_tiles > 0
-                ? fmt::format("; batch-invariant: splits of {} tiles", plan.fixed_split_tiles)
-                : "");
+void print_text(const PlanOptions& options, const Asked& asked, const DenseDecode& plan,
+                const ScheduleReport& report) {
+  print_out("problem: {}\n", fields_text(dense_decode().problem, &asked.problem));
+  print_out("{}: {}\n", plan.kernel(), numbers_text(plan.details()));
+  print_out("{} sequences, {} tiles, schedule {}, workspace {}\n", asked.seq_lens.size(),
+            report.total_tiles, bytes_text(static_cast<double>(plan.schedule_bytes())),
+            bytes_text(static_cast<double>(plan.workspace_bytes())));
+  print_out("{} pieces; {} sequences split, {} partials to combine\n", report.pieces.size(),
+            report.split_sequences, report.partials);
   print_out("busiest worker {} tiles, mean {:.1f}: {:.3f} times the mean\n\n", report.busiest_tiles,
             static_cast<double>(report.total_tiles) / report.num_workers, report.imbalance());
   if (options.table) {
@@ -89,26 +73,28 @@ void print_text(const PlanOptions& options, const seesaw_dense_decode_plan_info&
   }
 }
 
-nlohmann::ordered_json to_json(const seesaw_dense_decode_plan_info& plan,
-                               const ScheduleReport& report, const std::vector<int32_t>& lengths) {
-  nlohmann::ordered_json json = {{"kernel", plan.kernel},
-                                 {"seq_lens", lengths},
-                                 {"num_workers", report.num_workers},
-                                 {"tile_tokens", plan.tile_tokens},
-                                 {"tile_rows", plan.tile_rows},
-                                 {"fixed_split_tiles", plan.fixed_split_tiles},
-                                 {"schedule_bytes", plan.schedule_bytes},
-                                 {"workspace_bytes", plan.workspace_bytes},
-                                 {"total_tiles", report.total_tiles},
-                                 {"busiest_tiles", report.busiest_tiles},
-                                 {"busiest_over_mean", report.imbalance()},
-                                 {"split_sequences", report.split_sequences},
-                                 {"partials", report.partials},
-                                 {"worker_tiles", report.worker_tiles}};
+nlohmann::ordered_json to_json(const PlanOptions& options, const Asked& asked,
+                               const DenseDecode& plan, const ScheduleReport& report) {
+  nlohmann::ordered_json json = {
+      {"operation", dense_decode().name},
+      {"problem", fields_json(dense_decode().problem, &asked.problem)},
+      {"options", fields_json(description().options, &options.request.options)},
+      {"kernel", plan.kernel()},
+      {"seq_lens", asked.seq_lens}};
+  json.update(numbers_json(plan.details()));
+  json.update({{"schedule_bytes", plan.schedule_bytes()},
+               {"workspace_bytes", plan.workspace_bytes()},
+               {"total_tiles", report.total_tiles},
+               {"busiest_tiles", report.busiest_tiles},
+               {"busiest_over_mean", report.imbalance()},
+               {"split_sequences", report.split_sequences},
+               {"partials", report.partials},
+               {"worker_tiles", report.worker_tiles}});
   json["pieces"] = nlohmann::ordered_json::array();
   for (const seesaw_piece& piece : report.pieces) {
     json["pieces"].push_back({{"worker", piece.worker},
                               {"sequence", piece.sequence},
+                              {"row_group", piece.row_group},
                               {"tile_begin", piece.tile_begin},
                               {"tile_end", piece.tile_end},
                               {"partial", piece.partial}});
@@ -116,28 +102,25 @@ nlohmann::ordered_json to_json(const seesaw_dense_decode_plan_info& plan,
   return json;
 }
 
-void plan(const PlanOptions& options) {
-  check_outputs({options.place.tuning_file()}, {options.svg, options.json.file()});
-  const std::vector<int32_t> lengths = choose_lengths(options);
-  const SyntheticShape shape = synthetic_shape(options.shape, options.lengths.seed);
-  DenseDecodeDescriptor problem = describe_problem(shape, lengths);
-  problem.flags |= options.shape.causal ? uint32_t{SEESAW_CAUSAL} : 0;
-  apply(options.place, &problem);
-  const DenseDecode decode(problem);
-  const std::unique_ptr<Device> device = open_device(problem.device);
-  const ScheduleReport report = make_schedule(*device, decode, lengths);
+void plan(const PlanOptions& options, const CLI::App& command) {
+  check_outputs({options.request.input, tuning_file(options.request.options)},
+                {options.svg, options.json.file()});
+  const Asked asked = resolve(options.request, command);
+  const DenseDecode decode(asked.problem, options.request.options);
+  const std::unique_ptr<Device> device = open_device(options.request.options.device);
+  const ScheduleReport report = make_schedule(*device, decode, asked.seq_lens);
   if (!options.svg.empty()) {
     write_text_file(
         options.svg,
         svg_picture(report, fmt::format("{}: {} sequences on {} workers, busiest {:.3f} "
                                         "times the mean",
-                                        decode.kernel(), lengths.size(), report.num_workers,
+                                        decode.kernel(), asked.seq_lens.size(), report.num_workers,
                                         report.imbalance())));
   }
   if (options.json.wanted()) {
-    emit_json(to_json(decode.info(), report, lengths), options.json.target);
+    emit_json(to_json(options, asked, decode, report), options.json.target);
   } else {
-    print_text(options, decode.info(), report, lengths.size());
+    print_text(options, asked, decode, report);
   }
 }
 
@@ -147,12 +130,7 @@ void register_plan(CLI::App& app) {
   auto options = std::make_shared<PlanOptions>();
   CLI::App* command = app.add_subcommand(
       "plan", "The schedule of a batch: which worker does which tiles of which sequence");
-  command->add_option("--lens", options->lens, "lengths, separated by commas (instead of --batch)")
-      ->delimiter(',');
-  add_batch_and_heads(*command, &options->shape);
-  add_shape_options(*command, &options->shape);
-  add_length_options(*command, &options->lengths);
-  add_place_options(*command, &options->place);
+  add_request(*command, &options->request);
   command->add_flag("--table", options->table, "a table of the pieces instead of the picture");
   command->add_option("--svg", options->svg, "also write the picture to this file");
   add_json_option(*command, &options->json);
@@ -161,7 +139,7 @@ void register_plan(CLI::App& app) {
       "  seesaw plan --lens 100,4096,33000 --threads 8\n"
       "  seesaw plan --batch 32 --len-min 1 --len-max 9000 --table\n"
       "  seesaw plan --batch 8 --len 8192 --batch-invariant --svg plan.svg");
-  command->callback([options] { plan(*options); });
+  command->callback([options, command] { plan(*options, *command); });
 }
 
 }  // namespace seesaw::tools

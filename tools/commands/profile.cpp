@@ -2,21 +2,21 @@
 // variant of the kernel.
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
-#include <cmath>
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string_view>
 
-#include "call.hpp"
 #include "case.hpp"
 #include "commands/commands.hpp"
 #include "error.hpp"
 #include "io/atomic_file.hpp"
+#include "lab/call.hpp"
 #include "options.hpp"
 #include "output.hpp"
 #include "profile/ncu_program.hpp"
 #include "profile/timeline.hpp"
+#include "record.hpp"
 #include "sibling.hpp"
 
 namespace seesaw::tools {
@@ -35,7 +35,8 @@ struct RungOptions {
 struct ProfileOptions {
   std::string input;
   RungOptions ladder;
-  PlaceOptions place;
+  seesaw_dense_decode_problem settings;  // that were given, over the file's
+  seesaw_options options;
   std::string tool = "auto";
   std::string ncu;
   std::string ncu_csv;
@@ -49,31 +50,14 @@ constexpr size_t kMostSpans = size_t{1} << 20;
 
 // The case on its device, planned.
 struct Loaded {
-  explicit Loaded(const ProfileOptions& options) : input(options.input) {
-    const CaseShape& shape = input.contents.shape;
-    problem.batch = shape.batch;
-    problem.s_q = shape.s_q;
-    problem.h_q = shape.h_q;
-    problem.h_kv = shape.h_kv;
-    problem.d_qk = shape.d_qk;
-    problem.d_v = input.contents.d_v.value_or(default_d_v(shape.d_qk));
-    problem.page_size = shape.page_size;
-    problem.max_pages_per_sequence = shape.max_pages_per_sequence;
-    problem.q_dtype = shape.q_dtype;
-    problem.kv_dtype = shape.kv_dtype;
-    problem.flags = input.contents.causal.value_or(false) ? uint32_t{SEESAW_CAUSAL} : 0;
-    apply(options.place, &problem);
-    plan = std::make_unique<DenseDecode>(problem);
-    device = open_device(problem.device);
-    const double standard = 1 / std::sqrt(static_cast<double>(problem.d_qk));
-    const HostTensors tensors{input.contents.q.data,
-                              input.contents.kv_cache.data,
-                              shape.num_pages,
-                              input.contents.block_table.data(),
-                              input.contents.seq_lens.data(),
-                              static_cast<float>(input.contents.scale.value_or(standard))};
-    call = std::make_unique<Call>(*device, problem, *plan, tensors);
-    call->schedule();
+  Loaded(const ProfileOptions& options, const CLI::App& command)
+      : input(options.input), problem(input.contents.problem) {
+    copy_given(command, dense_decode().problem, &options.settings, &problem);
+    problem = complete(problem);
+    plan = std::make_unique<DenseDecode>(problem, options.options);
+    device = open_device(options.options.device);
+    call = std::make_unique<Call>(*device, *plan, problem.d_v, input.contents.args);
+    call->prepare();
     for (int i = 0; i < kWarmUps; ++i) {
       call->run();
     }
@@ -81,16 +65,15 @@ struct Loaded {
   }
 
   CaseFile input;
-  DenseDecodeDescriptor problem;
+  seesaw_dense_decode_problem problem;
   std::unique_ptr<DenseDecode> plan;
   std::unique_ptr<Device> device;
   std::unique_ptr<Call> call;
 };
 
 std::string title_of(const Loaded& loaded) {
-  return fmt::format("{} on {}, {} workers, tiles of {} tokens", loaded.plan->kernel(),
-                     loaded.device->name(), loaded.plan->info().num_workers,
-                     loaded.plan->info().tile_tokens);
+  return fmt::format("{} on {}, {}", loaded.plan->kernel(), loaded.device->name(),
+                     numbers_text(loaded.plan->details()));
 }
 
 void print_reading(const std::vector<std::string>& reading) {
@@ -100,8 +83,9 @@ void print_reading(const std::vector<std::string>& reading) {
   }
 }
 
-void timeline(const ProfileOptions& options, const std::string& why_no_ncu) {
-  Loaded loaded(options);
+void timeline(const ProfileOptions& options, const CLI::App& parsed,
+              const std::string& why_no_ncu) {
+  Loaded loaded(options, parsed);
   loaded.call->trace(kMostSpans);  // the first loads the traced variant
   const std::vector<seesaw_trace_span> spans = loaded.call->trace(kMostSpans);
   const std::vector<std::byte> traced_out = loaded.call->out();
@@ -138,21 +122,13 @@ void timeline(const ProfileOptions& options, const std::string& why_no_ncu) {
   }
 }
 
-// The case again, for ncu to look at.
-std::vector<std::string> own_command(const ProfileOptions& options) {
-  std::vector<std::string> command = {own_program(), "profile",  options.input,
-                                      "--for-ncu",   "--device", options.place.device};
-  if (!options.place.kernel.empty()) {
-    command.insert(command.end(), {"--kernel", options.place.kernel});
+// The case again, with the flags that were given, for ncu to look at.
+std::vector<std::string> own_command(const ProfileOptions& options, const CLI::App& parsed) {
+  std::vector<std::string> command = {own_program(), "profile", options.input, "--for-ncu"};
+  for (const auto& more : {given_arguments(parsed, dense_decode().problem, &options.settings),
+                           given_arguments(parsed, description().options, &options.options)}) {
+    command.insert(command.end(), more.begin(), more.end());
   }
-  if (!options.place.tuning.empty()) {
-    command.insert(command.end(), {"--tuning", options.place.tuning});
-  }
-  if (options.place.batch_invariant) {
-    command.emplace_back("--batch-invariant");
-  }
-  command.insert(command.end(), {"--lse-base", options.place.lse_base});
-  command.insert(command.end(), {"--threads", std::to_string(options.place.threads)});
   return command;
 }
 
@@ -193,9 +169,10 @@ void print_ncu(const ProfileOptions& options, const std::vector<KernelMetrics>& 
 }
 
 // Empty if it worked, else why not.
-std::string try_ncu(const ProfileOptions& options) {
-  const NcuResult result = read_counters(
-      options.ncu, options.ladder.rung > 0 ? ladder_command(options.ladder) : own_command(options));
+std::string try_ncu(const ProfileOptions& options, const CLI::App& parsed) {
+  const NcuResult result =
+      read_counters(options.ncu, options.ladder.rung > 0 ? ladder_command(options.ladder)
+                                                         : own_command(options, parsed));
   if (result.why_not.empty()) {
     if (!options.ncu_csv.empty()) {
       write_text_file(options.ncu_csv, result.csv);
@@ -210,9 +187,9 @@ std::string try_ncu(const ProfileOptions& options) {
 }
 
 // An option that this kind of profile would ignore is refused. `command` knows which were given.
-void refuse_if_given(const CLI::App& command, const std::vector<const char*>& names,
+void refuse_if_given(const CLI::App& command, const std::vector<std::string>& names,
                      const std::string& with, const char* allowed, const char* advice) {
-  for (const char* name : names) {
+  for (const std::string& name : names) {
     if (command.count(name) > 0) {
       throw bad_input({name, "given " + with, allowed, advice});
     }
@@ -228,14 +205,21 @@ void require_useful_options(const ProfileOptions& options, const CLI::App& comma
     }
   }
   if (options.ladder.rung > 0) {
-    refuse_if_given(
-        command,
-        {"--kernel", "--tuning", "--threads", "--lse-base", "--batch-invariant", "--trace"},
-        "with --rung", "allowed: with a case; a rung is a kernel of its own", "Leave it out.");
+    std::vector<std::string> of_a_case = {"--trace"};
+    for (const auto* fields : {&dense_decode().problem, &description().options}) {
+      for (const Field& field : *fields) {
+        if (field.name != "device" && command.get_option_no_throw(field.first_flag()) != nullptr &&
+            !dense_decode().told_by_inputs(field)) {
+          of_a_case.push_back(field.first_flag());
+        }
+      }
+    }
+    refuse_if_given(command, of_a_case, "with --rung",
+                    "allowed: with a case; a rung is a kernel of its own", "Leave it out.");
   }
   if (!on_gpu || options.tool == "timeline") {
     refuse_if_given(command, {"--ncu", "--ncu-csv"},
-                    on_gpu ? "with --tool timeline" : "on " + options.place.device,
+                    on_gpu ? "with --tool timeline" : "on " + device_text(options.options.device),
                     "allowed: where ncu runs, with --device cuda and another --tool than timeline",
                     "Leave it out.");
   }
@@ -267,28 +251,29 @@ void require_sense(const ProfileOptions& options, bool on_gpu) {
                      "Leave --tool out."});
   }
   if ((options.tool == "ncu" || ladder.rung > 0) && !on_gpu) {
-    throw bad_input({ladder.rung > 0 ? "--rung" : "--tool",
-                     (ladder.rung > 0 ? "counters on " : "ncu on ") + options.place.device,
-                     "allowed: with --device cuda",
-                     ladder.rung > 0 ? "Add --device cuda." : "Use --tool timeline."});
+    throw bad_input(
+        {ladder.rung > 0 ? "--rung" : "--tool",
+         (ladder.rung > 0 ? "counters on " : "ncu on ") + device_text(options.options.device),
+         "allowed: with --device cuda",
+         ladder.rung > 0 ? "Add --device cuda." : "Use --tool timeline."});
   }
 }
 
 void profile(const ProfileOptions& options, const CLI::App& command) {
-  const bool on_gpu = parse_device(options.place.device).type == SEESAW_CUDA;
+  const bool on_gpu = options.options.device.type == SEESAW_CUDA;
   require_sense(options, on_gpu);
   require_useful_options(options, command, on_gpu);
   if (options.for_ncu) {
-    Loaded loaded(options);
+    Loaded loaded(options, command);
     loaded.call->run();
     loaded.device->synchronise();
     return;
   }
-  check_outputs({options.input, options.place.tuning_file()},
+  check_outputs({options.input, tuning_file(options.options)},
                 {options.trace, options.ncu_csv, options.json.file()});
   std::string why_no_ncu;
   if (on_gpu && options.tool != "timeline" && options.trace.empty()) {  // a trace is a timeline's
-    why_no_ncu = try_ncu(options);
+    why_no_ncu = try_ncu(options, command);
     if (why_no_ncu.empty()) {
       return;
     }
@@ -299,7 +284,7 @@ void profile(const ProfileOptions& options, const CLI::App& command) {
       refuse_ncu(why_no_ncu, "Use --tool timeline, without --ncu-csv.");
     }
   }
-  timeline(options, why_no_ncu);
+  timeline(options, command, why_no_ncu);
 }
 
 }  // namespace
@@ -320,7 +305,8 @@ void register_profile(CLI::App& app) {
       ->check(CLI::Range(1, 1024));
   command->add_option("--tokens", ladder->tokens, "with --rung: tokens of a sequence (4096)")
       ->check(CLI::Range(1, 1 << 20));
-  add_place_options(*command, &options->place);
+  add_setting_flags(*command, &options->settings);
+  add_options_flags(*command, &options->options);
   command
       ->add_option(
           "--tool", options->tool,

@@ -9,19 +9,21 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
-#include "call.hpp"
 #include "case.hpp"
 #include "commands/commands.hpp"
 #include "error.hpp"
-#include "errors.hpp"
-#include "figures.hpp"
 #include "io/safetensors_writer.hpp"
+#include "lab/call.hpp"
+#include "lab/errors.hpp"
+#include "lab/statistics.hpp"
+#include "lab/work.hpp"
 #include "machine.hpp"
 #include "numbers.hpp"
 #include "options.hpp"
 #include "output.hpp"
+#include "prometheus.hpp"
+#include "record.hpp"
 #include "reference_results.hpp"
-#include "statistics.hpp"
 
 namespace seesaw::tools {
 namespace {
@@ -29,79 +31,58 @@ namespace {
 struct RunOptions {
   std::string input;
   std::string output;
-  PlaceOptions place;
+  seesaw_dense_decode_problem settings;  // that were given, over the file's
+  seesaw_options options{.check_data = 1};
+  std::optional<double> scale;
   JsonOption json;
   std::string stats;  // empty: not asked for; "-": standard output
-  std::optional<double> scale;
-  std::optional<int64_t> d_v;
-  bool causal = false;
   bool verify = false;
   int repeat = 3;
 };
 
 struct Summary {
-  DenseDecodeDescriptor problem;
-  seesaw_dense_decode_plan_info plan{};
-  int64_t num_pages = 0;
-  float scale = 1;
-  Figures figures;
+  seesaw_dense_decode_problem problem;
+  seesaw_dense_decode_args inputs;
+  Work work;
   Spread us;
-  double schedule_us = 0;
+  double prepare_us = 0;
   std::optional<double> error_of_bound;  // --verify: the largest, as a fraction of its bound
 };
 
 float choose_scale(const RunOptions& options, const Case& input) {
-  const double standard = 1 / std::sqrt(static_cast<double>(input.shape.d_qk));
-  const double scale = options.scale.value_or(input.scale.value_or(standard));
-  if (!std::isfinite(static_cast<float>(scale))) {
-    throw bad_input({"--scale", fmt::format("{}", scale), "allowed: a finite float32",
+  const auto scale = static_cast<float>(options.scale.value_or(input.args.scale));
+  if (!std::isfinite(scale)) {
+    throw bad_input({"--scale", fmt::format("{}", *options.scale), "allowed: a finite float32",
                      "Leave it out for 1 / sqrt(d_qk)."});
   }
-  return static_cast<float>(scale);
-}
-
-DenseDecodeDescriptor describe(const RunOptions& options, const Case& input) {
-  const CaseShape& shape = input.shape;
-  DenseDecodeDescriptor problem;
-  problem.batch = shape.batch;
-  problem.s_q = shape.s_q;
-  problem.h_q = shape.h_q;
-  problem.h_kv = shape.h_kv;
-  problem.d_qk = shape.d_qk;
-  problem.d_v = options.d_v.value_or(input.d_v.value_or(default_d_v(shape.d_qk)));
-  problem.page_size = shape.page_size;
-  problem.max_pages_per_sequence = shape.max_pages_per_sequence;
-  problem.q_dtype = shape.q_dtype;
-  problem.kv_dtype = shape.kv_dtype;
-  problem.flags = SEESAW_CHECK_DATA;
-  if (options.causal || input.causal.value_or(false)) {
-    problem.flags |= SEESAW_CAUSAL;
-  }
-  apply(options.place, &problem);
-  return problem;
+  return scale;
 }
 
 // Compares a call's results with the reference kernel's on the same tensors; throws if they are out
 // of bound.
-void verify(const HostTensors& tensors, Call* call, Summary* summary) {
-  const ErrorStatistics errors = compare(results_of(*call, summary->problem.q_dtype),
-                                         reference_results(summary->problem, tensors));
+void verify(Call* call, Summary* summary) {
+  const ErrorStatistics errors =
+      compare(results_of(*call, summary->problem.q_dtype),
+              reference_results(summary->problem, summary->inputs), shape_of(summary->problem));
   if (!errors.ok()) {
     throw Failure(ExitCode::kCheckFailed,
-                  "run: out of bound against the reference: " + errors.worst);
+                  fmt::format("run: out of bound against the reference: {} ({} of {} elements of "
+                              "out, {} of {} of lse)",
+                              errors.worst, errors.bad_out, errors.out_error.count(),
+                              errors.bad_lse, errors.lse_of_bound.count()));
   }
   summary->error_of_bound = std::max(errors.out_of_bound.max(), errors.lse_of_bound.max());
 }
 
-void write_results(const Summary& summary, Call* call, SafetensorsWriter* writer) {
-  const DenseDecodeDescriptor& p = summary.problem;
+void write_results(const Summary& summary, const DenseDecode& plan, Call* call,
+                   SafetensorsWriter* writer) {
+  const seesaw_dense_decode_problem& p = summary.problem;
+  std::map<std::string, std::string> metadata = settings_of(p, summary.inputs.scale);
+  metadata["kernel"] = plan.kernel();
+  metadata["version"] = seesaw_version();
   writer->declare({{"out", file_dtype(p.q_dtype), {p.batch, p.s_q, p.h_q, p.d_v}},
                    {"lse", FileDType::kF32, {p.batch, p.h_q, p.s_q}}},
-                  {{"kernel", summary.plan.kernel},
-                   {"version", seesaw_version()},
-                   {"scale", fmt::format("{:.9g}", summary.scale)},
-                   {"causal", (p.flags & SEESAW_CAUSAL) != 0 ? "true" : "false"},
-                   {"lse_base", (p.flags & SEESAW_LSE_BASE2) != 0 ? "2" : "e"}});
+                  metadata);
   const std::vector<std::byte> out = call->out();
   writer->write(out.data(), out.size());
   const std::vector<float> lse = call->lse();
@@ -109,106 +90,91 @@ void write_results(const Summary& summary, Call* call, SafetensorsWriter* writer
   writer->commit();
 }
 
-void print_text(const RunOptions& options, const Summary& s) {
-  const DenseDecodeDescriptor& p = s.problem;
+void print_text(const RunOptions& options, const DenseDecode& plan, const Summary& s) {
+  const seesaw_dense_decode_problem& p = s.problem;
   const double seconds = s.us.median * 1e-6;
   print_out("q          [{}, {}, {}, {}] {}\n", p.batch, p.s_q, p.h_q, p.d_qk,
             short_name(p.q_dtype));
-  print_out("kv_cache   [{}, {}, {}, {}] {}, {} tokens in use\n", s.num_pages, p.page_size, p.h_kv,
-            p.d_qk, short_name(p.kv_dtype), s.figures.tokens);
+  print_out("kv_cache   [{}, {}, {}, {}] {}, {} tokens in use\n", s.inputs.kv_cache.shape[0],
+            p.page_size, p.h_kv, p.d_qk, short_name(p.kv_format), s.work.tokens);
   print_out("out        [{}, {}, {}, {}] {}, lse [{}, {}, {}] fp32 -> {}\n", p.batch, p.s_q, p.h_q,
             p.d_v, short_name(p.q_dtype), p.batch, p.h_q, p.s_q, options.output);
-  print_out("kernel     {} on {}, {} workers, tiles of {} rows x {} tokens, workspace {}\n",
-            s.plan.kernel, device_text(p.device), s.plan.num_workers, s.plan.tile_rows,
-            s.plan.tile_tokens, bytes_text(static_cast<double>(s.plan.workspace_bytes)));
-  print_out("scores     scale {:.6g}, {}, lse in base {}\n", s.scale,
-            (p.flags & SEESAW_CAUSAL) != 0 ? "causal" : "not causal",
-            (p.flags & SEESAW_LSE_BASE2) != 0 ? "2" : "e");
+  print_out("kernel     {} on {}, {}, workspace {}\n", plan.kernel(),
+            device_text(options.options.device), numbers_text(plan.details()),
+            bytes_text(static_cast<double>(plan.workspace_bytes())));
+  print_out("scores     scale {:.6g}, {}, lse in base {}\n", s.inputs.scale,
+            p.causal != 0 ? "causal" : "not causal", p.lse_base == SEESAW_LSE_BASE2 ? "2" : "e");
   print_out("time       {:.3f} ms (median of {}), schedule {:.1f} us\n", s.us.median / 1000,
-            options.repeat, s.schedule_us);
-  print_out("speed      {:.2f} GFLOP/s, {:.2f} GB/s\n", s.figures.flops / seconds / 1e9,
-            s.figures.bytes / seconds / 1e9);
+            options.repeat, s.prepare_us);
+  print_out("speed      {:.2f} GFLOP/s, {:.2f} GB/s\n", s.work.flops / seconds / 1e9,
+            s.work.bytes / seconds / 1e9);
   if (s.error_of_bound) {
     print_out("verified   against reference.dense_decode: largest error {:.3f} of its bound\n",
               *s.error_of_bound);
   }
 }
 
-nlohmann::ordered_json to_json(const RunOptions& options, const Summary& s) {
-  const DenseDecodeDescriptor& p = s.problem;
+nlohmann::ordered_json to_json(const RunOptions& options, const DenseDecode& plan,
+                               const Summary& s) {
   const double seconds = s.us.median * 1e-6;
-  return {{"input", options.input},
-          {"output", options.output},
-          {"device", device_text(p.device)},
-          {"kernel", s.plan.kernel},
-          {"threads", s.plan.num_workers},
-          {"b", p.batch},
-          {"s_q", p.s_q},
-          {"h_q", p.h_q},
-          {"h_kv", p.h_kv},
-          {"d_qk", p.d_qk},
-          {"d_v", p.d_v},
-          {"num_pages", s.num_pages},
-          {"page_size", p.page_size},
-          {"tokens", s.figures.tokens},
-          {"dtype", contract_name(p.q_dtype)},
-          {"kv_format", contract_name(p.kv_dtype)},
-          {"causal", (p.flags & SEESAW_CAUSAL) != 0},
-          {"lse_base", (p.flags & SEESAW_LSE_BASE2) != 0 ? "2" : "e"},
-          {"scale", s.scale},
-          {"workspace_bytes", s.plan.workspace_bytes},
-          {"repeat", options.repeat},
-          {"us", s.us.median},
-          {"us_p10", s.us.p10},
-          {"us_p90", s.us.p90},
-          {"schedule_us", s.schedule_us},
-          {"gflops", s.figures.flops / seconds / 1e9},
-          {"gbps", s.figures.bytes / seconds / 1e9},
-          {"error_of_bound", s.error_of_bound ? nlohmann::ordered_json(*s.error_of_bound)
-                                              : nlohmann::ordered_json(nullptr)}};
+  nlohmann::ordered_json json = {{"input", options.input},
+                                 {"output", options.output},
+                                 {"device", device_text(options.options.device)},
+                                 {"kernel", plan.kernel()},
+                                 {"threads", plan.number("num_workers")}};
+  json.update(record_of(s.problem));
+  json.update({{"num_pages", s.inputs.kv_cache.shape[0]},
+               {"tokens", s.work.tokens},
+               {"scale", s.inputs.scale},
+               {"workspace_bytes", plan.workspace_bytes()},
+               {"repeat", options.repeat},
+               {"us", s.us.median},
+               {"us_p10", s.us.p10},
+               {"us_p90", s.us.p90},
+               {"schedule_us", s.prepare_us},
+               {"gflops", s.work.flops / seconds / 1e9},
+               {"gbps", s.work.bytes / seconds / 1e9},
+               {"error_of_bound", s.error_of_bound ? nlohmann::ordered_json(*s.error_of_bound)
+                                                   : nlohmann::ordered_json(nullptr)}});
+  return json;
 }
 
-void run(const RunOptions& options) {
+void run(const RunOptions& options, const CLI::App& command) {
   if (options.repeat < 1) {
     throw bad_input(
         {"--repeat", std::to_string(options.repeat), "allowed: at least 1", "Leave it out for 3."});
   }
   const CaseFile input(options.input);
-  check_outputs({options.input, options.place.tuning_file()},
+  check_outputs({options.input, tuning_file(options.options)},
                 {options.output, options.json.file(), options.stats == "-" ? "" : options.stats});
   Summary summary;
-  summary.problem = describe(options, input.contents);
-  summary.scale = choose_scale(options, input.contents);
-  summary.num_pages = input.contents.shape.num_pages;
-  summary.figures = figures_of(summary.problem, input.contents.seq_lens);
-  const DenseDecode plan(summary.problem);
-  summary.plan = plan.info();
+  summary.problem = input.contents.problem;
+  copy_given(command, dense_decode().problem, &options.settings, &summary.problem);
+  summary.problem = complete(summary.problem);
+  summary.inputs = input.contents.args;
+  summary.inputs.scale = choose_scale(options, input.contents);
+  summary.work = work_of(summary.problem, input.contents.seq_lens);
+  const DenseDecode plan(summary.problem, options.options);
   SafetensorsWriter writer(options.output);  // before the work: an impossible output is known now
-  const std::unique_ptr<Device> device = open_device(summary.problem.device);
-  const HostTensors tensors{input.contents.q.data,
-                            input.contents.kv_cache.data,
-                            summary.num_pages,
-                            input.contents.block_table.data(),
-                            input.contents.seq_lens.data(),
-                            summary.scale};
-  Call call(*device, summary.problem, plan, tensors);
-  summary.schedule_us = device->time_us([&] { call.schedule(); });
+  const std::unique_ptr<Device> device = open_device(options.options.device);
+  Call call(*device, plan, summary.problem.d_v, summary.inputs);
+  summary.prepare_us = device->time_us([&] { call.prepare(); });
   std::vector<double> samples;
   for (int i = 0; i < options.repeat; ++i) {
     samples.push_back(device->time_us([&] { call.run(); }));
   }
   summary.us = spread_of(samples);
   if (options.verify) {
-    verify(tensors, &call, &summary);
+    verify(&call, &summary);
   }
-  write_results(summary, &call, &writer);
+  write_results(summary, plan, &call, &writer);
   if (options.json.wanted()) {
-    emit_json(to_json(options, summary), options.json.target);
+    emit_json(to_json(options, plan, summary), options.json.target);
   } else {
-    print_text(options, summary);
+    print_text(options, plan, summary);
   }
   if (!options.stats.empty()) {
-    emit_text(stats_prometheus(), options.stats);
+    emit_text(prometheus_text(stats()), options.stats);
   }
 }
 
@@ -222,14 +188,10 @@ void register_run(CLI::App& app) {
       "and lse (docs/case-format.md)");
   command->add_option("case", options->input, "the .safetensors file to read")->required();
   command->add_option("-o,--output", options->output, "the .safetensors file to write")->required();
-  add_place_options(*command, &options->place);
-  command->add_flag("--causal", options->causal,
-                    "query token i of s_q sees the first len - s_q + i + 1 keys (or as the file's "
-                    "metadata says)");
+  add_setting_flags(*command, &options->settings);
+  add_options_flags(*command, &options->options);
   command->add_option("--scale", options->scale,
                       "of the scores (from the file's metadata, else 1 / sqrt(d_qk))");
-  command->add_option("--d-v", options->d_v,
-                      "columns of a value (from the metadata, else 512 for d_qk 576 and 512)");
   command->add_flag("--verify", options->verify,
                     "compare with the reference kernel first; exit 1 and write nothing if out of "
                     "bound");
@@ -240,6 +202,8 @@ void register_run(CLI::App& app) {
                       "write the library's counters as Prometheus text to a file, or to - for "
                       "standard output (docs/monitoring.md)");
   command->footer(
+      "Settings that are not given are as the file's metadata says; columns of a value without "
+      "either: 512 for d_qk 576\nand 512, else all.\n"
       "The input is mapped, not read: it may be larger than memory. The output appears complete or "
       "not at all.\n\nExamples:\n"
       "  seesaw run case.safetensors -o out.safetensors\n"
@@ -247,7 +211,7 @@ void register_run(CLI::App& app) {
       "1\n"
       "  seesaw run case.safetensors -o out.safetensors --verify\n"
       "  seesaw run case.safetensors -o out.safetensors --device cuda --json=summary.json");
-  command->callback([options] { run(*options); });
+  command->callback([options, command] { run(*options, *command); });
 }
 
 }  // namespace seesaw::tools

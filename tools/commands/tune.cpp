@@ -28,9 +28,9 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 struct TuneOptions {
-  ShapeOptions shape;
+  seesaw_dense_decode_problem problem{.batch = 8, .h_q = 128};
+  seesaw_options options;
   LengthOptions lengths;
-  PlaceOptions place;
   int64_t max_tokens = 0;  // 0: the longest sequence
   double budget_seconds = 30;
   std::string output;
@@ -60,21 +60,18 @@ TuneShape shape_of(const TuneOptions& options) {
     throw bad_input({"--budget", fmt::format("{}", options.budget_seconds),
                      "allowed: above 0, to 86400 seconds", "Leave it out for 30."});
   }
-  if (options.place.batch_invariant) {
+  if (options.options.batch_invariant != 0) {
     throw bad_input({"tune", "--batch-invariant", "allowed: balanced splits only",
                      "Batch-invariant splits are the same everywhere; there is nothing to tune."});
   }
-  if (!options.place.tuning.empty()) {
-    throw bad_input({"tune", "--tuning " + printable(options.place.tuning),
+  if (options.options.tuning != nullptr) {
+    throw bad_input({"tune", "--tuning " + printable(options.options.tuning),
                      "allowed: without it, as the kernel's own numbers are what is compared with",
                      "Name the file to add to with -o."});
   }
-  TuneShape shape;
-  shape.lengths = make_lengths(options.lengths.rule(), options.shape.batch, options.lengths.seed);
-  shape.shape = synthetic_shape(options.shape, options.lengths.seed);
-  shape.max_tokens = options.max_tokens;
-  shape.where.flags = options.shape.causal ? uint32_t{SEESAW_CAUSAL} : 0;
-  apply(options.place, &shape.where);
+  TuneShape shape{
+      complete(options.problem), options.options, {}, options.max_tokens, options.lengths.seed};
+  shape.lengths = options.lengths.draw(shape.problem.batch);
   return shape;
 }
 
@@ -92,10 +89,7 @@ Json to_json(const Setting& setting) {
 
 Json measured_json(const Tuned& tuned) {
   const SearchResult& found = tuned.search;
-  const DenseDecodeDescriptor& p = tuned.item.problem();
-  return {{"b", p.batch},
-          {"s_q", p.s_q},
-          {"h_q", p.h_q},
+  return {{"problem", fields_json(dense_decode().problem, &tuned.item.problem())},
           {"tokens", tuned.item.tokens()},
           {"default_us", to_json(found.default_us)},
           {"tuned_us", to_json(found.best_us)},
@@ -161,6 +155,14 @@ void print_text(const Tuned& tuned) {
             tuned.path);
 }
 
+std::string tunable_kernels() {
+  std::string names;
+  for (const Kernel& kernel : dense_decode().kernels) {
+    names += kernel.knobs.empty() ? "" : (names.empty() ? "" : ", ") + kernel.name;
+  }
+  return names;
+}
+
 // A busy machine's noise hides what there is to find.
 void warn_if_busy(double load) {
   const int cpus = describe_machine().logical_cpus;
@@ -184,8 +186,7 @@ void tune(const TuneOptions& options) {
   const std::vector<Knob> knobs = item.knobs();
   if (knobs.empty()) {
     throw bad_input({"tune", std::string("kernel ") + item.kernel(),
-                     "with something to tune: cpu.dense_decode and the sm90 kernels",
-                     "Leave --kernel out."});
+                     "with something to tune: " + tunable_kernels(), "Leave --kernel out."});
   }
   Tuned tuned{item, {}, path, {}, 0, load};
   {
@@ -227,10 +228,9 @@ void register_tune(CLI::App& app) {
       "tune",
       "Find the best splits, workers and chunks for a shape on this device, and write them where "
       "the planner finds them");
-  add_batch_and_heads(*command, &options->shape);
-  add_shape_options(*command, &options->shape);
+  add_problem_flags(*command, &options->problem);
   add_length_options(*command, &options->lengths);
-  add_place_options(*command, &options->place);
+  add_options_flags(*command, &options->options);
   command->add_option("--max-tokens", options->max_tokens,
                       "tokens of a sequence that your plans allow (default: the longest here)");
   command->add_option("--budget", options->budget_seconds, "seconds to spend")

@@ -6,12 +6,16 @@
 #include <vector>
 
 #include "compare/shape.hpp"
-#include "device.hpp"
+#include "lab/device/device.hpp"
+#include "laboratory.hpp"
 #include "profile/ncu.hpp"
 
 namespace seesaw::tools {
 
-// Counters of one layer at the notes' shape, (1, 2048, 32, 64) in float32.
+// The notes' shape, (1, 2048, 32, 64) in float32.
+Setting counters_setting();
+
+// Counters of one layer there.
 struct LayerCounters {
   Contender contender;
   std::vector<KernelMetrics> launches;  // of one call, in order

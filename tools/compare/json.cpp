@@ -62,8 +62,8 @@ Json to_json(const Row& row) {
   json["gflops"] = row.gflops();
   json["gbps"] = row.gbps();
   json["bound_us"] = row.bound_seconds * 1e6;
-  json["ceiling"] = row.ceilings.instruction;
-  json["ceiling_fraction"] = row.fraction();
+  json["roof"] = row.roofs.instruction;
+  json["roof_fraction"] = row.fraction();
   json["plan_workspace_bytes"] = row.plan_workspace_bytes;
   json["peak_bytes"] = row.peak_bytes > 0 ? Json(row.peak_bytes) : Json(nullptr);
   return json;
@@ -82,34 +82,6 @@ Json to_json(const MeasuredError& e) {
           {"largest", e.why_not.empty() ? number(e.error.largest) : Json(nullptr)},
           {"converted_products", e.converted_products},
           {"why_not", text_or_null(e.why_not)}};
-}
-
-Json theory_json(const std::vector<Row>& rows) {
-  Json json = Json::array();
-  for (const Group& group : groups_of(rows)) {
-    const Row& base = rows[group.begin];
-    for (size_t i = group.begin + 1; i < group.end; ++i) {
-      const Row& row = rows[i];
-      if (row.setting.phase != Phase::kPrefill || (row.contender.system != System::kTraditional &&
-                                                   row.contender.system != System::kChunked)) {
-        continue;
-      }
-      const Setting& s = row.setting;
-      const NotesModel model = notes_model(shape_of(row));
-      Json item = setting_json(s, row.contender);
-      item["notes_mha_operations"] = model.mha;
-      item["notes_mla_operations"] = model.mla_ideal;
-      item["notes_overhead_operations"] = model.overhead;
-      item["notes_speed_up"] = model.ideal_speed_up();
-      item["notes_speed_up_with_overheads"] = model.speed_up();
-      item["counted_speed_up"] = base.prediction.operations / row.prediction.operations;
-      const bool measured = row.measured() && base.measured();
-      item["bound_speed_up"] = measured ? Json(base.bound_seconds / row.bound_seconds) : Json();
-      item["measured_speed_up"] = row.speed_up ? Json(row.speed_up->median) : Json();
-      json.push_back(item);
-    }
-  }
-  return json;
 }
 
 Json to_json(const Tradeoff& t) {
@@ -136,25 +108,13 @@ Json to_json(const Tradeoff& t) {
   return json;
 }
 
-Json to_json(const ClaimAnswer& a) {
-  return {{"source", a.claim.source},
-          {"claim", a.claim.text},
-          {"printed", a.claim.printed},
-          {"formula", number(a.formula)},
-          {"counted", number(a.counted)},
-          {"measured_mha", number(a.mha)},
-          {"measured_plain", number(a.plain)},
-          {"measured_chunked", number(a.chunked)},
-          {"verdict", a.verdict}};
-}
-
 Json to_json(const CountersReport& counters) {
   if (counters.layers.empty() && counters.why_not.empty()) {
     return nullptr;  // nobody asked
   }
   Json json = {{"why_not", text_or_null(counters.why_not)}, {"layers", Json::array()}};
   for (const LayerCounters& layer : counters.layers) {
-    Json item = setting_json(setting_of(counters_shape(), SEESAW_FLOAT32), layer.contender);
+    Json item = setting_json(counters_setting(), layer.contender);
     item["whole_call"] = ncu_json(layer.whole);
     item["kernels"] = Json::array();
     for (const KernelMetrics& launch : layer.launches) {
@@ -170,7 +130,8 @@ Json to_json(const CountersReport& counters) {
 Json compare_json(const CompareReport& report) {
   const Machine& machine = report.machine;
   Json json = {{"kind", "compare"},
-               {"format", 1},
+               {"format", 2},
+               {"command", report.command},
                {"device", report.device_name},
                {"place", report.device},
                {"commit", build_commit()},
@@ -183,13 +144,10 @@ Json compare_json(const CompareReport& report) {
                  {"threads", report.threads},
                  {"memory_bytes", machine.memory_bytes},
                  {"load_average_before", report.load}}},
-               {"ceilings", to_json(report.ceilings)},
+               {"roofs", to_json(report.roofs)},
                {"memory_method", report.memory_method},
                {"rows", to_json(report.rows)},
                {"claim_rows", to_json(report.claim_rows)}};
-  std::vector<Row> all = report.rows;
-  all.insert(all.end(), report.claim_rows.begin(), report.claim_rows.end());
-  json["theory"] = theory_json(all);
   json["precision"] = Json::array();
   for (const PrecisionRow& row : report.precision) {
     Json item = setting_json(row.setting, row.contender);
@@ -198,12 +156,6 @@ Json compare_json(const CompareReport& report) {
   }
   json["tradeoff"] = report.tradeoff ? to_json(*report.tradeoff) : Json(nullptr);
   json["counters"] = to_json(report.counters);
-  json["claims_dtype"] = contract_name(report.claims_dtype);
-  json["claims"] = Json::array();
-  for (const ClaimAnswer& answer : report.claims) {
-    json["claims"].push_back(to_json(answer));
-  }
-  json["findings"] = findings_of(report);
   return json;
 }
 

@@ -4,9 +4,9 @@
 #include <cmath>
 #include <string_view>
 
-#include "call.hpp"
+#include "lab/call.hpp"
+#include "lab/synthetic.hpp"
 #include "numbers.hpp"
-#include "synthetic.hpp"
 
 namespace seesaw::tools {
 namespace {
@@ -35,7 +35,7 @@ size_t cache_elements(const BaselineDescriptor& d) {
     return 0;
   }
   const uint64_t token_bytes = cost(d).cache_bytes_per_token;
-  return static_cast<size_t>(d.batch * d.cache_capacity) * token_bytes / size_of(d.dtype);
+  return static_cast<size_t>(d.batch * d.cache_capacity) * token_bytes / lab::size_of(d.dtype);
 }
 
 }  // namespace
@@ -91,7 +91,7 @@ void Layer::use(void* workspace, size_t size_bytes) {
 void Layer::run() { plan_.run(tensors_); }
 
 std::vector<double> Layer::out() {
-  const size_t width = size_of(descriptor_.dtype);
+  const size_t width = lab::size_of(descriptor_.dtype);
   HostArray host{descriptor_.dtype, out_.size_bytes() / width,
                  std::vector<std::byte>(out_.size_bytes())};
   device_.synchronise();
@@ -101,44 +101,30 @@ std::vector<double> Layer::out() {
 
 // The kernel's plan, its tensors in host memory, and the call on the device.
 struct DecodeKernel::State {
-  State(Device& device, const DenseDecodeDescriptor& d, const SyntheticCase& from)
-      : problem(d), plan(d), source(from), q(source.q_bytes()), cache(source.cache_bytes()) {
-    source.fill_q(q.data());
-    source.fill_cache(cache.data());
-    const double scale = 1 / std::sqrt(static_cast<double>(d.d_qk));
-    call = std::make_unique<Call>(
-        device, problem, plan,
-        HostTensors{q.data(), cache.data(), source.num_pages(), source.block_table().data(),
-                    source.seq_lens().data(), static_cast<float>(scale)});
-    call->schedule();
+  State(Device& device, const DecodeProblem& d, const SyntheticCase& from)
+      : plan(d.problem, d.options),
+        source(from),
+        memory(source),
+        call(device, plan, d.problem.d_v, memory.inputs(source)) {
+    call.prepare();
   }
 
-  DenseDecodeDescriptor problem;
   DenseDecode plan;
   SyntheticCase source;  // on the CPU the call reads its block table and lengths
-  AlignedBuffer q;
-  AlignedBuffer cache;
-  std::unique_ptr<Call> call;
+  SyntheticMemory memory;
+  Call call;
 };
 
 DecodeKernel::DecodeKernel(Device& device, const Setting& setting, const Contender& contender,
                            const Place& place, uint64_t seed) {
-  const DenseDecodeDescriptor d = decode_of(setting, contender, place);
-  SyntheticShape shape;
-  shape.h_q = d.h_q;
-  shape.d_qk = d.d_qk;
-  shape.d_v = d.d_v;
-  shape.page_size = d.page_size;
-  shape.q_dtype = d.q_dtype;
-  shape.kv_dtype = d.kv_dtype;
-  shape.seed = seed;
-  const std::vector<int32_t> lens(static_cast<size_t>(d.batch), static_cast<int32_t>(setting.len));
-  state_ = std::make_unique<State>(device, d, SyntheticCase(shape, lens));
+  const DecodeProblem d = decode_of(setting, contender, place);
+  state_ = std::make_unique<State>(device, d,
+                                   SyntheticCase(d.problem, lengths_of(setting), {.seed = seed}));
 }
 
 DecodeKernel::~DecodeKernel() = default;
 
-void DecodeKernel::run() { state_->call->run(); }
+void DecodeKernel::run() { state_->call.run(); }
 std::string DecodeKernel::backend() const { return state_->plan.kernel(); }
 uint64_t DecodeKernel::workspace_bytes() const { return state_->plan.workspace_bytes(); }
 

@@ -8,7 +8,8 @@
 
 #include "compare/shape.hpp"
 #include "compare/values.hpp"
-#include "device.hpp"
+#include "lab/device/device.hpp"
+#include "laboratory.hpp"
 #include "seesaw/baselines.hpp"
 
 namespace seesaw::tools {

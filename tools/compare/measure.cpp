@@ -24,9 +24,11 @@ struct Entry {
 
 // Why the library cannot run it here, or empty.
 std::string refusal(const Setting& setting, const Contender& contender, const Place& place) {
-  const std::vector<KernelSupport> answers = contender.system == System::kDenseDecode
-                                                 ? supports(decode_of(setting, contender, place))
-                                                 : supports(layer_of(setting, contender, place));
+  const DecodeProblem decode = decode_of(setting, contender, place);
+  const std::vector<KernelSupport> answers =
+      contender.system == System::kDenseDecode
+          ? DenseDecode::supports(decode.problem, decode.options)
+          : supports(layer_of(setting, contender, place));
   std::string reasons;
   for (const KernelSupport& answer : answers) {
     if (answer.supported) {
@@ -98,9 +100,9 @@ Entry make_entry(const Bench& bench, const Setting& setting, const Contender& co
   row.backend = entry.runnable->backend();
   row.converted_products = entry.runnable->converted_products();
   row.plan_workspace_bytes = entry.runnable->workspace_bytes();
-  row.ceilings = ceilings_of(bench.ceilings, setting.dtype, row.converted_products > 0);
-  row.bound_seconds = std::max(row.prediction.operations / (row.ceilings.peak_gflops * 1e9),
-                               row.prediction.bytes / (row.ceilings.read_gbps * 1e9));
+  row.roofs = roofs_of(bench.roofs, setting.dtype, row.converted_products > 0);
+  row.bound_seconds = std::max(row.prediction.operations / (row.roofs.peak_gflops * 1e9),
+                               row.prediction.bytes / (row.roofs.read_gbps * 1e9));
   return entry;
 }
 

@@ -8,10 +8,11 @@
 #include <string>
 #include <vector>
 
-#include "compare/device_ceilings.hpp"
+#include "compare/device_roofs.hpp"
 #include "compare/layer.hpp"
 #include "compare/shape.hpp"
-#include "statistics.hpp"
+#include "lab/statistics.hpp"
+#include "laboratory.hpp"
 
 namespace seesaw::tools {
 
@@ -30,7 +31,7 @@ struct Row {
   int64_t calls = 0;  // of a run
   // Multi-head attention's time / time, round by round; none in a group where it did not run.
   std::optional<Spread> speed_up;
-  Ceilings ceilings;         // those that bound this row
+  Roofs roofs;               // those that bound this row
   double bound_seconds = 0;  // max(operations / peak, bytes / read rate)
 
   bool measured() const { return why_not.empty(); }
@@ -51,7 +52,7 @@ struct MeasureRules {
 struct Bench {
   Device& device;
   Place place;
-  DeviceCeilings ceilings;
+  DeviceRoofs roofs;
   MeasureRules rules;
 };
 

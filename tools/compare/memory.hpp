@@ -5,7 +5,8 @@
 #include <cstdint>
 #include <string>
 
-#include "device.hpp"
+#include "lab/device/device.hpp"
+#include "laboratory.hpp"
 
 namespace seesaw::tools {
 

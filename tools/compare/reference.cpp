@@ -7,104 +7,13 @@
 namespace seesaw::tools {
 namespace {
 
-size_t to_size(int64_t value) { return static_cast<size_t>(value); }
+using View = Eigen::Map<const Matrix>;
+using Block = Eigen::Ref<const Matrix, 0, Eigen::OuterStride<>>;
 
-// A matrix in row-major memory of somebody else: rows `stride` apart.
-struct Rows {
-  const double* data;
-  size_t rows;
-  size_t columns;
-  size_t stride;
+constexpr double kMinusInfinity = -std::numeric_limits<double>::infinity();
 
-  const double* row(size_t i) const { return data + i * stride; }
-};
-
-Rows rows_of(const Values& values, size_t columns) {
-  return {values.data(), values.size() / columns, columns, columns};
-}
-
-Rows columns_of(const Rows& all, size_t begin, size_t count) {
-  return {all.data + begin, all.rows, count, all.stride};
-}
-
-// Four sums, so that one addition need not wait for the last.
-double dot(const double* a, const double* b, size_t count) {
-  double sums[4] = {};
-  size_t i = 0;
-  for (; i + 4 <= count; i += 4) {
-    for (size_t k = 0; k < 4; ++k) {
-      sums[k] += a[i + k] * b[i + k];
-    }
-  }
-  for (; i < count; ++i) {
-    sums[0] += a[i] * b[i];
-  }
-  return (sums[0] + sums[1]) + (sums[2] + sums[3]);
-}
-
-// y = x W^T + b, W [outputs, inputs]; bias may be null.
-Values linear(const Rows& x, const Values& weight, const Values* bias) {
-  const Rows w = rows_of(weight, x.columns);
-  Values y(x.rows * w.rows);
-#pragma omp parallel for
-  for (size_t o = 0; o < w.rows; ++o) {
-    for (size_t i = 0; i < x.rows; ++i) {
-      y[i * w.rows + o] = dot(x.row(i), w.row(o), x.columns) + (bias != nullptr ? (*bias)[o] : 0.0);
-    }
-  }
-  return y;
-}
-
-// Attention of one head: out[i] = sum_j softmax_j(scale q_i k_j) v_j; causal: j <= i.
-struct Head {
-  Rows q;
-  Rows k;
-  Rows v;
-  double scale;
-  bool causal;
-};
-
-void attend(const Head& head, double* out, size_t out_stride) {
-  Values scores(head.k.rows);
-  for (size_t i = 0; i < head.q.rows; ++i) {
-    const size_t keys = head.causal ? i + 1 : head.k.rows;
-    double most = -std::numeric_limits<double>::infinity();
-    for (size_t j = 0; j < keys; ++j) {
-      scores[j] = head.scale * dot(head.q.row(i), head.k.row(j), head.q.columns);
-      most = std::max(most, scores[j]);
-    }
-    double sum = 0;
-    for (size_t j = 0; j < keys; ++j) {
-      scores[j] = std::exp(scores[j] - most);
-      sum += scores[j];
-    }
-    double* row = out + i * out_stride;
-    std::fill_n(row, head.v.columns, 0.0);
-    for (size_t j = 0; j < keys; ++j) {
-      for (size_t c = 0; c < head.v.columns; ++c) {
-        row[c] += scores[j] / sum * head.v.row(j)[c];
-      }
-    }
-  }
-}
-
-void rms_norm(const Values& weight, double epsilon, double* row) {
-  const double mean = dot(row, row, weight.size()) / static_cast<double>(weight.size());
-  for (size_t c = 0; c < weight.size(); ++c) {
-    row[c] *= weight[c] / std::sqrt(mean + epsilon);
-  }
-}
-
-// Adjacent pairs turned by position * theta^(-2i / columns).
-void rotate(double* row, size_t columns, double theta, double position) {
-  for (size_t i = 0; i < columns; i += 2) {
-    const double angle =
-        position * std::pow(theta, -static_cast<double>(i) / static_cast<double>(columns));
-    const double a = row[i];
-    const double b = row[i + 1];
-    row[i] = a * std::cos(angle) - b * std::sin(angle);
-    row[i + 1] = a * std::sin(angle) + b * std::cos(angle);
-  }
+double or_default(float value, double otherwise) {
+  return value > 0 ? static_cast<double>(value) : otherwise;
 }
 
 // Hands out a layer's parameters in their order.
@@ -112,11 +21,15 @@ class Parameters {
  public:
   Parameters(const std::vector<Values>& weights, bool bias) : weights_(weights), bias_(bias) {}
   const Values& next() { return weights_[i_++]; }
-  Values apply(const Rows& x) {  // the next linear layer, with its bias if layers have one
-    const Values& weight = next();
-    return linear(x, weight, bias_ ? &next() : nullptr);
+  // x W^T, W [outputs, inputs]: the next linear layer.
+  Matrix apply_without_bias(const Block& x) { return x * matrix_of(next(), x.cols()).transpose(); }
+  Matrix apply(const Block& x) {  // with its bias, if layers have one
+    Matrix y = apply_without_bias(x);
+    if (bias_) {
+      y.rowwise() += matrix_of(next(), y.cols()).row(0);
+    }
+    return y;
   }
-  Values apply_without_bias(const Rows& x) { return linear(x, next(), nullptr); }
 
  private:
   const std::vector<Values>& weights_;
@@ -124,96 +37,105 @@ class Parameters {
   size_t i_ = 0;
 };
 
-// One sequence of a layer: x is [n, d_model].
-Values mha(const BaselineDescriptor& d, const Rows& x, Parameters parameters) {
-  const size_t dim = to_size(d.head_dim > 0 ? d.head_dim : d.d_model / d.num_heads);
-  const size_t width = to_size(d.num_heads) * dim;
-  const Values q = parameters.apply(x);
-  const Values k = parameters.apply(x);
-  const Values v = parameters.apply(x);
-  Values heads(x.rows * width);
-  for (size_t h = 0; h < to_size(d.num_heads); ++h) {
-    const auto head = [&](const Values& all) {
-      return columns_of(rows_of(all, width), h * dim, dim);
-    };
-    const double scale =
-        d.scale > 0 ? static_cast<double>(d.scale) : 1 / std::sqrt(static_cast<double>(dim));
-    attend({head(q), head(k), head(v), scale, (d.flags & SEESAW_BASELINE_CAUSAL) != 0},
-           heads.data() + h * dim, width);
+// One head: out_i = sum_j softmax_j(scale q_i k_j) v_j; causal: j <= i.
+Matrix attend(const Block& q, const Block& k, const Block& v, double scale, bool causal) {
+  Matrix scores = scale * q * k.transpose();
+  for (int64_t i = 0; i < scores.rows(); ++i) {
+    auto row = scores.row(i);
+    if (causal) {
+      row.tail(row.size() - 1 - i).setConstant(kMinusInfinity);
+    }
+    row = (row.array() - row.maxCoeff()).exp().matrix().eval();
+    row /= row.sum();
   }
-  return parameters.apply(rows_of(heads, width));
+  return scores * v;
 }
 
-Values traditional_mla(const BaselineDescriptor& d, const Rows& x, Parameters parameters) {
-  const size_t dim = to_size(d.head_dim > 0 ? d.head_dim : d.d_model / d.num_heads);
-  const size_t width = to_size(d.num_heads) * dim;
-  const size_t latent = to_size(d.d_latent > 0 ? d.d_latent : static_cast<int64_t>(dim));
-  Values q, k, v;  // latents, [n, D']
-  if (d.model == SEESAW_BASELINE_CHUNKED_MLA) {
-    const Values all = parameters.apply(x);
-    const size_t skipped = (d.flags & SEESAW_BASELINE_SKIP_UNUSED) != 0 ? 0 : width;
-    const Rows rows = rows_of(all, skipped + 3 * latent);
-    Values* const parts[] = {&q, &k, &v};
-    for (size_t part = 0; part < 3; ++part) {
-      for (size_t i = 0; i < rows.rows; ++i) {
-        const double* from = rows.row(i) + skipped + part * latent;
-        parts[part]->insert(parts[part]->end(), from, from + latent);
-      }
-    }
-  } else {
-    const Values wide_q = parameters.apply(x);
-    const Values wide_k = parameters.apply(x);
-    const Values wide_v = parameters.apply(x);
-    q = parameters.apply(rows_of(wide_q, width));
-    k = parameters.apply(rows_of(wide_k, width));
-    v = parameters.apply(rows_of(wide_v, width));
+bool is_causal(const BaselineDescriptor& d) { return (d.flags & SEESAW_BASELINE_CAUSAL) != 0; }
+
+int64_t head_columns(const BaselineDescriptor& d) {
+  return d.head_dim > 0 ? d.head_dim : d.d_model / d.num_heads;
+}
+
+double scale_of(const BaselineDescriptor& d, int64_t columns) {
+  return or_default(d.scale, 1 / std::sqrt(static_cast<double>(columns)));
+}
+
+// Adjacent pairs turned by position * theta^(-2i / columns).
+void rotate(Eigen::Ref<Eigen::RowVectorXd> row, double theta, double position) {
+  for (int64_t i = 0; i < row.size(); i += 2) {
+    const double angle =
+        position * std::pow(theta, -static_cast<double>(i) / static_cast<double>(row.size()));
+    const double a = row[i];
+    const double b = row[i + 1];
+    row[i] = a * std::cos(angle) - b * std::sin(angle);
+    row[i + 1] = a * std::sin(angle) + b * std::cos(angle);
   }
-  Values attended(x.rows * latent);
-  const double scale =
-      d.scale > 0 ? static_cast<double>(d.scale) : 1 / std::sqrt(static_cast<double>(latent));
-  attend({rows_of(q, latent), rows_of(k, latent), rows_of(v, latent), scale,
-          (d.flags & SEESAW_BASELINE_CAUSAL) != 0},
-         attended.data(), latent);
-  const Values wide = parameters.apply(rows_of(attended, latent));
-  return parameters.apply(rows_of(wide, width));
+}
+
+// One sequence of a layer: x is [n, d_model].
+Matrix mha(const BaselineDescriptor& d, const Block& x, Parameters parameters) {
+  const int64_t dim = head_columns(d);
+  const Matrix q = parameters.apply(x);
+  const Matrix k = parameters.apply(x);
+  const Matrix v = parameters.apply(x);
+  Matrix heads(x.rows(), q.cols());
+  for (int64_t c = 0; c < q.cols(); c += dim) {
+    heads.middleCols(c, dim) = attend(q.middleCols(c, dim), k.middleCols(c, dim),
+                                      v.middleCols(c, dim), scale_of(d, dim), is_causal(d));
+  }
+  return parameters.apply(heads);
+}
+
+Matrix traditional_mla(const BaselineDescriptor& d, const Block& x, Parameters parameters) {
+  const int64_t latent = d.d_latent > 0 ? d.d_latent : head_columns(d);
+  Matrix q, k, v;  // latents, [n, D']
+  if (d.model == SEESAW_BASELINE_CHUNKED_MLA) {
+    const Matrix all = parameters.apply(x);  // the latents are its last columns
+    q = all.middleCols(all.cols() - 3 * latent, latent);
+    k = all.middleCols(all.cols() - 2 * latent, latent);
+    v = all.rightCols(latent);
+  } else {
+    const Matrix wide_q = parameters.apply(x);
+    const Matrix wide_k = parameters.apply(x);
+    const Matrix wide_v = parameters.apply(x);
+    q = parameters.apply(wide_q);
+    k = parameters.apply(wide_k);
+    v = parameters.apply(wide_v);
+  }
+  const Matrix wide = parameters.apply(attend(q, k, v, scale_of(d, latent), is_causal(d)));
+  return parameters.apply(wide);
 }
 
 // Expanded; absorption changes nothing in exact arithmetic.
-Values deepseek_mla(const BaselineDescriptor& d, const Rows& x, Parameters parameters) {
-  const size_t latent = to_size(d.d_latent), nope = to_size(d.d_nope), rope = to_size(d.d_rope);
-  const size_t d_v = to_size(d.d_v), heads = to_size(d.num_heads), n = x.rows;
-  const size_t d_qk = nope + rope;
-  const double theta = d.rope_theta > 0 ? d.rope_theta : 10000;
-  const double epsilon = d.norm_epsilon > 0 ? static_cast<double>(d.norm_epsilon) : 1e-6;
-  Values q = parameters.apply_without_bias(x);  // [n, h (nope + rope)]
-  Values rows = parameters.apply(x);            // [n, latent + rope]
-  const Values& norm = parameters.next();
-  Values latents(n * latent);
-  for (size_t i = 0; i < n; ++i) {
-    double* row = rows.data() + i * (latent + rope);
-    rms_norm(norm, epsilon, row);
-    rotate(row + latent, rope, theta, static_cast<double>(i));
-    std::copy_n(row, latent, latents.data() + i * latent);
-    for (size_t h = 0; h < heads; ++h) {
-      rotate(q.data() + (i * heads + h) * d_qk + nope, rope, theta, static_cast<double>(i));
+Matrix deepseek_mla(const BaselineDescriptor& d, const Block& x, Parameters parameters) {
+  const int64_t d_qk = d.d_nope + d.d_rope;
+  const double theta = d.rope_theta > 0 ? static_cast<double>(d.rope_theta) : 10000;
+  Matrix q = parameters.apply_without_bias(x);  // [n, h (nope + rope)]
+  Matrix rows = parameters.apply(x);            // [n, latent + rope]
+  const View norm = matrix_of(parameters.next(), d.d_latent);
+  for (int64_t i = 0; i < x.rows(); ++i) {
+    const auto position = static_cast<double>(i);
+    auto latent = rows.row(i).head(d.d_latent);
+    const double mean = latent.squaredNorm() / static_cast<double>(d.d_latent);
+    latent.array() *= norm.row(0).array() / std::sqrt(mean + or_default(d.norm_epsilon, 1e-6));
+    rotate(rows.row(i).tail(d.d_rope), theta, position);
+    for (int64_t h = 0; h < d.num_heads; ++h) {
+      rotate(q.row(i).segment(h * d_qk + d.d_nope, d.d_rope), theta, position);
     }
   }
-  const Values up = parameters.apply_without_bias(rows_of(latents, latent));  // [n, h (nope + d_v)]
-  const double scale =
-      d.scale > 0 ? static_cast<double>(d.scale) : 1 / std::sqrt(static_cast<double>(d_qk));
-  Values out(n * heads * d_v);
-  Values keys(n * d_qk);
-  for (size_t h = 0; h < heads; ++h) {
-    const Rows head = columns_of(rows_of(up, heads * (nope + d_v)), h * (nope + d_v), nope + d_v);
-    for (size_t i = 0; i < n; ++i) {
-      std::copy_n(head.row(i), nope, keys.data() + i * d_qk);
-      std::copy_n(rows.data() + i * (latent + rope) + latent, rope, keys.data() + i * d_qk + nope);
-    }
-    attend({columns_of(rows_of(q, heads * d_qk), h * d_qk, d_qk), rows_of(keys, d_qk),
-            columns_of(head, nope, d_v), scale, (d.flags & SEESAW_BASELINE_CAUSAL) != 0},
-           out.data() + h * d_v, heads * d_v);
+  const Matrix up =
+      parameters.apply_without_bias(rows.leftCols(d.d_latent));  // [n, h (nope + d_v)]
+  Matrix out(x.rows(), d.num_heads * d.d_v);
+  Matrix keys(x.rows(), d_qk);
+  keys.rightCols(d.d_rope) = rows.rightCols(d.d_rope);
+  for (int64_t h = 0; h < d.num_heads; ++h) {
+    const auto head = up.middleCols(h * (d.d_nope + d.d_v), d.d_nope + d.d_v);
+    keys.leftCols(d.d_nope) = head.leftCols(d.d_nope);
+    out.middleCols(h * d.d_v, d.d_v) = attend(
+        q.middleCols(h * d_qk, d_qk), keys, head.rightCols(d.d_v), scale_of(d, d_qk), is_causal(d));
   }
-  return parameters.apply(rows_of(out, heads * d_v));
+  return parameters.apply(out);
 }
 
 }  // namespace
@@ -227,18 +149,16 @@ ReferenceInputs widened(const LayerInputs& inputs) {
 }
 
 Values reference_out(const BaselineDescriptor& d, const ReferenceInputs& inputs) {
-  const size_t columns = to_size(d.d_model);
-  const size_t tokens = to_size(d.tokens);
+  const auto layer = d.model == SEESAW_BASELINE_MHA               ? mha
+                     : d.model == SEESAW_BASELINE_TRADITIONAL_MLA ? traditional_mla
+                     : d.model == SEESAW_BASELINE_CHUNKED_MLA     ? traditional_mla
+                                                                  : deepseek_mla;
+  const View x = matrix_of(inputs.x, d.d_model);
   Values out;
   for (int64_t b = 0; b < d.batch; ++b) {
-    const Rows x{inputs.x.data() + to_size(b) * tokens * columns, tokens, columns, columns};
     const Parameters all(inputs.weights, (d.flags & SEESAW_BASELINE_BIAS) != 0);
-    const bool traditional =
-        d.model == SEESAW_BASELINE_TRADITIONAL_MLA || d.model == SEESAW_BASELINE_CHUNKED_MLA;
-    const Values one = d.model == SEESAW_BASELINE_MHA ? mha(d, x, all)
-                       : traditional                  ? traditional_mla(d, x, all)
-                                                      : deepseek_mla(d, x, all);
-    out.insert(out.end(), one.begin(), one.end());
+    const Matrix one = layer(d, x.middleRows(b * d.tokens, d.tokens), all);
+    out.insert(out.end(), one.data(), one.data() + one.size());
   }
   return out;
 }

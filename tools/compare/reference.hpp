@@ -1,14 +1,13 @@
-// The layers in double, as plain loops over their equations (see seesaw/baselines.h): what results
-// of every system and dtype are held against. Shares no code with the library.
+// The layers in double, by their equations (see seesaw/baselines.h) and Eigen's products: what
+// results of every system and dtype are held against. Shares no code with the library.
 #pragma once
 
 #include <vector>
 
 #include "compare/layer.hpp"
+#include "compare/matrix.hpp"
 
 namespace seesaw::tools {
-
-using Values = std::vector<double>;
 
 // A layer's inputs, widened.
 struct ReferenceInputs {

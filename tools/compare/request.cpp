@@ -164,4 +164,37 @@ std::vector<Contender> make_contenders(const CompareOptions& options, Phase phas
   return all;
 }
 
+std::vector<Contender> claim_contenders() {
+  constexpr int64_t kLatent = 64;
+  return {{System::kMha, 0, 0}, {System::kTraditional, kLatent, 0}, {System::kChunked, kLatent, 0}};
+}
+
+std::vector<ClaimGroup> claim_groups(seesaw_dtype dtype, bool is_gpu) {
+  struct Shape {
+    int64_t batch, len, heads;
+  };
+  std::vector<ClaimGroup> groups;
+  for (const Shape& shape : {Shape{1, 1024, 32}, Shape{1, 2048, 32}, Shape{1, 4096, 32},
+                             Shape{4, 1024, 32}, Shape{4, 2048, 32}, Shape{1, 2048, 64}}) {
+    Setting setting;
+    setting.batch = shape.batch;
+    setting.len = shape.len;
+    setting.heads = shape.heads;
+    setting.dtype = dtype;
+    groups.push_back({setting, claim_contenders()});
+  }
+  Setting decode;
+  decode.phase = Phase::kDecode;
+  decode.batch = 32;
+  decode.len = 32768;
+  decode.head_dim = 128;
+  decode.dtype = SEESAW_BFLOAT16;
+  // 256 query rows: two new tokens of 128 heads.
+  for (const int64_t heads : is_gpu ? std::vector<int64_t>{256, 16} : std::vector<int64_t>{}) {
+    decode.heads = heads;
+    groups.push_back({decode, {{System::kDenseDecode, 512, 64}}, 20});
+  }
+  return groups;
+}
+
 }  // namespace seesaw::tools

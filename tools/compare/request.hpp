@@ -42,7 +42,6 @@ struct CompareOptions {
   std::string ncu;               // empty: found
   std::string for_counters;      // a layer: the run that ncu looks at
   bool progress = false;
-  std::string html;
   JsonOption json;
 };
 
@@ -56,5 +55,18 @@ std::vector<Setting> make_settings(const CompareOptions& options);
 
 // Multi-head attention first: speed-ups are over it.
 std::vector<Contender> make_contenders(const CompareOptions& options, Phase phase);
+
+// What the study notes' claims (python/seesaw/report/claims.json) are about, measured beside the
+// rest: their shapes for the layers in `dtype`, and on a GPU what decode kernels are boasted of,
+// DeepSeek's shape bound by arithmetic and by memory.
+struct ClaimGroup {
+  Setting setting;
+  std::vector<Contender> contenders;
+  int64_t calls = 1;  // of a run: several as in a stream, where launches overlap
+};
+std::vector<ClaimGroup> claim_groups(seesaw_dtype dtype, bool is_gpu);
+
+// Multi-head attention, traditional MLA plain and chunked, as the notes have them.
+std::vector<Contender> claim_contenders();
 
 }  // namespace seesaw::tools

@@ -63,9 +63,9 @@ class Run {
         progress_("compare", total(), options.progress) {}
 
   void all() {
-    step("ceilings");
-    report_->ceilings = measure_ceilings(bench_.device, options_.threads);
-    bench_.ceilings = report_->ceilings;
+    step("roofs");
+    report_->roofs = measure_roofs(bench_.device, options_.threads);
+    bench_.roofs = report_->roofs;
     for (const Setting& setting : settings_) {
       step(setting.text());
       add(measure_group(bench_, setting, make_contenders(options_, setting.phase)), &report_->rows);
@@ -77,51 +77,31 @@ class Run {
     if (options_.fit) {
       fit();
     }
-    report_->claims_dtype = settings_[0].dtype;
-    if (options_.claims) {
-      for (const NotesShape& shape : claim_shapes()) {
-        const Setting setting = setting_of(shape, report_->claims_dtype);
-        step("claims, " + setting.text());
-        add(measure_group(bench_, setting, claim_contenders(shape)), &report_->claim_rows);
-      }
-      for (const DecodeClaim& claim : claims_about_decoding()) {
-        step("claims, " + claim.setting.text());
-        add(measure_group(in_a_stream(), claim.setting, {claim.contender}), &report_->claim_rows);
-      }
+    for (const ClaimGroup& group : claims()) {
+      step("claims, " + group.setting.text());
+      Bench bench = bench_;
+      bench.rules.calls = group.calls;
+      add(measure_group(bench, group.setting, group.contenders), &report_->claim_rows);
     }
     if (counts()) {
       step("hardware counters");
       report_->counters = measure_counters(options_.ncu, bench_.device);
     }
-    std::vector<Row> every = report_->claim_rows;  // the notes' own shapes are looked at first
-    add(report_->rows, &every);
-    report_->claims =
-        answer_claims(every, report_->counters, report_->claims_dtype, !bench_.device.is_host());
   }
 
  private:
   int64_t total() const {
     return static_cast<int64_t>(settings_.size()) + 2 + (options_.fit ? kTradeoffSteps : 0) +
-           (options_.claims
-                ? static_cast<int64_t>(claim_shapes().size() + claims_about_decoding().size())
-                : 0) +
-           (counts() ? 1 : 0);
-  }
-
-  // As an engine runs the decode kernel, and as others publish its rates: launches overlap.
-  Bench in_a_stream() const {
-    Bench bench = bench_;
-    bench.rules.calls = 20;
-    return bench;
+           static_cast<int64_t>(claims().size()) + (counts() ? 1 : 0);
   }
 
   bool counts() const {
     return options_.counters.value_or(true) && options_.claims && !bench_.device.is_host();
   }
 
-  // They are about a GPU.
-  std::vector<DecodeClaim> claims_about_decoding() const {
-    return bench_.device.is_host() ? std::vector<DecodeClaim>{} : decode_claims();
+  std::vector<ClaimGroup> claims() const {
+    return options_.claims ? claim_groups(settings_[0].dtype, !bench_.device.is_host())
+                           : std::vector<ClaimGroup>{};
   }
 
   void step(const std::string& what) { progress_.update(done_++, what); }

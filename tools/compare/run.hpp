@@ -5,7 +5,8 @@
 
 #include "compare/report.hpp"
 #include "compare/request.hpp"
-#include "device.hpp"
+#include "lab/device/device.hpp"
+#include "laboratory.hpp"
 
 namespace seesaw::tools {
 

@@ -2,11 +2,11 @@
 
 #include <fmt/format.h>
 
-#include <vector>
+#include <algorithm>
 
-#include "figures.hpp"
+#include "lab/pages.hpp"
+#include "lab/work.hpp"
 #include "numbers.hpp"
-#include "synthetic.hpp"
 
 namespace seesaw::tools {
 namespace {
@@ -35,15 +35,13 @@ bool is_deepseek(System system) {
 }
 
 Prediction predict_decode(const Setting& setting, const Contender& contender, const Place& place) {
-  const std::vector<int32_t> lens(static_cast<size_t>(setting.batch),
-                                  static_cast<int32_t>(setting.len));
-  const DenseDecodeDescriptor d = decode_of(setting, contender, place);
-  const Figures figures = figures_of(d, lens);
+  const seesaw_dense_decode_problem p = decode_of(setting, contender, place).problem;
+  const Work work = work_of(p, lengths_of(setting));
   Prediction prediction;
-  prediction.operations = figures.flops;
-  prediction.attention_operations = figures.flops;
-  prediction.bytes = figures.bytes;
-  prediction.cache_bytes_per_token = static_cast<uint64_t>(d.d_qk) * size_of(d.kv_dtype);
+  prediction.operations = work.flops;
+  prediction.attention_operations = work.flops;
+  prediction.bytes = work.bytes;
+  prediction.cache_bytes_per_token = static_cast<uint64_t>(p.d_qk) * lab::size_of(p.kv_format);
   return prediction;
 }
 
@@ -115,21 +113,23 @@ BaselineDescriptor layer_of(const Setting& setting, const Contender& contender,
   return d;
 }
 
-DenseDecodeDescriptor decode_of(const Setting& setting, const Contender& contender,
-                                const Place& place) {
-  SyntheticShape shape;
-  shape.h_q = setting.heads;
-  shape.d_qk = contender.latent + contender.rope;
-  shape.d_v = contender.latent;
-  shape.page_size = kPageSize;
-  shape.q_dtype = setting.dtype;
-  shape.kv_dtype = setting.dtype;
-  DenseDecodeDescriptor d = describe_problem(
-      shape,
-      std::vector<int32_t>(static_cast<size_t>(setting.batch), static_cast<int32_t>(setting.len)));
-  d.device = place.device;
-  d.num_threads = place.threads;
-  return d;
+std::vector<int32_t> lengths_of(const Setting& setting) {
+  return std::vector<int32_t>(static_cast<size_t>(setting.batch),
+                              static_cast<int32_t>(setting.len));
+}
+
+DecodeProblem decode_of(const Setting& setting, const Contender& contender, const Place& place) {
+  return {{.q_dtype = setting.dtype,
+           .kv_format = setting.dtype,
+           .batch = setting.batch,
+           .s_q = 1,
+           .h_q = setting.heads,
+           .h_kv = 1,
+           .d_qk = contender.latent + contender.rope,
+           .d_v = contender.latent,
+           .page_size = kPageSize,
+           .max_pages_per_sequence = std::max<int64_t>(1, pages_of(setting.len, kPageSize))},
+          {.device = place.device, .num_threads = place.threads}};
 }
 
 Prediction predict(const Setting& setting, const Contender& contender, const Place& place) {

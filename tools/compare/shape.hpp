@@ -3,8 +3,11 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
+#include "laboratory.hpp"
 #include "seesaw/baselines.hpp"
+#include "seesaw/ops/dense_decode.h"
 
 namespace seesaw::tools {
 
@@ -55,8 +58,12 @@ struct Place {
 BaselineDescriptor layer_of(const Setting& setting, const Contender& contender, const Place& place);
 
 // The attention of absorbed MLA alone, over a paged cache. Only for kDenseDecode.
-DenseDecodeDescriptor decode_of(const Setting& setting, const Contender& contender,
-                                const Place& place);
+struct DecodeProblem {
+  seesaw_dense_decode_problem problem;
+  seesaw_options options;
+};
+DecodeProblem decode_of(const Setting& setting, const Contender& contender, const Place& place);
+std::vector<int32_t> lengths_of(const Setting& setting);  // of its sequences
 
 // What a call costs, by counting. See seesaw_baseline_cost for the rules.
 struct Prediction {

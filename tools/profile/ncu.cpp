@@ -159,26 +159,6 @@ std::vector<std::pair<std::string, double>> operation_mix(const KernelMetrics& m
   return sorted(mix);
 }
 
-std::optional<double> share_of(const std::vector<std::pair<std::string, double>>& mix,
-                               std::initializer_list<std::string_view> labels) {
-  std::optional<double> sum;
-  for (const auto& [label, value] : mix) {
-    if (std::find(labels.begin(), labels.end(), label) != labels.end()) {
-      sum = sum.value_or(0) + value;
-    }
-  }
-  return sum;
-}
-
-std::optional<double> utilisation(const KernelMetrics& metrics, std::string_view label) {
-  for (const auto& [unit, value] : known(metrics, kUtilisation)) {
-    if (unit == label) {
-      return value;
-    }
-  }
-  return std::nullopt;
-}
-
 void add_section(Table* table, const char* section,
                  const std::vector<std::pair<std::string, double>>& rows) {
   for (const auto& [label, value] : rows) {
@@ -231,35 +211,6 @@ std::string advice_for(const std::string& unit) {
 std::optional<double> KernelMetrics::get(std::string_view metric) const {
   const auto found = values.find(std::string(metric));
   return found == values.end() ? std::nullopt : std::optional(found->second);
-}
-
-std::optional<double> percent(const KernelMetrics& metrics, Counter counter) {
-  switch (counter) {
-    case Counter::kL1Hits:
-      return metrics.get("l1tex__t_sector_hit_rate.pct");
-    case Counter::kL2Hits:
-      return metrics.get("lts__t_sector_hit_rate.pct");
-    case Counter::kSharedMemoryUsed:
-      return metrics.get(kSharedMemoryUsedMetric);
-    case Counter::kRegistersUsed:
-      return metrics.get(kRegistersUsedMetric);
-    case Counter::kCudaCores:
-      return utilisation(metrics, "CUDA cores, FMA");
-    case Counter::kTensorCores:
-      return utilisation(metrics, "tensor cores");
-    case Counter::kSharedMemory:
-      return utilisation(metrics, "shared memory");
-    case Counter::kMemoryInstructions:
-      return share_of(operation_mix(metrics), {"memory"});
-    case Counter::kFloatInstructions:
-      return share_of(operation_mix(metrics),
-                      {"floating point", "half precision", "double precision"});
-    case Counter::kControlInstructions:
-      return share_of(operation_mix(metrics), {"control"});
-    case Counter::kBarrierInstructions:
-      return share_of(pipe_mix(metrics), {"address divergence, barriers"});
-  }
-  return std::nullopt;
 }
 
 KernelMetrics whole_call(const std::vector<KernelMetrics>& launches) {

@@ -37,24 +37,6 @@ std::vector<KernelMetrics> parse_ncu_csv(const std::string& text);
 // to one launch alone (its blocks, its registers a thread) is left out.
 KernelMetrics whole_call(const std::vector<KernelMetrics>& launches);
 
-// What the study notes give of a kernel.
-enum class Counter {
-  kL1Hits,
-  kL2Hits,
-  kSharedMemoryUsed,  // of the bytes
-  kRegistersUsed,
-  kCudaCores,            // cycles in which the FMA pipe is busy
-  kTensorCores,          // the same of the tensor pipe
-  kSharedMemory,         // the same of its data pipe
-  kMemoryInstructions,   // of all that threads execute
-  kFloatInstructions,    // half, single and double precision; tensor products are in none
-  kControlInstructions,  // branches
-  kBarrierInstructions   // of the warps' instructions, with address divergence
-};
-
-// Per cent; nullopt if ncu could not read what it takes.
-std::optional<double> percent(const KernelMetrics& metrics, Counter counter);
-
 // Why ncu gave nothing, in words, from what it said.
 std::string why_ncu_refused(const std::string& said);
 

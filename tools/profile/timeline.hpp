@@ -7,8 +7,9 @@
 #include <string>
 #include <vector>
 
+#include "lab/statistics.hpp"
+#include "laboratory.hpp"
 #include "seesaw/seesaw.hpp"
-#include "statistics.hpp"
 
 namespace seesaw::tools {
 

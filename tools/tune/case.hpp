@@ -7,18 +7,19 @@
 #include <string>
 #include <vector>
 
-#include "call.hpp"
-#include "device.hpp"
-#include "synthetic.hpp"
+#include "lab/call.hpp"
+#include "lab/synthetic.hpp"
+#include "laboratory.hpp"
 #include "tune/search.hpp"
 
 namespace seesaw::tools {
 
 struct TuneShape {
-  SyntheticShape shape;
+  seesaw_dense_decode_problem problem;  // complete, but for the block table
+  seesaw_options options;
   std::vector<int32_t> lengths;
-  int64_t max_tokens = 0;       // of a sequence, that plans allow; 0: the longest
-  DenseDecodeDescriptor where;  // device, flags, kernel and threads; shapes are filled in
+  int64_t max_tokens = 0;  // of a sequence, that plans allow; 0: the longest
+  uint64_t seed = 0;
 };
 
 class TuneCase : public Tunable {
@@ -31,9 +32,9 @@ class TuneCase : public Tunable {
   void keep_only(const std::vector<Setting>& settings) override;
 
   std::vector<Knob> knobs() const;  // empty: the kernel has none
-  const DenseDecodeDescriptor& problem() const { return problem_; }
-  const std::string& key() const { return key_; }
-  const char* kernel() const { return defaults_.kernel; }
+  const seesaw_dense_decode_problem& problem() const { return source_.problem(); }
+  const char* key() const { return standard_.details().tuning_key; }
+  const char* kernel() const { return standard_.kernel(); }
   int64_t tokens() const { return source_.total_tokens(); }
   std::string defaults_text() const;
 
@@ -47,18 +48,14 @@ class TuneCase : public Tunable {
   // A plan and a call on the shared tensors.
   struct Prepared;
   Prepared& prepared(const Setting& setting);
-  DenseDecodeDescriptor descriptor_of(const Setting& setting) const;
+  seesaw_options options_of(const char* tuning) const;
 
   SyntheticCase source_;
-  AlignedBuffer q_;
-  AlignedBuffer cache_;
-  std::vector<int32_t> block_table_;  // as wide as plans allow
-  DenseDecodeDescriptor problem_;
+  SyntheticMemory memory_;
+  seesaw_options options_;
+  DenseDecode standard_;  // with the kernel's own numbers
   std::unique_ptr<Device> device_;
-  std::vector<DeviceBuffer> on_device_;
-  HostTensors tensors_;
-  seesaw_dense_decode_plan_info defaults_{};
-  std::string key_;
+  DeviceInputs inputs_;
   std::map<Setting, std::unique_ptr<Prepared>> prepared_;
 };
 

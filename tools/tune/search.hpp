@@ -13,7 +13,8 @@
 #include <string>
 #include <vector>
 
-#include "statistics.hpp"
+#include "lab/statistics.hpp"
+#include "laboratory.hpp"
 
 namespace seesaw::tools {
 

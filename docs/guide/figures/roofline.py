@@ -1,4 +1,4 @@
-"""Chapter 7: which limit binds, by query rows per KV head: the ceilings of an H200."""
+"""Chapter 7: which limit binds, by query rows per KV head: the roofs of an H200."""
 
 import style
 from style import BLUE, GREY, ORANGE, plt

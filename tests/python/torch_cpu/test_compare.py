@@ -1,18 +1,14 @@
-"""bench/compare.py and bench/compare_torch_cpu.py on the CPU: they run, agree, and notice when
-something does not."""
+"""bench/compare.py on the CPU: it runs, its backends agree, and it notices when one does not."""
 
 import csv
-import json
 import sys
 from pathlib import Path
 
-import seesaw
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[3] / "bench"))
 
 import compare  # noqa: E402
-import compare_torch_cpu  # noqa: E402
 
 TINY = "--device cpu --batch 2 --heads 4 --length 70 --s-q 2 --seconds 0 --causal --varlen".split()
 
@@ -25,6 +21,12 @@ def test_rows_of_every_backend_that_runs_here(tmp_path, capsys):
     assert [row["backend"] for row in rows] == ["seesaw", "seesaw.compat.flash_mla", "torch"]
     assert all(float(row["out_error_of_bound"]) <= 1 and float(row["us"]) > 0 for row in rows)
     assert "flash_mla                left out: runs on GPUs only" in capsys.readouterr().out
+
+
+def test_plain_shapes_have_pytorchs_own_attention_beside_them(capsys):
+    tiny = "--device cpu --batch 2 --heads 4 --length 70 --seconds 0 --backends".split()
+    assert compare.main([*tiny, "seesaw", "torch.sdpa"]) == 0
+    assert "left out" not in capsys.readouterr().out
 
 
 def test_a_wrong_result_is_outside_its_bound(capsys, monkeypatch):
@@ -43,15 +45,3 @@ def test_nan_is_outside_every_bound():
     out, lse = torch.ones(2), torch.ones(2)
     errors = compare.errors_of((out * float("nan"), lse), (out, lse))
     assert errors["out_error_of_bound"] == float("inf") and errors["lse_error_of_bound"] == 0
-
-
-def test_the_c_abi_beside_pytorch(tmp_path):
-    (library,) = Path(seesaw.__file__).parent.glob("libseesaw.so.*")
-    target = tmp_path / "result.json"
-    tiny = "--heads 4 --batch 2 --len 128 --rounds 1 --seconds 0 --gemm 64 --threads 1".split()
-    compare_torch_cpu.main(["--library", str(library), *tiny, "-o", str(target)])
-    result = json.loads(target.read_text())
-    (row,) = result["rows"]
-    assert row["kernel"].startswith("cpu.dense_decode") and row["max_error"] < 2e-3
-    assert set(row["gflops"]) == {"seesaw", "matmul", "sdpa", "sdpa_wide"}
-    assert result["torch_gemm_64_gflops"]["before"] > 0

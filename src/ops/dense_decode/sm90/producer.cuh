@@ -183,15 +183,26 @@ struct QueryBoxLoader {
   SharedStorage<Config>& storage;
   BlockWork work;
 
+  // Where a tile of rows begins among query tokens and heads.
+  struct Corner {
+    int32_t token;
+    int32_t head;
+  };
+  __device__ __forceinline__ Corner corner_of(int32_t row_group) const {
+    const int32_t row = row_tile_of(params, work, row_group) * kTileRows;
+    const int32_t token = row / params.group;
+    return {token, work.kv_head * params.group + row - token * params.group};
+  }
+
   __device__ __forceinline__ void run() const {
+    const Corner first = corner_of(0);  // divides while the first piece is under way
     gpu::Turn turn;
 #pragma unroll 1
     for (int32_t k = 0; k < work.num_pieces; ++k, turn.advance()) {
       const int32_t index = work.piece_at(k);
       const int32_t sequence = params.pieces[index].sequence;
-      const int32_t row = row_tile_of(params, work, params.pieces[index].row_group) * kTileRows;
-      const int32_t token = row / params.group;
-      const int32_t head = work.kv_head * params.group + row - token * params.group;
+      const int32_t row_group = params.pieces[index].row_group;
+      const auto [token, head] = row_group == 0 ? first : corner_of(row_group);
       shared.q_empty(0).wait(turn);
 #pragma unroll
       for (int box = 0; box < kValueBoxes; box += kHalfBoxes) {

@@ -1,0 +1,72 @@
+#include "lab/call.hpp"
+
+#include "lab/elements.hpp"
+#include "seesaw/seesaw.hpp"
+
+namespace seesaw::lab {
+namespace {
+
+DeviceBuffer poisoned(Device& device, size_t size_bytes) {
+  DeviceBuffer buffer(device, size_bytes);
+  const std::vector<unsigned char> nan(size_bytes, kPoison);
+  device.copy_in(buffer.data(), nan.data(), size_bytes);
+  return buffer;
+}
+
+template <typename T>
+std::vector<T> on_host(Device& device, const DeviceBuffer& from) {
+  std::vector<T> host(from.size_bytes() / sizeof(T));
+  device.synchronise();
+  device.copy_out(host.data(), from.data(), from.size_bytes());
+  return host;
+}
+
+}  // namespace
+
+DeviceInputs::DeviceInputs(Device& device, const seesaw_dense_decode_args& args) : args_(args) {
+  for (seesaw_tensor* tensor : {&args_.q, &args_.kv_cache, &args_.block_table, &args_.seq_lens}) {
+    bring(device, tensor);
+  }
+}
+
+void DeviceInputs::bring(Device& device, seesaw_tensor* tensor) {
+  if (!device.is_host() && tensor->device.type != SEESAW_CUDA) {
+    const size_t size_bytes = packed_bytes(*tensor);
+    memory_.emplace_back(device, size_bytes);
+    device.copy_in(memory_.back().data(), tensor->data, size_bytes);
+    tensor->data = memory_.back().data();
+  }
+  tensor->device = device.id();
+}
+
+Call::Call(Device& device, const DenseDecode& plan, int64_t d_v,
+           const seesaw_dense_decode_args& inputs)
+    : device_(device), plan_(plan), inputs_(device, inputs), args_(inputs_.args()) {
+  const int64_t* q = args_.q.shape;
+  args_.out = make_tensor(nullptr, static_cast<seesaw_dtype>(args_.q.dtype),
+                          {q[0], q[1], q[2], d_v}, device.id());
+  args_.lse = make_tensor(nullptr, SEESAW_FLOAT32, {q[0], q[2], q[1]}, device.id());
+  out_ = poisoned(device, packed_bytes(args_.out));
+  lse_ = poisoned(device, packed_bytes(args_.lse));
+  schedule_ = DeviceBuffer(device, plan.schedule_bytes());
+  workspace_ = poisoned(device, plan.workspace_bytes());
+  args_.out.data = out_.data();
+  args_.lse.data = lse_.data();
+  call_.schedule = schedule_.data();
+  call_.schedule_bytes = schedule_.size_bytes();
+  call_.workspace = workspace_.data();
+  call_.workspace_bytes = workspace_.size_bytes();
+  call_.stream = device.stream();
+}
+
+std::vector<seesaw_piece> Call::pieces() {
+  AlignedBuffer host(schedule_.size_bytes());
+  device_.synchronise();
+  device_.copy_out(host.data(), schedule_.data(), schedule_.size_bytes());
+  return plan_.pieces(host.data(), host.size());
+}
+
+std::vector<std::byte> Call::out() { return on_host<std::byte>(device_, out_); }
+std::vector<float> Call::lse() { return on_host<float>(device_, lse_); }
+
+}  // namespace seesaw::lab

@@ -1,0 +1,79 @@
+// How far results are from the reference, against the bounds of the contract, and how the errors
+// are distributed. No mean excuses a maximum: one element out of bound fails the case.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace seesaw::lab {
+
+// Of docs/contract.md: |result - reference| <= absolute + relative * |reference|.
+struct Bound {
+  double absolute;
+  double relative;
+};
+inline constexpr Bound kOutBound{8e-4, 2.0 / 128};
+inline constexpr Bound kLseBound{1e-6, 8.0 / 65536};
+inline constexpr double kCosineBound = 5e-6;
+
+// |result - reference| / its bound: above 1 is out of bound. 0 where both say the same, NaN and
+// infinities included; infinite where only one is NaN or infinite.
+double of_bound(double result, double reference, const Bound& bound);
+
+// Percentiles of many non-negative numbers in little memory: buckets of 1/256 of a binade.
+class Distribution {
+ public:
+  Distribution() : counts_(kBuckets, 0) {}
+  void add(double value);  // NaN counts as infinite
+  void merge(const Distribution& other);
+  double percentile(double fraction) const;  // to 1/256; the maximum is exact
+  double max() const { return max_; }
+  double mean() const { return total_ > 0 ? sum_ / static_cast<double>(total_) : 0; }
+  uint64_t count() const { return total_; }
+
+ private:
+  static constexpr size_t kBuckets = size_t{1} << 16;
+  std::vector<uint64_t> counts_;
+  uint64_t total_ = 0;
+  double sum_ = 0;
+  double max_ = 0;
+};
+
+struct ErrorStatistics {
+  Distribution out_error;     // |out - reference|
+  Distribution out_of_bound;  // the same / its bound: above 1 is out of bound
+  Distribution lse_of_bound;
+  uint64_t bad_out = 0;  // elements out of bound
+  uint64_t bad_lse = 0;
+  double cosine = 0;    // distance, the largest of a case; NaN and infinities aside
+  bool repeats = true;  // a second run gave the same bits
+  std::string worst;    // where and what the element farthest out of bound was; empty if none was
+
+  bool ok() const;
+  std::string text() const;  // a line
+  void merge(const ErrorStatistics& other);
+};
+
+// What is compared, packed: out [b, s_q, h_q, d_v] and lse [b, h_q, s_q].
+template <typename T>
+struct ResultsOf {
+  std::vector<T> out;
+  std::vector<T> lse;
+};
+using Results = ResultsOf<float>;
+
+// To name an element.
+struct ResultShape {
+  int64_t s_q = 1;
+  int64_t h_q = 1;
+  int64_t d_v = 1;
+};
+
+// T: float or double. Over fewer than `fewest_for_cosine` elements there is no cosine distance.
+template <typename T>
+ErrorStatistics compare(const ResultsOf<T>& result, const ResultsOf<T>& reference,
+                        const ResultShape& shape, size_t fewest_for_cosine = 0);
+
+}  // namespace seesaw::lab

@@ -1,0 +1,118 @@
+#include "lab/synthetic.hpp"
+
+#include <cmath>
+#include <cstring>
+#include <numeric>
+
+#include "lab/elements.hpp"
+#include "seesaw/seesaw.hpp"
+
+namespace seesaw::lab {
+namespace {
+
+template <typename Storage>
+void fill_from(const std::vector<Storage>& table, Random random, void* values, size_t count) {
+  auto* out = static_cast<Storage*>(values);
+  for (size_t i = 0; i < count; i += 4) {
+    uint64_t bits = random.bits();
+    for (size_t k = i; k < std::min(i + 4, count); ++k, bits >>= 16) {
+      out[k] = table[bits & 0xFFFF];
+    }
+  }
+}
+
+std::vector<uint16_t> rounded(const std::vector<float>& table, seesaw_dtype dtype) {
+  std::vector<uint16_t> result(table.size());
+  for (size_t i = 0; i < table.size(); ++i) {
+    store_element(result.data(), dtype, i, table[i]);
+  }
+  return result;
+}
+
+void fill_normal(int32_t dtype, Random random, void* values, size_t count) {
+  static const std::vector<uint16_t> bfloat16 = rounded(small_normals(), SEESAW_BFLOAT16);
+  static const std::vector<uint16_t> float16 = rounded(small_normals(), SEESAW_FLOAT16);
+  if (dtype == SEESAW_FLOAT32) {
+    fill_from(small_normals(), random, values, count);
+  } else {
+    fill_from(dtype == SEESAW_BFLOAT16 ? bfloat16 : float16, random, values, count);
+  }
+}
+
+size_t to_size(int64_t value) { return static_cast<size_t>(value); }
+
+}  // namespace
+
+SyntheticCase::SyntheticCase(const seesaw_dense_decode_problem& shape,
+                             std::vector<int32_t> seq_lens, const SyntheticRules& rules)
+    : problem_(shape), rules_(rules), seq_lens_(std::move(seq_lens)) {
+  problem_.batch = static_cast<int64_t>(seq_lens_.size());
+  problem_.max_pages_per_sequence =
+      std::max(rules.columns, columns_of(seq_lens_, problem_.page_size));
+  pages_ = place_pages(seq_lens_, problem_.page_size, problem_.max_pages_per_sequence,
+                       rules.spare_pages, stream(rules.seed, Stream::kPages, 0));
+}
+
+int64_t SyntheticCase::total_tokens() const {
+  return std::accumulate(seq_lens_.begin(), seq_lens_.end(), int64_t{0});
+}
+
+size_t SyntheticCase::q_bytes() const {
+  const seesaw_dense_decode_problem& p = problem_;
+  return to_size(p.batch * p.s_q * p.h_q * p.d_qk) * size_of(p.q_dtype);
+}
+
+size_t SyntheticCase::page_bytes() const {
+  const seesaw_dense_decode_problem& p = problem_;
+  return to_size(p.page_size * p.h_kv * p.d_qk) * size_of(p.kv_format);
+}
+
+void SyntheticCase::fill_q_of_sequence(int64_t sequence, void* values) const {
+  fill_normal(problem_.q_dtype, stream(rules_.seed, Stream::kQuery, to_size(sequence)), values,
+              to_size(problem_.s_q * problem_.h_q * problem_.d_qk));
+}
+
+void SyntheticCase::fill_page(int64_t page, void* values) const {
+  const PageOwner owner = pages_.owners[to_size(page)];
+  const int64_t page_size = problem_.page_size;
+  const int64_t live_tokens =
+      owner.sequence < 0
+          ? 0
+          : std::min(page_size, seq_lens_[to_size(owner.sequence)] - owner.index * page_size);
+  const size_t live = to_size(live_tokens * problem_.h_kv * problem_.d_qk);
+  const size_t live_bytes = live * size_of(problem_.kv_format);
+  fill_normal(problem_.kv_format, stream(rules_.seed, Stream::kCache, to_size(page)), values, live);
+  std::memset(static_cast<std::byte*>(values) + live_bytes, kPoison, page_bytes() - live_bytes);
+}
+
+void SyntheticCase::fill_q(void* values) const {
+  const size_t stride = q_bytes() / seq_lens_.size();
+  for (int64_t i = 0; i < problem_.batch; ++i) {
+    fill_q_of_sequence(i, static_cast<std::byte*>(values) + to_size(i) * stride);
+  }
+}
+
+void SyntheticCase::fill_cache(void* values) const {
+  for (int64_t page = 0; page < num_pages(); ++page) {
+    fill_page(page, static_cast<std::byte*>(values) + to_size(page) * page_bytes());
+  }
+}
+
+seesaw_dense_decode_args SyntheticCase::inputs(const void* q, const void* cache) const {
+  const seesaw_dense_decode_problem& p = problem_;
+  seesaw_dense_decode_args args;
+  args.q = make_tensor(q, static_cast<seesaw_dtype>(p.q_dtype), {p.batch, p.s_q, p.h_q, p.d_qk});
+  args.kv_cache = make_tensor(cache, static_cast<seesaw_dtype>(p.kv_format),
+                              {num_pages(), p.page_size, p.h_kv, p.d_qk});
+  args.block_table =
+      make_tensor(block_table().data(), SEESAW_INT32, {p.batch, p.max_pages_per_sequence});
+  args.seq_lens = make_tensor(seq_lens_.data(), SEESAW_INT32, {p.batch});
+  args.scale = default_scale(p.d_qk);
+  return args;
+}
+
+float default_scale(int64_t d_qk) {
+  return static_cast<float>(1 / std::sqrt(static_cast<double>(d_qk)));
+}
+
+}  // namespace seesaw::lab

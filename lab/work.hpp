@@ -1,0 +1,47 @@
+// What a dense-decode call costs by arithmetic alone, in the field's convention: two operations a
+// multiply-add, the cache read once, no padding and no partial results counted.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <span>
+
+#include "lab/elements.hpp"
+#include "seesaw/ops/dense_decode.h"
+
+namespace seesaw::lab {
+
+struct Work {
+  double flops = 0;
+  double bytes = 0;
+  int64_t tokens = 0;  // cached, over the batch
+
+  double intensity() const { return bytes > 0 ? flops / bytes : 0; }  // operations a byte
+  // Seconds below which no machine of these roofs (per second) can be.
+  double bound_seconds(double peak_flops, double read_bytes) const {
+    return std::max(flops / peak_flops, bytes / read_bytes);
+  }
+};
+
+// `problem`: with its defaults filled in.
+inline Work work_of(const seesaw_dense_decode_problem& p, std::span<const int32_t> seq_lens) {
+  double visible = 0;  // (query token, key) pairs
+  Work work;
+  for (const int32_t given : seq_lens) {
+    const int64_t length = std::max(given, 0);
+    work.tokens += length;
+    for (int64_t token = 0; token < p.s_q; ++token) {
+      const int64_t keys = p.causal != 0 ? length - p.s_q + token + 1 : length;
+      visible += static_cast<double>(std::max<int64_t>(keys, 0));
+    }
+  }
+  const auto columns = static_cast<double>(p.d_qk + p.d_v);
+  const auto rows = static_cast<double>(static_cast<int64_t>(seq_lens.size()) * p.s_q * p.h_q);
+  work.flops = 2 * visible * static_cast<double>(p.h_q) * columns;
+  work.bytes = static_cast<double>(work.tokens * p.h_kv * p.d_qk) *
+                   static_cast<double>(size_of(p.kv_format)) +
+               rows * columns * static_cast<double>(size_of(p.q_dtype));
+  return work;
+}
+
+}  // namespace seesaw::lab
