@@ -1,7 +1,6 @@
 // The C ABI of the baselines: validate, select, plan, run.
 #include <algorithm>
 #include <array>
-#include <cstdio>
 #include <memory>
 #include <string>
 

@@ -5,15 +5,13 @@
 #include <string>
 #include <vector>
 
+#include "lab/errors.hpp"
 #include "support/host_call.hpp"
 
 namespace seesaw::testing {
 
 // Packed: out [b, s_q, h_q, d_v], lse [b, h_q, s_q].
-struct DecodeResults {
-  std::vector<double> out;
-  std::vector<double> lse;
-
+struct DecodeResults : lab::ResultsOf<double> {
   // Same bits, where no NaN is involved; NaN equals NaN.
   bool operator==(const DecodeResults& other) const;
 };
@@ -30,24 +28,6 @@ DecodeResults run_case(const DecodeCase& test_case, const RunOptions& options = 
 
 // The double reference, unrounded.
 DecodeResults exact_results(const DecodeCase& test_case);
-
-// Errors against the reference.
-struct ErrorSummary {
-  double max_out = 0.0;  // |out - ref|
-  double p99_out = 0.0;  // 99 % of all are below
-  double mean_out = 0.0;
-  double cosine_distance = 0.0;  // 1 - 2 sum(xy) / sum(x^2 + y^2), over out if it is large
-  double max_lse = 0.0;
-  int64_t bad_out = 0;  // elements outside the contract's bound, or NaN and inf misplaced
-  int64_t bad_lse = 0;
-  std::string first_bad;  // where, for a message
-
-  bool within_contract() const;
-  std::string text() const;
-};
-
-ErrorSummary measure(const DecodeSpec& spec, const DecodeResults& results,
-                     const DecodeResults& reference);
 
 // Runs the case on `kernel` and fails the current test unless every element is within the
 // contract's bounds of the reference.
