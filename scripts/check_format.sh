@@ -11,7 +11,7 @@ if ! command -v clang-format >/dev/null; then
 fi
 
 rooms=
-for room in include src tools bench tests bindings ladder; do
+for room in include src lab tools python bench tests ladder; do
   [ -d $room ] && rooms="$rooms $room"
 done
 # $rooms and $mode are lists of words without spaces of their own.

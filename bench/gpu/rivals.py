@@ -8,7 +8,8 @@ Two regimes, as seesaw_bench_gpu has them: *burst* is one CUDA-graph replay of a
 two milliseconds, after an idle gap and one replay to warm up; *short* is the median of the replays
 from 20 to 150 ms after an idle gap. In both the contestants take turns, round after round. FlashMLA
 is an extension that registers `flash_mla_legacy.dense_decode_fwd`, as the wheel of sgl-flash-mla
-1.0.0 holds it (its dense kernel for Hopper). Schedules are made once, outside the timed calls.
+1.0.0 holds it (its dense kernel for Hopper). A library may have the C ABI of today or the one
+before operations had tables. Schedules are made once, outside the timed calls.
 `of FM` is FlashMLA's time over ours; the fractions of roof are those of seesaw_bench_gpu's JSON
 file, cuBLAS's bursts and the best HBM read, in both regimes.
 """
@@ -16,7 +17,6 @@ file, cuBLAS's bursts and the best HBM read, in both regimes.
 from __future__ import annotations
 
 import argparse
-import ctypes
 import json
 import statistics
 import sys
@@ -32,6 +32,7 @@ import torch
 
 D_QK, D_V, PAGE = 576, 512, 64
 SCALE = D_QK**-0.5
+DEVICE = (c_abi.CUDA, 0)
 
 
 class Case(NamedTuple):
@@ -93,18 +94,16 @@ class Inputs:
         return 2.0 * (sum(self.lengths) * D_QK + rows * (D_QK + D_V))
 
 
-def address(tensor: torch.Tensor, dtype: int) -> c_abi.Tensor:
-    return c_abi.make_tensor(tensor.data_ptr(), tensor.shape, dtype, c_abi.Device(c_abi.CUDA, 0))
+def view(tensor: torch.Tensor, dtype: int) -> c_abi.View:
+    return c_abi.View(tensor.data_ptr(), tensor.shape, dtype, DEVICE)
 
 
-def seesaw_call(library: ctypes.CDLL, inputs: Inputs) -> Callable[[], Any]:
-    """A call of seesaw_dense_decode_run on the current stream; returns (out, keep-alive)."""
+def seesaw_call(library: Any, inputs: Inputs) -> Callable[[], Any]:
+    """A run on the current stream by the C ABI of the library, whichever that is; returns out."""
     case = inputs.case
-    problem = c_abi.sized(
-        c_abi.Problem,
-        device=c_abi.Device(c_abi.CUDA, 0),
+    plan = library.plan(
+        DEVICE,
         q_dtype=c_abi.BFLOAT16,
-        kv_dtype=c_abi.BFLOAT16,
         batch=case.b,
         s_q=case.s_q,
         h_q=case.h_q,
@@ -113,41 +112,27 @@ def seesaw_call(library: ctypes.CDLL, inputs: Inputs) -> Callable[[], Any]:
         d_v=D_V,
         page_size=PAGE,
         max_pages_per_sequence=inputs.block_table.shape[1],
-        flags=1 if case.causal else 0,
+        causal=1 if case.causal else 0,
     )
-    plan = c_abi.make_plan(library, problem)
-    info = c_abi.sized(c_abi.PlanInfo)
-    c_abi.check(library, library.seesaw_dense_decode_plan_get_info(plan, ctypes.byref(info)))
     out = torch.empty(case.b, case.s_q, case.h_q, D_V, dtype=torch.bfloat16, device="cuda")
     lse = torch.empty(case.b, case.h_q, case.s_q, device="cuda")
-    schedule = torch.empty(info.schedule_bytes, dtype=torch.uint8, device="cuda")
-    workspace = torch.empty(max(info.workspace_bytes, 1), dtype=torch.uint8, device="cuda")
-    lens = address(inputs.seq_lens, c_abi.INT32)
-    make_schedule = library.seesaw_dense_decode_schedule
-    make_schedule.argtypes = [*[ctypes.c_void_p] * 3, ctypes.c_uint64, ctypes.c_void_p]
-    status = make_schedule(
-        plan, ctypes.addressof(lens), schedule.data_ptr(), info.schedule_bytes, None
+    schedule = torch.empty(plan.schedule_bytes, dtype=torch.uint8, device="cuda")
+    workspace = torch.empty(max(plan.workspace_bytes, 1), dtype=torch.uint8, device="cuda")
+    tensors = dict(
+        q=view(inputs.q, c_abi.BFLOAT16),
+        kv_cache=view(inputs.cache, c_abi.BFLOAT16),
+        block_table=view(inputs.block_table, c_abi.INT32),
+        seq_lens=view(inputs.seq_lens, c_abi.INT32),
+        out=view(out, c_abi.BFLOAT16),
+        lse=view(lse, c_abi.FLOAT32),
     )
-    c_abi.check(library, status)
+    plan.prepare(tensors["seq_lens"], schedule.data_ptr())
     torch.cuda.synchronize()
-    arguments = c_abi.sized(
-        c_abi.Arguments,
-        q=address(inputs.q, c_abi.BFLOAT16),
-        kv_cache=address(inputs.cache, c_abi.BFLOAT16),
-        block_table=address(inputs.block_table, c_abi.INT32),
-        seq_lens=lens,
-        out=address(out, c_abi.BFLOAT16),
-        lse=address(lse, c_abi.FLOAT32),
-        scale=SCALE,
-        schedule=schedule.data_ptr(),
-        schedule_bytes=info.schedule_bytes,
-        workspace=workspace.data_ptr(),
-        workspace_bytes=info.workspace_bytes,
-    )
+    bound = plan.bind(tensors, SCALE, schedule.data_ptr(), workspace.data_ptr())
 
     def call(_keep: Any = (schedule, workspace, lse)) -> torch.Tensor:
-        arguments.stream = torch.cuda.current_stream().cuda_stream
-        c_abi.check(library, library.seesaw_dense_decode_run(plan, ctypes.byref(arguments)))
+        bound.set_stream(torch.cuda.current_stream().cuda_stream)
+        library.check(bound.run())
         return out
 
     return call

@@ -25,7 +25,7 @@ class Seesaw(Backend):
         self._kernel = seesaw.explain(problem).kernel or "none"
         schedule = seesaw.make_schedule(problem, inputs.seq_lens)
         out, lse = seesaw.dense_decode(*inputs.arrays, schedule=schedule, scale=SCALE)
-        size = seesaw.workspace_size(problem)
+        size = seesaw.workspace_size(schedule)
         workspace = inputs.seq_lens.new_empty(size, dtype=torch.uint8) if size else None
         arguments = dict(schedule=schedule, out=out, lse=lse, workspace=workspace, scale=SCALE)
         return lambda: seesaw.dense_decode(*inputs.arrays, **arguments)

@@ -57,21 +57,21 @@ def make_arrays(library: str, device: str) -> Tuple[Tuple[Any, ...], Callable[[]
 
 def make_variants(arrays: Tuple[Any, ...], library: str) -> Dict[str, Callable[[], Any]]:
     decode = seesaw.dense_decode
-    problem = seesaw.Problem.of(*arrays[:3], num_threads=1)
-    schedule = seesaw.make_schedule(problem, arrays[3])
+    problem = seesaw.Problem.of(*arrays[:3])
+    schedule = seesaw.make_schedule(problem, arrays[3], num_threads=1)
     out, lse = decode(*arrays, schedule=schedule)
-    size = seesaw.workspace_size(problem)
+    size = seesaw.workspace_size(schedule)
     workspace = None
     if size:
         like = schedule.buffer
         workspace = like.new_empty(size) if library == "torch" else type_like(like, size)
     stream = 0
-    if problem.device != "cpu":
+    if schedule.options.device != "cpu":
         import torch
 
         stream = torch.cuda.current_stream().cuda_stream
     buffers = dict(schedule=schedule, out=out, lse=lse)
-    ctypes_alone = c_call.load().seesaw_version
+    ctypes_alone = c_call.load().empty_call()
     variants: Dict[str, Callable[[], Any]] = {
         "ctypes alone": ctypes_alone,
         "C call": c_call.bind(schedule, (*arrays, out, lse), workspace, stream),

@@ -1,4 +1,4 @@
-// Reads the arguments of a call from Python: arrays by DLPack, numbers, the fields of a problem.
+// Reads the arguments of a call from Python: arrays by DLPack, numbers, texts, bytes.
 #pragma once
 
 #include <tvm/ffi/tvm_ffi.h>
@@ -6,8 +6,9 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 
-#include "plan_cache.hpp"
+#include "seesaw/seesaw.h"
 
 namespace seesaw::python {
 
@@ -24,33 +25,39 @@ struct Buffer {
 class ArgumentReader {
  public:
   // `where`: the operation that messages name; it lives as long as the reader.
-  ArgumentReader(const TVMFFIAny* args, int32_t count, const char* where = "dense_decode");
+  ArgumentReader(const TVMFFIAny* args, int32_t count, const char* where);
+
+  void set_where(const char* where) { where_ = where; }
+  // Takes arrays of uint16 for the bits of bfloat16, which NumPy has no dtype for that DLPack would
+  // carry. Off at first.
+  void read_uint16_as_bfloat16(bool on) { uint16_is_bfloat16_ = on; }
 
   size_t count() const { return args_.size(); }
+  bool next_is_none() const;
+  void skip() { ++position_; }
 
   int64_t integer(const char* name);
   double number(const char* name);
   std::string text(const char* name);
-  // uint16 arrays are taken for the bits of bfloat16, which NumPy has no dtype for that DLPack
-  // would carry. A problem's own dtypes are decided in Python, where uint16 is refused.
+  std::string optional_text(const char* name);   // "" for None
+  std::string_view bytes(const char* name);      // lives as long as the call
   seesaw_tensor tensor(const char* name);
-  seesaw_tensor optional_tensor(const char* name);  // data == NULL for None
+  seesaw_tensor optional_tensor(const char* name);  // data == NULL and rank 0 for None
   // Of bool or uint8, described as of `dtype`.
   seesaw_tensor optional_mask(const char* name, int32_t dtype);
-  // Also accepts [num_pages, page_size, d_qk], as one KV head.
-  seesaw_tensor kv_cache();
   // The 256-byte aligned part of an array of bytes; empty for None.
   Buffer buffer(const char* name);
-  ProblemFields problem();
 
  private:
   const ffi::AnyView& next();
   ffi::TensorView view(const char* name);
-  bool next_is_none() const;
+  int32_t dtype_of(const char* name, const DLDataType& dtype) const;
+  [[noreturn]] void refuse(const char* name, const char* allowed) const;
 
   std::span<const ffi::AnyView> args_;
   const char* where_;
   size_t position_ = 0;
+  bool uint16_is_bfloat16_ = false;
 };
 
 }  // namespace seesaw::python

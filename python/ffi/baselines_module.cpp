@@ -1,13 +1,10 @@
 // The functions behind seesaw.baselines, a module of its own: seesaw_ffi must load without oneDNN
 // and cuBLAS. Functions as in module.cpp.
-#include <string>
-#include <string_view>
-#include <vector>
+#include <utility>
 
 #include "arguments.hpp"
 #include "baselines_plans.hpp"
 #include "export.hpp"
-#include "json.hpp"
 
 namespace seesaw::python {
 namespace {
@@ -58,69 +55,51 @@ int plan_info(ArgumentReader& reader, TVMFFIAny* result) {
   const seesaw_baselines_plan_info& info = plan->info();
   // An array of so many bytes holds the workspace, wherever the array begins.
   const uint64_t elements = info.workspace_bytes == 0 ? 0 : info.workspace_bytes + 255;
-  JsonWriter json;
-  json.begin_object();
-  json.key("backend").value(std::string_view(info.backend));
-  json.key("workspace_elements").value(elements);
-  json.key("cache_width").value(info.cache_width);
-  json.key("num_products").value(info.num_products);
-  json.key("converted_products").value(info.converted_products);
-  json.end_object();
-  return return_json(json, result);
+  return return_json({{"backend", info.backend},
+                      {"workspace_elements", elements},
+                      {"cache_width", info.cache_width},
+                      {"num_products", info.num_products},
+                      {"converted_products", info.converted_products}},
+                     result);
 }
 
 // backend_support(problem...) -> JSON
 int backend_support(ArgumentReader& reader, TVMFFIAny* result) {
-  JsonWriter json;
-  json.begin_array();
-  for (const KernelSupport& answer :
-       seesaw::supports(descriptor_of(BaselineFields::read(reader)))) {
-    json.begin_object();
-    json.key("kernel").value(answer.kernel);
-    json.key("supported").boolean(answer.supported);
-    json.key("reason").value(answer.reason);
-    json.end_object();
-  }
-  json.end_array();
-  return return_json(json, result);
+  return return_json(json_of(seesaw::supports(descriptor_of(BaselineFields::read(reader)))),
+                     result);
 }
 
 // parameters(problem...) -> JSON: [[name, [shape]], ...] in the order of a run's weights
 int parameters(ArgumentReader& reader, TVMFFIAny* result) {
-  JsonWriter json;
-  json.begin_array();
+  Json rows = Json::array();
   for (const seesaw_baseline_parameter& row :
        seesaw::parameters(descriptor_of(BaselineFields::read(reader)))) {
-    json.begin_array().value(std::string_view(row.name)).begin_array();
+    Json shape = Json::array();
     for (int32_t i = 0; i < row.rank; ++i) {
-      json.value(row.shape[i]);
+      shape.push_back(row.shape[i]);
     }
-    json.end_array().end_array();
+    rows.push_back(Json::array({row.name, std::move(shape)}));
   }
-  json.end_array();
-  return return_json(json, result);
+  return return_json(rows, result);
 }
 
-// cost(past_tokens, problem...) -> JSON
+// cost(past_tokens, problem...) -> JSON. Counts of operations and bytes are whole numbers, as
+// doubles for their range, and have all their digits as such: Python makes integers of them.
 int cost(ArgumentReader& reader, TVMFFIAny* result) {
   const int64_t past_tokens = reader.integer("past_tokens");
   const seesaw_baseline_cost cost =
       seesaw::cost(descriptor_of(BaselineFields::read(reader)), past_tokens);
-  JsonWriter json;
-  json.begin_object();
-  // Counts of operations and bytes are whole numbers, in doubles for their range: beyond 2^63.
-  json.key("projection_operations").whole(cost.projection_operations);
-  json.key("attention_operations").whole(cost.attention_operations);
-  json.key("projection_bytes").whole(cost.projection_bytes);
-  json.key("attention_bytes").whole(cost.attention_bytes);
-  json.key("other_bytes").whole(cost.other_bytes);
-  json.key("parameter_count").value(cost.parameter_count);
-  json.key("weight_bytes").value(cost.weight_bytes);
-  json.key("cache_bytes_per_token").value(cost.cache_bytes_per_token);
-  json.key("score_bytes").value(cost.score_bytes);
-  json.key("intermediate_bytes").value(cost.intermediate_bytes);
-  json.end_object();
-  return return_json(json, result);
+  return return_json({{"projection_operations", cost.projection_operations},
+                      {"attention_operations", cost.attention_operations},
+                      {"projection_bytes", cost.projection_bytes},
+                      {"attention_bytes", cost.attention_bytes},
+                      {"other_bytes", cost.other_bytes},
+                      {"parameter_count", cost.parameter_count},
+                      {"weight_bytes", cost.weight_bytes},
+                      {"cache_bytes_per_token", cost.cache_bytes_per_token},
+                      {"score_bytes", cost.score_bytes},
+                      {"intermediate_bytes", cost.intermediate_bytes}},
+                     result);
 }
 
 constexpr const char* kWhere = "baselines";
@@ -142,6 +121,7 @@ namespace python = seesaw::python;
 SEESAW_EXPORT int __tvm_ffi_run(void*, const TVMFFIAny* args, int32_t count, TVMFFIAny*) {
   return python::guarded([&] {
     python::ArgumentReader reader(args, count, python::kWhere);
+    reader.read_uint16_as_bfloat16(true);  // layers decide their dtypes in Python
     return python::run(reader);
   });
 }

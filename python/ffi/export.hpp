@@ -1,13 +1,14 @@
 // What every function of the modules does at its edges: exceptions for Python, the stream of a
-// call, answers in JSON. Each module includes this once.
+// call, answers. Each module includes this once.
 #pragma once
 
 #include <tvm/ffi/extra/c_env_api.h>
 #include <tvm/ffi/tvm_ffi.h>
 
+#include <nlohmann/json.hpp>
+#include <string>
 #include <string_view>
 
-#include "json.hpp"
 #include "seesaw/seesaw.hpp"
 
 // The signature of a tvm-ffi function; load_module finds it by the prefix.
@@ -27,19 +28,14 @@ inline void* stream_of(int64_t given, const seesaw_device& device) {
                                  : reinterpret_cast<void*>(given);
 }
 
-// The library has one status for bad arguments; Python tells wrong types from wrong values.
-inline bool is_about_a_type(std::string_view message) {
-  return message.find("dtype") != std::string_view::npos;
-}
-
+// The status of a failure is the kind of Python's exception.
 [[noreturn]] inline void rethrow_for_python(const Error& error) {
   const std::string_view message = error.what();
   switch (error.status()) {
     case SEESAW_INVALID_ARGUMENT:
-      if (is_about_a_type(message)) {
-        TVM_FFI_THROW(TypeError) << message;
-      }
       TVM_FFI_THROW(ValueError) << message;
+    case SEESAW_INVALID_TYPE:
+      TVM_FFI_THROW(TypeError) << message;
     case SEESAW_NOT_SUPPORTED:
       TVM_FFI_THROW(NotImplementedError) << message;
     default:
@@ -60,9 +56,34 @@ int guarded(Body body) {
   TVM_FFI_SAFE_CALL_END();
 }
 
-inline int return_json(const JsonWriter& json, TVMFFIAny* result) {
-  const TVMFFIByteArray bytes{json.text().data(), json.text().size()};
+inline int return_integer(int64_t value, TVMFFIAny* result) {
+  result->type_index = kTVMFFIInt;
+  result->v_int64 = value;
+  return 0;
+}
+
+inline int return_bytes(std::string_view content, TVMFFIAny* result) {
+  const TVMFFIByteArray bytes{content.data(), content.size()};
+  return TVMFFIBytesFromByteArray(&bytes, result);
+}
+
+// One string, so that no container object of tvm-ffi, whose layout is not part of its ABI, crosses
+// the boundary. For questions, not for calls.
+using Json = nlohmann::ordered_json;
+
+inline int return_json(const Json& json, TVMFFIAny* result) {
+  const std::string text = json.dump(-1, ' ', false, Json::error_handler_t::replace);
+  const TVMFFIByteArray bytes{text.data(), text.size()};
   return TVMFFIStringFromByteArray(&bytes, result);
+}
+
+inline Json json_of(const std::vector<KernelSupport>& answers) {
+  Json rows = Json::array();
+  for (const KernelSupport& answer : answers) {
+    rows.push_back(
+        {{"kernel", answer.kernel}, {"supported", answer.supported}, {"reason", answer.reason}});
+  }
+  return rows;
 }
 
 }  // namespace seesaw::python

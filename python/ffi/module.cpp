@@ -1,184 +1,462 @@
-// The functions that Python calls. Each exported symbol is a tvm-ffi packed function that reads
-// plain arguments (arrays, numbers, one string) and returns nothing, an int or one JSON string: no
-// object whose layout belongs to a version of tvm-ffi crosses this boundary.
+// The functions that Python calls, for every operation. Each exported symbol is a tvm-ffi packed
+// function that reads plain arguments (arrays, numbers, texts, keys) and returns nothing, an int, a
+// key or one JSON string: no object whose layout belongs to a version of tvm-ffi crosses this
+// boundary. A tensor that is not given is None; a list of tensors is its length, then its tensors.
 #include <omp.h>
 #include <tvm/ffi/tvm_ffi.h>
 
 #include <algorithm>
+#include <array>
+#include <cstring>
+#include <memory>
+#include <string>
 #include <string_view>
 #include <vector>
 
 #include "arguments.hpp"
 #include "export.hpp"
-#include "json.hpp"
-#include "plan_cache.hpp"
+#include "plans.hpp"
+#include "scratch.hpp"
+#include "tables.hpp"
 
 namespace seesaw::python {
 namespace {
 
-// run(q, kv_cache, block_table, seq_lens, out, lse, schedule, workspace, scale, stream, flags of
-// this call, problem...): attention, after making the schedule if the call says so.
-constexpr int64_t kMakeSchedule = 1;
+constexpr size_t kMostArgsBytes = 4096;
 
-int run(ArgumentReader& reader) {
-  DenseDecodeTensors call;
-  call.q = reader.tensor("q");
-  call.kv_cache = reader.kv_cache();
-  call.block_table = reader.tensor("block_table");
-  call.seq_lens = reader.tensor("seq_lens");
-  call.out = reader.tensor("out");
-  call.lse = reader.optional_tensor("lse");
+// An operation's arguments struct, read from Python.
+struct Arguments {
+  alignas(8) std::byte data[kMostArgsBytes];
+  std::vector<std::vector<seesaw_tensor>> lists;  // what its list arguments point to
+  seesaw_device device{SEESAW_CPU, 0};            // of the first tensor
+
+  explicit Arguments(const Operation& operation) {
+    std::memset(data, 0, operation.args_bytes);
+    const uint64_t size = operation.args_bytes;
+    std::memcpy(data, &size, sizeof(size));
+  }
+};
+
+const Operation& read_operation(ArgumentReader& reader) {
+  const auto& operations = tables().operations;
+  const auto index = static_cast<size_t>(reader.integer("operation"));
+  if (index >= operations.size()) {
+    throw Error(SEESAW_INVALID_ARGUMENT, "seesaw_ffi: operation = " + std::to_string(index) +
+                                             ", allowed: less than " +
+                                             std::to_string(operations.size()) +
+                                             ". Install the package anew.");
+  }
+  reader.set_where(operations[index].name.c_str());
+  return operations[index];
+}
+
+// A tensor of the rank that the table has for it. A cache may lack the dimension of its KV heads,
+// which is 1 in MLA.
+seesaw_tensor read_tensor(ArgumentReader& reader, const Operation& operation, const Arg& arg) {
+  seesaw_tensor tensor = reader.tensor(arg.name.c_str());
+  if (tensor.rank == arg.rank) {
+    return tensor;
+  }
+  if (arg.heads >= 0 && tensor.rank == arg.rank - 1) {
+    for (int32_t i = tensor.rank; i > arg.heads; --i) {
+      tensor.shape[i] = tensor.shape[i - 1];
+      tensor.stride[i] = tensor.stride[i - 1];
+    }
+    tensor.shape[arg.heads] = 1;
+    tensor.stride[arg.heads] = tensor.shape[arg.heads + 1];
+    ++tensor.rank;
+    return tensor;
+  }
+  throw Error(SEESAW_INVALID_ARGUMENT,
+              operation.name + ": " + arg.name + " has rank " + std::to_string(tensor.rank) +
+                  ", allowed: " + arg.shape + ". Reshape the array.");
+}
+
+// The operation's tensors in the order of its table; with `prepare`, those that prepare reads.
+void read_tensors(ArgumentReader& reader, const Operation& operation, bool prepare,
+                  Arguments* to) {
+  bool have_device = false;
+  for (const Arg& arg : operation.args) {
+    if (prepare && !arg.prepares) {
+      continue;
+    }
+    if (arg.count != nullptr) {
+      std::vector<seesaw_tensor> list(static_cast<size_t>(reader.integer(arg.name.c_str())));
+      for (seesaw_tensor& tensor : list) {
+        tensor = read_tensor(reader, operation, arg);
+      }
+      if (!list.empty() && !have_device) {
+        to->device = list.front().device;
+        have_device = true;
+      }
+      const seesaw_tensor* first = list.data();
+      std::memcpy(to->data + arg.offset, &first, sizeof(first));
+      to->lists.push_back(std::move(list));
+      continue;
+    }
+    if (reader.next_is_none()) {
+      reader.skip();
+      continue;
+    }
+    const seesaw_tensor tensor = read_tensor(reader, operation, arg);
+    if (!have_device) {
+      to->device = tensor.device;
+      have_device = true;
+    }
+    std::memcpy(to->data + arg.offset, &tensor, sizeof(tensor));
+  }
+}
+
+void read_scalars(ArgumentReader& reader, const Operation& operation, Arguments* to) {
+  for (const Field& field : operation.scalars) {
+    if (field.kind == Kind::kFloat32) {
+      const auto value = static_cast<float>(reader.number(field.name.c_str()));
+      std::memcpy(to->data + field.offset, &value, sizeof(value));
+    } else if (field.kind == Kind::kInt64) {
+      const int64_t value = reader.integer(field.name.c_str());
+      std::memcpy(to->data + field.offset, &value, sizeof(value));
+    } else {
+      const auto value = static_cast<int32_t>(reader.integer(field.name.c_str()));
+      std::memcpy(to->data + field.offset, &value, sizeof(value));
+    }
+  }
+}
+
+// Options as Python passes them, and what owns their texts.
+struct OwnedOptions {
+  seesaw_options options{};
+  std::array<std::string, 8> texts;
+};
+
+// Every field of the options but the device, in the order of the table.
+void read_options(ArgumentReader& reader, OwnedOptions* to) {
+  auto* bytes = reinterpret_cast<std::byte*>(&to->options);
+  size_t texts = 0;
+  for (const Field& field : tables().options) {
+    const char* name = field.name.c_str();
+    if (field.kind == Kind::kText) {
+      std::string& text = to->texts.at(texts++);
+      text = reader.optional_text(name);
+      const char* pointer = text.empty() ? nullptr : text.c_str();
+      std::memcpy(bytes + field.offset, &pointer, sizeof(pointer));
+    } else if (field.kind == Kind::kInt32) {
+      const auto value = static_cast<int32_t>(reader.integer(name));
+      std::memcpy(bytes + field.offset, &value, sizeof(value));
+    }
+  }
+}
+
+void read_problem(ArgumentReader& reader, Request* to) {
+  for (const Field& field : to->operation->problem) {
+    to->set(field, reader.integer(field.name.c_str()));
+  }
+}
+
+// Fills in what the tensors tell of the problem.
+void complete(const Arguments& args, Request* request) {
+  const Operation& operation = *request->operation;
+  size_t lists = 0;
+  for (const Arg& arg : operation.args) {
+    if (arg.count != nullptr) {
+      request->set(*arg.count, static_cast<int64_t>(args.lists[lists++].size()));
+    }
+  }
+  check(seesaw_problem_of(operation.name.c_str(), args.data, request->problem));
+  for (const Field& field : operation.problem) {
+    if (field.is_maximum && request->get(field) == 0) {
+      request->set(field, 1);  // an empty batch is fewer than any maximum
+    }
+  }
+  if (request->options.device.type == 0) {
+    request->options.device = args.device;
+  }
+}
+
+// key_of_problem(operation, device type, index, fields of the problem..., options...) -> key
+// A field that is 0 has its default, or waits for tensors to tell.
+int key_of_problem(ArgumentReader& reader, TVMFFIAny* result) {
+  const Operation& operation = read_operation(reader);
+  OwnedOptions owned;
+  owned.options.device.type = static_cast<int32_t>(reader.integer("device type"));
+  owned.options.device.index = static_cast<int32_t>(reader.integer("device index"));
+  Request request(operation, {});
+  read_problem(reader, &request);
+  read_options(reader, &owned);
+  request.options = owned.options;
+  return return_bytes(request.key(), result);
+}
+
+// key_of_tensors(key of what they do not tell, uint16 is bfloat16, tensors...) -> key
+int key_of_tensors(ArgumentReader& reader, TVMFFIAny* result) {
+  Request request(reader.bytes("key"));
+  const Operation& operation = *request.operation;
+  reader.set_where(operation.name.c_str());
+  reader.read_uint16_as_bfloat16(reader.integer("uint16 is bfloat16") != 0);
+  Arguments args(operation);
+  read_tensors(reader, operation, false, &args);
+  complete(args, &request);
+  return return_bytes(request.key(), result);
+}
+
+// schedule_bytes(key), workspace_bytes(key) -> int
+int schedule_bytes(ArgumentReader& reader, TVMFFIAny* result) {
+  const auto planned = plan_of(reader.bytes("key"));
+  return return_integer(static_cast<int64_t>(planned->details.schedule_bytes), result);
+}
+
+int workspace_bytes(ArgumentReader& reader, TVMFFIAny* result) {
+  const auto planned = plan_of(reader.bytes("key"));
+  return return_integer(static_cast<int64_t>(planned->details.workspace_bytes), result);
+}
+
+uint64_t align(uint64_t bytes) {
+  return (bytes + Scratch::kAlignment - 1) / Scratch::kAlignment * Scratch::kAlignment;
+}
+
+// both_bytes(key) -> int: of one buffer for the schedule and the workspace of a call
+int both_bytes(ArgumentReader& reader, TVMFFIAny* result) {
+  const auto planned = plan_of(reader.bytes("key"));
+  const seesaw_plan_details& details = planned->details;
+  return return_integer(
+      static_cast<int64_t>(align(details.schedule_bytes) + details.workspace_bytes), result);
+}
+
+constexpr int64_t kDone = 0;
+constexpr int64_t kBuffersWanted = 1;  // nothing ran: nobody here allocates on that device
+
+// run(key, stream, uint16 is bfloat16, schedule, workspace, tensors..., scalars...) -> int
+// A schedule or a workspace that is None lasts for the call. With `derive`, the key lacks what the
+// tensors tell.
+int run_with(ArgumentReader& reader, bool derive, TVMFFIAny* result) {
+  const std::string_view key = reader.bytes("key");
+  const Operation& operation = operation_of(key);
+  reader.set_where(operation.name.c_str());
+  const int64_t stream = reader.integer("stream");
+  reader.read_uint16_as_bfloat16(reader.integer("uint16 is bfloat16") != 0);
   const Buffer schedule = reader.buffer("schedule");
   const Buffer workspace = reader.buffer("workspace");
+  Arguments args(operation);
+  read_tensors(reader, operation, false, &args);
+  read_scalars(reader, operation, &args);
+  std::shared_ptr<const Planned> planned;
+  if (derive) {
+    Request request(key);
+    complete(args, &request);
+    planned = plan_of(request.key());
+  } else {
+    planned = plan_of(key);
+  }
+  const seesaw_plan_details& details = planned->details;
+  const bool prepares = schedule.data == nullptr && details.schedule_bytes > 0;
+  const uint64_t own_schedule = prepares ? align(details.schedule_bytes) : 0;
+  const uint64_t own_workspace = workspace.data == nullptr ? details.workspace_bytes : 0;
+  const Scratch scratch(own_schedule + own_workspace, args.device);
+  if (!scratch.made()) {
+    return return_integer(kBuffersWanted, result);
+  }
+  seesaw_call call;
+  call.schedule = prepares ? scratch.data() : schedule.data;
+  call.schedule_bytes = prepares ? own_schedule : schedule.size_bytes;
+  call.workspace = own_workspace > 0 ? scratch.data() + own_schedule : workspace.data;
+  call.workspace_bytes = own_workspace > 0 ? own_workspace : workspace.size_bytes;
+  call.stream = stream_of(stream, args.device);
+  if (prepares) {
+    check(seesaw_plan_prepare(planned->plan.get(), args.data, &call));
+  }
+  check(seesaw_plan_run(planned->plan.get(), args.data, &call));
+  return return_integer(kDone, result);
+}
+
+int run(ArgumentReader& reader, TVMFFIAny* result) { return run_with(reader, false, result); }
+
+int run_tensors(ArgumentReader& reader, TVMFFIAny* result) {
+  return run_with(reader, true, result);
+}
+
+// run_attributes(operation, tensors..., workspace, scalars..., fields of the problem...,
+// options...): the same for those who can pass nothing but arrays and plain numbers, as XLA's
+// compiled code. Fields that tensors tell may be 0; the workspace has both_bytes.
+int run_attributes(ArgumentReader& reader) {
+  const Operation& operation = read_operation(reader);
+  Arguments args(operation);
+  read_tensors(reader, operation, false, &args);
+  const Buffer workspace = reader.buffer("workspace");
+  read_scalars(reader, operation, &args);
+  Request request(operation, {});
+  read_problem(reader, &request);
+  OwnedOptions owned;
+  read_options(reader, &owned);
+  request.options = owned.options;
+  complete(args, &request);
+  const auto planned = plan_of(request.key());
+  const uint64_t part = align(planned->details.schedule_bytes);
+  seesaw_call call;
+  call.schedule = workspace.data;
+  call.schedule_bytes = std::min(part, workspace.size_bytes);
+  call.workspace = static_cast<std::byte*>(workspace.data) + call.schedule_bytes;
+  call.workspace_bytes = workspace.size_bytes - call.schedule_bytes;
+  call.stream = stream_of(kCurrentStream, args.device);
+  if (part > 0) {
+    check(seesaw_plan_prepare(planned->plan.get(), args.data, &call));
+  }
+  check(seesaw_plan_run(planned->plan.get(), args.data, &call));
+  return 0;
+}
+
+// prepare(key, stream, schedule, tensors that prepare reads...)
+int prepare(ArgumentReader& reader) {
+  const auto planned = plan_of(reader.bytes("key"));
+  const Operation& operation = *planned->operation;
+  reader.set_where(operation.name.c_str());
+  const int64_t stream = reader.integer("stream");
+  const Buffer schedule = reader.buffer("schedule");
+  Arguments args(operation);
+  read_tensors(reader, operation, true, &args);
+  seesaw_call call;
   call.schedule = schedule.data;
   call.schedule_bytes = schedule.size_bytes;
-  call.workspace = workspace.data;
-  call.workspace_bytes = workspace.size_bytes;
-  call.scale = static_cast<float>(reader.number("scale"));
-  const int64_t stream = reader.integer("stream");
-  const int64_t call_flags = reader.integer("flags of the call");
-  const auto plan = plan_of(reader.problem());
-  call.stream = stream_of(stream, call.q.device);
-  if ((call_flags & kMakeSchedule) != 0) {
-    plan->schedule(call.seq_lens, call.schedule, call.schedule_bytes, call.stream);
+  call.stream = stream_of(stream, args.device);
+  check(seesaw_plan_prepare(planned->plan.get(), args.data, &call));
+  return 0;
+}
+
+// problem_of_key(key) -> JSON: what stands in a key
+int problem_of_key(ArgumentReader& reader, TVMFFIAny* result) {
+  const Request request(reader.bytes("key"));
+  Json fields = Json::object();
+  for (const Field& field : request.operation->problem) {
+    fields[field.name] = request.get(field);
   }
-  plan->run(call);
-  return 0;
+  Json options = Json::object();
+  const auto* bytes = reinterpret_cast<const std::byte*>(&request.options);
+  for (const Field& field : tables().options) {
+    if (field.kind == Kind::kText) {
+      const char* text;
+      std::memcpy(&text, bytes + field.offset, sizeof(text));
+      options[field.name] = text == nullptr ? Json(nullptr) : Json(text);
+    } else if (field.kind == Kind::kDevice) {
+      seesaw_device device;
+      std::memcpy(&device, bytes + field.offset, sizeof(device));
+      options[field.name] = Json::array({device.type, device.index});
+    } else {
+      int32_t value;
+      std::memcpy(&value, bytes + field.offset, sizeof(value));
+      options[field.name] = value;
+    }
+  }
+  return return_json(
+      {{"operation", request.operation->name}, {"problem", fields}, {"options", options}}, result);
 }
 
-// make_schedule(seq_lens, schedule, stream, problem...)
-int make_schedule(ArgumentReader& reader) {
-  const seesaw_tensor seq_lens = reader.tensor("seq_lens");
-  const Buffer schedule = reader.buffer("schedule");
-  const int64_t stream = reader.integer("stream");
-  plan_of(reader.problem())
-      ->schedule(seq_lens, schedule.data, schedule.size_bytes, stream_of(stream, seq_lens.device));
-  return 0;
-}
-
-// plan_info(problem...) -> JSON
+// plan_info(key) -> JSON
 int plan_info(ArgumentReader& reader, TVMFFIAny* result) {
-  const auto plan = plan_of(reader.problem());
-  const seesaw_dense_decode_plan_info& info = plan->info();
-  JsonWriter json;
-  json.begin_object();
-  json.key("kernel").value(std::string_view(info.kernel));
-  json.key("workspace_bytes").value(info.workspace_bytes);
-  json.key("schedule_bytes").value(info.schedule_bytes);
-  json.key("num_workers").value(int64_t{info.num_workers});
-  json.key("tile_tokens").value(int64_t{info.tile_tokens});
-  json.key("tile_rows").value(int64_t{info.tile_rows});
-  json.key("fixed_split_tiles").value(int64_t{info.fixed_split_tiles});
-  json.end_object();
-  return return_json(json, result);
+  const auto planned = plan_of(reader.bytes("key"));
+  const seesaw_plan_details& details = planned->details;
+  Json numbers = Json::object();
+  const auto* row = reinterpret_cast<const std::byte*>(details.numbers);
+  for (uint64_t i = 0; i < details.num_numbers; ++i, row += details.number_bytes) {
+    const auto& number = *reinterpret_cast<const seesaw_number*>(row);
+    numbers[number.name] = number.value;
+  }
+  return return_json({{"kernel", details.kernel},
+                      {"workspace_bytes", details.workspace_bytes},
+                      {"schedule_bytes", details.schedule_bytes},
+                      {"tuning", details.tuning},
+                      {"numbers", numbers}},
+                     result);
 }
 
-// kernel_support(problem...) -> JSON
+// kernel_support(key) -> JSON
 int kernel_support(ArgumentReader& reader, TVMFFIAny* result) {
-  JsonWriter json;
-  json.begin_array();
-  for (const KernelSupport& answer : seesaw::supports(descriptor_of(reader.problem()))) {
-    json.begin_object();
-    json.key("kernel").value(answer.kernel);
-    json.key("supported").boolean(answer.supported);
-    json.key("reason").value(answer.reason);
-    json.end_object();
+  const Request request(reader.bytes("key"));
+  const char* name = request.operation->name.c_str();
+  uint64_t count = 0;
+  check(seesaw_supports(name, request.problem, &request.options, nullptr,
+                        sizeof(seesaw_kernel_support), 0, &count));
+  std::vector<seesaw_kernel_support> rows(count);
+  check(seesaw_supports(name, request.problem, &request.options, rows.data(), sizeof(rows[0]),
+                        rows.size(), &count));
+  std::vector<KernelSupport> answers;
+  for (const seesaw_kernel_support& row : rows) {
+    answers.push_back({row.kernel, row.supported != 0, row.reason});
   }
-  json.end_array();
-  return return_json(json, result);
+  return return_json(json_of(answers), result);
 }
 
-// schedule_pieces(schedule in host memory, problem...) -> JSON
+// schedule_pieces(key, schedule in host memory) -> JSON
 int schedule_pieces(ArgumentReader& reader, TVMFFIAny* result) {
+  const auto planned = plan_of(reader.bytes("key"));
   const Buffer schedule = reader.buffer("schedule");
-  const auto plan = plan_of(reader.problem());
-  JsonWriter json;
-  json.begin_array();
-  for (const seesaw_piece& piece : plan->pieces(schedule.data, schedule.size_bytes)) {
-    json.begin_array();
-    for (const int32_t number :
-         {piece.worker, piece.sequence, piece.tile_begin, piece.tile_end, piece.partial}) {
-      json.value(int64_t{number});
-    }
-    json.end_array();
+  uint64_t count = 0;
+  check(seesaw_plan_pieces(planned->plan.get(), schedule.data, schedule.size_bytes, nullptr,
+                           sizeof(seesaw_piece), 0, &count));
+  std::vector<seesaw_piece> pieces(count);
+  check(seesaw_plan_pieces(planned->plan.get(), schedule.data, schedule.size_bytes, pieces.data(),
+                           sizeof(seesaw_piece), pieces.size(), &count));
+  Json rows = Json::array();
+  for (const seesaw_piece& piece : pieces) {
+    rows.push_back({piece.worker, piece.sequence, piece.row_group, piece.tile_begin, piece.tile_end,
+                    piece.partial});
   }
-  json.end_array();
-  return return_json(json, result);
+  return return_json(rows, result);
 }
 
-// stats() -> JSON
+// stats() -> JSON; calls [function][status], nanoseconds [function]
 int stats(TVMFFIAny* result) {
-  JsonWriter json;
-  json.begin_array();
+  Json rows = Json::array();
   for (const seesaw_stats& row : seesaw::stats()) {
-    json.begin_object();
-    json.key("operation").value(std::string_view(row.operation));
-    json.key("kernel").value(std::string_view(row.kernel));
-    json.key("lengths_known").boolean(row.lengths_known != 0);
-    json.key("calls").begin_array();
-    for (const auto& statuses : row.calls) {
-      json.begin_array();
-      for (int status = SEESAW_OK; status <= SEESAW_INTERNAL_ERROR; ++status) {
-        json.value(statuses[status]);
-      }
-      json.end_array();
-    }
-    json.end_array();
-    json.key("nanoseconds").begin_array();
-    for (const uint64_t nanoseconds : row.nanoseconds) {
-      json.value(nanoseconds);
-    }
-    json.end_array();
-    json.key("sequences").value(row.sequences);
-    json.key("tensor_bytes").value(row.tensor_bytes);
-    json.key("kv_bytes_planned").value(row.kv_bytes_planned);
-    json.key("kv_tokens").value(row.kv_tokens);
-    json.key("kv_bytes").value(row.kv_bytes);
-    json.key("pieces").value(row.pieces);
-    json.key("split_sequences").value(row.split_sequences);
-    json.key("partials").value(row.partials);
-    json.key("plans").value(row.plans);
-    json.key("workspace_bytes").value(row.workspace_bytes);
-    json.end_object();
+    rows.push_back({{"operation", row.operation},
+                    {"kernel", row.kernel},
+                    {"lengths_known", row.lengths_known != 0},
+                    {"calls", row.calls},
+                    {"nanoseconds", row.nanoseconds},
+                    {"sequences", row.sequences},
+                    {"tensor_bytes", row.tensor_bytes},
+                    {"kv_bytes_planned", row.kv_bytes_planned},
+                    {"kv_tokens", row.kv_tokens},
+                    {"kv_bytes", row.kv_bytes},
+                    {"pieces", row.pieces},
+                    {"split_sequences", row.split_sequences},
+                    {"partials", row.partials},
+                    {"plans", row.plans},
+                    {"workspace_bytes", row.workspace_bytes}});
   }
-  json.end_array();
-  return return_json(json, result);
-}
-
-// stats_prometheus() -> str
-int stats_prometheus(TVMFFIAny* result) {
-  const std::string text = seesaw::stats_prometheus();
-  const TVMFFIByteArray bytes{text.data(), text.size()};
-  return TVMFFIStringFromByteArray(&bytes, result);
+  return return_json(rows, result);
 }
 
 // info() -> JSON
 int info(TVMFFIAny* result) {
-  JsonWriter json;
-  json.begin_object();
-  json.key("max_threads").value(int64_t{omp_get_max_threads()});
-  json.key("version").value(std::string_view(seesaw_version()));
-  json.key("devices").begin_array();
-  for (const seesaw_device_info& device : devices()) {
-    json.begin_object();
-    json.key("device").value(
-        device.device.type == SEESAW_CPU ? "cpu" : "cuda:" + std::to_string(device.device.index));
-    json.key("usable").boolean(device.usable != 0);
-    json.key("name").value(std::string_view(device.name));
-    json.key("num_units").value(int64_t{device.num_units});
-    json.key("memory_bytes").value(device.memory_bytes);
-    json.key("features").value(std::string_view(device.features));
-    json.key("reason").value(std::string_view(device.reason));
-    json.end_object();
+  Json devices = Json::array();
+  for (const DeviceInfo& device : seesaw::devices()) {
+    devices.push_back(
+        {{"device", device.device.type == SEESAW_CPU
+                        ? std::string("cpu")
+                        : "cuda:" + std::to_string(device.device.index)},
+         {"usable", device.usable},
+         {"name", device.name},
+         {"num_units", device.num_units},
+         {"memory_bytes", device.memory_bytes},
+         {"features", device.features},
+         {"reason", device.reason}});
   }
-  json.end_array();
-  json.key("kernels").begin_array();
-  for (const KernelSupport& answer : seesaw::supports(DenseDecodeDescriptor{})) {
-    json.value(answer.kernel);
+  Json kernels = Json::array();
+  for (const Operation& operation : tables().operations) {
+    for (const std::string& kernel : operation.kernels) {
+      kernels.push_back(kernel);
+    }
   }
-  json.end_array();
-  json.end_object();
-  return return_json(json, result);
+  return return_json({{"max_threads", omp_get_max_threads()},
+                      {"version", seesaw_version()},
+                      {"devices", devices},
+                      {"kernels", kernels}},
+                     result);
+}
+
+// describe() -> JSON: seesaw_describe's text
+int describe_library(TVMFFIAny* result) {
+  const std::string text = seesaw::describe();
+  const TVMFFIByteArray bytes{text.data(), text.size()};
+  return TVMFFIStringFromByteArray(&bytes, result);
 }
 
 }  // namespace
@@ -187,62 +465,40 @@ int info(TVMFFIAny* result) {
 using seesaw::python::ArgumentReader;
 using seesaw::python::guarded;
 
-SEESAW_EXPORT int __tvm_ffi_run(void*, const TVMFFIAny* args, int32_t count, TVMFFIAny*) {
-  return guarded([&] {
-    ArgumentReader reader(args, count);
-    return seesaw::python::run(reader);
-  });
-}
+// Exports a function above: of a reader, of a reader and a result, or of a result alone.
+#define SEESAW_EXPORT_CALL(name)                                                                  \
+  SEESAW_EXPORT int __tvm_ffi_##name(void*, const TVMFFIAny* args, int32_t count, TVMFFIAny*) {   \
+    return guarded([&] {                                                                          \
+      ArgumentReader reader(args, count, "seesaw_ffi");                                           \
+      return seesaw::python::name(reader);                                                        \
+    });                                                                                           \
+  }
+#define SEESAW_EXPORT_ANSWER(name)                                                              \
+  SEESAW_EXPORT int __tvm_ffi_##name(void*, const TVMFFIAny* args, int32_t count,                 \
+                                     TVMFFIAny* result) {                                         \
+    return guarded([&] {                                                                          \
+      ArgumentReader reader(args, count, "seesaw_ffi");                                           \
+      return seesaw::python::name(reader, result);                                                \
+    });                                                                                           \
+  }
+#define SEESAW_EXPORT_FACT(name, function)                                                        \
+  SEESAW_EXPORT int __tvm_ffi_##name(void*, const TVMFFIAny*, int32_t, TVMFFIAny* result) {       \
+    return guarded([&] { return seesaw::python::function(result); });                             \
+  }
 
-SEESAW_EXPORT int __tvm_ffi_make_schedule(void*, const TVMFFIAny* args, int32_t count, TVMFFIAny*) {
-  return guarded([&] {
-    ArgumentReader reader(args, count);
-    return seesaw::python::make_schedule(reader);
-  });
-}
-
-SEESAW_EXPORT int __tvm_ffi_plan_info(void*, const TVMFFIAny* args, int32_t count,
-                                      TVMFFIAny* result) {
-  return guarded([&] {
-    ArgumentReader reader(args, count);
-    return seesaw::python::plan_info(reader, result);
-  });
-}
-
-SEESAW_EXPORT int __tvm_ffi_kernel_support(void*, const TVMFFIAny* args, int32_t count,
-                                           TVMFFIAny* result) {
-  return guarded([&] {
-    ArgumentReader reader(args, count);
-    return seesaw::python::kernel_support(reader, result);
-  });
-}
-
-SEESAW_EXPORT int __tvm_ffi_schedule_pieces(void*, const TVMFFIAny* args, int32_t count,
-                                            TVMFFIAny* result) {
-  return guarded([&] {
-    ArgumentReader reader(args, count);
-    return seesaw::python::schedule_pieces(reader, result);
-  });
-}
-
-SEESAW_EXPORT int __tvm_ffi_kernel_index(void*, const TVMFFIAny* args, int32_t count,
-                                         TVMFFIAny* result) {
-  return guarded([&] {
-    ArgumentReader reader(args, count);
-    result->type_index = kTVMFFIInt;
-    result->v_int64 = seesaw::python::kernel_index(reader.text("kernel"));
-    return 0;
-  });
-}
-
-SEESAW_EXPORT int __tvm_ffi_info(void*, const TVMFFIAny*, int32_t, TVMFFIAny* result) {
-  return guarded([&] { return seesaw::python::info(result); });
-}
-
-SEESAW_EXPORT int __tvm_ffi_stats(void*, const TVMFFIAny*, int32_t, TVMFFIAny* result) {
-  return guarded([&] { return seesaw::python::stats(result); });
-}
-
-SEESAW_EXPORT int __tvm_ffi_stats_prometheus(void*, const TVMFFIAny*, int32_t, TVMFFIAny* result) {
-  return guarded([&] { return seesaw::python::stats_prometheus(result); });
-}
+SEESAW_EXPORT_ANSWER(run)
+SEESAW_EXPORT_ANSWER(run_tensors)
+SEESAW_EXPORT_CALL(run_attributes)
+SEESAW_EXPORT_CALL(prepare)
+SEESAW_EXPORT_ANSWER(key_of_problem)
+SEESAW_EXPORT_ANSWER(key_of_tensors)
+SEESAW_EXPORT_ANSWER(schedule_bytes)
+SEESAW_EXPORT_ANSWER(workspace_bytes)
+SEESAW_EXPORT_ANSWER(both_bytes)
+SEESAW_EXPORT_ANSWER(problem_of_key)
+SEESAW_EXPORT_ANSWER(plan_info)
+SEESAW_EXPORT_ANSWER(kernel_support)
+SEESAW_EXPORT_ANSWER(schedule_pieces)
+SEESAW_EXPORT_FACT(stats, stats)
+SEESAW_EXPORT_FACT(info, info)
+SEESAW_EXPORT_FACT(describe, describe_library)

@@ -8,27 +8,29 @@ native library; both wait for the first call.
 See docs/python.md, and docs/contract.md for what every kernel promises.
 """
 
-from seesaw._decode import dense_decode
-from seesaw._problem import Problem
-from seesaw._queries import (
-    Device,
-    Explanation,
-    Info,
-    KernelSupport,
-    Piece,
-    explain,
-    info,
-    pieces,
-    supports,
-    workspace_size,
-)
-from seesaw._schedule import Schedule, make_schedule
-from seesaw._stats import KernelStats, stats, stats_prometheus
-
 try:
+    from seesaw._tables import DenseDecodeProblem as Problem
+    from seesaw._tables import Options
     from seesaw._version import __version__
-except ImportError:  # the sources themselves, where seesaw.report works: no build made it
+except ImportError:  # the sources themselves, where seesaw.report works: no build made these two
     __version__ = "0"
+else:
+    from seesaw._decode import dense_decode
+    from seesaw._prometheus import stats_prometheus
+    from seesaw._queries import (
+        Device,
+        Explanation,
+        Info,
+        KernelSupport,
+        Piece,
+        explain,
+        info,
+        pieces,
+        supports,
+        workspace_size,
+    )
+    from seesaw._schedule import Schedule, make_schedule
+    from seesaw._stats import KernelStats, stats
 
 __all__ = [
     "Device",
@@ -36,6 +38,7 @@ __all__ = [
     "Info",
     "KernelStats",
     "KernelSupport",
+    "Options",
     "Piece",
     "Problem",
     "Schedule",

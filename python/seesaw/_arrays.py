@@ -10,16 +10,12 @@ from abc import ABC, abstractmethod
 from typing import Any, Callable, Dict, Sequence, Tuple
 
 from seesaw._library import CURRENT_STREAM
+from seesaw._tables import DEVICES
 
 Array = Any
 """An array of NumPy, PyTorch, CuPy or JAX."""
 
-CPU = 1
-CUDA = 2
-"""seesaw_device_type."""
-
-DTYPE_CODES: Dict[str, int] = {"float32": 1, "bfloat16": 2, "float16": 3, "int32": 4}
-"""seesaw_dtype."""
+CPU, CUDA = DEVICES["cpu"], DEVICES["cuda"]
 
 
 class ArrayLibrary(ABC):
@@ -28,6 +24,8 @@ class ArrayLibrary(ABC):
     name: str
     direct: bool
     """Whether tvm-ffi takes this library's arrays as they are, or raises BufferError."""
+    bits = 0
+    """1: views of bfloat16 are of uint16, and others are none."""
 
     @abstractmethod
     def dtype_name(self, array: Array) -> str:
@@ -37,9 +35,10 @@ class ArrayLibrary(ABC):
     def device(self, array: Array) -> Tuple[int, int]:
         """(seesaw_device_type, index)."""
 
-    @abstractmethod
-    def strides(self, array: Array) -> Sequence[int]:
-        """Of all dimensions, in elements."""
+    def device_name(self, array: Array) -> str:
+        """ "cpu", "cuda:1"."""
+        kind, index = self.device(array)
+        return "cpu" if kind == CPU else f"cuda:{index}"
 
     @abstractmethod
     def empty(self, shape: Tuple[int, ...], dtype: str, like: Array) -> Array:
@@ -49,6 +48,10 @@ class ArrayLibrary(ABC):
     def view(self, array: Array, where: str) -> Any:
         """What tvm-ffi takes for this array in any case, without a copy. `where`: the operation
         that messages name."""
+
+    def seen(self, item: Any, where: str) -> Any:
+        """The same for what may be None or a number. JAX: of what is not yet there, too."""
+        return item if item is None or isinstance(item, int) else self.view(item, where)
 
     @abstractmethod
     def stream(self, array: Array) -> int:
@@ -65,6 +68,7 @@ class ArrayLibrary(ABC):
 class NumPy(ArrayLibrary):
     name = "numpy"
     direct = True
+    bits = 1
 
     def __init__(self) -> None:
         import numpy
@@ -76,10 +80,6 @@ class NumPy(ArrayLibrary):
 
     def device(self, array: Array) -> Tuple[int, int]:
         return (CPU, 0)
-
-    def strides(self, array: Array) -> Sequence[int]:
-        itemsize = array.itemsize
-        return [stride // itemsize for stride in array.strides]
 
     def empty(self, shape: Tuple[int, ...], dtype: str, like: Array) -> Array:
         return self._numpy.empty(shape, like.dtype if dtype == "like" else dtype)
@@ -141,9 +141,6 @@ class Torch(ArrayLibrary):
             return (CUDA, device.index)
         raise TypeError(f"seesaw: an array is on {device}, allowed: cpu, cuda. Copy it there.")
 
-    def strides(self, array: Array) -> Sequence[int]:
-        return array.stride()
-
     def empty(self, shape: Tuple[int, ...], dtype: str, like: Array) -> Array:
         # Extents one by one: PyTorch reads a tuple of them more slowly.
         if dtype == "like":
@@ -182,10 +179,6 @@ class CuPy(ArrayLibrary):
     def device(self, array: Array) -> Tuple[int, int]:
         return (CUDA, array.device.id)
 
-    def strides(self, array: Array) -> Sequence[int]:
-        itemsize = array.itemsize
-        return [stride // itemsize for stride in array.strides]
-
     def empty(self, shape: Tuple[int, ...], dtype: str, like: Array) -> Array:
         with like.device:
             return self._cupy.empty(shape, like.dtype if dtype == "like" else dtype)
@@ -204,6 +197,10 @@ class Jax(ArrayLibrary):
 
     name = "jax"
     direct = False
+    bits = 1
+
+    def __init__(self) -> None:
+        self._numpy = NumPy()
 
     def dtype_name(self, array: Array) -> str:
         return array.dtype.name
@@ -218,12 +215,6 @@ class Jax(ArrayLibrary):
             f"dense_decode: an array is on {device.platform}, allowed: cpu, gpu. Copy it there."
         )
 
-    def strides(self, array: Array) -> Sequence[int]:
-        strides = [1]
-        for extent in reversed(array.shape[1:]):
-            strides.insert(0, strides[0] * extent)
-        return strides
-
     def empty(self, shape: Tuple[int, ...], dtype: str, like: Array) -> Array:
         raise TypeError(
             "dense_decode: a buffer to be written as a JAX array, allowed: NumPy, PyTorch, CuPy. "
@@ -231,7 +222,18 @@ class Jax(ArrayLibrary):
         )
 
     def view(self, array: Array, where: str) -> Any:
-        return array
+        """Of the same shape and dtype, packed, with no memory: also for an array that is being
+        traced."""
+        import numpy
+
+        dtype = numpy.dtype(array.dtype)
+        strides = [dtype.itemsize]
+        for extent in reversed(array.shape[1:]):
+            strides.insert(0, strides[0] * extent)
+        one = numpy.empty(1, dtype)
+        shape = tuple(array.shape)
+        phantom = numpy.lib.stride_tricks.as_strided(one, shape, strides[: len(shape)])
+        return self._numpy.view(phantom, where)
 
     def stream(self, array: Array) -> int:
         return CURRENT_STREAM
@@ -248,20 +250,28 @@ class Jax(ArrayLibrary):
 def call(
     arrays: ArrayLibrary,
     function: Any,
-    tensors: Tuple[Any, ...],
-    *rest: Any,
-    where: str = "dense_decode",
+    head: Tuple[Any, ...],
+    tensors: Sequence[Any],
+    tail: Tuple[Any, ...],
+    where: str,
 ) -> None:
-    """Calls a function of the native library with tensors (None: not given) of one library.
-    `where`: the operation that messages name."""
+    """Calls a function of a native module with tensors of one library, None and lengths of lists
+    among them. `where`: the operation that messages name."""
     if arrays.direct:
         try:
-            function(*tensors, *rest)
+            function(*head, *tensors, *tail)
             return
         except BufferError:
             pass  # read only, bfloat16 of ml_dtypes, gradients required: what views are for
-    view = arrays.view
-    function(*[None if tensor is None else view(tensor, where) for tensor in tensors], *rest)
+    seen = arrays.seen
+    function(*head, *[seen(item, where) for item in tensors], *tail)
+
+
+def check_devices(arrays: ArrayLibrary, items: Sequence[Any]) -> None:
+    """Refuses arrays on devices that tvm-ffi has no number for."""
+    for item in items:
+        if item is not None and not isinstance(item, int):
+            arrays.device(item)
 
 
 _BY_MODULE: Dict[str, Callable[[], ArrayLibrary]] = {
@@ -294,13 +304,3 @@ def _find_library(array: Array, name: str, where: str) -> ArrayLibrary:
         "PyTorch, CuPy, JAX. Convert it to one of these."
     )
 
-
-def dtype_code(dtype: str, name: str) -> int:
-    """seesaw_dtype of a dtype's name. `name`: what the message calls the array."""
-    code = DTYPE_CODES.get(dtype)
-    if code is None:
-        raise TypeError(
-            f"dense_decode: {name} has dtype {dtype}, allowed: float32, bfloat16, float16. "
-            "Convert it to one of these."
-        )
-    return code

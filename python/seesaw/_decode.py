@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Optional, Sequence, Tuple
 
-from seesaw._arrays import Array, ArrayLibrary, call, library_of
-from seesaw._library import MAKE_SCHEDULE, library
-from seesaw._problem import (
-    FIELD_D_QK,
-    FIELD_D_V,
-    FIELD_H_Q,
-    FIELD_S_Q,
-    LseBase,
-    Problem,
-    fields_of,
-    make_options,
-)
-from seesaw._schedule import Planned, Schedule, planned
+from seesaw._arrays import Array, ArrayLibrary, check_devices, library_of
+from seesaw._keys import Key, key_of_tensors, settings_key
+from seesaw._library import BUFFERS_WANTED, library
+from seesaw._schedule import Schedule
+from seesaw._tables import DENSE_DECODE, DenseDecodeSettings
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+D_V = next(field.default for field in DENSE_DECODE.problem if field.name == "d_v")
 
 
 def dense_decode(
@@ -31,13 +28,7 @@ def dense_decode(
     workspace: Optional[Array] = None,
     scale: Optional[float] = None,
     d_v: Optional[int] = None,
-    causal: Optional[bool] = None,
-    lse_base: Optional[LseBase] = None,
-    empty_lse: Optional[str] = None,
-    batch_invariant: Optional[bool] = None,
-    check_data: Optional[bool] = None,
-    num_threads: Optional[int] = None,
-    kernel: Optional[str] = None,
+    **settings: Unpack[DenseDecodeSettings],
 ) -> Tuple[Array, Array]:
     """Dense MLA decoding over a paged cache of latents.
 
@@ -56,16 +47,16 @@ def dense_decode(
         block_table: [b, max_pages_per_sequence] int32: page ids.
         seq_lens: [b] int32: tokens in the cache, the s_q new ones included.
         schedule: Of `make_schedule` for the same lengths. None: made by this call. If given, its
-            problem decides everything below `d_v`, which may be left out.
+            problem and options decide everything below, which may be left out.
         out: [b, s_q, h_q, d_v] as q, every element is written. None: allocated.
         lse: [b, h_q, s_q] float32. None: allocated.
-        workspace: uint8 of `workspace_size(problem)`. None: allocated from the array library for
+        workspace: uint8 of `workspace_size(schedule)`. None: allocated from the array library for
             this call.
         scale: Of the scores. None: d_qk ** -0.5, as in FlashMLA; DeepSeek's is 192 ** -0.5, of
             the head before absorption.
         d_v: Columns of out; None: 512.
-        causal, lse_base, empty_lse, batch_invariant, check_data, num_threads, kernel: As the
-            attributes of `Problem`, with its defaults.
+        settings: causal, lse_base and empty_lse of `Problem`; num_threads, batch_invariant,
+            check_data, kernel and tuning of `Options`; with their defaults.
 
     Returns:
         (out, lse).
@@ -74,85 +65,102 @@ def dense_decode(
         ValueError, TypeError: An argument is malformed.
         NotImplementedError: No kernel of this build runs the problem here.
     """
-    options = (causal, lse_base, empty_lse, batch_invariant, check_data, num_threads, kernel)
     arrays = library_of(q, "q")
     if arrays.traces_calls():
         return arrays.traced_dense_decode(
-            q, kv_cache, block_table, seq_lens, (schedule, out, lse, workspace), scale, d_v, options
+            q, kv_cache, block_table, seq_lens, (schedule, out, lse, workspace), scale, d_v, settings
         )
     if schedule is None:
-        fields = fields_of(
-            q, kv_cache, block_table, 512 if d_v is None else d_v, make_options(*options)
-        )
-        plan = planned(fields)
+        columns = D_V if d_v is None else d_v
+        key = settings_key(DENSE_DECODE, d_v=columns, **settings)
     else:
-        check_agreement(schedule.problem, d_v, options)
-        plan = schedule.planned
-        fields = plan.fields
-    shape = q.shape
-    b = shape[0] if shape else 0
-    if out is None:
-        out = arrays.empty((b, fields[FIELD_S_Q], fields[FIELD_H_Q], fields[FIELD_D_V]), "like", q)
-    if lse is None:
-        lse = arrays.empty((b, fields[FIELD_H_Q], fields[FIELD_S_Q]), "float32", q)
-    run_into(
-        arrays,
-        plan,
-        (q, kv_cache, block_table, seq_lens, out, lse),
-        None if schedule is None else schedule.buffer,
-        workspace,
-        scale,
-    )
+        if settings or d_v is not None:
+            check_agreement(schedule, d_v, settings)
+        key = schedule.key
+        if scale is None:
+            scale = schedule.scale
+    if out is None or lse is None:
+        if schedule is not None:
+            columns = schedule.columns
+        out, lse = allocate(arrays, q, out, lse, columns)
+    if scale is None:
+        scale = default_scale(q, schedule)
+    tensors = (q, kv_cache, block_table, seq_lens, out, lse)
+    if schedule is None:
+        run(arrays, library.run_tensors, key, None, workspace, tensors, scale)
+    else:
+        run(arrays, library.run, key, schedule.buffer, workspace, tensors, scale)
     return out, lse
 
 
-def run_into(
+def run(
     arrays: ArrayLibrary,
-    plan: Planned,
-    tensors: Tuple[Array, ...],
+    function: Any,
+    key: Key,
     schedule: Optional[Array],
     workspace: Optional[Array],
-    scale: Optional[float],
+    tensors: Sequence[Array],
+    scale: float,
 ) -> None:
-    """Runs on tensors (q, kv_cache, block_table, seq_lens, out, lse), with a schedule and a
-    workspace of this call's own where none is given."""
-    q, kv_cache, block_table, seq_lens, out, lse = tensors
-    call_flags = 0
-    fields, schedule_elements, workspace_elements = plan
-    if schedule is None:
-        schedule = arrays.empty((schedule_elements,), "uint8", q)
-        call_flags = MAKE_SCHEDULE
-    if workspace is None and workspace_elements:
-        workspace = arrays.empty((workspace_elements,), "uint8", q)
-    call(
-        arrays,
-        library.run,
-        (q, kv_cache, block_table, seq_lens, out, lse, schedule, workspace),
-        fields[FIELD_D_QK] ** -0.5 if scale is None else scale,
-        arrays.stream(q),
-        call_flags,
-        *fields,
-    )
-
-
-OPTION_NAMES = (
-    "causal",
-    "lse_base",
-    "empty_lse",
-    "batch_invariant",
-    "check_data",
-    "num_threads",
-    "kernel",
-)
-_NO_OPTIONS = (None,) * len(OPTION_NAMES)
-
-
-def check_agreement(problem: Problem, d_v: Optional[int], options: Tuple[Any, ...]) -> None:
-    """Refuses options given with a schedule that was made for others. None: not given."""
-    if d_v is None and options == _NO_OPTIONS:
+    """Runs on tensors (q, kv_cache, block_table, seq_lens, out, lse); with a schedule and a
+    workspace of this call's own where None is given. `function`: library.run, or run_tensors if
+    the key lacks what the tensors tell."""
+    stream = arrays.stream(tensors[0])
+    if arrays.direct:
+        try:
+            if function(key, stream, 0, schedule, workspace, *tensors, scale) == 0:
+                return
+        except BufferError:
+            pass  # read only, bfloat16 of ml_dtypes, gradients required: what views are for
+        except RuntimeError:
+            check_devices(arrays, tensors)
+            raise
+    seen = [arrays.seen(tensor, DENSE_DECODE.name) for tensor in (schedule, workspace, *tensors)]
+    if function(key, stream, arrays.bits, *seen, scale) != BUFFERS_WANTED:
         return
-    for name, given in zip(("d_v", *OPTION_NAMES), (d_v, *options)):
-        agreed = getattr(problem, name)
+    # An array library that hands its allocator to nobody: its arrays, then.
+    q, _, _, seq_lens, *_ = tensors
+    if function is library.run_tensors:
+        key = key_of_tensors(DENSE_DECODE, key, tensors)
+    own = Schedule(key, q)
+    if schedule is None:
+        seen[0] = arrays.seen(own.update(seq_lens).buffer, DENSE_DECODE.name)
+    elements = own.workspace_elements
+    if workspace is None and elements:
+        seen[1] = arrays.seen(arrays.empty((elements,), "uint8", q), DENSE_DECODE.name)
+    library.run(key, stream, arrays.bits, *seen, scale)
+
+
+def allocate(
+    arrays: ArrayLibrary, q: Array, out: Optional[Array], lse: Optional[Array], d_v: int
+) -> Tuple[Array, Array]:
+    """(out, lse), those that are not given."""
+    shape = q.shape
+    if len(shape) != 4:
+        raise ValueError(
+            f"dense_decode: q has rank {len(shape)}, allowed: [b, s_q, h_q, d_qk]. "
+            "Reshape the array."
+        )
+    b, s_q, h_q, _ = shape
+    if out is None:
+        out = arrays.empty((b, s_q, h_q, d_v), "like", q)
+    if lse is None:
+        lse = arrays.empty((b, h_q, s_q), "float32", q)
+    return out, lse
+
+
+def default_scale(q: Array, schedule: Optional[Schedule] = None) -> float:
+    scale = q.shape[-1] ** -0.5
+    if schedule is not None:
+        schedule.scale = scale
+    return scale
+
+
+def check_agreement(schedule: Schedule, d_v: Optional[int], settings: Dict[str, Any]) -> None:
+    """Refuses what is given with a schedule that was made for something else. None: not given."""
+    for name, given in {"d_v": d_v, **settings}.items():
+        holder = schedule.problem if hasattr(schedule.problem, name) else schedule.options
+        agreed = getattr(holder, name)
         if given is not None and given != agreed:
             raise ValueError(
                 f"dense_decode: {name} = {given!r}, allowed: {agreed!r}, as in the schedule. "

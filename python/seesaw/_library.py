@@ -8,23 +8,34 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, List
+from typing import Any
 
 CURRENT_STREAM = -1
 """As a stream: the one that tvm-ffi took over from the array library for this call."""
-
-MAKE_SCHEDULE = 1
-"""As the flags of a call of `run`: fill the schedule before running."""
+BUFFERS_WANTED = 1
+"""As the result of a run: nothing ran, as the native module has no memory on that device."""
 
 
 class _Library:
-    """Functions of seesaw_ffi.so. `run` and `make_schedule` are on the path of every call, so
-    they become plain attributes when the library is loaded."""
+    """Functions of seesaw_ffi.so, as attributes once it is loaded."""
+
+    max_threads: int
 
     run: Any
-    make_schedule: Any
-    max_threads: int
-    kernels: List[str]
+    """(key, stream, uint16 is bfloat16, schedule, workspace, tensors..., scalars...) -> int: 0, or
+    BUFFERS_WANTED. A schedule or workspace that is None lasts for the call."""
+    run_tensors: Any
+    """The same with a key that lacks what the tensors tell."""
+    prepare: Any
+    """(key, stream, schedule, tensors that prepare reads...)"""
+    key_of_problem: Any
+    """(operation, device type, device index, fields..., options...) -> key"""
+    key_of_tensors: Any
+    """(key of what they do not tell, uint16 is bfloat16, tensors...) -> key"""
+    schedule_bytes: Any
+    workspace_bytes: Any
+    both_bytes: Any
+    """(key) -> bytes; both: of one buffer for the schedule and the workspace of a call"""
 
     def __init__(self) -> None:
         self._module: Any = None
@@ -40,12 +51,10 @@ class _Library:
 
         tvm_ffi.register_error("NotImplementedError", NotImplementedError)
         module = tvm_ffi.load_module(str(Path(__file__).parent / "seesaw_ffi.so"))
-        self.run = module.run
-        self.make_schedule = module.make_schedule
+        for name in _CALLS:
+            setattr(self, name, getattr(module, name))
         self._module = module
-        facts = self.query("info")
-        self.max_threads = facts["max_threads"]
-        self.kernels = facts["kernels"]
+        self.max_threads = self.query("info")["max_threads"]
 
     @property
     def module(self) -> Any:
@@ -55,8 +64,18 @@ class _Library:
         return self._module
 
     def query(self, name: str, *arguments: Any) -> Any:
-        """Calls a function that answers in JSON."""
+        """Calls a function that answers in JSON. For questions, not for calls."""
         return json.loads(str(getattr(self.module, name)(*arguments)))
 
 
+_CALLS = (
+    "run",
+    "run_tensors",
+    "prepare",
+    "key_of_problem",
+    "key_of_tensors",
+    "schedule_bytes",
+    "workspace_bytes",
+    "both_bytes",
+)
 library = _Library()

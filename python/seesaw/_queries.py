@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import List, NamedTuple, Optional
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Dict, List, NamedTuple, Optional, Union
 
 from seesaw._arrays import Array
+from seesaw._fields import ProblemBase
+from seesaw._keys import Key, key_of_problem
 from seesaw._library import library
-from seesaw._problem import Problem
-from seesaw._schedule import Schedule, plan_info, planned
+from seesaw._schedule import Schedule, workspace_elements
+from seesaw._tables import Options, OptionSettings
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 @dataclass(frozen=True)
@@ -24,24 +29,29 @@ class KernelSupport:
 class Explanation:
     """Which kernel a problem gets, and what its plan decided.
 
-    `kernel` is None, and so are the numbers, if no kernel can run it; `kernels` has the reasons.
+    `kernel` is None, and so are the sizes, if no kernel can run it; `kernels` has the reasons.
+    `tuning`: which tuning file is in use, or why none. `numbers`: what else the kernel decided, by
+    name; they are attributes, too: `explanation.num_workers`.
     """
 
     kernel: Optional[str]
     kernels: List[KernelSupport]
     workspace_bytes: Optional[int] = None
     schedule_bytes: Optional[int] = None
-    num_workers: Optional[int] = None
-    tile_tokens: Optional[int] = None
-    tile_rows: Optional[int] = None
-    fixed_split_tiles: Optional[int] = None
+    tuning: str = ""
+    numbers: Dict[str, int] = field(default_factory=dict)
+
+    def __getattr__(self, name: str) -> int:
+        if name == "numbers" or name not in self.numbers:
+            raise AttributeError(f"no kernel's number {name!r} in {self.__class__.__name__}")
+        return self.numbers[name]
 
     def __str__(self) -> str:
         lines = [f"kernel {self.kernel or 'none'}"]
         if self.kernel is not None:
+            numbers = "".join(f"{name} {value}, " for name, value in self.numbers.items())
             lines.append(
-                f"  {self.num_workers} workers, tiles of {self.tile_rows} rows x "
-                f"{self.tile_tokens} tokens, workspace {self.workspace_bytes} bytes, "
+                f"  {numbers}workspace {self.workspace_bytes} bytes, "
                 f"schedule {self.schedule_bytes} bytes"
             )
         for answer in self.kernels:
@@ -73,37 +83,60 @@ class Info:
 
 
 class Piece(NamedTuple):
-    """Tiles [tile_begin, tile_end) of one sequence that one worker does; `partial`: slot of its
-    partial result, or -1 if it writes out directly."""
+    """Tiles [tile_begin, tile_end) of one sequence that one worker does; `row_group`: which tiles
+    of query rows, 0 where they are not cut into groups; `partial`: slot of its partial result, or
+    -1 if it writes out directly."""
 
     worker: int
     sequence: int
+    row_group: int
     tile_begin: int
     tile_end: int
     partial: int
 
 
-def supports(problem: Problem) -> List[KernelSupport]:
+Planned = Union[ProblemBase, Schedule]
+"""A problem, to be planned with options; or a schedule, which brings its own."""
+
+
+def _key(planned: Planned, options: Any) -> Key:
+    if not isinstance(planned, Schedule):
+        return key_of_problem(planned, Options(**options))
+    if options:
+        raise TypeError(
+            f"seesaw: {', '.join(options)} given with a schedule, allowed: none of the options, "
+            "as the schedule has its own. Pass its problem instead."
+        )
+    return planned.key
+
+
+def _kernel_support(key: Key) -> List[KernelSupport]:
+    return [KernelSupport(**row) for row in library.query("kernel_support", key)]
+
+
+def supports(problem: Planned, **options: Unpack[OptionSettings]) -> List[KernelSupport]:
     """Every kernel's answer, in order of preference. Raises ValueError if it is malformed."""
-    return [KernelSupport(**row) for row in library.query("kernel_support", *problem.to_fields())]
+    return _kernel_support(_key(problem, options))
 
 
-def explain(problem: Problem) -> Explanation:
+def explain(problem: Planned, **options: Unpack[OptionSettings]) -> Explanation:
     """Which kernel the problem gets, why not the others, and what the plan decided."""
-    answers = supports(problem)
+    key = _key(problem, options)
+    answers = _kernel_support(key)
     try:
-        plan = plan_info(problem.to_fields())
+        plan = library.query("plan_info", key)
     except NotImplementedError:
         return Explanation(kernel=None, kernels=answers)
     return Explanation(kernels=answers, **plan)
 
 
-def workspace_size(problem: Problem) -> int:
+def workspace_size(problem: Planned, **options: Unpack[OptionSettings]) -> int:
     """Elements of the uint8 array to pass as `workspace`; 0: none is needed.
 
-    Some bytes more than the plan's figure, so that an array may start anywhere.
+    Some bytes more than the plan's figure, so that an array may start anywhere. Give the schedule,
+    or the problem with the options, the device among them, that the schedule is made with.
     """
-    return planned(problem.to_fields()).workspace_elements
+    return workspace_elements(_key(problem, options))
 
 
 def info() -> Info:
@@ -118,5 +151,4 @@ def pieces(schedule: Schedule, buffer: Optional[Array] = None) -> List[Piece]:
     buffer: `schedule.buffer` copied to host memory; needed if the schedule was made on a GPU.
     """
     source = schedule.buffer if buffer is None else buffer
-    rows = library.query("schedule_pieces", source, *schedule.fields)
-    return [Piece(*row) for row in rows]
+    return [Piece(*row) for row in library.query("schedule_pieces", schedule.key, source)]

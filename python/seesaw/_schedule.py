@@ -2,39 +2,26 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import Any, Dict, NamedTuple
+from typing import TYPE_CHECKING, Optional
 
 from seesaw._arrays import Array, call, library_of
+from seesaw._fields import ProblemBase
+from seesaw._keys import Key, key_of_problem, read_key
 from seesaw._library import library
-from seesaw._problem import Fields, Problem
+from seesaw._tables import Options, OptionSettings
 
-_ROOM_TO_ALIGN = 255
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+ROOM_TO_ALIGN = 255
 """Schedules and workspaces start at multiples of 256 bytes, arrays anywhere: so an array has that
 much more, and its aligned part is used."""
 
 
-@lru_cache(maxsize=256)
-def plan_info(fields: Fields) -> Dict[str, Any]:
-    """What the plan of a problem decided. Raises NotImplementedError if no kernel can run it."""
-    return library.query("plan_info", *fields)
-
-
-class Planned(NamedTuple):
-    """A problem, and the elements of the uint8 arrays that its plan needs; 0: none is needed."""
-
-    fields: Fields
-    schedule_elements: int
-    workspace_elements: int
-
-
-@lru_cache(maxsize=256)
-def planned(fields: Fields) -> Planned:
-    info = plan_info(fields)
-    workspace = info["workspace_bytes"]
-    return Planned(
-        fields, info["schedule_bytes"] + _ROOM_TO_ALIGN, workspace and workspace + _ROOM_TO_ALIGN
-    )
+def workspace_elements(key: Key) -> int:
+    """Of the uint8 array for the workspace; 0: none is needed."""
+    size = library.workspace_bytes(key)
+    return size and size + ROOM_TO_ALIGN
 
 
 class Schedule:
@@ -42,31 +29,62 @@ class Schedule:
 
     Made by `make_schedule`; every layer of the step may use it, from several threads and streams.
     The buffer stays where it is: `update` refills it for the next step, also inside a CUDA graph.
+
+    Attributes:
+        problem, options: What it was made for.
+        buffer: uint8, the caller's to copy, not to write.
     """
 
-    __slots__ = ("buffer", "fields", "planned", "problem")
+    __slots__ = ("_options", "_problem", "buffer", "key", "scale")
 
-    def __init__(self, problem: Problem, buffer: Array) -> None:
-        self.problem = problem
-        self.fields = problem.to_fields()
-        self.planned = planned(self.fields)
-        self.buffer = buffer
+    def __init__(self, key: Key, like: Array) -> None:
+        """Of a key, its buffer allocated but not filled."""
+        elements = library.schedule_bytes(key) + ROOM_TO_ALIGN
+        self.key = key
+        self.buffer = library_of(like, "seq_lens").empty((elements,), "uint8", like)
+        self.scale: Optional[float] = None  # where a call gives none; set by the first of them
+        self._problem: Optional[ProblemBase] = None
+        self._options: Optional[Options] = None
 
-    def update(self, seq_lens: Array) -> Schedule:
+    @property
+    def workspace_elements(self) -> int:
+        return workspace_elements(self.key)
+
+    @property
+    def columns(self) -> int:
+        """d_v."""
+        return self.problem.d_v  # type: ignore[attr-defined]
+
+    @property
+    def problem(self) -> ProblemBase:
+        if self._problem is None:
+            self._problem, self._options = read_key(self.key)
+        return self._problem
+
+    @property
+    def options(self) -> Options:
+        if self._options is None:
+            self._problem, self._options = read_key(self.key)
+        return self._options
+
+    def update(self, *tensors: Array) -> Schedule:
         """Fills the schedule for other lengths, on the current stream. Returns itself.
 
-        seq_lens: [b] int32 on the problem's device, b up to the problem's batch.
+        tensors: seq_lens [b] int32 on the planned device, b up to the problem's batch.
         """
-        arrays = library_of(seq_lens, "seq_lens")
-        stream = arrays.stream(seq_lens)
-        call(arrays, library.make_schedule, (seq_lens, self.buffer), stream, *self.fields)
+        arrays = library_of(tensors[0], "seq_lens")
+        head = (self.key, arrays.stream(tensors[0]), self.buffer)
+        call(arrays, library.prepare, head, tensors, (), "dense_decode")
         return self
 
     def __repr__(self) -> str:
-        return f"Schedule({self.problem!r}, {plan_info(self.fields)['kernel']})"
+        kernel = library.query("plan_info", self.key)["kernel"]
+        return f"Schedule({self.problem!r}, {self.options!r}, {kernel})"
 
 
-def make_schedule(problem: Problem, seq_lens: Array) -> Schedule:
+def make_schedule(
+    problem: ProblemBase, seq_lens: Array, **options: Unpack[OptionSettings]
+) -> Schedule:
     """The schedule of a problem for these lengths.
 
     On a GPU: one small launch on the current stream, no synchronisation, capturable in a graph.
@@ -76,11 +94,16 @@ def make_schedule(problem: Problem, seq_lens: Array) -> Schedule:
         problem: Made from shapes alone, or by `Problem.of(q, kv_cache, block_table)`.
         seq_lens: [b] int32: tokens in the cache, the s_q new ones included; a negative length
             counts as 0. b may be less than the problem's batch.
+        options: The attributes of `Options`; the device is that of `seq_lens`.
 
     Raises:
         ValueError, TypeError: The problem or the lengths are malformed.
         NotImplementedError: No kernel of this build runs the problem here.
     """
     arrays = library_of(seq_lens, "seq_lens")
-    elements = planned(problem.to_fields()).schedule_elements
-    return Schedule(problem, arrays.empty((elements,), "uint8", seq_lens)).update(seq_lens)
+    if "device" not in options:
+        options = {**options, "device": arrays.device_name(seq_lens)}
+    made = Options(**options)  # type: ignore[arg-type]
+    schedule = Schedule(key_of_problem(problem, made), seq_lens)
+    schedule._problem, schedule._options = problem, made
+    return schedule.update(seq_lens)

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Dict, List
 
 from seesaw._library import library
+from seesaw._tables import STATUSES
 
-FUNCTIONS = ("plan", "schedule", "run")
-STATUSES = ("ok", "invalid_argument", "not_supported", "device_error", "internal_error")
+FUNCTIONS = ("plan", "prepare", "run")
+"""SEESAW_STATS_PLAN and so on."""
 
 
 @dataclass(frozen=True)
@@ -16,8 +17,8 @@ class KernelStats:
     """Counters of one kernel since the library was loaded; of calls that ended before a kernel was
     chosen if `kernel` is "none". They only grow, but for `plans`: take differences.
 
-    calls[function][status]: calls that returned; functions "plan", "schedule", "run", statuses
-        "ok", "invalid_argument", "not_supported", "device_error", "internal_error".
+    calls[function][status]: calls that returned; functions "plan", "prepare", "run", statuses
+        "ok", "invalid_argument", "not_supported", "device_error", "internal_error", "invalid_type".
     seconds[function]: wall time inside these calls; on a GPU that is launching, not running.
     sequences, tensor_bytes (q, out, lse), kv_bytes_planned (an upper bound), kv_tokens, kv_bytes:
         of successful runs. pieces, split_sequences, partials: of successful schedules.
@@ -51,14 +52,12 @@ def stats() -> List[KernelStats]:
         nanoseconds = row.pop("nanoseconds")
         rows.append(
             KernelStats(
-                calls={name: dict(zip(STATUSES, of)) for name, of in zip(FUNCTIONS, calls)},
+                calls={
+                    function: {name: of[status] for name, status in STATUSES.items()}
+                    for function, of in zip(FUNCTIONS, calls)
+                },
                 seconds={name: of * 1e-9 for name, of in zip(FUNCTIONS, nanoseconds)},
                 **row,
             )
         )
     return rows
-
-
-def stats_prometheus() -> str:
-    """The same in Prometheus' text format, for an endpoint to return as `text/plain`."""
-    return str(library.stats_prometheus())

@@ -12,19 +12,48 @@ Inductor passes an argument of the former name itself.
 
 from __future__ import annotations
 
-from typing import Any, Optional, Tuple
+from typing import Any, Dict, Optional, Tuple
 
 import torch
 
 from seesaw._arrays import library_of
-from seesaw._decode import OPTION_NAMES, check_agreement, run_into
-from seesaw._problem import fields_of, make_options
-from seesaw._schedule import planned
+from seesaw._decode import D_V, check_agreement, default_scale, run
+from seesaw._fields import Field
+from seesaw._keys import settings_key
+from seesaw._library import library
+from seesaw._tables import DENSE_DECODE, OPTIONS
 
-_OPTIONS = (
-    "Tensor? schedule=None, int schedule_batch=0, float? scale=None, bool causal=False, "
-    'bool lse_base2=False, str empty_lse="-inf", bool batch_invariant=False, '
-    "bool check_data=False, int num_threads=0, str? kernel_name=None"
+_RENAMED = {"kernel": "kernel_name"}
+_SETTINGS = [field for field in DENSE_DECODE.problem if field.source == "-"]
+_SETTINGS += [field for field in OPTIONS if field.type != "device"]
+
+
+def _parameter(field: Field) -> str:
+    """A setting as PyTorch's schemas declare it; choices are texts."""
+    name = _RENAMED.get(field.name, field.name)
+    if not field.choices and field.type != "text":
+        return f"int {name}=0"
+    return f"bool {name}=False" if True in field.choices else f"str? {name}=None"
+
+
+def _from_parameter(field: Field, value: Any) -> Any:
+    named = {str(choice): choice for choice in field.choices}
+    return named.get(value, value) if isinstance(value, str) else value
+
+
+def _to_parameter(field: Field, value: Any) -> Any:
+    if not field.choices and field.type != "text":
+        return value or 0
+    if True in field.choices:
+        return bool(value)
+    return None if value is None else str(value)
+
+
+_OPTIONS = ", ".join(
+    [
+        "Tensor? schedule=None, int schedule_batch=0, float? scale=None",
+        *map(_parameter, _SETTINGS),
+    ]
 )
 _library = torch.library.Library("seesaw", "DEF")
 _library.define(
@@ -47,20 +76,21 @@ def _dense_decode_out(
     schedule: Optional[torch.Tensor] = None,
     schedule_batch: int = 0,
     scale: Optional[float] = None,
-    causal: bool = False,
-    lse_base2: bool = False,
     *options: Any,
 ) -> None:
-    fields = fields_of(
-        q,
-        kv_cache,
-        block_table,
-        out.shape[-1],
-        make_options(causal, 2 if lse_base2 else "e", *options),
-        batch=schedule_batch or None,
+    settings = {
+        field.name: _from_parameter(field, value) for field, value in zip(_SETTINGS, options)
+    }
+    base = settings_key(DENSE_DECODE, batch=schedule_batch or None, **settings)
+    run(
+        library_of(q, "q"),
+        library.run_tensors,
+        base,
+        schedule,
+        None,
+        (q, kv_cache, block_table, seq_lens, out, lse),
+        default_scale(q) if scale is None else scale,
     )
-    tensors = (q, kv_cache, block_table, seq_lens, out, lse)
-    run_into(library_of(q, "q"), planned(fields), tensors, schedule, None, scale)
 
 
 def _allocate(q: torch.Tensor, d_v: int) -> Tuple[torch.Tensor, torch.Tensor]:
@@ -111,37 +141,25 @@ def record(
     buffers: Tuple[Any, ...],
     scale: Optional[float],
     d_v: Optional[int],
-    options: Tuple[Any, ...],
+    settings: Dict[str, Any],
 ) -> Tuple[torch.Tensor, torch.Tensor]:
     """`seesaw.dense_decode` as an operator of the graph that is being traced."""
     schedule, out, lse, _ = buffers
     buffer, batch = None, 0
     if schedule is not None:
         problem = schedule.problem
-        check_agreement(problem, d_v, options)
-        options = tuple([getattr(problem, name) for name in OPTION_NAMES])
+        check_agreement(schedule, d_v, settings)
+        settings = {
+            field.name: getattr(schedule.options if field in OPTIONS else problem, field.name)
+            for field in _SETTINGS
+        }
         buffer, batch, d_v = schedule.buffer, problem.batch, problem.d_v
-    causal, lse_base, empty_lse, batch_invariant, check_data, num_threads, kernel = options
     if out is None or lse is None:
-        new_out, new_lse = _allocate(q, 512 if d_v is None else d_v)
+        new_out, new_lse = _allocate(q, D_V if d_v is None else d_v)
         out = new_out if out is None else out
         lse = new_lse if lse is None else lse
+    options = [_to_parameter(field, settings.get(field.name)) for field in _SETTINGS]
     torch.ops.seesaw.dense_decode_out(
-        q,
-        kv_cache,
-        block_table,
-        seq_lens,
-        out,
-        lse,
-        buffer,
-        batch,
-        scale,
-        bool(causal),
-        lse_base == 2,
-        empty_lse or "-inf",
-        bool(batch_invariant),
-        bool(check_data),
-        num_threads or 0,
-        kernel,
+        q, kv_cache, block_table, seq_lens, out, lse, buffer, batch, scale, *options
     )
     return out, lse

@@ -49,15 +49,15 @@ Status supports(const seesaw_baseline_problem* problem, seesaw_kernel_support* r
                 uint64_t capacity, uint64_t* count) {
   Problem asked;
   SEESAW_RETURN_IF_ERROR(read_problem(problem, &asked));
-  thread_local std::vector<Support> supported;  // rows point into it until the next call
-  supported.clear();
+  thread_local std::vector<std::string> reasons;  // until this thread's next call, as promised
+  reasons.clear();
   for (const Backend* backend : backends()) {
-    supported.push_back(backend->supports(asked));
+    const Support support = backend->supports(asked);
+    reasons.push_back(support.supported ? "" : support.reason);
   }
   std::vector<seesaw_kernel_support> answers;
-  for (size_t i = 0; i < supported.size(); ++i) {
-    answers.push_back(
-        {backends()[i]->name(), supported[i].reason.c_str(), supported[i].supported ? 1 : 0, 0});
+  for (size_t i = 0; i < reasons.size(); ++i) {
+    answers.push_back({backends()[i]->name(), reasons[i].c_str(), reasons[i].empty() ? 1 : 0, 0});
   }
   return write_rows<seesaw_kernel_support>(answers, rows, capacity, count);
 }

@@ -54,7 +54,7 @@ Status check_shape(const Expected& expected, const seesaw_tensor& tensor) {
 
 Status check_kind(const Expected& expected, const seesaw_tensor& tensor) {
   if (tensor.dtype != static_cast<int32_t>(expected.dtype)) {
-    return bad(
+    return bad_type(
         fmt::format("{} has dtype {} ({})", expected.name, tensor.dtype, name_of(tensor.dtype)),
         name_of(static_cast<int32_t>(expected.dtype)),
         "Convert the tensor, or plan for its dtype.");

@@ -48,9 +48,9 @@ Status read_enums(const seesaw_baseline_problem& from, Problem* to) {
   to->model = static_cast<seesaw_baseline_model>(from.model);
   if (from.dtype != SEESAW_FLOAT32 && from.dtype != SEESAW_BFLOAT16 &&
       from.dtype != SEESAW_FLOAT16) {
-    return bad(fmt::format("dtype = {}", from.dtype),
-               "SEESAW_FLOAT32, SEESAW_BFLOAT16, SEESAW_FLOAT16",
-               "Convert x and the weights to one of these.");
+    return bad_type(fmt::format("dtype = {}", from.dtype),
+                    "SEESAW_FLOAT32, SEESAW_BFLOAT16, SEESAW_FLOAT16",
+                    "Convert x and the weights to one of these.");
   }
   to->dtype = static_cast<DType>(from.dtype);
   const bool cpu = from.device.type == SEESAW_CPU && from.device.index == 0;

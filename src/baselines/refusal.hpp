@@ -12,6 +12,12 @@ inline Status bad(std::string_view arrived, std::string_view allowed, std::strin
   return invalid_argument(four_part_message(kWhere, arrived, allowed, remedy));
 }
 
+// The same for a dtype.
+inline Status bad_type(std::string_view arrived, std::string_view allowed,
+                       std::string_view remedy) {
+  return invalid_type(four_part_message(kWhere, arrived, allowed, remedy));
+}
+
 inline Status require(const void* pointer, const char* name) {
   return require_pointer(kWhere, pointer, name);
 }

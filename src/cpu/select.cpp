@@ -37,8 +37,7 @@ std::optional<Target> allowed_target() {
 }
 
 const Microkernel& choose_microkernel(DType q_dtype, DType kv_dtype, Target target) {
-  const bool both_bf16 =
-      q_dtype == DType::kBFloat16 && kv_dtype == DType::kBFloat16;
+  const bool both_bf16 = q_dtype == DType::kBFloat16 && kv_dtype == DType::kBFloat16;
   if (both_bf16 && target == Target::kAvx512Bf16) {
     return *bf16_dot_microkernel();
   }
@@ -47,7 +46,8 @@ const Microkernel& choose_microkernel(DType q_dtype, DType kv_dtype, Target targ
 
 std::string microkernel_name() {
   const std::optional<Target> target = allowed_target();
-  return choose_microkernel(DType::kBFloat16, DType::kBFloat16, target.value_or(Target::kBaseline)).name;
+  return choose_microkernel(DType::kBFloat16, DType::kBFloat16, target.value_or(Target::kBaseline))
+      .name;
 }
 
 }  // namespace seesaw::cpu

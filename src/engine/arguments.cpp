@@ -107,10 +107,6 @@ Status check_strides(const char* where, const Arg& arg, const Tensor& tensor) {
                  must_be_packed ? "1 in the innermost dimension" : "0 or more",
                  "Make a contiguous copy of the tensor.");
     }
-    if (arg.use == Use::kOut && stride == 0) {
-      return bad(where, fmt::format("{} has stride 0 in dimension {}", arg.name, i), "1 or more",
-                 "Give every element of the output memory of its own.");
-    }
     int64_t bytes = 0;
     if (!checked_mul(extent - 1, stride, &bytes) ||
         !checked_mul(bytes, element_bytes(tensor), &bytes) ||
@@ -119,6 +115,36 @@ Status check_strides(const char* where, const Arg& arg, const Tensor& tensor) {
                  fmt::format("{} of shape {} has stride {}", arg.name, shape_text(tensor), stride),
                  "a tensor of less than 2^63 bytes", "Check the strides: they count elements.");
     }
+  }
+  return {};
+}
+
+// Results must not share elements: dimension by dimension in order of stride, each step has to go
+// past all that the smaller ones reach.
+Status check_no_overlap(const char* where, const Arg& arg, const Tensor& tensor) {
+  int32_t order[kMaxRank];  // dimensions larger than 1 by stride
+  int32_t count = 0;
+  for (int32_t i = 0; i < tensor.rank; ++i) {
+    if (tensor.shape[i] <= 1) {
+      continue;
+    }
+    int32_t at = count++;
+    for (; at > 0 && tensor.stride[order[at - 1]] > tensor.stride[i]; --at) {
+      order[at] = order[at - 1];
+    }
+    order[at] = i;
+  }
+  int64_t reach = 1;  // elements from the first to the last so far, both included
+  for (int32_t i = 0; i < count; ++i) {
+    const int32_t dimension = order[i];
+    if (tensor.stride[dimension] < reach) {
+      return bad(where,
+                 fmt::format("{} has stride {} in dimension {}", arg.name, tensor.stride[dimension],
+                             dimension),
+                 fmt::format("{} or more, so that no two elements lie at one place", reach),
+                 "Give every element of the output memory of its own.");
+    }
+    reach += (tensor.shape[dimension] - 1) * tensor.stride[dimension];
   }
   return {};
 }
@@ -263,6 +289,9 @@ Status ArgumentChecker::check_tensor(const Expected& expected, const Tensor& ten
                name_of(device_), "Move the tensor, or plan for its device.");
   }
   SEESAW_RETURN_IF_ERROR(check_strides(where, arg, tensor));
+  if (arg.use == Use::kOut) {
+    SEESAW_RETURN_IF_ERROR(check_no_overlap(where, arg, tensor));
+  }
   for (int32_t i = 0; i < expected.rank; ++i) {
     const Dimension& dimension = expected.dims[static_cast<size_t>(i)];
     if (dimension.stride != kAny && tensor.shape[i] > 1 && tensor.stride[i] != dimension.stride) {
@@ -322,33 +351,96 @@ Status ArgumentChecker::check(const void* args, bool prepare) const {
   return reserved_.check(operation_.name, args);
 }
 
+namespace {
+
+// One place that tells a field of the problem.
+struct Source {
+  enum class What : uint8_t { kDType, kStride, kExtent };
+  const Arg* arg;
+  What what;
+  int32_t dimension;
+};
+struct Told {
+  const Field* field;
+  std::vector<Source> sources;  // the first that is given tells
+};
+
+std::vector<Source> sources_of(const Field& field, const Operation& operation) {
+  std::vector<Source> sources;
+  const std::string_view from = field.from;
+  for (const Arg& arg : operation.args) {
+    const std::string prefix = std::string(arg.name) + ".";
+    if (from == prefix + "dtype") {
+      sources.push_back({&arg, Source::What::kDType, 0});
+    } else if (from.starts_with(prefix + "stride.")) {
+      sources.push_back({&arg, Source::What::kStride, from.back() - '0'});
+    } else {
+      const auto names = names_in(arg.shape);
+      const auto at = std::find(names.begin(), names.end(), from.empty() ? field.name : from);
+      if (at != names.end()) {
+        const auto dimension = static_cast<int32_t>(at - names.begin());
+        sources.push_back({&arg, Source::What::kExtent, dimension});
+      }
+    }
+  }
+  return sources;
+}
+
+// What tensors tell of an operation's problem: worked out once, as every call without a plan asks.
+const std::vector<Told>& told_of(const Operation& operation) {
+  using Entry = std::pair<const Operation*, std::vector<Told>>;
+  static const std::vector<Entry> all = [] {
+    std::vector<Entry> entries;
+    for (const Operation* known : operations()) {
+      std::vector<Told>& told = entries.emplace_back(known, std::vector<Told>()).second;
+      for (const Field& field : known->problem) {
+        if (is_number(field) && std::string_view(field.from) != "-") {
+          told.push_back({&field, sources_of(field, *known)});
+        }
+      }
+    }
+    return entries;
+  }();
+  return std::find_if(all.begin(), all.end(),
+                      [&](const Entry& entry) { return entry.first == &operation; })
+      ->second;
+}
+
+// What a tensor tells; 0: nothing.
+int64_t told_by(const Source& source, const Tensor& tensor) {
+  if (source.what == Source::What::kDType) {
+    return tensor.dtype;
+  }
+  if (source.dimension >= tensor.rank) {
+    return 0;
+  }
+  return source.what == Source::What::kStride ? tensor.stride[source.dimension]
+                                              : tensor.shape[source.dimension];
+}
+
+const Tensor* first_tensor(const Arg& arg, const void* args) {
+  return *arg.list != '\0' ? list_at(arg, args) : &tensor_at(arg, args);
+}
+
+}  // namespace
+
 Status problem_of(const Operation& operation, const void* args, void* problem) {
-  for (const Field& field : operation.problem) {
-    const std::string_view from = field.from;
-    if (from == "-" || !is_number(field) || get_number(field, problem) != 0) {
+  for (const Arg& arg : operation.args) {
+    if (const Tensor* tensor = first_tensor(arg, args); tensor != nullptr) {
+      SEESAW_RETURN_IF_ERROR(check_rank(operation.name, arg, *tensor));
+    }
+  }
+  for (const Told& told : told_of(operation)) {
+    if (get_number(*told.field, problem) != 0) {
       continue;
     }
-    for (const Arg& arg : operation.args) {
-      const Tensor* tensor = *arg.list != '\0' ? list_at(arg, args) : &tensor_at(arg, args);
+    for (const Source& source : told.sources) {
+      const Tensor* tensor = first_tensor(*source.arg, args);
       if (tensor == nullptr || (tensor->data == nullptr && tensor->rank == 0)) {
         continue;  // not given
       }
-      SEESAW_RETURN_IF_ERROR(check_rank(operation.name, arg, *tensor));
-      int64_t value = 0;
-      const std::string_view name = arg.name;
-      if (from.starts_with(name) && from.substr(name.size()) == ".dtype") {
-        value = tensor->dtype;
-      } else if (from.starts_with(name) && from.substr(name.size()).starts_with(".stride.")) {
-        const int32_t dimension = from.back() - '0';
-        value = dimension < tensor->rank ? tensor->stride[dimension] : 0;
-      } else {
-        const auto names = names_in(arg.shape);
-        const auto at = std::find(names.begin(), names.end(), from.empty() ? field.name : from);
-        const auto dimension = at - names.begin();
-        value = dimension < tensor->rank && at != names.end() ? tensor->shape[dimension] : 0;
-      }
-      if (value != 0) {
-        set_number(field, value, problem);
+      if (const int64_t value = told_by(source, *tensor); value != 0) {
+        set_number(*told.field, value, problem);
         break;
       }
     }

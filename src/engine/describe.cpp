@@ -112,6 +112,10 @@ std::string describe() {
                     {"bfloat16", SEESAW_BFLOAT16},
                     {"float16", SEESAW_FLOAT16},
                     {"int32", SEESAW_INT32}};
+  json["devices"] = {{"cpu", SEESAW_CPU}, {"cuda", SEESAW_CUDA}};
+  for (int status = SEESAW_OK; status <= SEESAW_INVALID_TYPE; ++status) {
+    json["statuses"][seesaw_status_name(static_cast<seesaw_status>(status))] = status;
+  }
   json["options_bytes"] = sizeof(seesaw_options);
   json["options"] = json_of(option_fields());
   json["operations"] = Json::array();

@@ -141,8 +141,8 @@ def test_nan_of_an_attended_key_shows():
 def test_named_kernel_and_threads_are_obeyed():
     case = Case([300, 20])
     for kernel in seesaw.info().kernels:
-        problem = seesaw.Problem.of(*case.arrays[:3], kernel=kernel, num_threads=1)
-        explanation = seesaw.explain(problem)
+        problem = seesaw.Problem.of(*case.arrays[:3])
+        explanation = seesaw.explain(problem, kernel=kernel, num_threads=1)
         if explanation.kernel is None:
             continue
         assert explanation.kernel == kernel

@@ -1,5 +1,6 @@
 """Every malformed call raises, with a message of four parts, and writes nothing."""
 
+import dataclasses
 import re
 
 import numpy as np
@@ -77,7 +78,7 @@ BAD = {
     ),
     "lengths_count": (
         ValueError,
-        "b = seq_lens.shape|seq_lens has shape",
+        r"b = 4 \(seq_lens.shape",
         transformed("seq_lens", lambda a: np.repeat(a, 2)),
     ),
     "length_too_long": (
@@ -127,17 +128,20 @@ def test_refused(name):
 
 
 def test_unsupported_problem_is_not_implemented():
-    problem = seesaw.Problem(batch=1, h_q=16, max_pages_per_sequence=1, device="cuda:77")
+    problem = seesaw.Problem(batch=1, h_q=16, max_pages_per_sequence=1)
     with pytest.raises(NotImplementedError, match="on a GPU|no NVIDIA driver") as caught:
-        seesaw.workspace_size(problem)
+        seesaw.workspace_size(problem, device="cuda:77")
     assert FOUR_PARTS.match(str(caught.value)), str(caught.value)
 
 
 def test_unknown_device_and_dtype_of_a_problem():
+    problem = seesaw.Problem(batch=1, h_q=1, max_pages_per_sequence=1)
     with pytest.raises(ValueError, match='device = "tpu"'):
-        seesaw.supports(seesaw.Problem(batch=1, h_q=1, max_pages_per_sequence=1, device="tpu"))
-    with pytest.raises(TypeError, match="int8"):
-        seesaw.supports(seesaw.Problem(batch=1, h_q=1, max_pages_per_sequence=1, dtype="int8"))
+        seesaw.supports(problem, device="tpu")
+    for field in ("q_dtype", "kv_format"):
+        with pytest.raises(TypeError, match=f"{field} = 'int8'") as caught:
+            dataclasses.replace(problem, **{field: "int8"})
+        assert FOUR_PARTS.match(str(caught.value)), str(caught.value)
 
 
 def test_malformed_sizes_of_a_problem():
@@ -146,6 +150,67 @@ def test_malformed_sizes_of_a_problem():
         sizes[field] = value
         with pytest.raises(ValueError, match=f"{field} = {value}"):
             seesaw.supports(seesaw.Problem(**sizes))
+
+
+def test_explicit_zeros_are_no_defaults():
+    """To the library 0 is a field that is not given; a caller's own 0 is a mistake."""
+    sizes = dict(batch=1, h_q=1, max_pages_per_sequence=1)
+    for field in ("batch", "s_q", "h_q", "h_kv", "d_qk", "d_v", "page_size"):
+        with pytest.raises(ValueError, match=f"{field} = 0, allowed: 1 to") as caught:
+            seesaw.Problem(**{**sizes, field: 0})
+        assert FOUR_PARTS.match(str(caught.value)), str(caught.value)
+    packed = seesaw.Problem(**sizes, kv_page_stride=0)
+    assert packed == seesaw.Problem(**sizes)
+    tensors = Case([70, 3], h_q=4).arrays
+    for field in ("batch", "d_v"):
+        with pytest.raises(ValueError, match=f"{field} = 0, allowed: 1 to"):
+            seesaw.Problem.of(*tensors[:3], **{field: 0})
+    with pytest.raises(ValueError, match="d_v = 0, allowed: 1 to"):
+        seesaw.dense_decode(*tensors, d_v=0)
+    with pytest.raises(ValueError, match="h_q = 0, allowed: 1 to"):
+        seesaw.Problem.of(tensors[0][:, :, :0], *tensors[1:3])
+
+
+def test_types_of_fields_and_unknown_names():
+    sizes = dict(batch=1, h_q=1, max_pages_per_sequence=1)
+    with pytest.raises(TypeError, match="h_q of type float"):
+        seesaw.Problem(**{**sizes, "h_q": 16.0})
+    assert seesaw.Problem(**{**sizes, "h_q": np.int64(16)}).h_q == 16
+    assert seesaw.Problem(**sizes, causal=1).causal is True
+    tensors = Case([70, 3], h_q=4).arrays
+    for call in (
+        lambda: seesaw.dense_decode(*tensors, heads=3),
+        lambda: seesaw.Problem.of(*tensors[:3], heads=3),
+        lambda: seesaw.supports(seesaw.Problem(**sizes), heads=3),
+    ):
+        with pytest.raises(TypeError, match="unexpected keyword argument 'heads'"):
+            call()
+
+
+def test_the_status_is_the_kind_of_exception():
+    """Whatever the message says: a value's may name a dtype, and a dtype's need not."""
+    q, kv_cache, block_table, seq_lens = Case([70, 3], h_q=4).arrays
+    problem = seesaw.Problem.of(q, kv_cache, block_table)
+    refusals = {
+        "invalid_argument": (ValueError, lambda: seesaw.explain(problem, kernel="dtype")),
+        "invalid_type": (
+            TypeError,
+            lambda: seesaw.dense_decode(q.astype("i4"), kv_cache, block_table, seq_lens),
+        ),
+        "not_supported": (
+            NotImplementedError,
+            lambda: seesaw.workspace_size(problem, device="cuda:77"),
+        ),
+    }
+    for status, (error, call) in refusals.items():
+        before = calls_that_returned(status)
+        with pytest.raises(error):
+            call()
+        assert calls_that_returned(status) == before + 1
+
+
+def calls_that_returned(status):
+    return sum(counts[status] for row in seesaw.stats() for counts in row.calls.values())
 
 
 def test_options_against_the_schedule():
@@ -162,7 +227,7 @@ def test_options_against_the_schedule():
 def test_schedule_of_other_shapes():
     small, large = Case([70], h_q=4), Case([70, 70, 70], h_q=4)
     schedule = seesaw.make_schedule(seesaw.Problem.of(*small.arrays[:3]), small.lengths)
-    with pytest.raises(ValueError, match="b = seq_lens"):
+    with pytest.raises(ValueError, match=r"b = 3 \(seq_lens"):
         seesaw.dense_decode(*large.arrays, schedule=schedule)
 
 
@@ -177,9 +242,11 @@ def test_schedule_of_other_lengths():
 def test_errors_of_threads_do_not_mix():
     from concurrent.futures import ThreadPoolExecutor
 
+    problem = seesaw.Problem(batch=1, h_q=1, max_pages_per_sequence=1)
+
     def refused(kernel):
         try:
-            seesaw.supports(seesaw.Problem(batch=1, h_q=1, max_pages_per_sequence=1, kernel=kernel))
+            seesaw.workspace_size(problem, kernel=kernel)
         except ValueError as error:
             return f'"{kernel}"' in str(error)
         return False

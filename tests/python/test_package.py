@@ -60,7 +60,9 @@ def test_module_uses_few_and_old_symbols_of_tvm_ffi():
     }
     assert needed <= {
         "TVMFFIBacktrace",
+        "TVMFFIBytesFromByteArray",
         "TVMFFIDataTypeToString",
+        "TVMFFIEnvGetDLPackManagedTensorAllocator",
         "TVMFFIEnvGetStream",
         "TVMFFIErrorMoveFromRaised",
         "TVMFFIErrorSetRaised",

@@ -70,6 +70,37 @@ def test_threads_share_a_schedule():
         assert all(pool.map(work, range(64)))
 
 
+def test_a_call_makes_a_plan_once():
+    """One cache of plans: neither a second call, nor a schedule, nor a question plans again."""
+    case = Case([300, 20], h_q=5, page_size=7)
+
+    def plans():
+        return sum(sum(row.calls["plan"].values()) for row in seesaw.stats())
+
+    seesaw.dense_decode(*case.arrays, scale=SCALE, causal=True)
+    before = plans()
+    for _ in range(3):
+        seesaw.dense_decode(*case.arrays, scale=SCALE, causal=True)
+    problem = seesaw.Problem.of(*case.arrays[:3], causal=True)
+    schedule = seesaw.make_schedule(problem, case.lengths).update(case.lengths)
+    seesaw.dense_decode(*case.arrays, schedule=schedule, scale=SCALE)
+    seesaw.workspace_size(problem)
+    seesaw.explain(schedule)
+    assert plans() == before
+    seesaw.dense_decode(*case.arrays, scale=SCALE)
+    assert plans() == before + 1
+
+
+def test_a_schedule_outlives_its_plan():
+    """Plans that give way are made again for the schedules that need them."""
+    case = Case([300, 20], h_q=8)
+    schedule = seesaw.make_schedule(seesaw.Problem.of(*case.arrays[:3], batch=7), case.lengths)
+    for pages in range(1, 600):
+        seesaw.workspace_size(seesaw.Problem(batch=1, h_q=1, max_pages_per_sequence=pages))
+    got = seesaw.dense_decode(*case.arrays, schedule=schedule, scale=SCALE)
+    assert_close(got, case.expected())
+
+
 def test_many_problems_do_not_pile_up():
     """Plans are cached up to a bound: thousands of problems leave the process as it was."""
 
@@ -94,8 +125,8 @@ def test_decoding_loop_does_not_grow():
     queries = rng.standard_normal((batch, 1, 2, 48)).astype(np.float32)
     table = rng.permutation(batch * width).astype(np.int32).reshape(batch, width)
     lengths = np.array([1, 60], np.int32)
-    problem = seesaw.Problem.of(queries, caches[0], table, d_v=32, causal=True, num_threads=1)
-    schedule = seesaw.make_schedule(problem, lengths)
+    problem = seesaw.Problem.of(queries, caches[0], table, d_v=32, causal=True)
+    schedule = seesaw.make_schedule(problem, lengths, num_threads=1)
     out = np.empty((batch, 1, 2, 32), np.float32)
     lse = np.empty((batch, 2, 1), np.float32)
     before = 0

@@ -4,9 +4,6 @@
 
 #include "error.hpp"
 #include "machine.hpp"
-#ifdef SEESAW_WITH_CUDA
-#include "compare/device_roofs_cuda.hpp"
-#endif
 
 namespace seesaw::tools {
 namespace {

@@ -20,6 +20,7 @@ struct DeviceRoofs {
 };
 
 DeviceRoofs measure_roofs(Device& device, int32_t threads);
+DeviceRoofs measure_cuda_roofs(Device& device);  // in builds with CUDA
 nlohmann::ordered_json to_json(const DeviceRoofs& roofs);
 
 // Of products of this dtype; `as_float32`: on float32 copies.

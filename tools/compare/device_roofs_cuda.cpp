@@ -1,4 +1,4 @@
-#include "compare/device_roofs_cuda.hpp"
+#include "compare/device_roofs.hpp"
 
 #include <cuda_runtime_api.h>
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
-from seesaw._arrays import DTYPE_CODES, Array, ArrayLibrary, call, library_of
-from seesaw._problem import parse_device
+from seesaw._arrays import Array, ArrayLibrary, call, library_of
+from seesaw._fields import parse_device
 from seesaw._queries import KernelSupport
+from seesaw._tables import DTYPES
 from seesaw.baselines._native import native, query
 
 CAUSAL = 1
@@ -205,7 +206,8 @@ class Layer:
         fields = self._fields(
             (1, 0), _float_code(dtype, "x"), batch, tokens, cache_capacity, causal
         )
-        return Cost(**query("cost", past_tokens, *fields))
+        counts = query("cost", past_tokens, *fields)
+        return Cost(**{name: int(count) for name, count in counts.items()})
 
     def supports(
         self, batch: int, tokens: int, *, dtype: str = "float32", device: str = "cpu"
@@ -266,11 +268,10 @@ class Layer:
         call(
             arrays,
             native().run,
+            (),
             (x, out, _as_bytes(mask), positions, cache, workspace, *self._weights.values()),
-            arrays.stream(x),
-            past_tokens,
-            *fields,
-            where="baselines",
+            (arrays.stream(x), past_tokens, *fields),
+            "baselines",
         )
         return out
 
@@ -305,7 +306,7 @@ class Layer:
     def _fields(
         self,
         device: Tuple[int, int] = (1, 0),
-        dtype: int = DTYPE_CODES["float32"],
+        dtype: int = DTYPES["float32"],
         batch: int = 1,
         tokens: int = 1,
         capacity: int = 0,
@@ -373,7 +374,7 @@ def _library_of(array: Array, name: str) -> ArrayLibrary:
 
 
 def _float_code(dtype: str, name: str) -> int:
-    code = DTYPE_CODES.get(dtype)
+    code = DTYPES.get(dtype)
     if code is None or dtype == "int32":
         raise TypeError(
             f"baselines: {name} has dtype {dtype}, allowed: float32, bfloat16, float16. "

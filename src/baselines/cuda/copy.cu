@@ -126,7 +126,7 @@ cudaError_t launch_rows(const CopyParams& params, cudaStream_t stream) {
   const dim3 grid(grid_dim_x(ceil_div(params.columns, int64_t{block.x} * 4)),
                   grid_dim(ceil_div(params.rows, int64_t{block.y})), grid_dim(params.matrices));
   return gpu::launch_kernel(copy_rows_kernel, {.grid = grid, .block = block, .stream = stream},
-                             params);
+                            params);
 }
 
 cudaError_t launch_tiles(const CopyParams& params, cudaStream_t stream) {

@@ -88,7 +88,7 @@ Status CudaOps::rms_norm(const RmsNorm& step) {
 
 Status CudaOps::rotary(const Rotary& step) {
   return gpu::status_of(launch_rotary(step, context_.stream), kWhere,
-                         "launching the rotary embedding");
+                        "launching the rotary embedding");
 }
 
 Status CudaOps::copy(const View& from, const View& to) {

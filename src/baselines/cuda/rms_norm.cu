@@ -58,10 +58,10 @@ cudaError_t launch_rms_norm(const RmsNorm& step, cudaStream_t stream) {
       .epsilon = step.epsilon,
   };
   return gpu::launch_kernel(rms_norm_kernel,
-                             {.grid = grid_dim_x(shape[0] * shape[1] * shape[2]),
-                              .block = threads_for_row(shape[3], kMaxThreads),
-                              .stream = stream},
-                             params);
+                            {.grid = grid_dim_x(shape[0] * shape[1] * shape[2]),
+                             .block = threads_for_row(shape[3], kMaxThreads),
+                             .stream = stream},
+                            params);
 }
 
 }  // namespace seesaw::baselines

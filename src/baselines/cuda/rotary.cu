@@ -77,7 +77,7 @@ cudaError_t launch_rotary(const Rotary& step, cudaStream_t stream) {
   const dim3 grid(grid_dim_x(ceil_div(params.tokens * params.pairs, int64_t{kThreads})),
                   grid_dim(ceil_div(params.heads, kHeadsOfThread)), grid_dim(params.batch));
   return gpu::launch_kernel(rotary_kernel, {.grid = grid, .block = kThreads, .stream = stream},
-                             params);
+                            params);
 }
 
 }  // namespace seesaw::baselines

@@ -133,10 +133,10 @@ cudaError_t launch_softmax(const Softmax& step, cudaStream_t stream) {
   const unsigned threads = threads_for_row(shape[3], kMaxThreads);
   const unsigned rows = threads == 32 ? kRowsOfWarps : 1;
   return gpu::launch_kernel(softmax_kernel,
-                             {.grid = grid_dim_x(ceil_div(params.num_rows, int64_t{rows})),
-                              .block = dim3(threads, rows),
-                              .stream = stream},
-                             params);
+                            {.grid = grid_dim_x(ceil_div(params.num_rows, int64_t{rows})),
+                             .block = dim3(threads, rows),
+                             .stream = stream},
+                            params);
 }
 
 cudaError_t kernels_are_loadable() {

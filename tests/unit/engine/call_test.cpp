@@ -117,6 +117,8 @@ TEST_F(Call, StridesMustFit) {
       {"block_table has stride 2 in dimension 1", [](Args& a) { a.block_table.stride[1] = 2; }},
       {"seq_lens has stride -1", [](Args& a) { a.seq_lens.stride[0] = -1; }},
       {"out has stride 0 in dimension 1", [](Args& a) { a.out.stride[1] = 0; }},
+      {"out has stride 8 in dimension 2", [](Args& a) { a.out.stride[2] = 8; }},
+      {"lse has stride 1 in dimension", [](Args& a) { a.lse.stride[0] = 1; }},
       {"out has stride 3 in dimension 3", [](Args& a) { a.out.stride[3] = 3; }},
       {"lse has stride 0 in dimension 0", [](Args& a) { a.lse.stride[0] = 0; }},
   });

@@ -51,7 +51,7 @@ TEST(Problem, MistakesAreRefused) {
       {"d_v = -1", [](Problem& p) { p.d_v = -1; }},
       {"d_v = 577", [](Problem& p) { p.d_v = 577; }},
       {"page_size = -64", [](Problem& p) { p.page_size = -64; }},
-      {"max_pages_per_sequence = 0", [](Problem& p) { p.max_pages_per_sequence = 0; }},
+      {"max_pages_per_sequence = -1", [](Problem& p) { p.max_pages_per_sequence = -1; }},
       {"kv_page_stride = -1", [](Problem& p) { p.kv_page_stride = -1; }},
       {"kv_token_stride = -1", [](Problem& p) { p.kv_token_stride = -1; }},
       {"kv_head_stride = -1", [](Problem& p) { p.kv_head_stride = -1; }},

@@ -10,10 +10,10 @@ from __future__ import annotations
 import weakref
 from typing import Any, Dict, Optional, Tuple
 
-from seesaw._arrays import CPU, library_of
+from seesaw._arrays import library_of
+from seesaw._keys import Key
 from seesaw._library import library
-from seesaw._problem import Fields, Problem
-from seesaw._schedule import Schedule, make_schedule
+from seesaw._schedule import Schedule
 from seesaw.compat.flash_mla.unsupported import refuse
 
 _TILE_ROWS = 64
@@ -37,10 +37,9 @@ class FlashMLASchedMeta:
     def have_initialized(self) -> bool:
         return self.schedule is not None
 
-    def fill(self, fields: Fields, cache_seqlens: Any) -> Schedule:
-        problem = Problem.from_fields(fields)
-        self.schedule = make_schedule(problem, cache_seqlens)
-        self._planned_for = (problem.d_v, problem.causal)
+    def fill(self, key: Key, cache_seqlens: Any, head_dim_v: int, causal: bool) -> Schedule:
+        self.schedule = Schedule(key, cache_seqlens).update(cache_seqlens)
+        self._planned_for = (head_dim_v, causal)
         self.tile_scheduler_metadata = self.schedule.buffer
         return self.schedule
 
@@ -49,8 +48,8 @@ class FlashMLASchedMeta:
         held against its problem by the library itself."""
         schedule = self.schedule
         if schedule is not None and (head_dim_v, causal) != self._planned_for:
-            for name, given in (("d_v", head_dim_v), ("causal", causal)):
-                agreed = getattr(schedule.problem, name)
+            names = ("d_v", "causal")
+            for name, given, agreed in zip(names, (head_dim_v, causal), self._planned_for):
                 if given != agreed:
                     raise ValueError(
                         f"flash_mla_with_kvcache: {name} = {given}, allowed: {agreed}, as in the "
@@ -107,35 +106,50 @@ class PairedSchedules:
     """
 
     def __init__(self) -> None:
-        self._entries: Dict[int, Tuple[Any, int, Any, int, Schedule]] = {}
+        self._entries: Dict[int, Tuple[Any, ...]] = {}
 
-    def schedule_for(self, metadata: Any, fields: Fields, cache_seqlens: Any) -> Optional[Schedule]:
-        """The schedule of this metadata, or None: the call makes one of its own."""
-        if metadata.is_inference() or cache_seqlens.is_inference():
+    def find(
+        self, metadata: Any, cache_seqlens: Any, head_dim_v: int, causal: bool
+    ) -> Optional[Schedule]:
+        """The schedule that this metadata brought last, if it is still that of these lengths. That
+        the tensors are of its problem, the library checks."""
+        entry = self._entries.get(id(metadata))
+        if entry is None or not _writes_show(metadata, cache_seqlens):
             return None
-        if fields[0] != CPU and _is_capturing():
+        owner, version, lengths, lengths_version, planned_for, schedule = entry
+        known = (
+            owner() is metadata
+            and version == metadata._version
+            and lengths() is cache_seqlens
+            and lengths_version == cache_seqlens._version
+            and planned_for == (head_dim_v, causal)
+        )
+        return schedule if known else None
+
+    def make(
+        self, metadata: Any, cache_seqlens: Any, head_dim_v: int, causal: bool, key: Key
+    ) -> Optional[Schedule]:
+        """The schedule of this metadata from now on, or None: the call makes one of its own."""
+        if not _writes_show(metadata, cache_seqlens):
             return None
-        key = id(metadata)
-        entry = self._entries.get(key)
-        if entry is not None:
-            owner, version, lengths, lengths_version, schedule = entry
-            if (
-                owner() is metadata
-                and version == metadata._version
-                and lengths() is cache_seqlens
-                and lengths_version == cache_seqlens._version
-                and schedule.fields == fields
-            ):
-                return schedule
-        schedule = make_schedule(Problem.from_fields(fields), cache_seqlens)
-        self._entries[key] = (
-            weakref.ref(metadata, lambda _: self._entries.pop(key, None)),
+        owner_id = id(metadata)
+        schedule = Schedule(key, cache_seqlens).update(cache_seqlens)
+        self._entries[owner_id] = (
+            weakref.ref(metadata, lambda _: self._entries.pop(owner_id, None)),
             metadata._version,
             weakref.ref(cache_seqlens),
             cache_seqlens._version,
+            (head_dim_v, causal),
             schedule,
         )
         return schedule
+
+
+def _writes_show(metadata: Any, cache_seqlens: Any) -> bool:
+    """Whether a write to these tensors since their schedule was made would be noticed."""
+    if metadata.is_inference() or cache_seqlens.is_inference():
+        return False
+    return not (metadata.is_cuda and _is_capturing())
 
 
 def _is_capturing() -> bool:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional, Tuple
+from typing import Any, Optional, Sequence, Tuple
 
 from seesaw._arrays import library_of
-from seesaw._decode import run_into
-from seesaw._problem import FIELD_H_Q, FIELD_S_Q, Fields, fields_of, make_options
-from seesaw._schedule import Schedule, planned
+from seesaw._decode import run
+from seesaw._keys import Key, key_of_tensors, settings_key
+from seesaw._library import library
+from seesaw._tables import DENSE_DECODE
 from seesaw.compat.flash_mla.metadata import FlashMLASchedMeta, PairedSchedules
 from seesaw.compat.flash_mla.unsupported import refuse
 
@@ -68,34 +69,51 @@ def flash_mla_with_kvcache(
             topk_length=topk_length,
             extra_topk_length=extra_topk_length,
         )
-    schedule: Optional[Schedule] = None
-    if isinstance(tile_scheduler_metadata, FlashMLASchedMeta):
-        schedule = tile_scheduler_metadata.schedule_again(head_dim_v, causal)
-    if schedule is None:
-        options = make_options(causal, None, "+inf")
-        fields = fields_of(q, k_cache, block_table, head_dim_v, options)
-        schedule = _first_schedule(tile_scheduler_metadata, fields, cache_seqlens)
-    plan = planned(fields) if schedule is None else schedule.planned
-    buffer = None if schedule is None else schedule.buffer
+    shape = q.shape
+    if len(shape) != 4:
+        raise ValueError(
+            f"flash_mla_with_kvcache: q has rank {len(shape)}, allowed: [b, s_q, h_q, d_qk]. "
+            "Reshape the array."
+        )
+    b, s_q, h_q, d_qk = shape
     arrays = library_of(q, "q")
-    b, s_q, h_q = q.shape[0], plan.fields[FIELD_S_Q], plan.fields[FIELD_H_Q]
     out = arrays.empty((b, s_q, h_q, head_dim_v), "like", q)
     lse = arrays.empty((b, h_q, s_q), "float32", q)
     tensors = (q, k_cache, block_table, cache_seqlens, out, lse)
-    run_into(arrays, plan, tensors, buffer, None, softmax_scale)
-    return out, lse
-
-
-def _first_schedule(metadata: Any, fields: Fields, cache_seqlens: Any) -> Optional[Schedule]:
-    """The schedule that goes with the metadata; None: the call is to make one of its own."""
+    scale = d_qk**-0.5 if softmax_scale is None else softmax_scale
+    metadata = tile_scheduler_metadata
     if isinstance(metadata, FlashMLASchedMeta):
-        return metadata.fill(fields, cache_seqlens)
+        schedule = metadata.schedule_again(head_dim_v, causal)
+        if schedule is None:
+            key = _key_of(tensors, head_dim_v, causal)
+            schedule = metadata.fill(key, cache_seqlens, head_dim_v, causal)
+        run(arrays, library.run, schedule.key, schedule.buffer, None, tensors, scale)
+        return out, lse
     if metadata is None:
         raise TypeError(
             "flash_mla_with_kvcache: no tile_scheduler_metadata, allowed: that of "
             "get_mla_metadata. Pass it."
         )
-    return _paired_schedules.schedule_for(metadata, fields, cache_seqlens)
+    schedule = _paired_schedules.find(metadata, cache_seqlens, head_dim_v, causal)
+    refusal: Optional[Exception] = None
+    if schedule is not None:
+        try:
+            run(arrays, library.run, schedule.key, schedule.buffer, None, tensors, scale)
+            return out, lse
+        except (ValueError, TypeError) as error:
+            refusal = error  # perhaps these tensors are of another problem
+    key = _key_of(tensors, head_dim_v, causal)
+    if refusal is not None and schedule is not None and schedule.key == key:
+        raise refusal
+    schedule = _paired_schedules.make(metadata, cache_seqlens, head_dim_v, causal, key)
+    buffer = None if schedule is None else schedule.buffer
+    run(arrays, library.run, key, buffer, None, tensors, scale)
+    return out, lse
+
+
+def _key_of(tensors: Sequence[Any], head_dim_v: int, causal: bool) -> Key:
+    base = settings_key(DENSE_DECODE, d_v=head_dim_v, causal=causal, empty_lse="+inf")
+    return key_of_tensors(DENSE_DECODE, base, tensors)
 
 
 def _refuse_sparse(**given: Any) -> None:

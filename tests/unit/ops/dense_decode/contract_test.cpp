@@ -57,6 +57,34 @@ TEST_P(Contract, NothingToAttendAnywhere) {
   }
 }
 
+TEST_P(Contract, ATableWithoutColumnsAndACacheWithoutPagesHoldEmptySequences) {
+  DecodeCase test_case({.seq_lens = {0, -3, 0}, .s_q = 2, .h_q = 3});
+  seesaw_dense_decode_problem problem = test_case.problem();
+  problem.max_pages_per_sequence = 0;
+  for (const bool invariant : {false, true}) {
+    const std::string kernel = options().kernel;
+    seesaw_options asked = test_case.options(kernel.c_str(), 3);
+    asked.batch_invariant = invariant ? 1 : 0;
+    HostCall call(test_case, asked);
+    const DenseDecode decode(problem, asked);
+    ASSERT_LE(decode.schedule_bytes(), call.schedule.size());
+    ASSERT_LE(decode.workspace_bytes(), call.workspace.size());
+    call.args.block_table.shape[1] = 0;
+    call.args.block_table.data = nullptr;
+    call.args.kv_cache.shape[0] = 0;
+    call.args.kv_cache.data = nullptr;
+    decode.prepare(call.args, call.call);
+    decode.run(call.args, call.call);
+    const auto* lse = reinterpret_cast<const float*>(call.lse.data());
+    for (size_t row = 0; row < 3 * 2 * 3; ++row) {
+      EXPECT_EQ(lse[row], -std::numeric_limits<float>::infinity());
+    }
+    for (size_t byte = 0; byte < call.out.size(); ++byte) {
+      ASSERT_EQ(call.out.data()[byte], 0);
+    }
+  }
+}
+
 TEST_P(Contract, AFlagSelectsPlusInfinity) {
   for (const int32_t base : {SEESAW_LSE_NATURAL, SEESAW_LSE_BASE2}) {
     const DecodeSpec spec{.seq_lens = {0, 70},

@@ -1,0 +1,89 @@
+#include "tables.hpp"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "seesaw/seesaw.hpp"
+
+namespace seesaw::python {
+namespace {
+
+using Json = nlohmann::json;
+
+Kind kind_of(const std::string& type) {
+  if (type == "int64") {
+    return Kind::kInt64;
+  }
+  if (type == "float32") {
+    return Kind::kFloat32;
+  }
+  if (type == "text") {
+    return Kind::kText;
+  }
+  return type == "device" ? Kind::kDevice : Kind::kInt32;  // int32, dtype, format, choice
+}
+
+Field field_of(const Json& json) {
+  const std::string from = json.at("from");
+  const bool is_symbol = !from.empty() && from != "-" && from.find('.') == std::string::npos;
+  return {json.at("name"), kind_of(json.at("type")), json.at("offset"), is_symbol};
+}
+
+std::vector<Field> fields_of(const Json& rows) {
+  std::vector<Field> fields;
+  for (const Json& row : rows) {
+    fields.push_back(field_of(row));
+  }
+  return fields;
+}
+
+Arg arg_of(const Json& json, const std::vector<Field>& problem) {
+  Arg arg;
+  arg.name = json.at("name");
+  arg.shape = json.at("shape");
+  arg.offset = json.at("offset");
+  arg.prepares = json.at("prepares");
+  const std::string names = arg.shape.substr(1, arg.shape.size() - 2);  // "b, s_q"
+  for (size_t begin = 0; begin < names.size();) {
+    const size_t end = std::min(names.find(", ", begin), names.size());
+    if (names.substr(begin, end - begin) == "h_kv") {
+      arg.heads = arg.rank;
+    }
+    ++arg.rank;
+    begin = end + 2;
+  }
+  const std::string list = json.at("list");
+  const auto count = std::ranges::find(problem, list, &Field::name);
+  arg.count = count == problem.end() ? nullptr : &*count;
+  return arg;
+}
+
+Tables read() {
+  const Json json = Json::parse(describe());
+  Tables tables;
+  tables.options = fields_of(json.at("options"));
+  for (const Json& row : json.at("operations")) {
+    Operation& operation = tables.operations.emplace_back();
+    operation.name = row.at("name");
+    operation.problem_bytes = row.at("problem_bytes");
+    operation.args_bytes = row.at("args_bytes");
+    operation.problem = fields_of(row.at("problem"));
+    operation.scalars = fields_of(row.at("scalars"));
+    for (const Json& arg : row.at("args")) {
+      operation.args.push_back(arg_of(arg, operation.problem));
+    }
+    for (const Json& kernel : row.at("kernels")) {
+      operation.kernels.push_back(kernel.at("name"));
+    }
+  }
+  return tables;
+}
+
+}  // namespace
+
+const Tables& tables() {
+  static const Tables tables = read();
+  return tables;
+}
+
+}  // namespace seesaw::python
