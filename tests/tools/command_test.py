@@ -151,7 +151,7 @@ class BadInput(CommandTest):
     def test_tensors(self):
         self.run_case("kv_cache: shape [2, 2]", kv_cache=("F32", [2, 2], bytes(16)))
         self.run_case("q: dtype I32", q=("I32", [1, 1, 2, 4], bytes(32)))
-        self.run_case("q has batch = 1", seq_lens=("I32", [2], ints(3, 3)))
+        self.run_case("b = 2, q has 1", seq_lens=("I32", [2], ints(3, 3)))
         self.run_case("q: shape [0, 1, 2, 4]", q=("F32", [0, 1, 2, 4], b""))
         self.run_case("h_q = 3", q=("F32", [1, 1, 3, 4], bytes(48)),
                       kv_cache=("F32", [1, 2, 2, 4], bytes(64)))

@@ -147,7 +147,7 @@ class OtherCommands(CommandTest):
                     self.assertRegex(text, rf"(?m)(^  |,){flag}[, \n]", f"{command} {flag}")
 
     def test_an_unknown_command_is_named(self):
-        for typed, meant in (("rn", "run"), ("exlpain", "explain"), ("tun", "tune"),
+        for typed, meant in (("rn", "run"), ("exlpain", "explain"), ("tuen", "tune"),
                              ("mkae-case", "make-case")):
             self.refuse(typed, "x", part=f"command {typed}, allowed: info, make-case, run")
             self.assertIn(f"Did you mean {meant}?", run(typed).stderr)

@@ -75,7 +75,7 @@ class Tune(unittest.TestCase):
         self.assertEqual((used["tuned"], used["chunk_tokens"], used["num_workers"]), (True, 448, 1))
         self.assertIn("chunk_tokens 448", used["tuning"])
         shown = run("explain", *SHAPE, "--tuning", self.file).stdout
-        self.assertRegex(shown, r"(?m)^tuning .*num_workers 1, chunk_tokens 448$")
+        self.assertRegex(shown, r"(?m)^tuning .*chunk_tokens 448, num_workers 1$")
         other = self.explained("--batch", "3", "--heads", "17", "--len", "500", tuning=self.file)
         self.assertFalse(other["tuned"])
         self.assertIn("none for this shape", other["tuning"])
