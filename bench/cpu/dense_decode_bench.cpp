@@ -1,7 +1,6 @@
 // Micro-benchmarks of cpu.dense_decode: its steps one by one on packed data, and whole runs at the
 // shapes of the speed targets. `roof` is the fraction of the machine's own multiply rate, which
-// is measured in the same process just before (see
-// lab/roofs/cpu_roofs.hpp).
+// is measured in the same process just before (lab/roofs).
 //
 //   seesaw_cpu_bench --benchmark_filter='run/' --benchmark_counters_tabular=true
 #include <benchmark/benchmark.h>
@@ -76,8 +75,8 @@ struct Decode {
   SyntheticCase source;
   SyntheticMemory memory;
   DenseDecode plan;
-  std::unique_ptr<Device> device;
-  Call call;
+  std::unique_ptr<lab::Device> device;
+  lab::Call call;
 
   Decode(int64_t batch, int64_t h_q, int64_t s_k, int threads)
       : source(make_problem(batch, h_q),

@@ -64,7 +64,7 @@ struct Exposition {
 
 // One call of the reference over 300 tokens.
 void run_once() {
-  const SyntheticCase source(complete({.h_q = 2}), {300}, {});
+  const SyntheticCase source(complete({.batch = 1, .h_q = 2}), {300}, {});
   const SyntheticMemory memory(source);
   const DenseDecode plan(source.problem(), {.kernel = "reference.dense_decode"});
   const std::unique_ptr<Device> cpu = open_device(kCpu);
