@@ -121,9 +121,7 @@ def attributes(fields: List[Dict[str, Any]]) -> List[str]:
     lines = ["", "    Attributes:"]
     for field in fields:
         text = f"{field['name']}: {field['help'][0].upper()}{field['help'][1:]}."
-        lines += textwrap.wrap(
-            text, WIDTH, initial_indent=" " * 8, subsequent_indent=" " * 12
-        )
+        lines += textwrap.wrap(text, WIDTH, initial_indent=" " * 8, subsequent_indent=" " * 12)
     return lines
 
 
@@ -215,9 +213,7 @@ def generate(description: Dict[str, Any]) -> str:
                 "    fields: ClassVar[Tuple[Field, ...]] = OPTIONS",
             )
         ),
-        "\n".join(
-            typed_dict("OptionSettings", "Keyword arguments that make `Options`.", options)
-        ),
+        "\n".join(typed_dict("OptionSettings", "Keyword arguments that make `Options`.", options)),
         *[operation_block(i, operation, options) for i, operation in enumerate(operations)],
         "\n".join(["PROBLEMS: Dict[str, Type[ProblemBase]] = {", *problems, "}"]),
     ]

@@ -22,8 +22,8 @@ class Seesaw(Backend):
         import seesaw
 
         problem = seesaw.Problem.of(*inputs.arrays[:3], causal=inputs.shape.causal)
-        self._kernel = seesaw.explain(problem).kernel or "none"
         schedule = seesaw.make_schedule(problem, inputs.seq_lens)
+        self._kernel = seesaw.explain(schedule).kernel or "none"
         out, lse = seesaw.dense_decode(*inputs.arrays, schedule=schedule, scale=SCALE)
         size = seesaw.workspace_size(schedule)
         workspace = inputs.seq_lens.new_empty(size, dtype=torch.uint8) if size else None

@@ -119,8 +119,9 @@ class Table:
         kind, offset = self._fields[name]
         if kind == "tensor":
             tensor = make_tensor(value)
-            ctypes.memmove(ctypes.addressof(self.bytes) + offset, ctypes.byref(tensor),
-                           ctypes.sizeof(tensor))
+            ctypes.memmove(
+                ctypes.addressof(self.bytes) + offset, ctypes.byref(tensor), ctypes.sizeof(tensor)
+            )
             return
         if kind == "text":
             text = ctypes.create_string_buffer(value.encode())
@@ -231,7 +232,9 @@ class Plan:
             stream=stream or None,
         )
         run = self._library._library.seesaw_plan_run
-        return BoundCall(run, (self._handle.value, args.address, ctypes.addressof(call)), call, args)
+        return BoundCall(
+            run, (self._handle.value, args.address, ctypes.addressof(call)), call, args
+        )
 
     def close(self) -> None:
         self._library._library.seesaw_plan_destroy(self._handle)

@@ -39,8 +39,8 @@ class ArgumentReader {
   int64_t integer(const char* name);
   double number(const char* name);
   std::string text(const char* name);
-  std::string optional_text(const char* name);   // "" for None
-  std::string_view bytes(const char* name);      // lives as long as the call
+  std::string optional_text(const char* name);  // "" for None
+  std::string_view bytes(const char* name);     // lives as long as the call
   seesaw_tensor tensor(const char* name);
   seesaw_tensor optional_tensor(const char* name);  // data == NULL and rank 0 for None
   // Of bool or uint8, described as of `dtype`.

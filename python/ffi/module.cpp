@@ -41,10 +41,9 @@ const Operation& read_operation(ArgumentReader& reader) {
   const auto& operations = tables().operations;
   const auto index = static_cast<size_t>(reader.integer("operation"));
   if (index >= operations.size()) {
-    throw Error(SEESAW_INVALID_ARGUMENT, "seesaw_ffi: operation = " + std::to_string(index) +
-                                             ", allowed: less than " +
-                                             std::to_string(operations.size()) +
-                                             ". Install the package anew.");
+    throw Error(SEESAW_INVALID_ARGUMENT,
+                "seesaw_ffi: operation = " + std::to_string(index) + ", allowed: less than " +
+                    std::to_string(operations.size()) + ". Install the package anew.");
   }
   reader.set_where(operations[index].name.c_str());
   return operations[index];
@@ -67,17 +66,19 @@ seesaw_tensor read_tensor(ArgumentReader& reader, const Operation& operation, co
     ++tensor.rank;
     return tensor;
   }
-  throw Error(SEESAW_INVALID_ARGUMENT,
-              operation.name + ": " + arg.name + " has rank " + std::to_string(tensor.rank) +
-                  ", allowed: " + arg.shape + ". Reshape the array.");
+  throw Error(SEESAW_INVALID_ARGUMENT, operation.name + ": " + arg.name + " has rank " +
+                                           std::to_string(tensor.rank) + ", allowed: " + arg.shape +
+                                           ". Reshape the array.");
 }
 
-// The operation's tensors in the order of its table; with `prepare`, those that prepare reads.
-void read_tensors(ArgumentReader& reader, const Operation& operation, bool prepare,
-                  Arguments* to) {
+// Which tensors a function takes, in the order of the operation's table: all of them, as many as
+// there are yet (the others None), or those that prepare reads.
+enum class Take : uint8_t { kAll, kSome, kPrepares };
+
+void read_tensors(ArgumentReader& reader, const Operation& operation, Take take, Arguments* to) {
   bool have_device = false;
   for (const Arg& arg : operation.args) {
-    if (prepare && !arg.prepares) {
+    if (take == Take::kPrepares && !arg.prepares) {
       continue;
     }
     if (arg.count != nullptr) {
@@ -94,7 +95,7 @@ void read_tensors(ArgumentReader& reader, const Operation& operation, bool prepa
       to->lists.push_back(std::move(list));
       continue;
     }
-    if (reader.next_is_none()) {
+    if ((arg.optional || take == Take::kSome) && reader.next_is_none()) {
       reader.skip();
       continue;
     }
@@ -193,7 +194,7 @@ int key_of_tensors(ArgumentReader& reader, TVMFFIAny* result) {
   reader.set_where(operation.name.c_str());
   reader.read_uint16_as_bfloat16(reader.integer("uint16 is bfloat16") != 0);
   Arguments args(operation);
-  read_tensors(reader, operation, false, &args);
+  read_tensors(reader, operation, Take::kSome, &args);
   complete(args, &request);
   return return_bytes(request.key(), result);
 }
@@ -236,7 +237,7 @@ int run_with(ArgumentReader& reader, bool derive, TVMFFIAny* result) {
   const Buffer schedule = reader.buffer("schedule");
   const Buffer workspace = reader.buffer("workspace");
   Arguments args(operation);
-  read_tensors(reader, operation, false, &args);
+  read_tensors(reader, operation, Take::kAll, &args);
   read_scalars(reader, operation, &args);
   std::shared_ptr<const Planned> planned;
   if (derive) {
@@ -279,7 +280,7 @@ int run_tensors(ArgumentReader& reader, TVMFFIAny* result) {
 int run_attributes(ArgumentReader& reader) {
   const Operation& operation = read_operation(reader);
   Arguments args(operation);
-  read_tensors(reader, operation, false, &args);
+  read_tensors(reader, operation, Take::kAll, &args);
   const Buffer workspace = reader.buffer("workspace");
   read_scalars(reader, operation, &args);
   Request request(operation, {});
@@ -311,7 +312,7 @@ int prepare(ArgumentReader& reader) {
   const int64_t stream = reader.integer("stream");
   const Buffer schedule = reader.buffer("schedule");
   Arguments args(operation);
-  read_tensors(reader, operation, true, &args);
+  read_tensors(reader, operation, Take::kPrepares, &args);
   seesaw_call call;
   call.schedule = schedule.data;
   call.schedule_bytes = schedule.size_bytes;
@@ -428,16 +429,15 @@ int stats(TVMFFIAny* result) {
 int info(TVMFFIAny* result) {
   Json devices = Json::array();
   for (const DeviceInfo& device : seesaw::devices()) {
-    devices.push_back(
-        {{"device", device.device.type == SEESAW_CPU
-                        ? std::string("cpu")
-                        : "cuda:" + std::to_string(device.device.index)},
-         {"usable", device.usable},
-         {"name", device.name},
-         {"num_units", device.num_units},
-         {"memory_bytes", device.memory_bytes},
-         {"features", device.features},
-         {"reason", device.reason}});
+    devices.push_back({{"device", device.device.type == SEESAW_CPU
+                                      ? std::string("cpu")
+                                      : "cuda:" + std::to_string(device.device.index)},
+                       {"usable", device.usable},
+                       {"name", device.name},
+                       {"num_units", device.num_units},
+                       {"memory_bytes", device.memory_bytes},
+                       {"features", device.features},
+                       {"reason", device.reason}});
   }
   Json kernels = Json::array();
   for (const Operation& operation : tables().operations) {
@@ -466,24 +466,24 @@ using seesaw::python::ArgumentReader;
 using seesaw::python::guarded;
 
 // Exports a function above: of a reader, of a reader and a result, or of a result alone.
-#define SEESAW_EXPORT_CALL(name)                                                                  \
-  SEESAW_EXPORT int __tvm_ffi_##name(void*, const TVMFFIAny* args, int32_t count, TVMFFIAny*) {   \
-    return guarded([&] {                                                                          \
-      ArgumentReader reader(args, count, "seesaw_ffi");                                           \
-      return seesaw::python::name(reader);                                                        \
-    });                                                                                           \
+#define SEESAW_EXPORT_CALL(name)                                                                \
+  SEESAW_EXPORT int __tvm_ffi_##name(void*, const TVMFFIAny* args, int32_t count, TVMFFIAny*) { \
+    return guarded([&] {                                                                        \
+      ArgumentReader reader(args, count, "seesaw_ffi");                                         \
+      return seesaw::python::name(reader);                                                      \
+    });                                                                                         \
   }
-#define SEESAW_EXPORT_ANSWER(name)                                                              \
-  SEESAW_EXPORT int __tvm_ffi_##name(void*, const TVMFFIAny* args, int32_t count,                 \
-                                     TVMFFIAny* result) {                                         \
-    return guarded([&] {                                                                          \
-      ArgumentReader reader(args, count, "seesaw_ffi");                                           \
-      return seesaw::python::name(reader, result);                                                \
-    });                                                                                           \
+#define SEESAW_EXPORT_ANSWER(name)                                                \
+  SEESAW_EXPORT int __tvm_ffi_##name(void*, const TVMFFIAny* args, int32_t count, \
+                                     TVMFFIAny* result) {                         \
+    return guarded([&] {                                                          \
+      ArgumentReader reader(args, count, "seesaw_ffi");                           \
+      return seesaw::python::name(reader, result);                                \
+    });                                                                           \
   }
-#define SEESAW_EXPORT_FACT(name, function)                                                        \
-  SEESAW_EXPORT int __tvm_ffi_##name(void*, const TVMFFIAny*, int32_t, TVMFFIAny* result) {       \
-    return guarded([&] { return seesaw::python::function(result); });                             \
+#define SEESAW_EXPORT_FACT(name, function)                                                  \
+  SEESAW_EXPORT int __tvm_ffi_##name(void*, const TVMFFIAny*, int32_t, TVMFFIAny* result) { \
+    return guarded([&] { return seesaw::python::function(result); });                       \
   }
 
 SEESAW_EXPORT_ANSWER(run)

@@ -15,7 +15,7 @@ constexpr size_t kCapacity = 256;
 
 // What a key begins with; the problem and the two texts, each with its zero, follow.
 struct Header {
-  uint32_t operation = 0;  // in the tables
+  uint32_t operation = 0;     // in the tables
   uint32_t kernel_bytes = 0;  // with its zero; 0: not given
   uint32_t tuning_bytes = 0;
   uint32_t reserved = 0;

@@ -1,6 +1,6 @@
-// Memory that lasts for one call. On the CPU the C++ allocator's; on a GPU that of the array library
-// whose arrays came with the call, as tvm-ffi hands it on: it gives freed memory to later work of
-// the same stream in order, and to a graph's own pool during capture (decision 0021).
+// Memory that lasts for one call. On the CPU the C++ allocator's; on a GPU that of the array
+// library whose arrays came with the call, as tvm-ffi hands it on: it gives freed memory to later
+// work of the same stream in order, and to a graph's own pool during capture (decision 0021).
 #pragma once
 
 #include <cstddef>

@@ -24,9 +24,10 @@ struct Arg {
   std::string shape;  // for messages
   size_t offset = 0;
   int32_t rank = 0;
-  int32_t heads = -1;      // the dimension h_kv, which an array may lack
+  int32_t heads = -1;            // the dimension h_kv, which an array may lack
   const Field* count = nullptr;  // how many tensors the list has; null: it is no list
   bool prepares = false;         // read by seesaw_plan_prepare
+  bool optional = false;
 };
 
 struct Operation {

@@ -7,8 +7,9 @@ its own has been seen.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, Callable, Dict, Sequence, Tuple
+from typing import Any, Callable, Dict, Optional, Sequence, Tuple
 
+from seesaw._fields import name_device
 from seesaw._library import CURRENT_STREAM
 from seesaw._tables import DEVICES
 
@@ -37,8 +38,7 @@ class ArrayLibrary(ABC):
 
     def device_name(self, array: Array) -> str:
         """ "cpu", "cuda:1"."""
-        kind, index = self.device(array)
-        return "cpu" if kind == CPU else f"cuda:{index}"
+        return name_device(*self.device(array))
 
     @abstractmethod
     def empty(self, shape: Tuple[int, ...], dtype: str, like: Array) -> Array:
@@ -53,13 +53,16 @@ class ArrayLibrary(ABC):
         """The same for what may be None or a number. JAX: of what is not yet there, too."""
         return item if item is None or isinstance(item, int) else self.view(item, where)
 
-    @abstractmethod
+    fixed_stream: Optional[int] = None
+    """What `stream` returns for every array; None: it depends."""
+
     def stream(self, array: Array) -> int:
         """The current stream of the array's device, or CURRENT_STREAM if tvm-ffi asks itself."""
+        assert self.fixed_stream is not None
+        return self.fixed_stream
 
-    def traces_calls(self) -> bool:
-        """Whether calls are to be recorded by `traced_dense_decode`, not made now."""
-        return False
+    traces_calls: Optional[Callable[[], bool]] = None
+    """Whether calls are to be recorded by `traced_dense_decode`, not made now. None: never."""
 
     def traced_dense_decode(self, *arguments: Any) -> Tuple[Array, Array]:
         raise NotImplementedError(f"{self.name} makes its calls at once")
@@ -69,6 +72,7 @@ class NumPy(ArrayLibrary):
     name = "numpy"
     direct = True
     bits = 1
+    fixed_stream = 0
 
     def __init__(self) -> None:
         import numpy
@@ -101,9 +105,6 @@ class NumPy(ArrayLibrary):
         interface["data"] = (interface["data"][0], False)
         return self._numpy.asarray(_Borrowed(interface, array))
 
-    def stream(self, array: Array) -> int:
-        return 0
-
 
 class _Borrowed:
     """Memory of another array under an interface of its own."""
@@ -116,6 +117,7 @@ class _Borrowed:
 class Torch(ArrayLibrary):
     name = "torch"
     direct = True
+    fixed_stream = CURRENT_STREAM
 
     def __init__(self) -> None:
         import torch
@@ -128,7 +130,7 @@ class Torch(ArrayLibrary):
         }
         self._dtypes = {name: dtype for dtype, name in self._names.items()}
         self._dtypes["uint8"] = torch.uint8
-        self._is_compiling = torch.compiler.is_compiling
+        self.traces_calls = torch.compiler.is_compiling
 
     def dtype_name(self, array: Array) -> str:
         return self._names.get(array.dtype) or str(array.dtype).replace("torch.", "")
@@ -149,12 +151,6 @@ class Torch(ArrayLibrary):
 
     def view(self, array: Array, where: str) -> Any:
         return array.detach() if array.requires_grad else array
-
-    def stream(self, array: Array) -> int:
-        return CURRENT_STREAM
-
-    def traces_calls(self) -> bool:
-        return self._is_compiling()
 
     def traced_dense_decode(self, *arguments: Any) -> Tuple[Array, Array]:
         from seesaw import torch as operators
@@ -198,9 +194,11 @@ class Jax(ArrayLibrary):
     name = "jax"
     direct = False
     bits = 1
+    fixed_stream = CURRENT_STREAM
 
     def __init__(self) -> None:
         self._numpy = NumPy()
+        self.traces_calls = lambda: True
 
     def dtype_name(self, array: Array) -> str:
         return array.dtype.name
@@ -234,12 +232,6 @@ class Jax(ArrayLibrary):
         shape = tuple(array.shape)
         phantom = numpy.lib.stride_tricks.as_strided(one, shape, strides[: len(shape)])
         return self._numpy.view(phantom, where)
-
-    def stream(self, array: Array) -> int:
-        return CURRENT_STREAM
-
-    def traces_calls(self) -> bool:
-        return True
 
     def traced_dense_decode(self, *arguments: Any) -> Tuple[Array, Array]:
         from seesaw import jax as entry
@@ -303,4 +295,3 @@ def _find_library(array: Array, name: str, where: str) -> ArrayLibrary:
         f"{where}: {name} of type {type(array).__name__}, allowed: arrays of NumPy, "
         "PyTorch, CuPy, JAX. Convert it to one of these."
     )
-

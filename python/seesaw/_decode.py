@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Dict, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Mapping, Optional, Tuple
 
-from seesaw._arrays import Array, ArrayLibrary, check_devices, library_of
-from seesaw._keys import Key, key_of_tensors, settings_key
-from seesaw._library import BUFFERS_WANTED, library
+from seesaw._arrays import Array, library_of
+from seesaw._call import run
+from seesaw._keys import settings_key
 from seesaw._schedule import Schedule
 from seesaw._tables import DENSE_DECODE, DenseDecodeSettings
 
@@ -66,97 +66,49 @@ def dense_decode(
         NotImplementedError: No kernel of this build runs the problem here.
     """
     arrays = library_of(q, "q")
-    if arrays.traces_calls():
+    traces = arrays.traces_calls
+    if traces is not None and traces():
+        buffers = (schedule, out, lse, workspace)
         return arrays.traced_dense_decode(
-            q, kv_cache, block_table, seq_lens, (schedule, out, lse, workspace), scale, d_v, settings
+            q, kv_cache, block_table, seq_lens, buffers, scale, d_v, settings
         )
     if schedule is None:
         columns = D_V if d_v is None else d_v
         key = settings_key(DENSE_DECODE, d_v=columns, **settings)
+        buffer = None
     else:
         if settings or d_v is not None:
             check_agreement(schedule, d_v, settings)
-        key = schedule.key
+        key, columns, buffer = schedule.key, schedule.d_v, schedule.buffer
         if scale is None:
             scale = schedule.scale
-    if out is None or lse is None:
-        if schedule is not None:
-            columns = schedule.columns
-        out, lse = allocate(arrays, q, out, lse, columns)
-    if scale is None:
-        scale = default_scale(q, schedule)
+    if out is None or lse is None or scale is None:
+        b, s_q, h_q, d_qk = shape_of(q)
+        if out is None:
+            out = arrays.empty((b, s_q, h_q, columns), "like", q)
+        if lse is None:
+            lse = arrays.empty((b, h_q, s_q), "float32", q)
+        if scale is None:
+            scale = d_qk**-0.5
+            if schedule is not None:
+                schedule.scale = scale
     tensors = (q, kv_cache, block_table, seq_lens, out, lse)
-    if schedule is None:
-        run(arrays, library.run_tensors, key, None, workspace, tensors, scale)
-    else:
-        run(arrays, library.run, key, schedule.buffer, workspace, tensors, scale)
+    run(DENSE_DECODE, arrays, key, tensors, (scale,), buffer, workspace, schedule is not None)
     return out, lse
 
 
-def run(
-    arrays: ArrayLibrary,
-    function: Any,
-    key: Key,
-    schedule: Optional[Array],
-    workspace: Optional[Array],
-    tensors: Sequence[Array],
-    scale: float,
-) -> None:
-    """Runs on tensors (q, kv_cache, block_table, seq_lens, out, lse); with a schedule and a
-    workspace of this call's own where None is given. `function`: library.run, or run_tensors if
-    the key lacks what the tensors tell."""
-    stream = arrays.stream(tensors[0])
-    if arrays.direct:
-        try:
-            if function(key, stream, 0, schedule, workspace, *tensors, scale) == 0:
-                return
-        except BufferError:
-            pass  # read only, bfloat16 of ml_dtypes, gradients required: what views are for
-        except RuntimeError:
-            check_devices(arrays, tensors)
-            raise
-    seen = [arrays.seen(tensor, DENSE_DECODE.name) for tensor in (schedule, workspace, *tensors)]
-    if function(key, stream, arrays.bits, *seen, scale) != BUFFERS_WANTED:
-        return
-    # An array library that hands its allocator to nobody: its arrays, then.
-    q, _, _, seq_lens, *_ = tensors
-    if function is library.run_tensors:
-        key = key_of_tensors(DENSE_DECODE, key, tensors)
-    own = Schedule(key, q)
-    if schedule is None:
-        seen[0] = arrays.seen(own.update(seq_lens).buffer, DENSE_DECODE.name)
-    elements = own.workspace_elements
-    if workspace is None and elements:
-        seen[1] = arrays.seen(arrays.empty((elements,), "uint8", q), DENSE_DECODE.name)
-    library.run(key, stream, arrays.bits, *seen, scale)
-
-
-def allocate(
-    arrays: ArrayLibrary, q: Array, out: Optional[Array], lse: Optional[Array], d_v: int
-) -> Tuple[Array, Array]:
-    """(out, lse), those that are not given."""
-    shape = q.shape
-    if len(shape) != 4:
+def shape_of(q: Array) -> Tuple[int, int, int, int]:
+    try:
+        b, s_q, h_q, d_qk = q.shape
+    except ValueError:
         raise ValueError(
-            f"dense_decode: q has rank {len(shape)}, allowed: [b, s_q, h_q, d_qk]. "
+            f"dense_decode: q has rank {len(q.shape)}, allowed: [b, s_q, h_q, d_qk]. "
             "Reshape the array."
-        )
-    b, s_q, h_q, _ = shape
-    if out is None:
-        out = arrays.empty((b, s_q, h_q, d_v), "like", q)
-    if lse is None:
-        lse = arrays.empty((b, h_q, s_q), "float32", q)
-    return out, lse
+        ) from None
+    return b, s_q, h_q, d_qk
 
 
-def default_scale(q: Array, schedule: Optional[Schedule] = None) -> float:
-    scale = q.shape[-1] ** -0.5
-    if schedule is not None:
-        schedule.scale = scale
-    return scale
-
-
-def check_agreement(schedule: Schedule, d_v: Optional[int], settings: Dict[str, Any]) -> None:
+def check_agreement(schedule: Schedule, d_v: Optional[int], settings: Mapping[str, Any]) -> None:
     """Refuses what is given with a schedule that was made for something else. None: not given."""
     for name, given in {"d_v": d_v, **settings}.items():
         holder = schedule.problem if hasattr(schedule.problem, name) else schedule.options

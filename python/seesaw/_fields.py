@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from operator import index
 from typing import TYPE_CHECKING, Any, ClassVar, Dict, NamedTuple, NoReturn, Tuple
 
@@ -46,7 +47,7 @@ class Operation:
     problem: Tuple[Field, ...]
     args: Tuple[Arg, ...]
     scalars: Tuple[str, ...]
-    has_lists: bool = field(init=False)
+    has_lists: bool = dataclass_field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "has_lists", any(arg.list for arg in self.args))
@@ -104,7 +105,8 @@ def _settle(where: str, values: Any, fields: Tuple[Field, ...]) -> None:
     """Checks every field of a frozen dataclass, and keeps it as Python says it: 1 becomes True."""
     for field in fields:
         if field.type == "device":
-            parse_device(getattr(values, field.name))
+            device = name_device(*parse_device(getattr(values, field.name)))
+            object.__setattr__(values, field.name, device)
             continue
         number = to_number(where, field, getattr(values, field.name))
         value = from_number(field, number) if field.choices else number
@@ -160,6 +162,14 @@ class OptionsBase:
             for field in self.fields
             if field.type != "device"
         )
+
+
+def name_device(device_type: int, index: int) -> str:
+    """ "cpu", "cuda:1"."""
+    from seesaw._tables import DEVICES
+
+    kind = next(name for name, code in DEVICES.items() if code == device_type)
+    return kind if kind == "cpu" else f"{kind}:{index}"
 
 
 def parse_device(device: Any) -> Tuple[int, int]:

@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any, Dict, List, Sequence, Tuple
 
 from seesaw._arrays import check_devices, library_of
-from seesaw._fields import Operation, ProblemBase, from_number, parse_device, to_number
+from seesaw._fields import Operation, ProblemBase, from_number, name_device, parse_device, to_number
 from seesaw._library import library
 from seesaw._tables import DEVICES, OPTIONS, PROBLEMS, Options
 
@@ -96,7 +96,7 @@ def read_key(key: Key) -> Tuple[ProblemBase, Options]:
     )
     options = dict(found["options"])
     device_type, index = options.pop("device")
-    kind = next((name for name, code in DEVICES.items() if code == device_type), "cpu")
+    device = name_device(device_type or DEVICES["cpu"], index)
     named = {field.name: field for field in OPTIONS}
     given = {name: from_number(named[name], value) for name, value in options.items()}
-    return problem, Options(device=kind if kind == "cpu" else f"{kind}:{index}", **given)
+    return problem, Options(device=device, **given)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, Iterable, List, NamedTuple
+from typing import Any, Dict, List
 
 from seesaw._library import library
 from seesaw._stats import FUNCTIONS
@@ -11,100 +11,47 @@ from seesaw._version import __version__
 
 Row = Dict[str, Any]
 
-
-class _Metric(NamedTuple):
-    name: str
-    type: str
-    help: str
-    field: str
-    rows: Callable[[Row], bool]
-    """Which rows have it: a number that the host cannot know is left out, not shown as 0."""
-
-
-def _of_a_kernel(row: Row) -> bool:
-    return row["kernel"] != "none"
-
-
-def _lengths_known(row: Row) -> bool:
-    return row["lengths_known"]
-
-
-_METRICS = (
-    _Metric(
-        "seesaw_sequences_total",
-        "counter",
-        "Sequences of successful runs.",
-        "sequences",
-        _of_a_kernel,
-    ),
-    _Metric(
-        "seesaw_tensor_bytes_total",
-        "counter",
-        "Bytes of q, out and lse of successful runs.",
-        "tensor_bytes",
-        _of_a_kernel,
-    ),
-    _Metric(
+_METRICS = {
+    "sequences": ("seesaw_sequences_total", "Sequences of successful runs."),
+    "tensor_bytes": ("seesaw_tensor_bytes_total", "Bytes of q, out and lse of successful runs."),
+    "kv_bytes_planned": (
         "seesaw_kv_planned_bytes_total",
-        "counter",
         "Cache bytes of successful runs if every sequence were as long as planned: an upper bound.",
-        "kv_bytes_planned",
-        _of_a_kernel,
     ),
-    _Metric(
+    "kv_tokens": (
         "seesaw_kv_tokens_total",
-        "counter",
         "Sum of seq_lens of successful runs, where they lie in host memory.",
-        "kv_tokens",
-        _lengths_known,
     ),
-    _Metric(
+    "kv_bytes": (
         "seesaw_kv_bytes_total",
-        "counter",
         "Cache bytes of these tokens, each once a sequence, where seq_lens lie in host memory.",
-        "kv_bytes",
-        _lengths_known,
     ),
-    _Metric(
+    "pieces": (
         "seesaw_schedule_pieces_total",
-        "counter",
         "Pieces of work of successful schedules made in host memory.",
-        "pieces",
-        _lengths_known,
     ),
-    _Metric(
+    "split_sequences": (
         "seesaw_schedule_split_sequences_total",
-        "counter",
         "Sequences of more than one piece in these schedules.",
-        "split_sequences",
-        _lengths_known,
     ),
-    _Metric(
+    "partials": (
         "seesaw_schedule_partials_total",
-        "counter",
         "Partial results that these schedules have merged.",
-        "partials",
-        _lengths_known,
     ),
-    _Metric(
-        "seesaw_plans",
-        "gauge",
-        "Plans made and not destroyed.",
-        "plans",
-        _of_a_kernel,
-    ),
-    _Metric(
+    "plans": ("seesaw_plans", "Plans made and not destroyed."),
+    "workspace_bytes": (
         "seesaw_plan_workspace_bytes_max",
-        "gauge",
         "Largest workspace that a plan asked for.",
-        "workspace_bytes",
-        _of_a_kernel,
     ),
-)
+}
+"""By the row's field; counters end in _total, the others are gauges."""
+
+_WHERE_LENGTHS_ARE_KNOWN = {"kv_tokens", "kv_bytes", "pieces", "split_sequences", "partials"}
+"""Left out of other rows, not shown as 0: there the host cannot know them."""
 
 
 def stats_prometheus() -> str:
-    """The same as `stats()` in Prometheus' text format, for an endpoint to return as `text/plain`."""
+    """`stats()` in Prometheus' text format, for an endpoint to return as `text/plain`."""
     rows = library.query("stats")
     lines = _head("seesaw_build_info", "gauge", "Always 1; the label names the library's version.")
     lines.append(f'seesaw_build_info{{version="{__version__}"}} 1')
@@ -123,9 +70,9 @@ def stats_prometheus() -> str:
         for function, nanoseconds in zip(FUNCTIONS, row["nanoseconds"]):
             seconds = f"{nanoseconds // 10**9}.{nanoseconds % 10**9:09}"
             lines.append(f"seesaw_call_seconds_total{_labels(row, function=function)} {seconds}")
-    for metric in _METRICS:
-        lines += _head(metric.name, metric.type, metric.help)
-        lines += _samples(metric, rows)
+    for field, (name, help_text) in _METRICS.items():
+        lines += _head(name, "counter" if name.endswith("_total") else "gauge", help_text)
+        lines += [f"{name}{_labels(row)} {row[field]}" for row in rows if _has(row, field)]
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -133,10 +80,10 @@ def _head(name: str, kind: str, help_text: str) -> List[str]:
     return [f"# HELP {name} {help_text}", f"# TYPE {name} {kind}"]
 
 
-def _samples(metric: _Metric, rows: Iterable[Row]) -> List[str]:
-    return [
-        f"{metric.name}{_labels(row)} {row[metric.field]}" for row in rows if metric.rows(row)
-    ]
+def _has(row: Row, field: str) -> bool:
+    if field in _WHERE_LENGTHS_ARE_KNOWN:
+        return row["lengths_known"]
+    return row["kernel"] != "none"
 
 
 def _labels(row: Row, **more: str) -> str:

@@ -35,13 +35,14 @@ class Schedule:
         buffer: uint8, the caller's to copy, not to write.
     """
 
-    __slots__ = ("_options", "_problem", "buffer", "key", "scale")
+    __slots__ = ("_options", "_problem", "buffer", "d_v", "key", "scale")
 
     def __init__(self, key: Key, like: Array) -> None:
         """Of a key, its buffer allocated but not filled."""
         elements = library.schedule_bytes(key) + ROOM_TO_ALIGN
         self.key = key
         self.buffer = library_of(like, "seq_lens").empty((elements,), "uint8", like)
+        self.d_v = 0  # where a call allocates out
         self.scale: Optional[float] = None  # where a call gives none; set by the first of them
         self._problem: Optional[ProblemBase] = None
         self._options: Optional[Options] = None
@@ -49,11 +50,6 @@ class Schedule:
     @property
     def workspace_elements(self) -> int:
         return workspace_elements(self.key)
-
-    @property
-    def columns(self) -> int:
-        """d_v."""
-        return self.problem.d_v  # type: ignore[attr-defined]
 
     @property
     def problem(self) -> ProblemBase:
@@ -106,4 +102,5 @@ def make_schedule(
     made = Options(**options)  # type: ignore[arg-type]
     schedule = Schedule(key_of_problem(problem, made), seq_lens)
     schedule._problem, schedule._options = problem, made
+    schedule.d_v = getattr(problem, "d_v", 0)
     return schedule.update(seq_lens)

@@ -12,15 +12,16 @@ Inductor passes an argument of the former name itself.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, Dict, Optional, Tuple
 
 import torch
 
 from seesaw._arrays import library_of
-from seesaw._decode import D_V, check_agreement, default_scale, run
+from seesaw._call import run
+from seesaw._decode import D_V, check_agreement
 from seesaw._fields import Field
-from seesaw._keys import settings_key
-from seesaw._library import library
+from seesaw._keys import Key, settings_key
 from seesaw._tables import DENSE_DECODE, OPTIONS
 
 _RENAMED = {"kernel": "kernel_name"}
@@ -66,6 +67,14 @@ _library.define(
 )
 
 
+@lru_cache(maxsize=64)
+def _base_key(schedule_batch: int, *options: Any) -> Key:
+    settings = {
+        field.name: _from_parameter(field, value) for field, value in zip(_SETTINGS, options)
+    }
+    return settings_key(DENSE_DECODE, batch=schedule_batch or None, **settings)
+
+
 def _dense_decode_out(
     q: torch.Tensor,
     kv_cache: torch.Tensor,
@@ -78,19 +87,10 @@ def _dense_decode_out(
     scale: Optional[float] = None,
     *options: Any,
 ) -> None:
-    settings = {
-        field.name: _from_parameter(field, value) for field, value in zip(_SETTINGS, options)
-    }
-    base = settings_key(DENSE_DECODE, batch=schedule_batch or None, **settings)
-    run(
-        library_of(q, "q"),
-        library.run_tensors,
-        base,
-        schedule,
-        None,
-        (q, kv_cache, block_table, seq_lens, out, lse),
-        default_scale(q) if scale is None else scale,
-    )
+    scalars = (q.shape[-1] ** -0.5 if scale is None else scale,)
+    tensors = (q, kv_cache, block_table, seq_lens, out, lse)
+    key = _base_key(schedule_batch, *options)
+    run(DENSE_DECODE, library_of(q, "q"), key, tensors, scalars, schedule)
 
 
 def _allocate(q: torch.Tensor, d_v: int) -> Tuple[torch.Tensor, torch.Tensor]:

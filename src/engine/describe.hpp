@@ -5,7 +5,7 @@
 
 namespace seesaw::engine {
 
-// The same text for the life of the process; docs/operations.md says what stands in it.
+// The same text for the life of the process; docs/architecture.md says what the tables are.
 const std::string& description();
 
 }  // namespace seesaw::engine

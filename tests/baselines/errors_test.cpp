@@ -72,11 +72,11 @@ TEST(Problem, EveryRefusal) {
     seesaw_baseline_problem problem = good_problem();
     change(problem);
     seesaw_baselines_plan* plan = nullptr;
-    expect_refused(SEESAW_INVALID_ARGUMENT, words, seesaw_baselines_plan_create(&problem, &plan));
+    expect_refused(kind_of(words), words, seesaw_baselines_plan_create(&problem, &plan));
     EXPECT_EQ(plan, nullptr);
     uint64_t count = 0;
-    EXPECT_EQ(seesaw_baselines_supports(&problem, nullptr, 0, &count), SEESAW_INVALID_ARGUMENT);
-    EXPECT_EQ(seesaw_baselines_parameters(&problem, nullptr, 0, &count), SEESAW_INVALID_ARGUMENT);
+    EXPECT_EQ(seesaw_baselines_supports(&problem, nullptr, 0, &count), kind_of(words));
+    EXPECT_EQ(seesaw_baselines_parameters(&problem, nullptr, 0, &count), kind_of(words));
   }
 }
 

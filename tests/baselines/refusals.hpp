@@ -18,6 +18,11 @@ inline void expect_refused(seesaw_status expected, const std::string& words, see
       << "message: " << message << "\nshould mention: " << words;
 }
 
+// What is wrong by the words of its message: a dtype, or a value.
+inline seesaw_status kind_of(const std::string& words) {
+  return words.find("dtype") == std::string::npos ? SEESAW_INVALID_ARGUMENT : SEESAW_INVALID_TYPE;
+}
+
 inline seesaw_baseline_problem good_problem(seesaw_baseline_model model = SEESAW_BASELINE_MHA) {
   BaselineDescriptor d{.model = model, .batch = 2, .tokens = 3};
   d.d_model = 8;

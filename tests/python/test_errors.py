@@ -56,6 +56,7 @@ BAD = {
         "block_table has dtype int64",
         transformed("block_table", lambda a: a.astype("i8")),
     ),
+    "table_none": (TypeError, "block_table of type None", set_to(block_table=None)),
     "table_rank": (
         ValueError,
         "block_table has rank 1",

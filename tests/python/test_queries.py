@@ -85,6 +85,11 @@ def test_a_schedule_keeps_its_problem_and_options():
     assert read_key(schedule.key) == (schedule.problem, schedule.options)
 
 
+def test_devices_have_one_name():
+    assert seesaw.Options(device="cuda") == seesaw.Options(device="cuda:0")
+    assert seesaw.Options(device="cpu:0").device == seesaw.Options().device == "cpu"
+
+
 def test_tables_are_what_the_library_says_of_itself():
     """The package's tables were made from the library that lies beside them."""
     package = Path(seesaw.__file__).parent

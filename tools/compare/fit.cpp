@@ -13,25 +13,10 @@ constexpr float kNormOffEpsilon = 1073741824.0F;  // 2^30
 constexpr double kNormOffWeight = 32768;          // 2^15
 
 Matrix stack(const Matrix& top, const Matrix& bottom) {
-  Matrix both(top.rows + bottom.rows, top.columns, top.values);
-  both.values.insert(both.values.end(), bottom.values.begin(), bottom.values.end());
+  Matrix both(top.rows() + bottom.rows(), top.cols());
+  both << top, bottom;
   return both;
 }
-
-size_t to_size(int64_t value) { return static_cast<size_t>(value); }
-
-// The leading `count` columns of m as rows: [count, m.rows].
-Matrix leading_columns_transposed(const Matrix& m, size_t count) {
-  Matrix rows(count, m.rows);
-  for (size_t i = 0; i < count; ++i) {
-    for (size_t j = 0; j < m.rows; ++j) {
-      rows.at(i, j) = m.at(j, i);
-    }
-  }
-  return rows;
-}
-
-Matrix transposed(const Matrix& m) { return leading_columns_transposed(m, m.columns); }
 
 }  // namespace
 
@@ -41,7 +26,7 @@ FittedLayer as_given(const HeadWeights& w) {
   layer.descriptor.d_model = w.d_model;
   layer.descriptor.num_heads = w.heads;
   layer.descriptor.head_dim = w.head_dim;
-  layer.weights = {w.q.values, w.k.values, w.v.values, w.out.values};
+  layer.weights = {values_of(w.q), values_of(w.k), values_of(w.v), values_of(w.out)};
   return layer;
 }
 
@@ -53,27 +38,19 @@ Fitter::Fitter(const HeadWeights& weights)
 
 FittedLayer Fitter::deepseek(int64_t rank, System system) const {
   const HeadWeights& w = weights_;
-  const size_t dim = to_size(w.head_dim), heads = to_size(w.heads), width = heads * dim;
-  const size_t latent = to_size(rank), rope = to_size(kRotaryColumns), d_model = to_size(w.d_model);
-  Matrix q(heads * (dim + rope), d_model);  // a head's rotary rows stay zero
-  Matrix down(latent + rope, d_model);      // so do the latent's
-  Matrix up(heads * 2 * dim, latent);
-  for (size_t h = 0; h < heads; ++h) {
-    for (size_t r = 0; r < dim; ++r) {
-      const size_t row = h * dim + r;
-      std::copy_n(&w.q.values[row * d_model], d_model, &q.values[(h * (dim + rope) + r) * d_model]);
-      for (size_t c = 0; c < latent; ++c) {
-        const double root = std::sqrt(stacked_.s[c]);
-        up.at(h * 2 * dim + r, c) = stacked_.u.at(row, c) * root;
-        up.at(h * 2 * dim + dim + r, c) = stacked_.u.at(width + row, c) * root;
-      }
-    }
+  const int64_t dim = w.head_dim;
+  const int64_t width = w.heads * dim;
+  const Eigen::VectorXd root = stacked_.s.head(rank).cwiseSqrt();
+  const Matrix parts = stacked_.u.leftCols(rank) * root.asDiagonal();    // keys, then values
+  Matrix q = Matrix::Zero(w.heads * (dim + kRotaryColumns), w.d_model);  // rotary rows stay zero
+  Matrix down = Matrix::Zero(rank + kRotaryColumns, w.d_model);          // so do the latent's
+  Matrix up(2 * width, rank);
+  for (int64_t h = 0; h < w.heads; ++h) {
+    q.middleRows(h * (dim + kRotaryColumns), dim) = w.q.middleRows(h * dim, dim);
+    up.middleRows(h * 2 * dim, dim) = parts.middleRows(h * dim, dim);
+    up.middleRows(h * 2 * dim + dim, dim) = parts.middleRows(width + h * dim, dim);
   }
-  for (size_t c = 0; c < latent; ++c) {
-    for (size_t j = 0; j < d_model; ++j) {
-      down.at(c, j) = std::sqrt(stacked_.s[c]) * stacked_.v.at(j, c);
-    }
-  }
+  down.topRows(rank) = root.asDiagonal() * stacked_.v.leftCols(rank).transpose();
   FittedLayer layer;
   BaselineDescriptor& d = layer.descriptor;
   d.model = system == System::kAbsorbed ? SEESAW_BASELINE_DEEPSEEK_MLA_ABSORBED
@@ -86,16 +63,17 @@ FittedLayer Fitter::deepseek(int64_t rank, System system) const {
   d.d_v = w.head_dim;
   d.norm_epsilon = kNormOffEpsilon;
   d.scale = static_cast<float>(1 / std::sqrt(static_cast<double>(w.head_dim)));
-  layer.weights = {q.values, down.values, Values(latent, kNormOffWeight), up.values, w.out.values};
-  layer.weight_error = stacked_.truncation_error(latent);
+  layer.weights = {values_of(q), values_of(down), Values(static_cast<size_t>(rank), kNormOffWeight),
+                   values_of(up), values_of(w.out)};
+  layer.weight_error = stacked_.truncation_error(rank);
   layer.kept_energy = 1 - layer.weight_error * layer.weight_error;
   return layer;
 }
 
 FittedLayer Fitter::traditional(int64_t latent) const {
   const HeadWeights& w = weights_;
-  const Matrix keys = leading_columns_transposed(keys_.u, to_size(latent));
-  const Matrix values = leading_columns_transposed(values_.u, to_size(latent));
+  const Values keys = values_of(keys_.u.leftCols(latent).transpose());
+  const Matrix values = values_.u.leftCols(latent);
   FittedLayer layer;
   BaselineDescriptor& d = layer.descriptor;
   d.model = SEESAW_BASELINE_TRADITIONAL_MLA;
@@ -104,16 +82,11 @@ FittedLayer Fitter::traditional(int64_t latent) const {
   d.head_dim = w.head_dim;
   d.d_latent = latent;
   d.scale = static_cast<float>(1 / std::sqrt(static_cast<double>(w.heads * w.head_dim)));
-  layer.weights = {w.q.values,
-                   w.k.values,
-                   w.v.values,
-                   keys.values,
-                   keys.values,
-                   values.values,
-                   transposed(values).values,
-                   w.out.values};
-  const double k = keys_.truncation_error(to_size(latent));
-  const double v = values_.truncation_error(to_size(latent));
+  layer.weights = {
+      values_of(w.q),    values_of(w.k),  values_of(w.v), keys, keys, values_of(values.transpose()),
+      values_of(values), values_of(w.out)};
+  const double k = keys_.truncation_error(latent);
+  const double v = values_.truncation_error(latent);
   layer.weight_error = std::max(k, v);
   layer.kept_energy = 1 - layer.weight_error * layer.weight_error;
   return layer;

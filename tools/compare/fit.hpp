@@ -34,9 +34,9 @@ class Fitter {
   explicit Fitter(const HeadWeights& weights);  // decomposes: seconds for large matrices
 
   // Ranks from 1 to this keep more and more; this one is exact.
-  int64_t full_rank() const { return static_cast<int64_t>(stacked_.s.size()); }
-  int64_t full_latent() const { return static_cast<int64_t>(keys_.s.size()); }  // D' likewise
-  const std::vector<double>& spectrum() const { return stacked_.s; }            // of [Wk; Wv]
+  int64_t full_rank() const { return stacked_.s.size(); }
+  int64_t full_latent() const { return keys_.s.size(); }                      // D' likewise
+  Values spectrum() const { return {stacked_.s.begin(), stacked_.s.end()}; }  // of [Wk; Wv]
 
   FittedLayer deepseek(int64_t rank, System system) const;
   FittedLayer traditional(int64_t latent) const;

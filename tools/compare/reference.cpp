@@ -1,6 +1,5 @@
 #include "compare/reference.hpp"
 
-#include <Eigen/Dense>
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -8,15 +7,10 @@
 namespace seesaw::tools {
 namespace {
 
-using Matrix = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
 using View = Eigen::Map<const Matrix>;
 using Block = Eigen::Ref<const Matrix, 0, Eigen::OuterStride<>>;
 
 constexpr double kMinusInfinity = -std::numeric_limits<double>::infinity();
-
-View view(const Values& values, int64_t columns) {
-  return {values.data(), static_cast<int64_t>(values.size()) / columns, columns};
-}
 
 double or_default(float value, double otherwise) {
   return value > 0 ? static_cast<double>(value) : otherwise;
@@ -28,11 +22,11 @@ class Parameters {
   Parameters(const std::vector<Values>& weights, bool bias) : weights_(weights), bias_(bias) {}
   const Values& next() { return weights_[i_++]; }
   // x W^T, W [outputs, inputs]: the next linear layer.
-  Matrix apply_without_bias(const Block& x) { return x * view(next(), x.cols()).transpose(); }
+  Matrix apply_without_bias(const Block& x) { return x * matrix_of(next(), x.cols()).transpose(); }
   Matrix apply(const Block& x) {  // with its bias, if layers have one
     Matrix y = apply_without_bias(x);
     if (bias_) {
-      y.rowwise() += view(next(), y.cols()).row(0);
+      y.rowwise() += matrix_of(next(), y.cols()).row(0);
     }
     return y;
   }
@@ -119,7 +113,7 @@ Matrix deepseek_mla(const BaselineDescriptor& d, const Block& x, Parameters para
   const double theta = d.rope_theta > 0 ? static_cast<double>(d.rope_theta) : 10000;
   Matrix q = parameters.apply_without_bias(x);  // [n, h (nope + rope)]
   Matrix rows = parameters.apply(x);            // [n, latent + rope]
-  const View norm = view(parameters.next(), d.d_latent);
+  const View norm = matrix_of(parameters.next(), d.d_latent);
   for (int64_t i = 0; i < x.rows(); ++i) {
     const auto position = static_cast<double>(i);
     auto latent = rows.row(i).head(d.d_latent);
@@ -159,7 +153,7 @@ Values reference_out(const BaselineDescriptor& d, const ReferenceInputs& inputs)
                      : d.model == SEESAW_BASELINE_TRADITIONAL_MLA ? traditional_mla
                      : d.model == SEESAW_BASELINE_CHUNKED_MLA     ? traditional_mla
                                                                   : deepseek_mla;
-  const View x = view(inputs.x, d.d_model);
+  const View x = matrix_of(inputs.x, d.d_model);
   Values out;
   for (int64_t b = 0; b < d.batch; ++b) {
     const Parameters all(inputs.weights, (d.flags & SEESAW_BASELINE_BIAS) != 0);

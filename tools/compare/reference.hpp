@@ -5,10 +5,9 @@
 #include <vector>
 
 #include "compare/layer.hpp"
+#include "compare/matrix.hpp"
 
 namespace seesaw::tools {
-
-using Values = std::vector<double>;
 
 // A layer's inputs, widened.
 struct ReferenceInputs {

@@ -16,29 +16,18 @@ namespace {
 
 constexpr const char* kHelp = "See docs/compare.md for the names and shapes.";
 
-Matrix random_matrix(size_t rows, size_t columns, double sigma, uint64_t seed) {
-  return {rows, columns, widened(normal_array(rows * columns, sigma, SEESAW_FLOAT32, seed))};
+Matrix random_matrix(int64_t rows, int64_t columns, uint64_t seed) {
+  const auto count = static_cast<size_t>(rows * columns);
+  return matrix_of(widened(normal_array(count, 1, SEESAW_FLOAT32, seed)), columns);
 }
 
-// A product of two random matrices with the spectrum between them.
-Matrix with_spectrum(size_t rows, size_t columns, double decay, uint64_t seed) {
-  const size_t rank = std::min(rows, columns);
-  const Matrix left = random_matrix(rows, rank, 1, seed);
-  Matrix right = random_matrix(rank, columns, 1, seed + 1);
-  for (size_t i = 0; i < rank; ++i) {
-    const double s = std::pow(static_cast<double>(i + 1), -decay);
-    std::for_each_n(right.values.begin() + static_cast<std::ptrdiff_t>(i * columns), columns,
-                    [s](double& value) { value *= s; });
-  }
-  Matrix product = multiply(left, right);
-  double squares = 0;
-  for (const double value : product.values) {
-    squares += value * value;
-  }
-  const double scale = std::sqrt(static_cast<double>(rows) / squares);
-  for (double& value : product.values) {
-    value *= scale;
-  }
+// A product of two random matrices with the spectrum between them; rows of length about 1.
+Matrix with_spectrum(int64_t size, double decay, uint64_t seed) {
+  const Eigen::VectorXd spectrum =
+      Eigen::VectorXd::LinSpaced(size, 1, static_cast<double>(size)).array().pow(-decay).matrix();
+  Matrix product =
+      random_matrix(size, size, seed) * spectrum.asDiagonal() * random_matrix(size, size, seed + 1);
+  product *= std::sqrt(static_cast<double>(size)) / product.norm();
   return product;
 }
 
@@ -73,47 +62,45 @@ Matrix read_matrix(const SafetensorsFile& file, const std::string& name) {
   array.dtype = float_dtype(*entry, where);
   array.count = static_cast<size_t>(entry->shape[0]) * static_cast<size_t>(entry->shape[1]);
   array.bytes.assign(file.tensor_bytes() + entry->begin, file.tensor_bytes() + entry->end);
-  Matrix matrix = {static_cast<size_t>(entry->shape[0]), static_cast<size_t>(entry->shape[1]),
-                   widened(array)};
+  const Values values = widened(array);
   // A decomposition would spread one such element over everything.
-  const auto bad = std::find_if(matrix.values.begin(), matrix.values.end(),
+  const auto bad = std::find_if(values.begin(), values.end(),
                                 [](double value) { return !std::isfinite(value); });
-  if (bad != matrix.values.end()) {
-    const auto i = static_cast<size_t>(bad - matrix.values.begin());
+  if (bad != values.end()) {
+    const int64_t i = bad - values.begin();
     throw bad_input(
-        {where, fmt::format("element [{}, {}] is {}", i / matrix.columns, i % matrix.columns, *bad),
+        {where,
+         fmt::format("element [{}, {}] is {}", i / entry->shape[1], i % entry->shape[1], *bad),
          "allowed: finite numbers", "Mend the file."});
   }
-  return matrix;
+  return matrix_of(values, entry->shape[1]);
 }
 
 // Rows of `groups` heads, each repeated until there are `heads`.
-Matrix repeat_heads(const Matrix& grouped, size_t dim, size_t heads) {
-  const size_t groups = grouped.rows / dim;
-  Matrix all(heads * dim, grouped.columns);
-  for (size_t h = 0; h < heads; ++h) {
-    const size_t from = h / (heads / groups) * dim * grouped.columns;
-    std::copy_n(grouped.values.begin() + static_cast<std::ptrdiff_t>(from), dim * grouped.columns,
-                all.values.begin() + static_cast<std::ptrdiff_t>(h * dim * grouped.columns));
+Matrix repeat_heads(const Matrix& grouped, int64_t dim, int64_t heads) {
+  const int64_t groups = grouped.rows() / dim;
+  Matrix all(heads * dim, grouped.cols());
+  for (int64_t h = 0; h < heads; ++h) {
+    all.middleRows(h * dim, dim) = grouped.middleRows(h / (heads / groups) * dim, dim);
   }
   return all;
 }
 
 void check_shapes(const HeadWeights& w, const std::string& path) {
-  const auto heads = static_cast<size_t>(w.heads);
-  const auto dim = static_cast<size_t>(w.head_dim);
+  const int64_t heads = w.heads;
+  const int64_t dim = w.head_dim;
   const auto grouped = [&](const Matrix& m) {
-    return m.columns == w.q.columns && m.rows > 0 && m.rows % dim == 0 &&
-           heads % (m.rows / dim) == 0;
+    return m.cols() == w.q.cols() && m.rows() > 0 && m.rows() % dim == 0 &&
+           heads % (m.rows() / dim) == 0;
   };
-  if (!grouped(w.k) || !grouped(w.v) || w.out.rows != w.q.columns || w.out.columns != w.q.rows) {
+  if (!grouped(w.k) || !grouped(w.v) || w.out.rows() != w.q.cols() || w.out.cols() != w.q.rows()) {
     throw bad_input(
         {path,
-         fmt::format("k_proj [{}, {}], v_proj [{}, {}], out_proj [{}, {}]", w.k.rows, w.k.columns,
-                     w.v.rows, w.v.columns, w.out.rows, w.out.columns),
+         fmt::format("k_proj [{}, {}], v_proj [{}, {}], out_proj [{}, {}]", w.k.rows(), w.k.cols(),
+                     w.v.rows(), w.v.cols(), w.out.rows(), w.out.cols()),
          fmt::format("needed beside q_proj [{}, {}] of {} heads: k_proj and v_proj [heads' divisor "
                      "* {}, {}], out_proj [{}, {}]",
-                     w.q.rows, w.q.columns, heads, dim, w.q.columns, w.q.columns, w.q.rows),
+                     w.q.rows(), w.q.cols(), heads, dim, w.q.cols(), w.q.cols(), w.q.rows()),
          "Check --weights-prefix and --fit-heads."});
   }
 }
@@ -125,11 +112,10 @@ HeadWeights synthetic_weights(const SyntheticSpectrum& spectrum) {
   w.heads = spectrum.heads;
   w.head_dim = spectrum.head_dim;
   w.d_model = spectrum.heads * spectrum.head_dim;
-  const auto width = static_cast<size_t>(w.d_model);
   Matrix* const all[] = {&w.q, &w.k, &w.v, &w.out};
   uint64_t stream = spectrum.seed * 16;
   for (Matrix* m : all) {
-    *m = with_spectrum(width, width, spectrum.decay, stream);
+    *m = with_spectrum(w.d_model, spectrum.decay, stream);
     stream += 2;
   }
   w.source = fmt::format("synthetic: singular values near (1 + i)^-{:g}, rows of length about 1",
@@ -171,18 +157,17 @@ HeadWeights read_weights(const WeightFile& from) {
   w.out =
       read_matrix(file, file.header().find(out) != nullptr ? out : from.prefix + "o_proj.weight");
   w.heads = from.heads;
-  if (w.heads < 1 || w.q.rows % static_cast<size_t>(w.heads) != 0) {
+  if (w.heads < 1 || w.q.rows() % w.heads != 0) {
     throw bad_input({"--fit-heads", std::to_string(w.heads),
-                     fmt::format("allowed: divisors of q_proj's {} rows", w.q.rows),
+                     fmt::format("allowed: divisors of q_proj's {} rows", w.q.rows()),
                      "Give the model's number of query heads."});
   }
-  w.head_dim = static_cast<int64_t>(w.q.rows) / w.heads;
-  w.d_model = static_cast<int64_t>(w.q.columns);
+  w.head_dim = w.q.rows() / w.heads;
+  w.d_model = w.q.cols();
   check_shapes(w, from.path);
-  const auto dim = static_cast<size_t>(w.head_dim);
-  const bool grouped = w.k.rows != w.q.rows || w.v.rows != w.q.rows;
-  w.k = repeat_heads(w.k, dim, static_cast<size_t>(w.heads));
-  w.v = repeat_heads(w.v, dim, static_cast<size_t>(w.heads));
+  const bool grouped = w.k.rows() != w.q.rows() || w.v.rows() != w.q.rows();
+  w.k = repeat_heads(w.k, w.head_dim, w.heads);
+  w.v = repeat_heads(w.v, w.head_dim, w.heads);
   w.source = from.path + (grouped ? ", grouped keys and values repeated for every head" : "");
   for (const char* name : {"q_proj", "k_proj", "v_proj", "out_proj", "o_proj"}) {
     if (file.header().find(from.prefix + name + ".bias") != nullptr) {

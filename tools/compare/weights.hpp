@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <string>
 
-#include "compare/svd.hpp"
+#include "compare/matrix.hpp"
 
 namespace seesaw::tools {
 

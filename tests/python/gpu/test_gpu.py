@@ -81,7 +81,7 @@ def test_graph_replays_with_other_lengths_and_a_smaller_batch():
     problem = seesaw.Problem.of(*case.arrays[:3], batch=8)
     schedule = seesaw.make_schedule(problem, case.seq_lens)
     out, lse = case.poisoned_outputs()
-    workspace = torch.empty(seesaw.workspace_size(problem), dtype=torch.uint8, device=DEVICE)
+    workspace = torch.empty(seesaw.workspace_size(schedule), dtype=torch.uint8, device=DEVICE)
 
     def step():
         schedule.update(case.seq_lens)

@@ -33,7 +33,7 @@ def test_current_stream_and_graph():
     with stream:
         schedule = seesaw.make_schedule(problem, arrays[3])
         out, lse = seesaw.dense_decode(*arrays, schedule=schedule, scale=SCALE)
-        workspace = cupy.empty(max(seesaw.workspace_size(problem), 1), cupy.uint8)
+        workspace = cupy.empty(max(seesaw.workspace_size(schedule), 1), cupy.uint8)
         stream.synchronize()
         stream.begin_capture()
         seesaw.dense_decode(

@@ -39,7 +39,7 @@ def test_schedule_outputs_and_non_contiguous_inputs():
     schedule = seesaw.make_schedule(problem, lengths)
     out = torch.full((2, 1, 8, 512), float("nan"))
     lse = torch.full((2, 8, 1), float("nan"))
-    workspace = torch.empty(seesaw.workspace_size(problem), dtype=torch.uint8)
+    workspace = torch.empty(seesaw.workspace_size(schedule), dtype=torch.uint8)
     seesaw.dense_decode(
         q,
         kv_cache,

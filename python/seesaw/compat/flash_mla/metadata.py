@@ -25,13 +25,14 @@ class FlashMLASchedMeta:
     """The current form: empty until the first call fills it; then good for calls of the same
     shapes and the same cache_seqlens."""
 
-    __slots__ = ("_planned_for", "num_splits", "schedule", "tile_scheduler_metadata")
+    __slots__ = ("_planned_for", "float32", "num_splits", "schedule", "tile_scheduler_metadata")
 
     def __init__(self) -> None:
         self.schedule: Optional[Schedule] = None
         self._planned_for = (0, False)  # (d_v, causal) of the first call
         self.tile_scheduler_metadata: Any = None
         self.num_splits: Any = None
+        self.float32: Any = None  # an empty tensor, to allocate others like it in the least time
 
     @property
     def have_initialized(self) -> bool:
@@ -40,6 +41,9 @@ class FlashMLASchedMeta:
     def fill(self, key: Key, cache_seqlens: Any, head_dim_v: int, causal: bool) -> Schedule:
         self.schedule = Schedule(key, cache_seqlens).update(cache_seqlens)
         self._planned_for = (head_dim_v, causal)
+        import torch
+
+        self.float32 = cache_seqlens.new_empty(0, dtype=torch.float32)
         self.tile_scheduler_metadata = self.schedule.buffer
         return self.schedule
 

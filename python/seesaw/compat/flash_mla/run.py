@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any, Optional, Sequence, Tuple
 
 from seesaw._arrays import library_of
-from seesaw._decode import run
+from seesaw._call import run
 from seesaw._keys import Key, key_of_tensors, settings_key
-from seesaw._library import library
 from seesaw._tables import DENSE_DECODE
 from seesaw.compat.flash_mla.metadata import FlashMLASchedMeta, PairedSchedules
 from seesaw.compat.flash_mla.unsupported import refuse
@@ -76,29 +75,32 @@ def flash_mla_with_kvcache(
             "Reshape the array."
         )
     b, s_q, h_q, d_qk = shape
-    arrays = library_of(q, "q")
-    out = arrays.empty((b, s_q, h_q, head_dim_v), "like", q)
-    lse = arrays.empty((b, h_q, s_q), "float32", q)
-    tensors = (q, k_cache, block_table, cache_seqlens, out, lse)
     scale = d_qk**-0.5 if softmax_scale is None else softmax_scale
     metadata = tile_scheduler_metadata
+    out = q.new_empty(b, s_q, h_q, head_dim_v)
     if isinstance(metadata, FlashMLASchedMeta):
         schedule = metadata.schedule_again(head_dim_v, causal)
         if schedule is None:
-            key = _key_of(tensors, head_dim_v, causal)
+            key = _key_of((q, k_cache, block_table, cache_seqlens, out), head_dim_v, causal)
             schedule = metadata.fill(key, cache_seqlens, head_dim_v, causal)
-        run(arrays, library.run, schedule.key, schedule.buffer, None, tensors, scale)
+        lse = metadata.float32.new_empty(b, h_q, s_q)
+        tensors = (q, k_cache, block_table, cache_seqlens, out, lse)
+        arrays = library_of(q, "q")
+        run(DENSE_DECODE, arrays, schedule.key, tensors, (scale,), schedule.buffer, None, True)
         return out, lse
     if metadata is None:
         raise TypeError(
             "flash_mla_with_kvcache: no tile_scheduler_metadata, allowed: that of "
             "get_mla_metadata. Pass it."
         )
+    arrays = library_of(q, "q")
+    lse = arrays.empty((b, h_q, s_q), "float32", q)
+    tensors = (q, k_cache, block_table, cache_seqlens, out, lse)
     schedule = _paired_schedules.find(metadata, cache_seqlens, head_dim_v, causal)
     refusal: Optional[Exception] = None
     if schedule is not None:
         try:
-            run(arrays, library.run, schedule.key, schedule.buffer, None, tensors, scale)
+            run(DENSE_DECODE, arrays, schedule.key, tensors, (scale,), schedule.buffer, None, True)
             return out, lse
         except (ValueError, TypeError) as error:
             refusal = error  # perhaps these tensors are of another problem
@@ -107,7 +109,7 @@ def flash_mla_with_kvcache(
         raise refusal
     schedule = _paired_schedules.make(metadata, cache_seqlens, head_dim_v, causal, key)
     buffer = None if schedule is None else schedule.buffer
-    run(arrays, library.run, key, buffer, None, tensors, scale)
+    run(DENSE_DECODE, arrays, key, tensors, (scale,), buffer, None, True)
     return out, lse
 
 

@@ -1,7 +1,10 @@
 // A worker's pieces: the algorithm of README.md, whose step numbers stand beside the lines.
 #include <algorithm>
+#include <bit>
+#include <cmath>
 #include <limits>
 
+#include "base/float16.hpp"
 #include "base/math.hpp"
 #include "ops/dense_decode/cpu/call.hpp"
 
@@ -32,6 +35,40 @@ struct Chunk {
   Accumulators accumulators;
 };
 
+// A scale so small that unscaled scores could overflow is taken apart: a power of two goes into the
+// queries, the rest stays with the softmax. A scale of 0 goes into the queries whole.
+struct ScaleParts {
+  float of_query;  // 1 for all other scales
+  float of_scores;
+};
+
+ScaleParts parts_of(float scale) {
+  constexpr float kSmall = 0x1p-20F;
+  if (std::abs(scale) >= kSmall) {
+    return {1.0F, scale};
+  }
+  if (scale == 0.0F) {
+    return {0.0F, 1.0F};
+  }
+  const float power = std::ldexp(1.0F, std::max(std::ilogb(scale), -126));
+  return {power, scale / power};
+}
+
+// Multiplies packed query words by a power of two, or by 0.
+void scale_query(const Microkernel& kernel, int64_t count, float factor, uint32_t* words) {
+  for (int64_t i = 0; i < count; ++i) {
+    if (kernel.elements_per_word == 1) {
+      words[i] = std::bit_cast<uint32_t>(std::bit_cast<float>(words[i]) * factor);
+      continue;
+    }
+    const auto scaled = [&](uint32_t bits) {
+      const float value = to_float(BFloat16{static_cast<uint16_t>(bits)});
+      return uint32_t{from_float<BFloat16>(value * factor).bits};
+    };
+    words[i] = scaled(words[i] & 0xFFFFU) | (scaled(words[i] >> 16) << 16);
+  }
+}
+
 class PieceWorker {
  public:
   PieceWorker(const DecodeCall& call, int32_t worker)
@@ -39,6 +76,7 @@ class PieceWorker {
         problem_(call.problem()),
         kernel_(call.kernel),
         packed_(call.geometry.packed),
+        scale_(parts_of(call.args.scale)),
         scratch_(scratch_of(call.geometry, call.kernel, call.workspace, worker)) {}
 
   void run(const split::Piece& piece) {
@@ -99,8 +137,12 @@ class PieceWorker {
             place.sequence * q.stride[0] + place.token * q.stride[1] + place.head * q.stride[2];
         rows[lane] = base + offset * element_bytes(q);
       }
-      kernel_.pack_query(packed_, rows, dtype_of(q),
-                         scratch_.query + row / kernel_.lanes * packed_.query_vector_stride);
+      uint32_t* words = scratch_.query + row / kernel_.lanes * packed_.query_vector_stride;
+      kernel_.pack_query(packed_, rows, dtype_of(q), words);
+      if (scale_.of_query != 1.0F) {
+        scale_query(kernel_, packed_.depth_blocks * packed_.depth_block_words * kernel_.lanes,
+                    scale_.of_query, words);
+      }
     }
     std::fill_n(scratch_.maximum, padded, -kInfinity);
     std::fill_n(scratch_.sum, padded, 0.0F);
@@ -185,7 +227,7 @@ class PieceWorker {
       const int64_t lane = v * kernel_.lanes;
       kernel_.softmax({scratch_.scores + v * packed_.score_vector_stride,
                        scratch_.weights + v * packed_.weight_vector_stride, tokens.count,
-                       masked ? scratch_.visible + lane : nullptr, call_.args.scale * kLog2E,
+                       masked ? scratch_.visible + lane : nullptr, scale_.of_scores * kLog2E,
                        scratch_.maximum + row + lane, scratch_.sum + row + lane,
                        scratch_.rescale + lane});
     }
@@ -261,6 +303,7 @@ class PieceWorker {
   const DenseDecodeProblem& problem_;
   const Microkernel& kernel_;
   const PackedLayout& packed_;
+  const ScaleParts scale_;
   const Scratch scratch_;
 };
 

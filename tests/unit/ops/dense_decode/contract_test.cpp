@@ -242,6 +242,73 @@ TEST_P(Contract, ScoresOfMinusInfinityWeighNothing) {
   }
 }
 
+// Queries that read column 575 alone, whose keys are given: the scores are scale * keys.
+DecodeResults scored(const std::vector<float>& keys, float scale, seesaw_dtype dtype,
+                     const RunOptions& options, DecodeResults* truth) {
+  DecodeCase test_case({.seq_lens = {static_cast<int32_t>(keys.size())},
+                        .h_q = 2,
+                        .q_dtype = dtype,
+                        .kv_dtype = dtype,
+                        .scale = scale,
+                        .query_magnitude = 0.0F});
+  for (int64_t t = 0; t < static_cast<int64_t>(keys.size()); ++t) {
+    test_case.set_key(0, t, 0, 575, keys[static_cast<size_t>(t)]);
+  }
+  test_case.set_query(0, 0, 0, 575, 1.0F);
+  test_case.set_query(0, 0, 1, 575, 1.0F);
+  *truth = exact_results(test_case);
+  return run_case(test_case, options);
+}
+
+TEST_P(Contract, ScoresAtTheEndsOfFloatAreScores) {
+  for (const seesaw_dtype dtype : {SEESAW_BFLOAT16, SEESAW_FLOAT32}) {
+    for (const float score : {-1e38F, 1e38F, -2e38F, 2e38F, 0x1p-140F}) {
+      for (const size_t tokens : {1, 64, 200}) {
+        DecodeResults truth;
+        const DecodeResults results =
+            scored(std::vector<float>(tokens, score), 1.0F, dtype, options(), &truth);
+        for (size_t i = 0; i < truth.out.size(); ++i) {
+          ASSERT_NEAR(results.out[i], truth.out[i], 2e-3) << score;
+        }
+        EXPECT_NEAR(results.lse[0], truth.lse[0], 1e-4 * (1 + std::abs(truth.lse[0]))) << score;
+      }
+    }
+  }
+}
+
+TEST_P(Contract, ScalesNearZeroAndZeroMeetNoOverflow) {
+  for (const seesaw_dtype dtype : {SEESAW_BFLOAT16, SEESAW_FLOAT32}) {
+    for (const float scale : {0.0F, 1e-39F, -1e-38F, 1e-37F, 1e-30F}) {
+      DecodeResults truth;
+      std::vector<float> keys(130, 2.5e38F);
+      keys[7] = -1e38F;
+      keys[100] = 1.0F;
+      const DecodeResults results = scored(keys, scale, dtype, options(), &truth);
+      for (size_t i = 0; i < truth.out.size(); ++i) {
+        ASSERT_NEAR(results.out[i], truth.out[i], 2e-3) << scale;
+      }
+      EXPECT_NEAR(results.lse[0], truth.lse[0], 1e-4 * (1 + std::abs(truth.lse[0]))) << scale;
+    }
+  }
+}
+
+// q . k is beyond float, the score is not: q = 1e20, k = 1e19 and 5e18, scale 1e-39.
+TEST_P(Contract, ProductsThatOverflowFloatAreScaledFirst) {
+  DecodeCase test_case({.seq_lens = {2},
+                        .h_q = 1,
+                        .d_qk = 1,
+                        .d_v = 1,
+                        .q_dtype = SEESAW_FLOAT32,
+                        .kv_dtype = SEESAW_FLOAT32,
+                        .scale = 1e-39F});
+  test_case.set_query(0, 0, 0, 0, 1e20F);
+  test_case.set_key(0, 0, 0, 0, 1e19F);
+  test_case.set_key(0, 1, 0, 0, 5e18F);
+  const DecodeResults results = run_case(test_case, options());
+  EXPECT_NEAR(results.out[0], 8.1123e18, 1e14);
+  EXPECT_NEAR(results.lse[0], 1.47408, 1e-5);
+}
+
 TEST_P(Contract, SharpAndFlatSoftmax) {
   for (const float magnitude : {0.0F, 1.0F, 30.0F, 300.0F}) {
     for (const float scale : {0.0722F, 1.0F, -1.0F, 0.0F}) {
