@@ -5,13 +5,15 @@
 #include <string>
 #include <vector>
 
-#include "lab/errors.hpp"
 #include "support/host_call.hpp"
 
 namespace seesaw::testing {
 
 // Packed: out [b, s_q, h_q, d_v], lse [b, h_q, s_q].
-struct DecodeResults : lab::ResultsOf<double> {
+struct DecodeResults {
+  std::vector<double> out;
+  std::vector<double> lse;
+
   // Same bits, where no NaN is involved; NaN equals NaN.
   bool operator==(const DecodeResults& other) const;
 };
