@@ -1,7 +1,7 @@
 #include "lab/roofs/gpu_roofs.hpp"
 
 #include <dlfcn.h>
-#include "device_memory.hpp"
+#include "lab/device/device_memory.hpp"
 #include "lab/roofs/timer.hpp"
 
 namespace seesaw::bench {

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <chrono>
 
-#include "device_memory.hpp"
+#include "lab/device/device_memory.hpp"
 
 namespace seesaw::bench {
 namespace {
