@@ -10,7 +10,7 @@
 #include <utility>
 #include <vector>
 
-namespace seesaw::gpu_test {
+namespace seesaw::lab {
 
 inline void must(cudaError_t error, const char* what) {
   if (error != cudaSuccess) {
@@ -90,4 +90,4 @@ class Stream {
   cudaStream_t stream_ = nullptr;
 };
 
-}  // namespace seesaw::gpu_test
+}  // namespace seesaw::lab

@@ -7,8 +7,8 @@
 namespace seesaw::bench {
 namespace {
 
-using gpu_test::DeviceBuffer;
-using gpu_test::must;
+using lab::DeviceBuffer;
+using lab::must;
 
 constexpr int kSize = 8192;
 constexpr double kFlops = 2.0 * kSize * kSize * kSize;

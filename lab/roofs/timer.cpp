@@ -10,7 +10,7 @@
 namespace seesaw::bench {
 namespace {
 
-using gpu_test::must;
+using lab::must;
 
 class Event {
  public:

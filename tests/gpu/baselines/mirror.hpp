@@ -11,8 +11,8 @@
 #include <vector>
 
 #include "base/message.hpp"
-#include "device_memory.hpp"
 #include "host_ops.hpp"
+#include "lab/device/device_memory.hpp"
 
 namespace seesaw::baselines::gpu_test {
 
