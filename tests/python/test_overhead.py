@@ -14,4 +14,4 @@ def test_numpy_call_is_within_its_limit(tmp_path):
     subprocess.run(command, check=True)
     added = json.loads(target.read_text())["added"]
     # The least of many batches: other processes of the machine are not what is measured.
-    assert 0 < added["dense_decode, all buffers given"]["min_us"] <= 6
+    assert 0 < added["dense_decode, all buffers given"]["min_us"] <= 8
