@@ -251,8 +251,8 @@ std::string ModelRun::verdict() {
 }
 
 std::string ModelRun::workspace_guards() const {
-  const std::vector<uint8_t> bytes = seesaw::lab::copy_to_host<uint8_t>(
-      workspace_.as<void>(), workspace_.bytes(), stream_.get());
+  const std::vector<uint8_t> bytes =
+      seesaw::lab::copy_to_host<uint8_t>(workspace_.as<void>(), workspace_.bytes(), stream_.get());
   for (size_t i = 0; i < bytes.size(); ++i) {
     const bool guard = i < kGuard || i >= kGuard + workspace_bytes_;
     if (guard && bytes[i] != 0xFF) {
