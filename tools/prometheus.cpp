@@ -43,7 +43,7 @@ constexpr Metric kMetrics[] = {
      "Sequences of more than one piece in these schedules.", Rows::kLengthsKnown,
      &seesaw_stats::split_sequences},
     {"seesaw_schedule_partials_total", "counter",
-     "Partial results that these schedules have merged.", Rows::kLengthsKnown,
+     "Partial results that these schedules have combined.", Rows::kLengthsKnown,
      &seesaw_stats::partials},
     {"seesaw_plans", "gauge", "Plans made and not destroyed.", Rows::kKernels,
      &seesaw_stats::plans},

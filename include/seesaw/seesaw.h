@@ -311,7 +311,7 @@ typedef struct seesaw_stats {
   /* Of the schedules that were made and returned SEESAW_OK: */
   uint64_t pieces;          /* runs of tiles, as seesaw_plan_pieces lists them */
   uint64_t split_sequences; /* sequences of more than one piece */
-  uint64_t partials;        /* pieces whose partial results have to be merged */
+  uint64_t partials;        /* pieces whose partial results have to be combined */
   /* Gauges: */
   uint64_t plans;           /* made and not destroyed */
   uint64_t workspace_bytes; /* the most that a plan ever asked for */

@@ -36,7 +36,7 @@ _METRICS = {
     ),
     "partials": (
         "seesaw_schedule_partials_total",
-        "Partial results that these schedules have merged.",
+        "Partial results that these schedules have combined.",
     ),
     "plans": ("seesaw_plans", "Plans made and not destroyed."),
     "workspace_bytes": (

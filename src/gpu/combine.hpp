@@ -1,4 +1,4 @@
-// Merges the partial results of split sequences (partials.hpp) into out and lse.
+// Combines the partial results of split sequences (partials.hpp) into out and lse.
 #pragma once
 
 #include <cuda_runtime_api.h>

@@ -114,8 +114,8 @@ void print_text(const Explanation& e) {
     print_out("tiles      {}, the busiest worker has {} ({:.3f} times the mean)\n",
               e.schedule->total_tiles, e.schedule->busiest_tiles, e.schedule->imbalance());
     print_out("tuning     {}\n", e.plan->details().tuning);
-    print_out("splits     {} of {} sequences, {} partials to merge\n", e.schedule->split_sequences,
-              e.problem.batch, e.schedule->partials);
+    print_out("splits     {} of {} sequences, {} partials to combine\n",
+              e.schedule->split_sequences, e.problem.batch, e.schedule->partials);
     print_out("buffers    workspace {}, schedule {}\n",
               bytes_text(static_cast<double>(e.plan->workspace_bytes())),
               bytes_text(static_cast<double>(e.plan->schedule_bytes())));

@@ -62,7 +62,7 @@ void print_text(const PlanOptions& options, const Asked& asked, const DenseDecod
   print_out("{} sequences, {} tiles, schedule {}, workspace {}\n", asked.seq_lens.size(),
             report.total_tiles, bytes_text(static_cast<double>(plan.schedule_bytes())),
             bytes_text(static_cast<double>(plan.workspace_bytes())));
-  print_out("{} pieces; {} sequences split, {} partials to merge\n", report.pieces.size(),
+  print_out("{} pieces; {} sequences split, {} partials to combine\n", report.pieces.size(),
             report.split_sequences, report.partials);
   print_out("busiest worker {} tiles, mean {:.1f}: {:.3f} times the mean\n\n", report.busiest_tiles,
             static_cast<double>(report.total_tiles) / report.num_workers, report.imbalance());

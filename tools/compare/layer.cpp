@@ -35,7 +35,7 @@ size_t cache_elements(const BaselineDescriptor& d) {
     return 0;
   }
   const uint64_t token_bytes = cost(d).cache_bytes_per_token;
-  return static_cast<size_t>(d.batch * d.cache_capacity) * token_bytes / size_of(d.dtype);
+  return static_cast<size_t>(d.batch * d.cache_capacity) * token_bytes / lab::size_of(d.dtype);
 }
 
 }  // namespace
@@ -91,7 +91,7 @@ void Layer::use(void* workspace, size_t size_bytes) {
 void Layer::run() { plan_.run(tensors_); }
 
 std::vector<double> Layer::out() {
-  const size_t width = size_of(descriptor_.dtype);
+  const size_t width = lab::size_of(descriptor_.dtype);
   HostArray host{descriptor_.dtype, out_.size_bytes() / width,
                  std::vector<std::byte>(out_.size_bytes())};
   device_.synchronise();

@@ -31,7 +31,7 @@ HostArray quantiles(double sigma, seesaw_dtype dtype) {
 }
 
 HostArray empty_array(size_t count, seesaw_dtype dtype) {
-  return {dtype, count, std::vector<std::byte>(count * size_of(dtype))};
+  return {dtype, count, std::vector<std::byte>(count * lab::size_of(dtype))};
 }
 
 }  // namespace
@@ -39,7 +39,7 @@ HostArray empty_array(size_t count, seesaw_dtype dtype) {
 HostArray normal_array(size_t count, double sigma, seesaw_dtype dtype, uint64_t seed) {
   const HostArray table = quantiles(sigma, dtype);
   HostArray array = empty_array(count, dtype);
-  const size_t width = size_of(dtype);
+  const size_t width = lab::size_of(dtype);
   // Blocks have streams of their own, so that the numbers do not depend on the threads.
   const size_t blocks = (count + kBlock - 1) / kBlock;
 #pragma omp parallel for schedule(static)

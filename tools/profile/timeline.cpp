@@ -207,8 +207,8 @@ std::vector<std::string> timeline_reading(const TimelineSummary& summary) {
     reading.push_back("The lanes end together: the load is even.");
   }
   if (const double wait = share_of(summary, "wait"); wait > 0.05) {
-    reading.push_back(
-        fmt::format("{} % is waiting for the other workers before the merge.", percent(wait)));
+    reading.push_back(fmt::format(
+        "{} % is waiting for the other workers before partials are combined.", percent(wait)));
   }
   if (const double pack = share_of(summary, "pack"); pack > 0.2) {
     reading.push_back(fmt::format(
