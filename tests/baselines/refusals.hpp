@@ -6,7 +6,7 @@
 #include <string>
 
 #include "seesaw/baselines.hpp"
-#include "unit/api/expect_error.hpp"
+#include "unit/engine/expect_error.hpp"
 
 namespace seesaw::testing {
 

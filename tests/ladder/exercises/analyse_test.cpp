@@ -10,7 +10,7 @@
 
 #include "ladder/inputs.hpp"
 #include "ladder/swizzle.hpp"
-#include "seesaw/seesaw.hpp"
+#include "seesaw/ops/dense_decode.h"
 
 namespace seesaw::ladder {
 namespace {
@@ -66,22 +66,30 @@ TEST(Exercise22, TheSwizzleLosesNothing) {
 // library's schedule, once with a worker a sequence.
 TEST(Exercise23, TheScheduleBalancesUnequalLengths) {
   const std::vector<int32_t> lengths = {200, 9000, 64, 3000, 31000, 700, 12, 5000};
-  const DenseDecode plan({.batch = static_cast<int64_t>(lengths.size()),
-                          .h_q = 16,
-                          .max_pages_per_sequence = 512,
-                          .num_threads = 8});
+  seesaw_dense_decode_problem problem;
+  problem.batch = static_cast<int64_t>(lengths.size());
+  problem.h_q = 16;
+  problem.max_pages_per_sequence = 512;
+  seesaw_options options;
+  options.num_threads = 8;
+  const DenseDecode plan(problem, options);
   const AlignedBuffer schedule(plan.schedule_bytes());
-  plan.schedule(make_tensor(lengths.data(), SEESAW_INT32, {static_cast<int64_t>(lengths.size())}),
-                schedule.data(), schedule.size());
+  seesaw_dense_decode_args args;
+  args.seq_lens = make_tensor(lengths.data(), SEESAW_INT32, {problem.batch});
+  seesaw_call call;
+  call.schedule = schedule.data();
+  call.schedule_bytes = schedule.size();
+  plan.prepare(args, call);
   std::vector<int> tiles(8, 0);
   for (const seesaw_piece& piece : plan.pieces(schedule.data(), schedule.size())) {
     tiles[static_cast<size_t>(piece.worker)] += piece.tile_end - piece.tile_begin;
   }
+  const auto tile_tokens = static_cast<int>(plan.number("tile_tokens"));
   const int total = std::accumulate(tiles.begin(), tiles.end(), 0);
   int expected = 0;
   int longest = 0;
   for (const int32_t length : lengths) {
-    const int of_sequence = (length + plan.info().tile_tokens - 1) / plan.info().tile_tokens;
+    const int of_sequence = (length + tile_tokens - 1) / tile_tokens;
     expected += of_sequence;
     longest = std::max(longest, of_sequence);
   }

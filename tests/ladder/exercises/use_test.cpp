@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "seesaw/seesaw.hpp"
+#include "seesaw/ops/dense_decode.h"
 
 namespace {
 
@@ -105,27 +105,30 @@ Decoded decode(int32_t first_page, int32_t tokens) {
     table[static_cast<size_t>(i)] = static_cast<int32_t>((first_page + i) % kPages);
   }
   Decoded result;
-  const seesaw::DenseDecode plan({.q_dtype = SEESAW_FLOAT32,
-                                  .kv_dtype = SEESAW_FLOAT32,
-                                  .h_q = kHeads,
-                                  .page_size = kPageSize,
-                                  .max_pages_per_sequence = kPages});
+  seesaw_dense_decode_problem problem;
+  problem.q_dtype = SEESAW_FLOAT32;
+  problem.batch = 1;
+  problem.h_q = kHeads;
+  problem.page_size = kPageSize;
+  problem.max_pages_per_sequence = kPages;
+  const seesaw::DenseDecode plan(problem);
   const seesaw::AlignedBuffer schedule(plan.schedule_bytes());
   const seesaw::AlignedBuffer workspace(plan.workspace_bytes());
-  const seesaw_tensor seq_lens = seesaw::make_tensor(&tokens, SEESAW_INT32, {1});
-  plan.schedule(seq_lens, schedule.data(), schedule.size());
-  plan.run(
-      {.q = seesaw::make_tensor(q.data(), SEESAW_FLOAT32, {1, 1, kHeads, 576}),
-       .kv_cache = seesaw::make_tensor(cache.data(), SEESAW_FLOAT32, {kPages, kPageSize, 1, 576}),
-       .block_table = seesaw::make_tensor(table.data(), SEESAW_INT32, {1, kPages}),
-       .seq_lens = seq_lens,
-       .out = seesaw::make_tensor(result.out.data(), SEESAW_FLOAT32, {1, 1, kHeads, 512}),
-       .lse = seesaw::make_tensor(result.lse.data(), SEESAW_FLOAT32, {1, kHeads, 1}),
-       .scale = 0.05F,
-       .schedule = schedule.data(),
-       .schedule_bytes = schedule.size(),
-       .workspace = workspace.data(),
-       .workspace_bytes = workspace.size()});
+  seesaw_call call;
+  call.schedule = schedule.data();
+  call.schedule_bytes = schedule.size();
+  call.workspace = workspace.data();
+  call.workspace_bytes = workspace.size();
+  seesaw_dense_decode_args args;
+  args.q = seesaw::make_tensor(q.data(), SEESAW_FLOAT32, {1, 1, kHeads, 576});
+  args.kv_cache = seesaw::make_tensor(cache.data(), SEESAW_FLOAT32, {kPages, kPageSize, 1, 576});
+  args.block_table = seesaw::make_tensor(table.data(), SEESAW_INT32, {1, kPages});
+  args.seq_lens = seesaw::make_tensor(&tokens, SEESAW_INT32, {1});
+  args.out = seesaw::make_tensor(result.out.data(), SEESAW_FLOAT32, {1, 1, kHeads, 512});
+  args.lse = seesaw::make_tensor(result.lse.data(), SEESAW_FLOAT32, {1, kHeads, 1});
+  args.scale = 0.05F;
+  plan.prepare(args, call);
+  plan.run(args, call);
   return result;
 }
 
