@@ -131,7 +131,7 @@ void set_problem(const DenseDecodeProblem& problem, const Geometry& geometry, fl
   params->lse_factor = lse_factor(problem);
   params->empty_lse = empty_lse(problem);
   params->s_q = static_cast<int32_t>(problem.s_q);
-  params->group = geometry.group;
+  params->group = gpu::Divisor(static_cast<uint32_t>(geometry.group));
   params->rows = geometry.rows;
   params->row_tiles = geometry.row_tiles;
   params->group_tiles = geometry.group_tiles;
