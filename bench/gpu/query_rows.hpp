@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "decode_case.hpp"
+#include "lab/roofs/timer.hpp"
 #include "report.hpp"
-#include "timer.hpp"
 
 namespace seesaw::bench {
 

@@ -101,9 +101,8 @@ __device__ inline int32_t last_piece_of_worker(const Params& p, const split::Sch
   }
   const int32_t begin = ptx::load_now(view.worker_piece_begin + index);
   const int32_t end = ptx::load_now(view.worker_piece_begin + index + 1);
-  const int32_t rest = ptx::load_now(&view.header->rest_begin) + index;
-  const int32_t pieces = ptx::load_now(&view.header->num_pieces);
-  return rest < pieces ? rest : begin < end ? end - 1 : -1;
+  const int32_t rest = ptx::load_now(view.worker_rest_piece + index);
+  return rest >= 0 ? rest : begin < end ? end - 1 : -1;
 }
 
 // What candidate `index` stands for. `last_piece`: last_piece_of_worker(index).

@@ -212,6 +212,9 @@ __global__ void __launch_bounds__(kThreads)
   }
   // Rest pieces have no worker of their own: they begin where the last worker's end.
   const int64_t rest_begin = rule.layout == split::Layout::kRest ? rule.rest_begin : pieces_so_far;
+  for (int64_t w = threadIdx.x; w < call.config.num_workers; w += kThreads) {
+    view.worker_rest_piece[w] = split::rest_piece_of(w, rest_begin, pieces_so_far);
+  }
   for (int64_t w = last_worker + 1 + threadIdx.x; w <= call.config.num_workers; w += kThreads) {
     view.worker_piece_begin[w] = static_cast<int32_t>(pieces_so_far);  // [5]
   }
@@ -224,8 +227,7 @@ __global__ void __launch_bounds__(kThreads)
                     .tile_tokens = call.config.tile_tokens,
                     .fixed_split_tiles = call.config.fixed_split_tiles,
                     .max_batch = call.config.max_batch,
-                    .row_groups = call.config.row_groups,
-                    .rest_begin = static_cast<int32_t>(rest_begin)};
+                    .row_groups = call.config.row_groups};
   }
 }
 

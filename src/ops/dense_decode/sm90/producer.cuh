@@ -37,7 +37,7 @@ __device__ __forceinline__ BlockWork block_work(const DenseDecodeParams& params)
   const auto worker = static_cast<int32_t>(blockIdx.z);
   work.piece_begin = params.worker_piece_begin[worker];
   const int32_t piece_end = params.worker_piece_begin[worker + 1];
-  const int32_t rest = split::rest_piece_of(*params.schedule, worker);
+  const int32_t rest = params.worker_rest_piece[worker];
   work.num_pieces = piece_end - work.piece_begin + (rest >= 0 ? 1 : 0);
   work.rest_step = rest >= 0 ? rest - piece_end + 1 : 1;
   return work;
