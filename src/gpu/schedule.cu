@@ -115,18 +115,18 @@ __device__ SplitRule find_rule(const ScheduleCall& call) {
         sum_over_items(call, [fixed](int64_t t) { return split::pieces_of(t, fixed); });
     return split::fixed_rule(call.config, tiles, pieces);
   }
-  const SplitRule ranges = split::range_rule(call.config, items_of(call), tiles);
-  if (call.config.split_cost_tiles > 0 &&
-      split::whole_pays(call.config, ranges, items_of(call), longest_of_batch(call))) {
-    return split::whole_rule(ranges, items_of(call));
-  }
-  if (call.config.deal_rest != 0) {
-    const int64_t longest = longest_of_batch(call);
-    if (split::rest_pays(call.config, ranges, items_of(call), tiles, longest)) {
-      return split::rest_rule(ranges, items_of(call), longest);
+  const int64_t items = items_of(call);
+  const SplitRule ranges = split::range_rule(call.config, items, tiles);
+  if (call.config.split_cost_tiles > 0 || call.config.deal_rest != 0) {
+    const int64_t longest = longest_of_batch(call);  // once: its shared word has no second barrier
+    if (split::whole_pays(call.config, ranges, items, longest)) {
+      return split::whole_rule(ranges, items);
+    }
+    if (split::rest_pays(call.config, ranges, items, tiles, longest)) {
+      return split::rest_rule(ranges, items, longest);
     }
   }
-  const split::AlignedLengths lengths = split::aligned_lengths(ranges, items_of(call), tiles);
+  const split::AlignedLengths lengths = split::aligned_lengths(ranges, items, tiles);
   const int64_t length = find_aligned_length(call, lengths);
   return length > 0 ? split::aligned_rule(ranges, length) : ranges;
 }
