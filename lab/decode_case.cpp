@@ -7,55 +7,16 @@
 #include <algorithm>
 #include <climits>
 #include <cstring>
-#include <numeric>
-#include <random>
 #include <stdexcept>
 
-#include "base/float16.hpp"
-#include "base/math.hpp"
-#include "lab/random_values.hpp"
+#include "lab/elements.hpp"
+#include "lab/pages.hpp"
+#include "lab/random.hpp"
 
 namespace seesaw::lab {
 namespace {
 
 constexpr int64_t kUnownedPages = 3;
-
-size_t size_of_dtype(seesaw_dtype dtype) { return dtype == SEESAW_FLOAT32 ? 4 : 2; }
-
-template <typename T>
-void store_as(unsigned char* data, size_t index, float value) {
-  const T stored = from_float<T>(value);
-  std::memcpy(data + index * sizeof(T), &stored, sizeof(T));
-}
-
-void store(seesaw_dtype dtype, unsigned char* data, size_t index, float value) {
-  switch (dtype) {
-    case SEESAW_BFLOAT16:
-      return store_as<BFloat16>(data, index, value);
-    case SEESAW_FLOAT16:
-      return store_as<Float16>(data, index, value);
-    default:
-      return store_as<float>(data, index, value);
-  }
-}
-
-template <typename T>
-float load_as(const unsigned char* data, size_t index) {
-  T stored;
-  std::memcpy(&stored, data + index * sizeof(T), sizeof(T));
-  return to_float(stored);
-}
-
-float load(seesaw_dtype dtype, const unsigned char* data, size_t index) {
-  switch (dtype) {
-    case SEESAW_BFLOAT16:
-      return load_as<BFloat16>(data, index);
-    case SEESAW_FLOAT16:
-      return load_as<Float16>(data, index);
-    default:
-      return load_as<float>(data, index);
-  }
-}
 
 }  // namespace
 
@@ -114,27 +75,22 @@ DecodeCase::DecodeCase(const DecodeSpec& spec) : spec_(spec) {
 }
 
 void DecodeCase::build_block_table() {
-  std::vector<int64_t> pages(static_cast<size_t>(spec_.batch()));
-  for (int64_t i = 0; i < spec_.batch(); ++i) {
-    pages[static_cast<size_t>(i)] = ceil_div(spec_.length(i), spec_.page_size);
-  }
-  const int64_t most = pages.empty() ? 0 : *std::max_element(pages.begin(), pages.end());
-  max_pages_ = std::max<int64_t>(most + spec_.spare_pages, 1);
-  if (spec_.table_pages > 0) {
-    max_pages_ = std::max(most, spec_.table_pages);
-  }
-  num_pages_ = std::accumulate(pages.begin(), pages.end(), int64_t{0}) + kUnownedPages;
-
-  std::vector<int32_t> order(static_cast<size_t>(num_pages_));
-  std::iota(order.begin(), order.end(), 0);
-  std::shuffle(order.begin(), order.end(), std::mt19937_64(spec_.page_seed));
+  const int64_t most =
+      spec_.seq_lens.empty()
+          ? 0
+          : pages_of(*std::max_element(spec_.seq_lens.begin(), spec_.seq_lens.end()),
+                     spec_.page_size);
+  max_pages_ = spec_.table_pages > 0 ? std::max(most, spec_.table_pages)
+                                     : std::max<int64_t>(most + spec_.spare_pages, 1);
+  const PageTable pages = place_pages(spec_.seq_lens, spec_.page_size, max_pages_, kUnownedPages,
+                                      Random(spec_.page_seed));
+  num_pages_ = static_cast<int64_t>(pages.owners.size());
   constexpr int32_t kNoPage[] = {INT32_MAX, -1, INT32_MIN, 1 << 30};
   block_table_.assign(table_index(spec_.batch(), 0), kNoPage[0]);
-  size_t next = 0;
   for (int64_t i = 0; i < spec_.batch(); ++i) {
     for (int64_t p = 0; p < max_pages_; ++p) {
-      block_table_[table_index(i, p)] =
-          p < pages[static_cast<size_t>(i)] ? order[next++] : kNoPage[(i + p) % 4];
+      const int32_t id = pages.entries[static_cast<size_t>(i * max_pages_ + p)];
+      block_table_[table_index(i, p)] = id >= 0 ? id : kNoPage[(i + p) % 4];
     }
   }
 }
@@ -142,7 +98,7 @@ void DecodeCase::build_block_table() {
 void DecodeCase::fill_query() {
   const int64_t rows = spec_.batch() * spec_.s_q * spec_.h_q;
   const int64_t elements = rows == 0 ? 0 : rows * (spec_.d_qk + spec_.gaps.q) - spec_.gaps.q;
-  query_.assign(static_cast<size_t>(elements) * size_of_dtype(spec_.q_dtype), spec_.poison);
+  query_.assign(static_cast<size_t>(elements) * size_of(spec_.q_dtype), spec_.poison);
   for (int64_t i = 0; i < spec_.batch(); ++i) {
     const uint64_t id = mix(spec_.seed * 2, spec_.first_id + static_cast<uint64_t>(i));
     for (int64_t r = 0; r < spec_.s_q * spec_.h_q; ++r) {
@@ -158,11 +114,11 @@ void DecodeCase::fill_query() {
 void DecodeCase::fill_cache() {
   const int64_t elements = (num_pages_ - 1) * page_stride_ + (spec_.page_size - 1) * token_stride_ +
                            spec_.h_kv * spec_.d_qk;
-  pool_ = std::make_shared<Pool>(static_cast<size_t>(elements) * size_of_dtype(spec_.kv_dtype),
+  pool_ = std::make_shared<Pool>(static_cast<size_t>(elements) * size_of(spec_.kv_dtype),
                                  spec_.sparse_pool, spec_.poison);
   if (spec_.sparse_pool) {  // only what pages cover: the rest has no memory behind it
     const int64_t page_elements = (spec_.page_size - 1) * token_stride_ + spec_.h_kv * spec_.d_qk;
-    const size_t size = size_of_dtype(spec_.kv_dtype);
+    const size_t size = size_of(spec_.kv_dtype);
     for (int64_t page = 0; page < num_pages_; ++page) {
       std::memset(pool_->data + static_cast<size_t>(page * page_stride_) * size, spec_.poison,
                   static_cast<size_t>(page_elements) * size);
@@ -199,20 +155,20 @@ size_t DecodeCase::key_index(int64_t sequence, int64_t token, int64_t kv_head,
 
 void DecodeCase::set_query(int64_t sequence, int64_t token, int64_t head, int64_t column,
                            float value) {
-  store(spec_.q_dtype, query_.data(), query_index(sequence, token, head, column), value);
+  store_element(query_.data(), spec_.q_dtype, query_index(sequence, token, head, column), value);
 }
 
 void DecodeCase::set_key(int64_t sequence, int64_t token, int64_t kv_head, int64_t column,
                          float value) {
-  store(spec_.kv_dtype, pool_->data, key_index(sequence, token, kv_head, column), value);
+  store_element(pool_->data, spec_.kv_dtype, key_index(sequence, token, kv_head, column), value);
 }
 
 float DecodeCase::query(int64_t sequence, int64_t token, int64_t head, int64_t column) const {
-  return load(spec_.q_dtype, query_.data(), query_index(sequence, token, head, column));
+  return load_element(query_.data(), spec_.q_dtype, query_index(sequence, token, head, column));
 }
 
 float DecodeCase::key(int64_t sequence, int64_t token, int64_t kv_head, int64_t column) const {
-  return load(spec_.kv_dtype, pool_->data, key_index(sequence, token, kv_head, column));
+  return load_element(pool_->data, spec_.kv_dtype, key_index(sequence, token, kv_head, column));
 }
 
 void DecodeCase::set_block_table(int64_t sequence, int64_t page, int32_t id) {
@@ -284,7 +240,7 @@ seesaw_tensor DecodeCase::lse_tensor(void* data) const {
 
 size_t DecodeCase::out_bytes() const {
   const int64_t rows = spec_.batch() * spec_.s_q * spec_.h_q;
-  return static_cast<size_t>(rows * (spec_.d_v + spec_.gaps.out)) * size_of_dtype(spec_.q_dtype);
+  return static_cast<size_t>(rows * (spec_.d_v + spec_.gaps.out)) * size_of(spec_.q_dtype);
 }
 
 size_t DecodeCase::lse_bytes() const {

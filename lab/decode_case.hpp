@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "lab/elements.hpp"
 #include "seesaw/ops/dense_decode.h"
 
 namespace seesaw::lab {
@@ -45,9 +46,9 @@ struct DecodeSpec {
   uint64_t page_seed = 1;        // of the order of pages
   uint64_t first_id = 0;         // sequence i has the values of number first_id + i
   Gaps gaps = {};
-  unsigned char poison = 0xFF;  // of every unused byte: all ones is NaN in every float type
-  int64_t table_pages = 0;      // columns of the block table; 0 = as many as needed, and spare ones
-  bool sparse_pool = false;     // reserve address space without memory behind it, for huge kv_page
+  unsigned char poison = kPoison;  // of every unused byte
+  int64_t table_pages = 0;   // columns of the block table; 0 = as many as needed, and spare ones
+  bool sparse_pool = false;  // reserve address space without memory behind it, for huge kv_page
 
   int64_t batch() const { return static_cast<int64_t>(seq_lens.size()); }
   int64_t length(int64_t sequence) const {  // as the contract counts it

@@ -9,7 +9,7 @@
 // There is no kernel in this file: this is libseesaw, called as anybody calls it, through the C
 // ABI.
 //   plan      once per shape: which kernel, how large its buffers      (host)
-//   schedule  once per decoding step: which block does which tiles     (a small kernel)
+//   prepare   once per decoding step: which block does which tiles     (a small kernel)
 //   run       once per layer: attention, then combine                  (timed by the ladder)
 // Its kernel differs from rung 10 in what a product needs (larger pages, any heads, strides, causal
 // mask, LSE) and in how often it moves its output to a new maximum (docs/guide, chapter 6).
@@ -19,7 +19,7 @@
 #include <memory>
 
 #include "ladder/runtime.cuh"
-#include "seesaw/seesaw.hpp"
+#include "seesaw/ops/dense_decode.h"
 
 namespace seesaw::ladder {
 namespace {
@@ -40,53 +40,54 @@ struct Call {
   std::unique_ptr<DenseDecode> plan;
   DeviceMemory schedule;
   DeviceMemory workspace;
-  DenseDecodeTensors tensors;
+  seesaw_dense_decode_args args;
+  seesaw_call buffers;
 };
 
-DenseDecodeDescriptor descriptor_of(const Problem& p, seesaw_device device) {
-  DenseDecodeDescriptor descriptor;
-  descriptor.device = device;
-  descriptor.batch = p.batch;
-  descriptor.h_q = p.heads;
-  descriptor.page_size = kPageTokens;
-  descriptor.max_pages_per_sequence = p.pages_per_sequence();
-  return descriptor;
+seesaw_dense_decode_problem problem_of(const Problem& p) {
+  seesaw_dense_decode_problem problem;
+  problem.q_dtype = SEESAW_BFLOAT16;
+  problem.batch = p.batch;
+  problem.h_q = p.heads;
+  problem.page_size = kPageTokens;
+  problem.max_pages_per_sequence = p.pages_per_sequence();
+  return problem;
 }
 
-DenseDecodeTensors tensors_of(const Problem& p, seesaw_device device) {
-  DenseDecodeTensors t{};
-  t.q = make_tensor(p.q, SEESAW_BFLOAT16, {p.batch, 1, p.heads, kQkColumns}, device);
-  t.kv_cache =
+seesaw_dense_decode_args args_of(const Problem& p, seesaw_device device) {
+  seesaw_dense_decode_args args;
+  args.q = make_tensor(p.q, SEESAW_BFLOAT16, {p.batch, 1, p.heads, kQkColumns}, device);
+  args.kv_cache =
       make_tensor(p.pool, SEESAW_BFLOAT16, {p.num_pages, kPageTokens, 1, kQkColumns}, device);
-  t.block_table =
+  args.block_table =
       make_tensor(p.block_table, SEESAW_INT32, {p.batch, p.pages_per_sequence()}, device);
-  t.seq_lens = make_tensor(p.seq_lens, SEESAW_INT32, {p.batch}, device);
-  t.out = make_tensor(p.out, SEESAW_BFLOAT16, {p.batch, 1, p.heads, kValueColumns}, device);
-  t.scale = p.scale;
-  return t;
+  args.seq_lens = make_tensor(p.seq_lens, SEESAW_INT32, {p.batch}, device);
+  args.out = make_tensor(p.out, SEESAW_BFLOAT16, {p.batch, 1, p.heads, kValueColumns}, device);
+  args.scale = p.scale;
+  return args;
 }
 
 Status prepare(const Problem& problem, Launcher* launcher) {
-  int index = 0;
-  SEESAW_RETURN_IF_ERROR(cuda_status(cudaGetDevice(&index), "cudaGetDevice"));
-  const seesaw_device device = {SEESAW_CUDA, index};
+  seesaw_options options;
+  options.device.type = SEESAW_CUDA;
+  SEESAW_RETURN_IF_ERROR(cuda_status(cudaGetDevice(&options.device.index), "cudaGetDevice"));
   auto call = std::make_shared<Call>();
-  call->plan = std::make_unique<DenseDecode>(descriptor_of(problem, device));
-  call->tensors = tensors_of(problem, device);
-  DenseDecodeTensors& t = call->tensors;
-  t.schedule_bytes = call->plan->schedule_bytes();
-  t.workspace_bytes = call->plan->workspace_bytes();
-  SEESAW_RETURN_IF_ERROR(allocate(t.schedule_bytes, &call->schedule));
-  SEESAW_RETURN_IF_ERROR(allocate(t.workspace_bytes, &call->workspace));
-  t.schedule = call->schedule.get();
-  t.workspace = call->workspace.get();
-  call->plan->schedule(t.seq_lens, t.schedule, t.schedule_bytes);
+  call->plan = std::make_unique<DenseDecode>(problem_of(problem), options);
+  call->args = args_of(problem, options.device);
+  seesaw_call& buffers = call->buffers;
+  buffers.schedule_bytes = call->plan->schedule_bytes();
+  buffers.workspace_bytes = call->plan->workspace_bytes();
+  SEESAW_RETURN_IF_ERROR(allocate(buffers.schedule_bytes, &call->schedule));
+  SEESAW_RETURN_IF_ERROR(allocate(buffers.workspace_bytes, &call->workspace));
+  buffers.schedule = call->schedule.get();
+  buffers.workspace = call->workspace.get();
+  call->plan->prepare(call->args, buffers);
   SEESAW_RETURN_IF_ERROR(cuda_status(cudaDeviceSynchronize(), "the schedule"));
   *launcher = [call](Stream stream) -> Status {
-    DenseDecodeTensors tensors = call->tensors;
-    tensors.stream = stream;
+    seesaw_call buffers = call->buffers;
+    buffers.stream = stream;
     try {
-      call->plan->run(tensors);
+      call->plan->run(call->args, buffers);
     } catch (const Error& error) {
       return device_error(error.what());
     }

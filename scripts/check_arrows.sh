@@ -24,7 +24,7 @@ lab:              lab public base
 tools:            tools lab public
 python:           python public
 ladder:           ladder gpu base public
-bench:            bench lab ops/* split cpu gpu core base public tests/gpu
+bench:            bench lab ops/* split cpu gpu core base public
 tests/consumers:  tests/consumers public
 '
 
@@ -61,8 +61,6 @@ room_of_include() {
     *)
       if [[ -e $(dirname "$file")/$written || -e $(root_of_room "$from")/$written ]]; then
         echo own
-      elif [[ -e tests/gpu/$written ]]; then
-        echo tests/gpu
       else
         echo unknown
       fi

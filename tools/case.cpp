@@ -137,7 +137,7 @@ class Reader {
 
   const void* address_of(const TensorEntry& entry) {
     const std::byte* at = data_ + entry.begin;
-    if (reinterpret_cast<uintptr_t>(at) % size_of(entry.dtype) == 0) {
+    if (reinterpret_cast<uintptr_t>(at) % static_cast<uintptr_t>(size_of(entry.dtype)) == 0) {
       return at;
     }
     if (entry.end - entry.begin > max_copy_bytes_) {

@@ -79,7 +79,8 @@ void require_command(const CLI::App& app, int argc, char** argv) {
     }
   }
   throw seesaw::tools::bad_input({"seesaw", "command " + seesaw::tools::printable(typed),
-                                  "allowed: " + names, "Did you mean " + nearest + "?"});
+                                  "allowed: " + names,
+                                  "Did you mean " + nearest + "? Run `seesaw --help`."});
 }
 
 int parse_and_run(CLI::App& app, int argc, char** argv) {

@@ -10,6 +10,8 @@
 
 namespace seesaw::tools {
 
+using lab::size_of;  // beside that of files' types
+
 // "bf16", "fp16" or "fp32" (long names too); throws Failure naming `option` for anything else.
 seesaw_dtype parse_dtype(const std::string& text, const std::string& option);
 const char* short_name(int32_t dtype);     // "bf16"

@@ -1,6 +1,6 @@
 // Micro-benchmarks of cpu.dense_decode: its steps one by one on packed data, and whole runs at the
 // shapes of the speed targets. `roof` is the fraction of the machine's own multiply rate, which
-// is measured in the same process just before (see roofs.hpp).
+// is measured in the same process just before (lab/roofs).
 //
 //   seesaw_cpu_bench --benchmark_filter='run/' --benchmark_counters_tabular=true
 #include <benchmark/benchmark.h>
@@ -8,21 +8,25 @@
 #include <algorithm>
 #include <cstring>
 #include <memory>
-#include <numeric>
-#include <random>
 #include <thread>
 #include <vector>
 
 #include "base/float16.hpp"
-#include "cpu/roof_loops.hpp"
-#include "cpu/roofs.hpp"
 #include "cpu/select.hpp"
+#include "lab/call.hpp"
+#include "lab/elements.hpp"
+#include "lab/random.hpp"
+#include "lab/roofs/cpu_loops.hpp"
+#include "lab/roofs/cpu_roofs.hpp"
+#include "lab/synthetic.hpp"
 #include "ops/dense_decode/cpu/dense_decode.hpp"
 #include "ops/dense_decode/cpu/layout.hpp"
-#include "split/split_kv.hpp"
 
 namespace seesaw::bench {
 namespace {
+
+using namespace lab;
+namespace cpu = dense_decode::cpu;
 
 constexpr int64_t kDqk = 576;
 constexpr int64_t kDv = 512;
@@ -43,92 +47,47 @@ double multiply_roof(int threads) {
   return c.bf16_dot_gflops_1 > 0 ? c.bf16_dot_gflops_1 : c.float_fma_gflops_1;
 }
 
-struct AlignedFree {
-  void operator()(void* p) const { std::free(p); }
-};
-using Buffer = std::unique_ptr<void, AlignedFree>;
-
-Buffer allocate(size_t bytes) {
-  constexpr size_t kGrain = 4096;
-  const size_t rounded = (bytes + kGrain - 1) / kGrain * kGrain;
-  Buffer buffer(std::aligned_alloc(kGrain, rounded));
-  std::memset(buffer.get(), 0, rounded);
+// Zeros, so that no page of it is new to the system when it is timed.
+AlignedBuffer zeros(size_t bytes) {
+  AlignedBuffer buffer(bytes);
+  std::memset(buffer.data(), 0, bytes);
   return buffer;
 }
 
-void fill_bf16(void* data, int64_t count, uint32_t seed) {
-  std::mt19937 random(seed);
-  auto* values = static_cast<BFloat16*>(data);
-  for (int64_t i = 0; i < count; ++i) {
-    const float centred = static_cast<float>(static_cast<int>(random() % 2001) - 1000);
-    values[i] = from_float<BFloat16>(centred * 2e-4F);
-  }
+dense_decode::DenseDecodeProblem make_problem(int64_t batch, int64_t h_q) {
+  return {{.q_dtype = SEESAW_BFLOAT16,
+           .kv_format = SEESAW_FORMAT_BFLOAT16,
+           .batch = batch,
+           .s_q = 1,
+           .h_q = h_q,
+           .h_kv = 1,
+           .d_qk = kDqk,
+           .d_v = kDv,
+           .page_size = kPageSize,
+           .max_pages_per_sequence = 1,
+           .kv_page_stride = kPageSize * kDqk,
+           .kv_token_stride = kDqk,
+           .kv_head_stride = kDqk}};
 }
 
-TensorView packed_view(void* data, DType dtype, std::initializer_list<int64_t> shape) {
-  TensorView view;
-  view.data = data;
-  view.dtype = dtype;
-  view.rank = static_cast<int32_t>(shape.size());
-  std::copy(shape.begin(), shape.end(), view.shape.begin());
-  int64_t stride = 1;
-  for (int32_t i = view.rank - 1; i >= 0; --i) {
-    view.stride[static_cast<size_t>(i)] = stride;
-    stride *= view.shape[static_cast<size_t>(i)];
-  }
-  return view;
-}
-
-DenseDecodeProblem make_problem(int64_t batch, int64_t h_q, int64_t s_k, int threads) {
-  DenseDecodeProblem problem;
-  problem.batch = batch;
-  problem.h_q = h_q;
-  problem.page_size = kPageSize;
-  problem.max_pages_per_sequence = (s_k + kPageSize - 1) / kPageSize;
-  problem.kv_head_stride = kDqk;
-  problem.kv_token_stride = kDqk;
-  problem.kv_page_stride = kPageSize * kDqk;
-  problem.num_threads = threads;
-  return problem;
-}
-
-// A whole problem with its tensors: every sequence s_k long, pages in random order.
+// A whole call: every sequence s_k long, pages in random order.
 struct Decode {
-  DenseDecodeProblem problem;
-  DenseDecodePlan plan;
-  DenseDecodeArguments arguments;
-  std::vector<int32_t> table, lengths;
-  Buffer q, cache, out, lse, schedule, workspace;
+  SyntheticCase source;
+  SyntheticMemory memory;
+  DenseDecode plan;
+  std::unique_ptr<lab::Device> device;
+  lab::Call call;
 
   Decode(int64_t batch, int64_t h_q, int64_t s_k, int threads)
-      : problem(make_problem(batch, h_q, s_k, threads)), plan(cpu::plan_dense_decode(problem)) {
-    const int64_t pages = batch * problem.max_pages_per_sequence;
-    table.resize(static_cast<size_t>(pages));
-    std::iota(table.begin(), table.end(), 0);
-    std::shuffle(table.begin(), table.end(), std::mt19937(7));
-    lengths.assign(static_cast<size_t>(batch), static_cast<int32_t>(s_k));
-    const auto bytes = [](int64_t elements) { return static_cast<size_t>(elements) * 2; };
-    q = allocate(bytes(batch * h_q * kDqk));
-    cache = allocate(bytes(pages * kPageSize * kDqk));
-    out = allocate(bytes(batch * h_q * kDv));
-    lse = allocate(static_cast<size_t>(batch * h_q) * sizeof(float));
-    schedule = allocate(split::schedule_bytes(plan.split));
-    workspace = allocate(plan.workspace_bytes);
-    fill_bf16(q.get(), batch * h_q * kDqk, 1);
-    fill_bf16(cache.get(), pages * kPageSize * kDqk, 2);
-    split::build_schedule(plan.split, lengths.data(), 1, static_cast<int32_t>(batch),
-                          schedule.get());
-    arguments.batch = batch;
-    arguments.q = packed_view(q.get(), DType::kBFloat16, {batch, 1, h_q, kDqk});
-    arguments.kv_cache = packed_view(cache.get(), DType::kBFloat16, {pages, kPageSize, 1, kDqk});
-    arguments.block_table =
-        packed_view(table.data(), DType::kInt32, {batch, problem.max_pages_per_sequence});
-    arguments.seq_lens = packed_view(lengths.data(), DType::kInt32, {batch});
-    arguments.out = packed_view(out.get(), DType::kBFloat16, {batch, 1, h_q, kDv});
-    arguments.lse = packed_view(lse.get(), DType::kFloat32, {batch, h_q, 1});
-    arguments.scale = 1.0F / 24.0F;
-    arguments.schedule = schedule.get();
-    arguments.workspace = workspace.get();
+      : source(make_problem(batch, h_q),
+               std::vector<int32_t>(static_cast<size_t>(batch), static_cast<int32_t>(s_k)),
+               {.seed = 7}),
+        memory(source),
+        plan(source.problem(),
+             {.num_threads = threads, .kernel = "cpu.dense_decode", .tuning = "none"}),
+        device(open_device(kCpu)),
+        call(*device, plan, kDv, memory.inputs(source)) {
+    call.prepare();
   }
 };
 
@@ -144,8 +103,7 @@ void run(benchmark::State& state) {
   const int threads = static_cast<int>(state.range(3));
   Decode decode(batch, h_q, s_k, threads);
   for (auto _ : state) {
-    const Status status = cpu::run_dense_decode(decode.plan, decode.arguments);
-    benchmark::DoNotOptimize(status.ok());
+    decode.call.run();
   }
   set_rate(state, 2.0 * static_cast<double>(h_q * batch * s_k * (kDqk + kDv)), threads);
   state.counters["KV GB/s"] =
@@ -155,23 +113,26 @@ void run(benchmark::State& state) {
 
 // One worker's scratch with one packed chunk, for the steps on their own.
 struct Step {
-  DenseDecodeProblem problem;
+  dense_decode::DenseDecodeProblem problem;
   const cpu::Microkernel& kernel;
   cpu::Geometry geometry;
-  Buffer memory, rows;
+  AlignedBuffer memory;
+  std::vector<BFloat16> rows;
   cpu::Scratch scratch;
   int64_t vectors;
 
   explicit Step(int64_t h_q)
-      : problem(make_problem(1, h_q, 8192, 1)),
-        kernel(cpu::choose_microkernel(problem,
+      : problem(make_problem(1, h_q)),
+        kernel(cpu::choose_microkernel(problem.q_type(), problem.kv_type(),
                                        cpu::allowed_target().value_or(cpu::Target::kBaseline))),
         geometry(cpu::make_geometry(problem, kernel)),
-        memory(allocate(cpu::scratch_bytes(geometry, kernel))),
-        rows(allocate(static_cast<size_t>(std::max(h_q, geometry.chunk_tokens) * kDqk * 2))),
-        scratch(cpu::scratch_of(geometry, kernel, memory.get(), 0)),
+        memory(zeros(cpu::scratch_bytes(geometry, kernel))),
+        rows(static_cast<size_t>(std::max(h_q, geometry.chunk_tokens) * kDqk)),
+        scratch(cpu::scratch_of(geometry, kernel, memory.data(), 0)),
         vectors((h_q + kernel.lanes - 1) / kernel.lanes) {
-    fill_bf16(rows.get(), std::max(h_q, geometry.chunk_tokens) * kDqk, 3);
+    for (size_t i = 0; i < rows.size(); ++i) {
+      rows[i] = from_float<BFloat16>(small_normal(mix(i)));
+    }
     pack_query();
     pack_tokens();
     kernel.scores(geometry.packed, score_task());
@@ -189,7 +150,7 @@ struct Step {
       const void* pointers[cpu::kMaxLanes] = {};
       for (int64_t lane = 0; lane < std::min(kernel.lanes, problem.h_q - v * kernel.lanes);
            ++lane) {
-        pointers[lane] = static_cast<BFloat16*>(rows.get()) + (v * kernel.lanes + lane) * kDqk;
+        pointers[lane] = rows.data() + (v * kernel.lanes + lane) * kDqk;
       }
       kernel.pack_query(geometry.packed, pointers, DType::kBFloat16,
                         scratch.query + v * geometry.packed.query_vector_stride);
@@ -198,7 +159,7 @@ struct Step {
   void pack_tokens() {
     cpu::PackedTokens packed{scratch.keys, scratch.values, scratch.in_place, 0};
     for (int64_t begin = 0; begin < geometry.chunk_tokens; begin += cpu::kTileKeys) {
-      const auto* first = static_cast<const BFloat16*>(rows.get()) + begin * kDqk;
+      const auto* first = rows.data() + begin * kDqk;
       const cpu::TokenRun run{first, kDqk * 2, cpu::kTileKeys};
       const bool in_place = kernel.reads_in_place(geometry.packed, run);
       scratch.in_place[begin / cpu::kTileKeys] = in_place ? first : nullptr;

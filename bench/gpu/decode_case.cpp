@@ -10,8 +10,8 @@
 namespace seesaw::bench {
 namespace {
 
-using gpu_test::copy_to_device;
-using gpu_test::must;
+using lab::copy_to_device;
+using lab::must;
 
 constexpr int64_t kDqk = 576;
 constexpr int64_t kDv = 512;

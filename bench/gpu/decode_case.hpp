@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "device_memory.hpp"
+#include "lab/device/device_memory.hpp"
 #include "seesaw/ops/dense_decode.h"
 
 namespace seesaw::bench {
@@ -49,7 +49,7 @@ class Pool {
 
  private:
   int64_t bytes_;
-  gpu_test::DeviceBuffer memory_;
+  lab::DeviceBuffer memory_;
 };
 
 // A planned case with its inputs in device memory.
@@ -79,7 +79,7 @@ class DecodeRun {
   std::unique_ptr<DenseDecode> decode_;
   seesaw_dense_decode_args tensors_{};
   seesaw_call call_{};
-  gpu_test::DeviceBuffer q_, table_, lens_, out_, lse_, schedule_, workspace_;
+  lab::DeviceBuffer q_, table_, lens_, out_, lse_, schedule_, workspace_;
 };
 
 }  // namespace seesaw::bench

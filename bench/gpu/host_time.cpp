@@ -12,7 +12,7 @@
 namespace seesaw::bench {
 namespace {
 
-using gpu_test::must;
+using lab::must;
 
 constexpr int kCalls = 16;  // of a batch: up to 32 launches, where a stream queues about a thousand
 constexpr int kBatches = 400;

@@ -14,7 +14,7 @@
 namespace seesaw::bench {
 namespace {
 
-using gpu_test::must;
+using lab::must;
 
 struct Options {
   std::vector<std::string> filters;  // parts of cases' names; none: all of the table
@@ -169,7 +169,7 @@ int run_host_time(const Options& options, const Machine& machine, const Pool& po
 int run_bench(const Options& options) {
   must(cudaSetDevice(0), "cudaSetDevice");
   const Nvml nvml;
-  const gpu_test::Stream stream;
+  const lab::Stream stream;
   const Pool pool(options.pool_mib << 20, stream.get());
   const Machine machine = describe_machine(options, nvml);
   if (options.query_rows) {

@@ -1,14 +1,14 @@
 #include "lab/roofs/gpu_roofs.hpp"
 
 #include <dlfcn.h>
-#include "device_memory.hpp"
+#include "lab/device/device_memory.hpp"
 #include "lab/roofs/timer.hpp"
 
 namespace seesaw::bench {
 namespace {
 
-using gpu_test::DeviceBuffer;
-using gpu_test::must;
+using lab::DeviceBuffer;
+using lab::must;
 
 constexpr int kSize = 8192;
 constexpr double kFlops = 2.0 * kSize * kSize * kSize;

@@ -5,12 +5,12 @@
 #include <algorithm>
 #include <chrono>
 
-#include "device_memory.hpp"
+#include "lab/device/device_memory.hpp"
 
 namespace seesaw::bench {
 namespace {
 
-using gpu_test::must;
+using lab::must;
 
 class Event {
  public:

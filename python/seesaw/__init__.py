@@ -16,6 +16,7 @@ except ImportError:  # the sources themselves, where seesaw.report works: no bui
     __version__ = "0"
 else:
     from seesaw._decode import dense_decode
+    from seesaw._merge_states import merge_states
     from seesaw._prometheus import stats_prometheus
     from seesaw._queries import (
         Device,
@@ -47,6 +48,7 @@ __all__ = [
     "explain",
     "info",
     "make_schedule",
+    "merge_states",
     "pieces",
     "stats",
     "stats_prometheus",

@@ -7,14 +7,31 @@ gave way again. What stands in a key is the module's own business.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any, Dict, List, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Sequence, Tuple
 
 from seesaw._arrays import check_devices, library_of
-from seesaw._fields import Operation, ProblemBase, from_number, name_device, parse_device, to_number
+from seesaw._fields import (
+    Field,
+    Operation,
+    ProblemBase,
+    from_number,
+    name_device,
+    parse_device,
+    to_number,
+)
 from seesaw._library import library
 from seesaw._tables import DEVICES, OPTIONS, PROBLEMS, Options
 
 Key = bytes
+
+
+def given(settings: Mapping[str, Any]) -> Dict[str, Any]:
+    """Those that are not None."""
+    return {name: value for name, value in settings.items() if value is not None}
+
+
+def make_options(settings: Mapping[str, Any]) -> Options:
+    return Options(**given(settings))
 
 
 def key_of_problem(problem: ProblemBase, options: Options) -> Key:
@@ -30,25 +47,25 @@ def key_of_problem(problem: ProblemBase, options: Options) -> Key:
 def settings_key(operation: Operation, **settings: Any) -> Key:
     """The key of what is given, fields of the problem and options; tensors are to tell the rest.
     None: not given."""
-    given = {name: value for name, value in settings.items() if value is not None}
-    device = parse_device(given.pop("device")) if "device" in given else (0, 0)
-    numbers = [_pop(operation.name, field, given) for field in operation.problem]
-    options = [_pop(operation.name, field, given) for field in OPTIONS if field.type != "device"]
-    for name in given:
+    left = given(settings)
+    device = parse_device(left.pop("device")) if "device" in left else (0, 0)
+    numbers = [_pop(operation.name, field, left) for field in operation.problem]
+    options = [_pop(operation.name, field, left) for field in OPTIONS if field.type != "device"]
+    for name in left:
         raise TypeError(f"{operation.name}() got an unexpected keyword argument {name!r}")
     return library.key_of_problem(operation.index, *device, *numbers, *options)
 
 
 def settings_numbers(operation: Operation, **settings: Any) -> Dict[str, Any]:
     """What is given, as the library reads it; 0 or None where nothing is."""
-    given = {name: value for name, value in settings.items() if value is not None}
+    left = given(settings)
     fields = [*operation.problem, *[field for field in OPTIONS if field.type != "device"]]
-    return {field.name: _pop(operation.name, field, given) for field in fields}
+    return {field.name: _pop(operation.name, field, left) for field in fields}
 
 
-def _pop(where: str, field: Any, given: Dict[str, Any]) -> Any:
-    if field.name in given:
-        return to_number(where, field, given.pop(field.name))
+def _pop(where: str, field: Field, left: Dict[str, Any]) -> Any:
+    if field.name in left:
+        return to_number(where, field, left.pop(field.name))
     return None if field.type == "text" else 0
 
 
@@ -59,11 +76,11 @@ def flatten(operation: Operation, tensors: Sequence[Any]) -> Sequence[Any]:
         return tensors
     flat: List[Any] = []
     for i, arg in enumerate(operation.args):
-        given = tensors[i] if i < len(tensors) else None
+        tensor = tensors[i] if i < len(tensors) else None
         if arg.list:
-            flat += [len(given or ()), *(given or ())]
+            flat += [len(tensor or ()), *(tensor or ())]
         else:
-            flat.append(given)
+            flat.append(tensor)
     return flat
 
 
@@ -98,5 +115,5 @@ def read_key(key: Key) -> Tuple[ProblemBase, Options]:
     device_type, index = options.pop("device")
     device = name_device(device_type or DEVICES["cpu"], index)
     named = {field.name: field for field in OPTIONS}
-    given = {name: from_number(named[name], value) for name, value in options.items()}
-    return problem, Options(device=device, **given)
+    settings = {name: from_number(named[name], value) for name, value in options.items()}
+    return problem, Options(device=device, **settings)

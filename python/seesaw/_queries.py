@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, Dict, List, NamedTuple, Optional, Union
 
 from seesaw._arrays import Array
 from seesaw._fields import ProblemBase
-from seesaw._keys import Key, key_of_problem
+from seesaw._keys import Key, key_of_problem, make_options
 from seesaw._library import library
 from seesaw._schedule import Schedule, workspace_elements
-from seesaw._tables import Options, OptionSettings
+from seesaw._tables import OptionSettings
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -101,7 +101,7 @@ Planned = Union[ProblemBase, Schedule]
 
 def _key(planned: Planned, options: Any) -> Key:
     if not isinstance(planned, Schedule):
-        return key_of_problem(planned, Options(**options))
+        return key_of_problem(planned, make_options(options))
     if options:
         raise TypeError(
             f"seesaw: {', '.join(options)} given with a schedule, allowed: none of the options, "

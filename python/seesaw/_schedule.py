@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Optional
 
 from seesaw._arrays import Array, call, library_of
 from seesaw._fields import ProblemBase
-from seesaw._keys import Key, key_of_problem, read_key
+from seesaw._keys import Key, given, key_of_problem, make_options, read_key
 from seesaw._library import library
 from seesaw._tables import Options, OptionSettings
 
@@ -63,14 +63,15 @@ class Schedule:
             self._problem, self._options = read_key(self.key)
         return self._options
 
-    def update(self, *tensors: Array) -> Schedule:
+    def update(self, seq_lens: Array, *more: Array) -> Schedule:
         """Fills the schedule for other lengths, on the current stream. Returns itself.
 
-        tensors: seq_lens [b] int32 on the planned device, b up to the problem's batch.
+        seq_lens: [b] int32 on the planned device, b up to the problem's batch.
+        more: What else the operation's schedules are made from; nothing in dense decoding.
         """
-        arrays = library_of(tensors[0], "seq_lens")
-        head = (self.key, arrays.stream(tensors[0]), self.buffer)
-        call(arrays, library.prepare, head, tensors, (), "dense_decode")
+        arrays = library_of(seq_lens, "seq_lens")
+        head = (self.key, arrays.stream(seq_lens), self.buffer)
+        call(arrays, library.prepare, head, (seq_lens, *more), (), "dense_decode")
         return self
 
     def __repr__(self) -> str:
@@ -97,9 +98,7 @@ def make_schedule(
         NotImplementedError: No kernel of this build runs the problem here.
     """
     arrays = library_of(seq_lens, "seq_lens")
-    if "device" not in options:
-        options = {**options, "device": arrays.device_name(seq_lens)}
-    made = Options(**options)  # type: ignore[arg-type]
+    made = make_options({"device": arrays.device_name(seq_lens), **given(options)})
     schedule = Schedule(key_of_problem(problem, made), seq_lens)
     schedule._problem, schedule._options = problem, made
     schedule.d_v = getattr(problem, "d_v", 0)

@@ -11,7 +11,7 @@
 namespace seesaw::gpu {
 namespace {
 
-constexpr const char* kWhere = "dense_decode";
+constexpr const char* kWhere = "check_data";
 Status failed(cudaError_t error, const char* what) { return status_of(error, kWhere, what); }
 
 // Copies one word from the device and waits for it.
@@ -130,7 +130,7 @@ Status check_schedule(const CallToCheck& call, void* report, void* rebuilt, cuda
                         fmt::format("{} of the schedule = {}",
                                     name_of_word(call.split, static_cast<int64_t>(first)), given),
                         fmt::format("{}, for this plan and these seq_lens", wanted),
-                        "Call seesaw_dense_decode_schedule again whenever seq_lens change."));
+                        "Call seesaw_plan_prepare again whenever seq_lens change."));
 }
 
 }  // namespace

@@ -236,7 +236,7 @@ __global__ void __launch_bounds__(kThreads)
 Status launch_schedule(const ScheduleCall& call, cudaStream_t stream) {
   const LaunchShape shape = {
       .grid = dim3(1), .block = dim3(kThreads), .shared_bytes = 0, .stream = stream};
-  return status_of(launch_kernel(schedule_kernel, shape, call), "dense_decode_schedule",
+  return status_of(launch_kernel(schedule_kernel, shape, call), "schedule",
                    "launching the planner");
 }
 

@@ -10,7 +10,7 @@ namespace seesaw::split {
 namespace {
 
 Status bad(std::string_view arrived, std::string_view allowed, std::string_view remedy) {
-  return invalid_argument(four_part_message("dense_decode", arrived, allowed, remedy));
+  return invalid_argument(four_part_message("schedule", arrived, allowed, remedy));
 }
 
 bool same_piece(const Piece& a, const Piece& b) {

@@ -9,6 +9,7 @@
 #include "case.hpp"
 #include "error.hpp"
 #include "io/safetensors.hpp"
+#include "lab/elements.hpp"
 
 namespace {
 
@@ -45,12 +46,13 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       read_all(file.data() + header.data_begin + entry.begin, entry.end - entry.begin);
     }
     const Case result = read_case(header, file.data() + header.data_begin, 1 << 20, "fuzz");
-    read_all(static_cast<const std::byte*>(result.q.data), result.q.size_bytes);
-    read_all(static_cast<const std::byte*>(result.kv_cache.data), result.kv_cache.size_bytes);
+    for (const seesaw_tensor& tensor : {result.args.q, result.args.kv_cache}) {
+      read_all(static_cast<const std::byte*>(tensor.data), seesaw::lab::packed_bytes(tensor));
+    }
     const auto entries =
-        static_cast<size_t>(result.shape.batch * result.shape.max_pages_per_sequence);
+        static_cast<size_t>(result.problem.batch * result.problem.max_pages_per_sequence);
     require(result.block_table.size() == entries);
-    require(result.seq_lens.size() == static_cast<size_t>(result.shape.batch));
+    require(result.seq_lens.size() == static_cast<size_t>(result.problem.batch));
   } catch (const Failure& failure) {
     check_refusal(failure);
   }

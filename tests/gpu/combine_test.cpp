@@ -10,9 +10,11 @@
 #include <random>
 
 #include "base/float16.hpp"
-#include "device_memory.hpp"
+#include "lab/device/device_memory.hpp"
 
 namespace seesaw::gpu_test {
+
+using namespace lab;  // device memory
 namespace {
 
 struct CombineCase {

@@ -6,11 +6,13 @@
 #include <string>
 #include <vector>
 
-#include "device_memory.hpp"
 #include "device_reference.hpp"
+#include "lab/device/device_memory.hpp"
 #include "seesaw/ops/dense_decode.h"
 
 namespace seesaw::gpu_test {
+
+using namespace lab;  // device memory
 
 enum class Lengths { kFixed, kVaried };
 

@@ -6,9 +6,11 @@
 #include <cstring>
 #include <random>
 
-#include "device_memory.hpp"
+#include "lab/device/device_memory.hpp"
 
 namespace seesaw::gpu_test {
+
+using namespace lab;  // device memory
 namespace {
 
 // Lengths in one of several manners: all equal, uniform, mostly tiny with a few long, mostly empty.

@@ -79,7 +79,7 @@ BAD = {
     ),
     "lengths_count": (
         ValueError,
-        r"b = 4 \(seq_lens.shape",
+        "b = seq_lens.shape|seq_lens has shape",
         transformed("seq_lens", lambda a: np.repeat(a, 2)),
     ),
     "length_too_long": (
@@ -228,7 +228,7 @@ def test_options_against_the_schedule():
 def test_schedule_of_other_shapes():
     small, large = Case([70], h_q=4), Case([70, 70, 70], h_q=4)
     schedule = seesaw.make_schedule(seesaw.Problem.of(*small.arrays[:3]), small.lengths)
-    with pytest.raises(ValueError, match=r"b = 3 \(seq_lens"):
+    with pytest.raises(ValueError, match="b = seq_lens"):
         seesaw.dense_decode(*large.arrays, schedule=schedule)
 
 

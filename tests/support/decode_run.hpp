@@ -31,24 +31,6 @@ DecodeResults run_case(const DecodeCase& test_case, const RunOptions& options = 
 // The double reference, unrounded.
 DecodeResults exact_results(const DecodeCase& test_case);
 
-// Errors against the reference.
-struct ErrorSummary {
-  double max_out = 0.0;  // |out - ref|
-  double p99_out = 0.0;  // 99 % of all are below
-  double mean_out = 0.0;
-  double cosine_distance = 0.0;  // 1 - 2 sum(xy) / sum(x^2 + y^2), over out if it is large
-  double max_lse = 0.0;
-  int64_t bad_out = 0;  // elements outside the contract's bound, or NaN and inf misplaced
-  int64_t bad_lse = 0;
-  std::string first_bad;  // where, for a message
-
-  bool within_contract() const;
-  std::string text() const;
-};
-
-ErrorSummary measure(const DecodeSpec& spec, const DecodeResults& results,
-                     const DecodeResults& reference);
-
 // Runs the case on `kernel` and fails the current test unless every element is within the
 // contract's bounds of the reference.
 void expect_contract(const DecodeCase& test_case, const RunOptions& options);

@@ -64,18 +64,23 @@ void expect_bad(const Builder& builder, const std::string& part) {
 TEST(Case, ReadsShapesAndLists) {
   const Builder builder;
   const Case result = builder.read();
-  EXPECT_EQ(result.shape.batch, 2);
-  EXPECT_EQ(result.shape.h_q, 3);
-  EXPECT_EQ(result.shape.h_kv, 1);
-  EXPECT_EQ(result.shape.d_qk, 4);
-  EXPECT_EQ(result.shape.num_pages, 2);
-  EXPECT_EQ(result.shape.max_pages_per_sequence, 2);
-  EXPECT_EQ(result.shape.q_dtype, SEESAW_FLOAT16);
-  EXPECT_EQ(result.shape.kv_dtype, SEESAW_BFLOAT16);
+  EXPECT_EQ(result.problem.batch, 2);
+  EXPECT_EQ(result.problem.s_q, 1);
+  EXPECT_EQ(result.problem.h_q, 3);
+  EXPECT_EQ(result.problem.h_kv, 1);
+  EXPECT_EQ(result.problem.d_qk, 4);
+  EXPECT_EQ(result.problem.page_size, 2);
+  EXPECT_EQ(result.args.kv_cache.shape[0], 2);
+  EXPECT_EQ(result.problem.max_pages_per_sequence, 2);
+  EXPECT_EQ(result.problem.q_dtype, SEESAW_FLOAT16);
+  EXPECT_EQ(result.problem.kv_format, SEESAW_FORMAT_BFLOAT16);
   EXPECT_EQ(result.block_table, (std::vector<int32_t>{1, 0, -1, -1}));
   EXPECT_EQ(result.seq_lens, (std::vector<int32_t>{3, 0}));
-  EXPECT_TRUE(result.q.copy.empty());
-  EXPECT_FALSE(result.scale || result.causal || result.d_v);
+  EXPECT_EQ(result.args.seq_lens.data, result.seq_lens.data());
+  EXPECT_TRUE(result.copies.empty());
+  EXPECT_EQ(result.args.scale, 0.5F);  // 1 / sqrt(d_qk)
+  EXPECT_EQ(result.problem.causal, 0);
+  EXPECT_EQ(result.problem.d_v, 0);
 }
 
 TEST(Case, AcceptsCachesWithoutHeadsAndWideIntegers) {
@@ -85,7 +90,7 @@ TEST(Case, AcceptsCachesWithoutHeadsAndWideIntegers) {
   builder.parts["block_table"] = {"I64", "[2,2]", bytes_of<int64_t>({1, 0, INT64_MAX, -7})};
   builder.parts["seq_lens"] = {"I64", "[2]", bytes_of<int64_t>({3, 0})};
   const Case result = builder.read();
-  EXPECT_EQ(result.shape.h_kv, 1);
+  EXPECT_EQ(result.problem.h_kv, 1);
   EXPECT_EQ(result.block_table, (std::vector<int32_t>{1, 0, -1, -7}));
 }
 
@@ -129,10 +134,10 @@ TEST(Case, RefusesShapesThatDisagree) {
   expect_bad(builder, "d_qk = 8, q has 4");
   builder = {};
   builder.parts["seq_lens"] = {"I32", "[1]", bytes_of<int32_t>({3})};
-  expect_bad(builder, "q has batch = 2");
+  expect_bad(builder, "b = 1, q has 2");
   builder = {};
   builder.parts["block_table"].shape = "[4,1]";
-  expect_bad(builder, "q has batch = 2");
+  expect_bad(builder, "b = 4, q has 2");
 }
 
 TEST(Case, RefusesIntegersThatDoNotFit) {
@@ -146,17 +151,38 @@ TEST(Case, RefusesIntegersThatDoNotFit) {
 
 TEST(Case, ReadsMetadata) {
   Builder builder;
-  builder.metadata = R"("scale":"0.25","causal":"True","d_v":"3","note":"ignored")";
+  builder.metadata =
+      R"("scale":"0.25","causal":"True","d_v":"3","lse_base":"2","note":"ignored","h_q":"9")";
   const Case result = builder.read();
-  EXPECT_EQ(result.scale, 0.25);
-  EXPECT_EQ(result.causal, true);
-  EXPECT_EQ(result.d_v, 3);
+  EXPECT_EQ(result.args.scale, 0.25F);
+  EXPECT_EQ(result.problem.causal, 1);
+  EXPECT_EQ(result.problem.d_v, 3);
+  EXPECT_EQ(result.problem.lse_base, SEESAW_LSE_BASE2);
+  EXPECT_EQ(result.problem.h_q, 3);  // the tensors tell it
+}
+
+TEST(Case, SettingsAreReadAsTheyAreWritten) {
+  Builder builder;
+  seesaw_dense_decode_problem problem{.d_v = 2,
+                                      .causal = 1,
+                                      .lse_base = SEESAW_LSE_BASE2,
+                                      .empty_lse = SEESAW_EMPTY_LSE_POSITIVE_INFINITY};
+  for (const auto& [name, text] : settings_of(problem, 0.3F)) {
+    builder.metadata += (builder.metadata.empty() ? "\"" : ",\"") + name + "\":\"" + text + "\"";
+  }
+  const Case result = builder.read();
+  EXPECT_EQ(result.args.scale, 0.3F);
+  EXPECT_EQ(result.problem.d_v, 2);
+  EXPECT_EQ(result.problem.causal, 1);
+  EXPECT_EQ(result.problem.lse_base, SEESAW_LSE_BASE2);
+  EXPECT_EQ(result.problem.empty_lse, SEESAW_EMPTY_LSE_POSITIVE_INFINITY);
 }
 
 TEST(Case, RefusesMetadata) {
-  for (const char* text : {R"("scale":"nan")", R"("scale":"inf")", R"("scale":"")",
-                           R"("scale":"1x")", R"("causal":"yes")", R"("d_v":"0")", R"("d_v":"5")",
-                           R"("d_v":"4.0")", R"("d_v":"99999999999999999999")"}) {
+  for (const char* text :
+       {R"("scale":"nan")", R"("scale":"inf")", R"("scale":"")", R"("scale":"1x")",
+        R"("causal":"maybe")", R"("lse_base":"10")", R"("d_v":"0")", R"("d_v":"5")",
+        R"("d_v":"4.0")", R"("d_v":"99999999999999999999")"}) {
     Builder builder;
     builder.metadata = text;
     expect_bad(builder, "file: __metadata__");
@@ -167,8 +193,9 @@ TEST(Case, CopiesUnalignedTensorsThatFit) {
   Builder builder;
   builder.padding = 1;
   const Case result = builder.read();
-  EXPECT_EQ(result.kv_cache.copy.size(), 32U);
-  EXPECT_EQ(reinterpret_cast<uintptr_t>(result.kv_cache.data) % 2, 0U);
+  ASSERT_EQ(result.copies.size(), 2U);
+  EXPECT_EQ(result.args.kv_cache.data, result.copies[1].data());
+  EXPECT_EQ(result.copies[1].size(), 32U);
   EXPECT_EQ(result.block_table[0], 1);
   builder.max_copy_bytes = 31;
   expect_bad(builder, "no multiple of its element");

@@ -70,6 +70,19 @@ class MainJob(CommandTest):
         self.assertEqual(result["out"][0], [1, 1, 2, 2])
         self.assertEqual((metadata["scale"], metadata["lse_base"]), ("0.25", "2"))
 
+    def test_a_case_carries_its_settings(self):
+        self.succeed("make-case", "-o", "case", "--len", 70, "--heads", 2, "--batch", 2, "--s-q", 2,
+                     "--causal", "--lse-base", 2, "--d-v", 64)
+        self.succeed("run", "case", "-o", "out")
+        result, metadata = read_safetensors(WORK / "out")
+        self.assertEqual(result["out"][0], [2, 2, 2, 64])
+        self.assertEqual((metadata["causal"], metadata["lse_base"]), ("true", "2"))
+        self.succeed("run", "case", "-o", "natural", "--lse-base", "e")
+        natural, metadata = read_safetensors(WORK / "natural")
+        self.assertEqual(metadata["lse_base"], "e")
+        for base_2, base_e in zip(result["lse"][1], natural["lse"][1]):
+            self.assertAlmostEqual(base_2 * math.log(2), base_e, places=5)
+
     def test_summary_as_json(self):
         self.succeed("make-case", "-o", "case", "--len", 70, "--heads", 2, "--batch", 2)
         summary = json.loads(self.succeed("run", "case", "-o", "out", "--json").stdout)
@@ -138,7 +151,7 @@ class BadInput(CommandTest):
     def test_tensors(self):
         self.run_case("kv_cache: shape [2, 2]", kv_cache=("F32", [2, 2], bytes(16)))
         self.run_case("q: dtype I32", q=("I32", [1, 1, 2, 4], bytes(32)))
-        self.run_case("q has batch = 1", seq_lens=("I32", [2], ints(3, 3)))
+        self.run_case("b = 2, q has 1", seq_lens=("I32", [2], ints(3, 3)))
         self.run_case("q: shape [0, 1, 2, 4]", q=("F32", [0, 1, 2, 4], b""))
         self.run_case("h_q = 3", q=("F32", [1, 1, 3, 4], bytes(48)),
                       kv_cache=("F32", [1, 2, 2, 4], bytes(64)))
@@ -153,7 +166,7 @@ class BadInput(CommandTest):
         write_safetensors(WORK / "case", small_case())
         self.refuse("run", "case", "-o", "out", "--scale", "nan", part="--scale: nan")
         self.refuse("run", "case", "-o", "out", "--scale", "inf", part="--scale: inf")
-        self.refuse("run", "case", "-o", "out", "--lse-base", "10", part="--lse-base: 10")
+        self.refuse("run", "case", "-o", "out", "--lse-base", "10", part="--lse-base: lse_base = 10")
         self.refuse("run", "case", "-o", "out", "--kernel", "no.such", part="no.such")
         self.refuse("run", "case", "-o", "out", "--device", "tpu", part="--device: tpu")
         self.refuse("run", "case", "-o", "out", "--d-v", "5", part="d_v = 5")
@@ -200,7 +213,9 @@ class BadInput(CommandTest):
                            + ":verify_asan_link_order=0"}
             result = run("run", "case", "-o", "out", "--verify", env=environment)
             self.assertEqual(result.returncode, 1, result.stderr)
-            self.assertIn(f"out of bound against the reference: {tensor}[0]", result.stderr)
+            place = {"out": "out[0, 0, 0, 0]", "lse": "lse[0, 0, 0]"}[tensor]
+            self.assertIn(f"out of bound against the reference: {place}", result.stderr)
+            self.assertIn(f"1 of {2 * 3 * 512 if tensor == 'out' else 2 * 3}", result.stderr)
             self.assertEqual((WORK / "out").read_text(), "precious")
             self.assertEqual(self.leftovers(), ["case", "out"])
 

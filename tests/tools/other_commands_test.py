@@ -95,6 +95,63 @@ class OtherCommands(CommandTest):
         self.assertAlmostEqual(result["bound_us"], max(flops / 100e3, read / 10e3), places=6)
         self.refuse("explain", "--peak-gflops", 100, part="--read-gbps")
 
+    def test_explain_and_plan_repeat_what_was_asked(self):
+        shape = ["--heads", 16, "--s-q", 2, "--causal", "--kv", "fp32", "--lse-base", 2,
+                 "--page-size", 16, "--threads", 3]
+        for command in ("explain", "plan"):
+            result = json.loads(self.succeed(command, *shape, "--lens", "100,7", "--json").stdout)
+            problem = result["problem"]
+            expected = {"q_dtype": "bfloat16", "kv_format": "float32", "batch": 2, "s_q": 2,
+                        "h_q": 16, "h_kv": 1, "d_qk": 576, "d_v": 512, "page_size": 16,
+                        "max_pages_per_sequence": 7, "causal": True, "lse_base": "2",
+                        "empty_lse": "-inf"}
+            self.assertEqual({name: problem[name] for name in expected}, expected)
+            self.assertEqual(result["options"]["num_threads"], 3)
+            self.assertEqual(set(problem), {field["name"] for field in self.fields("problem")})
+            for name in ("num_workers", "tile_tokens", "tile_rows", "chunk_tokens"):
+                self.assertIn(name, result)
+            self.assertIn("h_q 16", self.succeed(command, *shape, "--len", 9).stdout)
+
+    def test_explain_and_plan_take_a_case(self):
+        self.succeed("make-case", "-o", "case", "--heads", 9, "--causal", "--s-q", 3, "--lens",
+                     "70,0,131", "--d-qk", 320, "--dtype", "fp16")
+        for command in ("explain", "plan"):
+            problem = json.loads(self.succeed(command, "case", "--json").stdout)["problem"]
+            self.assertEqual([problem[name] for name in ("batch", "h_q", "s_q", "d_qk", "d_v",
+                                                         "q_dtype", "causal")],
+                             [3, 9, 3, 320, 320, "float16", True])
+        plan = json.loads(self.succeed("plan", "case", "--json").stdout)
+        self.assertEqual(plan["seq_lens"], [70, 0, 131])
+        plan = json.loads(self.succeed("plan", "case", "--heads", 16, "--len", 64, "--json").stdout)
+        self.assertEqual((plan["problem"]["h_q"], plan["seq_lens"]), (16, [64, 64, 64]))
+
+    def fields(self, of):
+        info = json.loads(self.succeed("info", "--json").stdout)
+        return info["options"] if of == "options" else info["operations"][0][of]
+
+    def test_every_field_with_a_flag_is_in_help(self):
+        tables = {of: [field["flag"].split(",") for field in self.fields(of) if field["flag"]]
+                  for of in ("problem", "options")}
+        settings = [["--causal"], ["--lse-base"], ["--d-v"]]  # what a case's tensors do not tell
+        for command, wanted in (("explain", tables["problem"] + tables["options"]),
+                                ("plan", tables["problem"] + tables["options"]),
+                                ("tune", tables["problem"] + tables["options"]),
+                                ("bench", tables["problem"] + tables["options"]),
+                                ("make-case", tables["problem"]),
+                                ("run", settings + tables["options"]),
+                                ("profile", settings + tables["options"]),
+                                ("check", tables["options"])):
+            text = self.succeed(command, "--help").stdout
+            for flags in wanted:
+                for flag in flags if command != "bench" else flags[:1]:
+                    self.assertRegex(text, rf"(?m)(^  |,){flag}[, \n]", f"{command} {flag}")
+
+    def test_an_unknown_command_is_named(self):
+        for typed, meant in (("rn", "run"), ("exlpain", "explain"), ("tuen", "tune"),
+                             ("mkae-case", "make-case")):
+            self.refuse(typed, "x", part=f"command {typed}, allowed: info, make-case, run")
+            self.assertIn(f"Did you mean {meant}?", run(typed).stderr)
+
     def test_plan(self):
         for mode in ([], ["--batch-invariant"]):
             plan = json.loads(self.succeed("plan", "--lens", "0,1,64,65,5000", "--threads", 4,
@@ -147,8 +204,8 @@ class OtherCommands(CommandTest):
                                 (["--len", "64,99999999999"], "99999999999"),
                                 (["--batch", "1,0"], "batch"),
                                 (["--tuning", "damaged"], "tuning_file"),
-                                (["--threads", "-1"], "--threads: -1, allowed: 0 to 4096"),
-                                (["--threads", "100000"], "--threads: 100000"),
+                                (["--threads", "-1"], "--threads: num_threads = -1, allowed: 0 to 4096"),
+                                (["--threads", "100000"], "--threads: num_threads = 100000"),
                                 (["--threads-list", "1,100000"], "--threads-list: 100000"),
                                 (["--threads-list", "0"], "--threads-list: 0, allowed: 1 to"),
                                 (["--seconds", "-1"], "--seconds: -1, allowed: 0 to 3600"),

@@ -67,7 +67,7 @@ TEST(Timeline, AGpusSteadyStateIsGivenByTheTile) {
                                              {"first tile", 0, 0, 3, 8, 5, 9},
                                              {"first pair", 0, 0, 3, 8, 9, 12},
                                              {"steady", 0, 0, 3, 8, 12, 32}},
-                                            {{0, 3, 8, 20, -1}});
+                                            {{0, 3, 0, 8, 20, -1}});
   EXPECT_DOUBLE_EQ(summary.steady_us_a_tile, 2);  // 12 tiles, the first two not counted
   ASSERT_EQ(summary.lanes.size(), 1U);            // the launch is nobody's
 }
@@ -78,10 +78,11 @@ TEST(Timeline, NothingToDoIsSaid) {
   const std::vector<seesaw_trace_span> spans = {
       {"query", 0, 0, 0, 0, 0, 3}, {"wait", 0, 0, -1, -1, 3, 40}, {"query", 1, 0, 1, 0, 35, 39}};
   const std::vector<std::string> reading =
-      timeline_reading(summarise(spans, {{0, 0, 0, 0, -1}, {1, 1, 0, 0, -1}}));
+      timeline_reading(summarise(spans, {{0, 0, 0, 0, 0, -1}, {1, 1, 0, 0, 0, -1}}));
   EXPECT_TRUE(mentions(joined(reading), "nothing to do")) << joined(reading);
   EXPECT_FALSE(mentions(joined(reading), "uneven"));
-  EXPECT_TRUE(mentions(joined(timeline_reading(summarise(spans, {{0, 0, 0, 1, -1}}))), "uneven"));
+  EXPECT_TRUE(
+      mentions(joined(timeline_reading(summarise(spans, {{0, 0, 0, 0, 1, -1}}))), "uneven"));
 }
 
 TEST(Timeline, TheTraceFileIsTheTraceEventFormat) {

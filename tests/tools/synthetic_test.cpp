@@ -1,28 +1,28 @@
 // Synthetic cases: repeatable, every token on its own page slot, NaN wherever nothing is live.
-#include "synthetic.hpp"
+#include "lab/synthetic.hpp"
 
 #include <gtest/gtest.h>
 
 #include <cmath>
 #include <set>
 
-#include "error.hpp"
-#include "numbers.hpp"
+#include "lab/elements.hpp"
+#include "seesaw/seesaw.hpp"
 
-namespace seesaw::tools {
+namespace seesaw::lab {
 namespace {
 
-SyntheticShape small_shape() {
-  SyntheticShape shape;
-  shape.h_q = 2;
-  shape.d_qk = 8;
-  shape.d_v = 8;
-  shape.page_size = 3;
-  shape.spare_pages = 2;
-  shape.q_dtype = SEESAW_FLOAT32;
-  shape.kv_dtype = SEESAW_FLOAT16;
-  shape.seed = 5;
-  return shape;
+constexpr SyntheticRules kRules{.seed = 5, .spare_pages = 2};
+
+seesaw_dense_decode_problem small_problem() {
+  return {.q_dtype = SEESAW_FLOAT32,
+          .kv_format = SEESAW_FORMAT_FLOAT16,
+          .s_q = 1,
+          .h_q = 2,
+          .h_kv = 1,
+          .d_qk = 8,
+          .d_v = 8,
+          .page_size = 3};
 }
 
 TEST(Synthetic, LengthsAreInRangeAndRepeatable) {
@@ -31,16 +31,16 @@ TEST(Synthetic, LengthsAreInRangeAndRepeatable) {
   EXPECT_EQ(seen, (std::set<int32_t>{3, 4, 5, 6, 7, 8, 9}));
   EXPECT_EQ(lengths, make_lengths({3, 9}, 1000, 1));
   EXPECT_NE(lengths, make_lengths({3, 9}, 1000, 2));
-  EXPECT_THROW(make_lengths({-1, 9}, 1, 1), Failure);
-  EXPECT_THROW(make_lengths({10, 9}, 1, 1), Failure);
-  EXPECT_THROW(make_lengths({0, int64_t{1} << 31}, 1, 1), Failure);
-  EXPECT_THROW(make_lengths({0, 9}, 0, 1), Failure);
+  EXPECT_THROW(make_lengths({-1, 9}, 1, 1), Error);
+  EXPECT_THROW(make_lengths({10, 9}, 1, 1), Error);
+  EXPECT_THROW(make_lengths({0, int64_t{1} << 31}, 1, 1), Error);
+  EXPECT_THROW(make_lengths({0, 9}, 0, 1), Error);
 }
 
 TEST(Synthetic, PagesAreSharedByNobody) {
-  const SyntheticCase source(small_shape(), {7, 0, 3});
+  const SyntheticCase source(small_problem(), {7, 0, 3}, kRules);
   EXPECT_EQ(source.num_pages(), 3 + 0 + 1 + 2);
-  EXPECT_EQ(source.max_pages_per_sequence(), 3);
+  EXPECT_EQ(source.problem().max_pages_per_sequence, 3);
   std::set<int32_t> used;
   size_t live = 0;
   for (const int32_t page : source.block_table()) {
@@ -55,14 +55,14 @@ TEST(Synthetic, PagesAreSharedByNobody) {
 }
 
 TEST(Synthetic, LiveSlotsAreFiniteAndDeadSlotsAreNaN) {
-  const SyntheticCase source(small_shape(), {7, 0, 3});
+  const SyntheticCase source(small_problem(), {7, 0, 3}, kRules);
   std::vector<uint16_t> cache(source.cache_bytes() / 2);
   source.fill_cache(cache.data());
   int64_t live_tokens = 0;
   for (size_t token = 0; token < cache.size() / 8; ++token) {
     int nans = 0;
     for (size_t column = 0; column < 8; ++column) {
-      const float value = float16_to_float(cache[token * 8 + column]);
+      const float value = load_element(cache.data(), SEESAW_FLOAT16, token * 8 + column);
       nans += std::isnan(value) ? 1 : 0;
       EXPECT_FALSE(std::fabs(value) > 1);
     }
@@ -73,10 +73,10 @@ TEST(Synthetic, LiveSlotsAreFiniteAndDeadSlotsAreNaN) {
 }
 
 TEST(Synthetic, ValuesAreNormal) {
-  SyntheticShape shape = small_shape();
-  shape.d_qk = 1000;
-  shape.h_q = 100;
-  const SyntheticCase source(shape, {1});
+  seesaw_dense_decode_problem problem = small_problem();
+  problem.d_qk = 1000;
+  problem.h_q = 100;
+  const SyntheticCase source(problem, {1}, kRules);
   std::vector<float> q(source.q_bytes() / sizeof(float));
   source.fill_q(q.data());
   double sum = 0;
@@ -94,18 +94,24 @@ TEST(Synthetic, ValuesAreNormal) {
 }
 
 TEST(Synthetic, TheSeedDecidesEverything) {
-  SyntheticShape shape = small_shape();
-  const auto bytes = [&] {
-    const SyntheticCase source(shape, {7, 0, 3});
+  const auto bytes = [](const SyntheticRules& rules) {
+    const SyntheticCase source(small_problem(), {7, 0, 3}, rules);
     std::vector<uint16_t> cache(source.cache_bytes() / 2);
     source.fill_cache(cache.data());
     return cache;
   };
-  const auto first = bytes();
-  EXPECT_EQ(first, bytes());
-  shape.seed = 6;
-  EXPECT_NE(first, bytes());
+  EXPECT_EQ(bytes(kRules), bytes(kRules));
+  EXPECT_NE(bytes(kRules), bytes({.seed = 6, .spare_pages = 2}));
+}
+
+TEST(Synthetic, ABlockTableMayBeWiderThanNeeded) {
+  const SyntheticCase source(small_problem(), {7, 0, 3}, {.seed = 5, .columns = 9});
+  EXPECT_EQ(source.problem().max_pages_per_sequence, 9);
+  ASSERT_EQ(source.block_table().size(), 27U);
+  EXPECT_GE(source.block_table()[2], 0);
+  EXPECT_EQ(source.block_table()[3], -1);
+  EXPECT_GE(source.block_table()[18], 0);
 }
 
 }  // namespace
-}  // namespace seesaw::tools
+}  // namespace seesaw::lab

@@ -75,7 +75,7 @@ class Tune(unittest.TestCase):
         self.assertEqual((used["tuned"], used["chunk_tokens"], used["num_workers"]), (True, 448, 1))
         self.assertIn("chunk_tokens 448", used["tuning"])
         shown = run("explain", *SHAPE, "--tuning", self.file).stdout
-        self.assertRegex(shown, r"(?m)^tuning .*num_workers 1, chunk_tokens 448$")
+        self.assertRegex(shown, r"(?m)^tuning .*chunk_tokens 448, num_workers 1$")
         other = self.explained("--batch", "3", "--heads", "17", "--len", "500", tuning=self.file)
         self.assertFalse(other["tuned"])
         self.assertIn("none for this shape", other["tuning"])
@@ -137,7 +137,7 @@ class Tune(unittest.TestCase):
 
     def test_plans_for_more_tokens_than_there_are(self):
         key = json.loads(self.tune("--json", "--max-tokens", "30000").stdout)["key"]
-        self.assertEqual(key["tokens_class"], 32768)
+        self.assertEqual(key["max_pages_per_sequence_class"], 512)
 
     def test_interruption_keeps_what_was_found(self):
         slow = ["--batch", "3", "--heads", "64", "--len", "20000"]  # a round alone takes a while
@@ -166,7 +166,7 @@ class Profile(unittest.TestCase):
         result = run("profile", "case.safetensors", "--threads", "2", "--trace", "trace.json",
                      "--json=profile.json")
         self.assertEqual(result.returncode, 0, result.stderr)
-        self.assertIn("cpu.dense_decode on cpu, 2 workers", result.stdout)
+        self.assertIn("cpu.dense_decode on cpu, num_workers 2", result.stdout)
         self.assertRegex(result.stdout, r"(?m)^- 2 lanes took [0-9.]+ us")
         profile = json.loads((WORK / "profile.json").read_text())
         self.assertEqual(profile["tool"], "timeline")

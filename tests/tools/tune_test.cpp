@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "error.hpp"
-#include "seesaw/seesaw.hpp"
+#include "seesaw/ops/dense_decode.h"
 #include "tune/file.hpp"
 #include "tune/search.hpp"
 
@@ -184,15 +184,14 @@ TEST_F(TuneFile, AFileOfSomethingElseIsNotOverwritten) {
 }
 
 TEST(TuneText, IsWhatThePlannerReads) {
-  DenseDecodeDescriptor problem;
-  problem.tuning = "none";
-  problem.num_threads = 2;
-  const std::string key = DenseDecode(problem).info().tuning_key;
-  problem.tuning = tuning_text(key, {{"num_workers", 1}, {"chunk_tokens", 128}});
-  const DenseDecode plan(problem);
-  EXPECT_EQ(plan.info().tuned, 1) << plan.info().tuning;
-  EXPECT_EQ(plan.info().num_workers, 1);
-  EXPECT_EQ(plan.info().chunk_tokens, 128);
+  const seesaw_dense_decode_problem problem{.batch = 1, .h_q = 128, .max_pages_per_sequence = 1};
+  const DenseDecode standard(problem, {.num_threads = 2, .tuning = "none"});
+  const std::string text =
+      tuning_text(standard.details().tuning_key, {{"num_workers", 1}, {"chunk_tokens", 128}});
+  const DenseDecode plan(problem, {.num_threads = 2, .tuning = text.c_str()});
+  EXPECT_EQ(plan.details().tuned, 1) << plan.details().tuning;
+  EXPECT_EQ(plan.number("num_workers"), 1);
+  EXPECT_EQ(plan.number("chunk_tokens"), 128);
 }
 
 }  // namespace

@@ -6,10 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <seesaw/seesaw.h>
+#include <seesaw/ops/dense_decode.h>
 
-typedef seesaw_status (*run_function)(const seesaw_dense_decode_plan*,
-                                      const seesaw_dense_decode_args*);
+typedef seesaw_status (*run_function)(const seesaw_plan*, const void*, const seesaw_call*);
 
 static void spoil(const seesaw_dense_decode_args* args) {
   const char* which = getenv("SEESAW_TEST_SPOIL");
@@ -20,15 +19,14 @@ static void spoil(const seesaw_dense_decode_args* args) {
   }
 }
 
-seesaw_status seesaw_dense_decode_run(const seesaw_dense_decode_plan* plan,
-                                      const seesaw_dense_decode_args* args) {
-  void* symbol = dlsym(RTLD_NEXT, "seesaw_dense_decode_run");
+seesaw_status seesaw_plan_run(const seesaw_plan* plan, const void* args, const seesaw_call* call) {
+  void* symbol = dlsym(RTLD_NEXT, "seesaw_plan_run");
   run_function real;
   memcpy(&real, &symbol, sizeof(real)); /* ISO C has no cast from data to function pointers */
-  const seesaw_status status = real(plan, args);
-  seesaw_dense_decode_plan_info info = {.struct_size = sizeof(info)};
-  if (status == SEESAW_OK && seesaw_dense_decode_plan_get_info(plan, &info) == SEESAW_OK &&
-      strcmp(info.kernel, "reference.dense_decode") != 0) {
+  const seesaw_status status = real(plan, args, call);
+  seesaw_plan_details details = {.struct_size = sizeof(details)};
+  if (status == SEESAW_OK && seesaw_plan_info(plan, &details) == SEESAW_OK &&
+      strcmp(details.kernel, "reference.dense_decode") != 0) {
     spoil(args);
   }
   return status;

@@ -117,13 +117,9 @@ nlohmann::ordered_json to_json(const Machine& machine, const std::vector<DeviceA
                                {"features", device.features},
                                {"reason", device.reason}});
   }
-  for (const Operation& operation : description().operations) {
-    nlohmann::ordered_json row = {{"operation", operation.name}, {"help", operation.help}};
-    for (const Kernel& kernel : operation.kernels) {
-      row["kernels"].push_back(kernel.name);
-    }
-    json["operations"].push_back(row);
-  }
+  const auto described = nlohmann::ordered_json::parse(describe());
+  json["options"] = described["options"];
+  json["operations"] = described["operations"];
   for (const DeviceAnswers& answer : answers) {
     for (const KernelSupport& kernel : answer.kernels) {
       json["kernels"][answer.device].push_back(

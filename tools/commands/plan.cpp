@@ -33,7 +33,9 @@ int terminal_columns() {
 }
 
 std::string sequences_of(const seesaw_piece& piece) {
-  return fmt::format("{}[{},{}){}", piece.sequence, piece.tile_begin, piece.tile_end,
+  return fmt::format("{}{}[{},{}){}", piece.sequence,
+                     piece.row_group == 0 ? "" : fmt::format(".{}", piece.row_group),
+                     piece.tile_begin, piece.tile_end,
                      piece.partial < 0 ? "" : fmt::format("->p{}", piece.partial));
 }
 

@@ -125,8 +125,8 @@ std::string TuneCase::fingerprint(const Setting& setting) {
     std::string text =
         fmt::format("{} {}", ready.plan.number("num_workers"), ready.plan.number("chunk_tokens"));
     for (const seesaw_piece& piece : ready.call.pieces()) {
-      text += fmt::format(" {}:{}:{}-{}", piece.worker, piece.sequence, piece.tile_begin,
-                          piece.tile_end);
+      text += fmt::format(" {}:{}.{}:{}-{}", piece.worker, piece.sequence, piece.row_group,
+                          piece.tile_begin, piece.tile_end);
     }
     return text;
   } catch (const Error& error) {  // more workers than there are, say

@@ -11,14 +11,14 @@
 #include <vector>
 
 #include "base/message.hpp"
-#include "device_memory.hpp"
 #include "host_ops.hpp"
+#include "lab/device/device_memory.hpp"
 
 namespace seesaw::baselines::gpu_test {
 
-using seesaw::gpu_test::DeviceBuffer;
-using seesaw::gpu_test::must;
-using seesaw::gpu_test::Stream;
+using seesaw::lab::DeviceBuffer;
+using seesaw::lab::must;
+using seesaw::lab::Stream;
 
 // What may differ, |gpu - host| <= absolute + relative |host|.
 struct Tolerance {
@@ -77,7 +77,7 @@ class Mirror {
   }
 
   std::vector<uint8_t> device_bytes() const {
-    return seesaw::gpu_test::copy_to_host<uint8_t>(device_.as<void>(), host_.size(), nullptr);
+    return seesaw::lab::copy_to_host<uint8_t>(device_.as<void>(), host_.size(), nullptr);
   }
 
   std::vector<double> host_values() const { return values_of(host_); }

@@ -108,7 +108,7 @@ void ModelRun::make_mask() {
     mask_.push_back(!query_0 && engine() % 3 != 0 ? 1 : 0);
   }
   device_mask_.reserve(mask_.size());
-  seesaw::gpu_test::copy_to_device(mask_, device_mask_.as<void>(), stream_.get());
+  seesaw::lab::copy_to_device(mask_, device_mask_.as<void>(), stream_.get());
 }
 
 void ModelRun::make_positions() {
@@ -119,7 +119,7 @@ void ModelRun::make_positions() {
     positions_.push_back(static_cast<int32_t>(i * 7919 % 5000));
   }
   device_positions_.reserve(positions_.size() * sizeof(int32_t));
-  seesaw::gpu_test::copy_to_device(positions_, device_positions_.as<void>(), stream_.get());
+  seesaw::lab::copy_to_device(positions_, device_positions_.as<void>(), stream_.get());
 }
 
 void ModelRun::plan() {
@@ -251,8 +251,8 @@ std::string ModelRun::verdict() {
 }
 
 std::string ModelRun::workspace_guards() const {
-  const std::vector<uint8_t> bytes = seesaw::gpu_test::copy_to_host<uint8_t>(
-      workspace_.as<void>(), workspace_.bytes(), stream_.get());
+  const std::vector<uint8_t> bytes =
+      seesaw::lab::copy_to_host<uint8_t>(workspace_.as<void>(), workspace_.bytes(), stream_.get());
   for (size_t i = 0; i < bytes.size(); ++i) {
     const bool guard = i < kGuard || i >= kGuard + workspace_bytes_;
     if (guard && bytes[i] != 0xFF) {

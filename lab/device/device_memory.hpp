@@ -1,4 +1,4 @@
-// Device memory for tests: owned buffers, copies, and CUDA errors as exceptions.
+// Device memory for tests and benchmarks: owned buffers, copies, and CUDA errors as exceptions.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -10,7 +10,7 @@
 #include <utility>
 #include <vector>
 
-namespace seesaw::gpu_test {
+namespace seesaw::lab {
 
 inline void must(cudaError_t error, const char* what) {
   if (error != cudaSuccess) {
@@ -90,4 +90,4 @@ class Stream {
   cudaStream_t stream_ = nullptr;
 };
 
-}  // namespace seesaw::gpu_test
+}  // namespace seesaw::lab

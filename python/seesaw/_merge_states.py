@@ -1,0 +1,94 @@
+"""Merging partial results of attention."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Callable, Dict, Optional, Sequence, Tuple
+
+from seesaw._arrays import Array, library_of
+from seesaw._call import run
+from seesaw._keys import settings_key
+from seesaw._tables import MERGE_STATES, MergeStatesSettings
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+_RANKS = {"th": 3, "ht": 3, "bhs": 4}
+"""Of a partial result, by the layout of its LSE."""
+
+_AS_BSH: Dict[str, Callable[[Any], Any]] = {
+    "th": lambda lse: lse[:, None, :],
+    "ht": lambda lse: lse.swapaxes(0, 1)[:, None, :],
+    "bhs": lambda lse: lse.swapaxes(1, 2),
+}
+"""A view of an LSE as the library has it, [b, s, h]."""
+
+
+def merge_states(
+    outs: Sequence[Array],
+    lses: Sequence[Array],
+    *,
+    lse_layout: str,
+    out: Optional[Array] = None,
+    lse: Optional[Array] = None,
+    **settings: Unpack[MergeStatesSettings],
+) -> Tuple[Array, Array]:
+    """Merges partial results over disjoint keys into the result over all of them.
+
+        out = sum_i weight_i outs[i] / sum_i weight_i,  weight_i = exp(lses[i] - max lse)
+        lse = max lse + log(sum_i weight_i)
+
+    A part whose LSE is infinite, of either sign, attended nothing there and is not read; where all
+    are, out is 0. NaN stays NaN. On a GPU: one launch on the current stream, capturable in a CUDA
+    graph. Same inputs, same bits. (Milakov and Gimelshein, arXiv:1805.02867, section 3.1.)
+
+    Args:
+        outs: 2 to 64 arrays [tokens, h, d_v], or [b, s_q, h, d_v] as `dense_decode` writes them.
+        lses: As many arrays float32, laid out as `lse_layout` says.
+        lse_layout: "th": [tokens, h], as in SGLang and FlashInfer; "ht": [h, tokens], as in vLLM;
+            "bhs": [b, h, s_q], as `dense_decode` writes them. Any strides.
+        out: As one of outs; may be one of them. None: allocated.
+        lse: As one of lses; may be one of them. None: allocated.
+        settings: lse_base ("e" if left out; FlashInfer's is 2) and empty_lse of the problem;
+            num_threads, kernel, ... of `Options`.
+
+    Returns:
+        (out, lse).
+
+    Raises:
+        ValueError, TypeError: An argument is malformed.
+        NotImplementedError: No kernel of this build runs the problem here.
+    """
+    rank = _RANKS.get(lse_layout)
+    if rank is None:
+        raise ValueError(
+            f'merge_states: lse_layout = {lse_layout!r}, allowed: "th", "ht", "bhs". '
+            "Choose one of them."
+        )
+    if len(outs) != len(lses) or len(outs) < 2:
+        raise ValueError(
+            f"merge_states: {len(outs)} outs and {len(lses)} lses, allowed: 2 to 64 of each. "
+            "Pass one LSE a partial result."
+        )
+    arrays = library_of(outs[0], "outs", "merge_states")
+    for name, given, wanted in (("outs", outs, rank), ("lses", lses, rank - 1)):
+        for array in given:
+            if len(array.shape) != wanted:
+                raise ValueError(
+                    f"merge_states: {name} has rank {len(array.shape)}, allowed: {wanted} with "
+                    f'lse_layout "{lse_layout}". Reshape the array.'
+                )
+    if out is None:
+        out = arrays.empty(tuple(outs[0].shape), "like", outs[0])
+    if lse is None:
+        lse = arrays.empty(tuple(lses[0].shape), "float32", outs[0])
+    as_bsh = _AS_BSH[lse_layout]
+    as_bshd = (lambda part: part[:, None]) if rank == 3 else (lambda part: part)
+    tensors = (
+        [as_bshd(part) for part in outs],
+        [as_bsh(part) for part in lses],
+        as_bshd(out),
+        as_bsh(lse),
+    )
+    key = settings_key(MERGE_STATES, num_parts=len(outs), **settings)
+    run(MERGE_STATES, arrays, key, tensors)
+    return out, lse

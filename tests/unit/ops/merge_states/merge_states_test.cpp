@@ -1,0 +1,144 @@
+// merge_states on the CPU against its definition: shapes, dtypes, LSE layouts and bases, empty
+// parts, NaN, results that replace a part, bad input.
+#include <gtest/gtest.h>
+
+#include "support/merge_case.hpp"
+#include "unit/engine/expect_error.hpp"
+
+namespace seesaw::testing {
+namespace {
+
+// A case with the structs of its call.
+struct HostMerge {
+  explicit HostMerge(MergeCase& the_case) {
+    for (size_t i = 0; i < the_case.outs.size(); ++i) {
+      outs.push_back(the_case.out_tensor(the_case.outs[i].data()));
+      lses.push_back(the_case.lse_tensor(the_case.lses[i].data()));
+    }
+    args.outs = outs.data();
+    args.lses = lses.data();
+    args.out = the_case.out_tensor(the_case.out.data());
+    args.lse = the_case.lse_tensor(the_case.lse.data());
+  }
+  std::vector<seesaw_tensor> outs;
+  std::vector<seesaw_tensor> lses;
+  seesaw_merge_states_args args;
+};
+
+class Merge : public ::testing::TestWithParam<const char*> {
+ protected:
+  seesaw_options options() const { return {.num_threads = 2, .kernel = GetParam()}; }
+
+  void expect_merged(const MergeSpec& spec) const {
+    MergeCase the_case(spec);
+    const HostMerge host(the_case);
+    MergeStates(the_case.problem(), options()).run(host.args, {});
+    EXPECT_EQ(the_case.compare(), "");
+  }
+};
+
+INSTANTIATE_TEST_SUITE_P(Kernels, Merge,
+                         ::testing::Values("cpu.merge_states", "reference.merge_states"));
+
+TEST_P(Merge, EveryShapeDtypeBaseAndLayout) {
+  for (const seesaw_dtype dtype : {SEESAW_BFLOAT16, SEESAW_FLOAT16, SEESAW_FLOAT32}) {
+    for (const int64_t parts : {2, 3, 33, 64}) {
+      expect_merged({.parts = parts, .dtype = dtype});
+    }
+    for (const int64_t d_v : {1, 7, 257, 512}) {
+      expect_merged({.b = 2, .s = 3, .h = 5, .d_v = d_v, .dtype = dtype, .gap = 3});
+    }
+    for (const int32_t base : {SEESAW_LSE_NATURAL, SEESAW_LSE_BASE2}) {
+      for (const LseOrder order : {LseOrder::kTokensHeads, LseOrder::kHeadsTokens}) {
+        expect_merged({.parts = 3,
+                       .b = 4,
+                       .s = 2,
+                       .dtype = dtype,
+                       .lse_base = base,
+                       .empty_lse = base,
+                       .order = order});
+      }
+    }
+  }
+}
+
+TEST_P(Merge, LsesFarApartNeitherOverflowNorVanish) {
+  expect_merged({.parts = 4, .spread = 60.0F});
+  expect_merged({.parts = 4, .lse_base = SEESAW_LSE_BASE2, .spread = 100.0F});
+}
+
+TEST_P(Merge, TheResultMayReplaceAPart) {
+  MergeCase the_case({.parts = 3, .b = 7});
+  HostMerge host(the_case);
+  host.args.out = host.outs[1];
+  host.args.lse = host.lses[1];
+  MergeStates(the_case.problem(), options()).run(host.args, {});
+  the_case.out = the_case.outs[1];
+  the_case.lse = the_case.lses[1];
+  EXPECT_EQ(the_case.compare(), "");
+}
+
+TEST_P(Merge, NaNIsNeverHidden) {
+  MergeCase the_case({.parts = 2, .b = 8, .h = 1});
+  the_case.lses[0][1] = std::numeric_limits<float>::quiet_NaN();
+  the_case.outs[1].set(the_case.out_index(3, 9), std::numeric_limits<float>::quiet_NaN());
+  const HostMerge host(the_case);
+  MergeStates(the_case.problem(), options()).run(host.args, {});
+  EXPECT_TRUE(std::isnan(the_case.out.get(the_case.out_index(1, 0))));
+  EXPECT_TRUE(std::isnan(the_case.lse[1]));
+  EXPECT_TRUE(std::isnan(the_case.out.get(the_case.out_index(3, 9))));
+  EXPECT_FALSE(std::isnan(the_case.out.get(the_case.out_index(3, 8))));
+}
+
+TEST_P(Merge, FewerTokensThanPlannedAndNone) {
+  MergeCase the_case({.b = 2});
+  const HostMerge host(the_case);
+  seesaw_merge_states_problem larger = the_case.problem();
+  larger.batch = 50;
+  MergeStates(larger, options()).run(host.args, {});
+  EXPECT_EQ(the_case.compare(), "");
+  MergeCase empty({.b = 0});
+  const HostMerge nothing(empty);
+  MergeStates(larger, options()).run(nothing.args, {});
+}
+
+TEST(MergeErrors, AreFourParts) {
+  MergeCase the_case({.parts = 3});
+  HostMerge host(the_case);
+  const MergeStates plan(the_case.problem(), {});
+  EXPECT_EQ(plan.schedule_bytes(), 0U);
+  const auto refused = [&](seesaw_status status, const char* words) {
+    const seesaw_call call{};
+    expect_refusal(status, words, seesaw_merge_states_run(plan.get(), &host.args, &call));
+  };
+  host.outs[2].dtype = SEESAW_FLOAT32;
+  refused(SEESAW_INVALID_TYPE, "outs has dtype 1");
+  host.outs[2] = host.outs[1];
+  host.lses[1].shape[0] = 2;
+  refused(SEESAW_INVALID_ARGUMENT, "lses has shape [2, 1, 4]");
+  host.lses[1] = host.lses[0];
+  host.args.lses = nullptr;
+  refused(SEESAW_INVALID_ARGUMENT, "lses = NULL");
+  host.args.lses = host.lses.data();
+  host.args.out.stride[2] = 0;
+  refused(SEESAW_INVALID_ARGUMENT, "out has stride 0");
+  for (const int64_t parts : {0, 1, 65}) {
+    seesaw_merge_states_problem problem = the_case.problem();
+    problem.num_parts = parts;
+    seesaw_plan* none = nullptr;
+    expect_refusal(SEESAW_INVALID_ARGUMENT,
+                   "num_parts = ", seesaw_merge_states_plan_create(&problem, nullptr, &none));
+  }
+}
+
+TEST(MergeErrors, ThereIsNoSchedule) {
+  const MergeCase the_case({});
+  const MergeStates plan(the_case.problem(), {});
+  EXPECT_THROW(plan.pieces(nullptr, 0), Error);
+  uint64_t count = 0;
+  EXPECT_EQ(seesaw_plan_pieces(plan.get(), nullptr, 0, nullptr, sizeof(seesaw_piece), 0, &count),
+            SEESAW_NOT_SUPPORTED);
+}
+
+}  // namespace
+}  // namespace seesaw::testing
