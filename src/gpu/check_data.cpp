@@ -85,8 +85,11 @@ std::string name_of_word(const split::SplitConfig& config, int64_t word) {
   if (word < word_of(view.worker_piece_begin)) {
     return fmt::format("header word {}", word);
   }
-  if (word < word_of(view.item_piece_begin)) {
+  if (word < word_of(view.worker_rest_piece)) {
     return fmt::format("worker_piece_begin[{}]", word - word_of(view.worker_piece_begin));
+  }
+  if (word < word_of(view.item_piece_begin)) {
+    return fmt::format("worker_rest_piece[{}]", word - word_of(view.worker_rest_piece));
   }
   if (word < word_of(view.pieces)) {
     return fmt::format("item_piece_begin[{}]", word - word_of(view.item_piece_begin));

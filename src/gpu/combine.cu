@@ -104,12 +104,12 @@ Params params_of(const CombineCall& call) {
   const int block_units = partial_block_columns(partials.d_v) / kPartialUnitElements;
   params.blocks = params.units / block_units;
   params.log2_block_units = std::countr_zero(static_cast<unsigned>(block_units));
-  params.blocks_per_row = combine::Divisor(static_cast<uint32_t>(partial_blocks(partials.d_v)));
+  params.blocks_per_row = Divisor(static_cast<uint32_t>(partial_blocks(partials.d_v)));
   params.d_v = static_cast<int32_t>(partials.d_v);
   params.batch = call.batch;
   params.rows = static_cast<int32_t>(call.rows);
-  params.rows_per_head = combine::Divisor(static_cast<uint32_t>(partials.rows_per_head));
-  params.group = combine::Divisor(static_cast<uint32_t>(call.group));
+  params.rows_per_head = Divisor(static_cast<uint32_t>(partials.rows_per_head));
+  params.group = Divisor(static_cast<uint32_t>(call.group));
   params.out = call.out;
   params.lse = call.lse;
   for (size_t i = 0; i < 3; ++i) {

@@ -6,6 +6,7 @@
 
 #include "base/math.hpp"
 #include "core/lse.hpp"
+#include "gpu/divisor.hpp"
 #include "gpu/partials.hpp"
 #include "gpu/ptx/global_memory.cuh"
 #include "split/split_kv.hpp"
@@ -24,29 +25,6 @@ inline constexpr int kPiecesOfRound = kPiecesAtOnce << kMaxLog2Groups;
 inline constexpr int kSharingLanes = 8;
 static_assert(kPiecesAtOnce <= kSharingLanes && kThreads >> kMaxLog2Groups >= kSharingLanes);
 static_assert(kPartialLeastColumns / kPartialUnitElements >= kSharingLanes);
-
-// Division by a number that is the same for the whole launch, of anything below 2^31: a product and
-// a shift instead of 20 instructions (Granlund and Montgomery, PLDI 1994, figure 4.1).
-struct Divisor {
-  uint32_t value = 1;
-  uint32_t multiplier = 1;
-  uint32_t shift = 0;
-
-  Divisor() = default;
-  explicit Divisor(uint32_t divisor) : value(divisor) {
-    while ((uint64_t{1} << shift) < divisor) ++shift;
-    const uint64_t excess = (uint64_t{1} << shift) - divisor;
-    multiplier = excess == 0 ? 1 : static_cast<uint32_t>((excess << 32) / divisor + 1);
-  }
-
-  __device__ int32_t divide(int32_t number) const {
-    const auto n = static_cast<uint32_t>(number);
-    return static_cast<int32_t>((__umulhi(n, multiplier) + n) >> shift);
-  }
-  __device__ int32_t remainder(int32_t number, int32_t quotient) const {
-    return number - quotient * static_cast<int32_t>(value);
-  }
-};
 
 struct Params {
   split::SplitConfig config;
@@ -123,9 +101,8 @@ __device__ inline int32_t last_piece_of_worker(const Params& p, const split::Sch
   }
   const int32_t begin = ptx::load_now(view.worker_piece_begin + index);
   const int32_t end = ptx::load_now(view.worker_piece_begin + index + 1);
-  const int32_t rest = ptx::load_now(&view.header->rest_begin) + index;
-  const int32_t pieces = ptx::load_now(&view.header->num_pieces);
-  return rest < pieces ? rest : begin < end ? end - 1 : -1;
+  const int32_t rest = ptx::load_now(view.worker_rest_piece + index);
+  return rest >= 0 ? rest : begin < end ? end - 1 : -1;
 }
 
 // What candidate `index` stands for. `last_piece`: last_piece_of_worker(index).

@@ -115,18 +115,18 @@ __device__ SplitRule find_rule(const ScheduleCall& call) {
         sum_over_items(call, [fixed](int64_t t) { return split::pieces_of(t, fixed); });
     return split::fixed_rule(call.config, tiles, pieces);
   }
-  const SplitRule ranges = split::range_rule(call.config, items_of(call), tiles);
-  if (call.config.split_cost_tiles > 0 &&
-      split::whole_pays(call.config, ranges, items_of(call), longest_of_batch(call))) {
-    return split::whole_rule(ranges, items_of(call));
-  }
-  if (call.config.deal_rest != 0) {
-    const int64_t longest = longest_of_batch(call);
-    if (split::rest_pays(call.config, ranges, items_of(call), tiles, longest)) {
-      return split::rest_rule(ranges, items_of(call), longest);
+  const int64_t items = items_of(call);
+  const SplitRule ranges = split::range_rule(call.config, items, tiles);
+  if (call.config.split_cost_tiles > 0 || call.config.deal_rest != 0) {
+    const int64_t longest = longest_of_batch(call);  // once: its shared word has no second barrier
+    if (split::whole_pays(call.config, ranges, items, longest)) {
+      return split::whole_rule(ranges, items);
+    }
+    if (split::rest_pays(call.config, ranges, items, tiles, longest)) {
+      return split::rest_rule(ranges, items, longest);
     }
   }
-  const split::AlignedLengths lengths = split::aligned_lengths(ranges, items_of(call), tiles);
+  const split::AlignedLengths lengths = split::aligned_lengths(ranges, items, tiles);
   const int64_t length = find_aligned_length(call, lengths);
   return length > 0 ? split::aligned_rule(ranges, length) : ranges;
 }
@@ -212,6 +212,9 @@ __global__ void __launch_bounds__(kThreads)
   }
   // Rest pieces have no worker of their own: they begin where the last worker's end.
   const int64_t rest_begin = rule.layout == split::Layout::kRest ? rule.rest_begin : pieces_so_far;
+  for (int64_t w = threadIdx.x; w < call.config.num_workers; w += kThreads) {
+    view.worker_rest_piece[w] = split::rest_piece_of(w, rest_begin, pieces_so_far);
+  }
   for (int64_t w = last_worker + 1 + threadIdx.x; w <= call.config.num_workers; w += kThreads) {
     view.worker_piece_begin[w] = static_cast<int32_t>(pieces_so_far);  // [5]
   }
@@ -224,8 +227,7 @@ __global__ void __launch_bounds__(kThreads)
                     .tile_tokens = call.config.tile_tokens,
                     .fixed_split_tiles = call.config.fixed_split_tiles,
                     .max_batch = call.config.max_batch,
-                    .row_groups = call.config.row_groups,
-                    .rest_begin = static_cast<int32_t>(rest_begin)};
+                    .row_groups = call.config.row_groups};
   }
 }
 

@@ -38,8 +38,11 @@ class Comparison {
 
   bool end(int64_t num_pieces) {
     workers_begin_at(config_.num_workers, num_pieces);
-    return same_ && view_.header->num_pieces == num_pieces &&
-           view_.header->rest_begin == view_.worker_piece_begin[config_.num_workers];
+    const int64_t rest_begin = view_.worker_piece_begin[config_.num_workers];
+    for (int32_t w = 0; w < config_.num_workers; ++w) {
+      same_ = same_ && view_.worker_rest_piece[w] == rest_piece_of(w, rest_begin, num_pieces);
+    }
+    return same_ && view_.header->num_pieces == num_pieces;
   }
 
   int32_t sequence() const { return sequence_; }  // the one looked at last

@@ -5,8 +5,7 @@
 namespace seesaw::split {
 namespace {
 
-ScheduleHeader header_for(const SplitConfig& config, int32_t batch, int64_t num_pieces,
-                          int32_t rest_begin) {
+ScheduleHeader header_for(const SplitConfig& config, int32_t batch, int64_t num_pieces) {
   ScheduleHeader header{};
   header.magic = kScheduleMagic;
   header.batch = batch;
@@ -16,7 +15,6 @@ ScheduleHeader header_for(const SplitConfig& config, int32_t batch, int64_t num_
   header.fixed_split_tiles = config.fixed_split_tiles;
   header.max_batch = config.max_batch;
   header.row_groups = config.row_groups;
-  header.rest_begin = rest_begin;
   return header;
 }
 
@@ -43,7 +41,11 @@ void build_schedule(const SplitConfig& config, const int32_t* seq_lens, int64_t 
   while (next_worker <= config.num_workers) {
     view.worker_piece_begin[next_worker++] = static_cast<int32_t>(num_pieces);
   }
-  *view.header = header_for(config, batch, num_pieces, view.worker_piece_begin[config.num_workers]);
+  const int64_t rest_begin = view.worker_piece_begin[config.num_workers];
+  for (int32_t w = 0; w < config.num_workers; ++w) {
+    view.worker_rest_piece[w] = rest_piece_of(w, rest_begin, num_pieces);
+  }
+  *view.header = header_for(config, batch, num_pieces);
 }
 
 }  // namespace seesaw::split

@@ -34,7 +34,7 @@ struct SplitConfig {
   int32_t split_cost_tiles = 0;    // what cutting any sequence costs the whole batch, in tiles; 0:
                                    // nothing, so sequences of equal length are cut like others
   int32_t row_groups = 1;          // of a sequence, >= 1
-  int32_t deal_rest = 0;           // 1: the kernel's workers do rest pieces (ScheduleHeader) too
+  int32_t deal_rest = 0;           // 1: the kernel's workers do rest pieces (ScheduleView) too
 
   SEESAW_HOST_DEVICE int64_t max_items() const { return int64_t{max_batch} * row_groups; }
 };
@@ -58,8 +58,6 @@ struct ScheduleHeader {
   int32_t fixed_split_tiles;
   int32_t max_batch;
   int32_t row_groups;
-  int32_t rest_begin;  // pieces from here on are rest pieces: worker w does piece rest_begin + w,
-                       // if there is one, after those of worker_piece_begin; num_pieces: none
 };
 
 inline constexpr uint32_t kScheduleMagic = 0x57415353;  // "SSAW"
@@ -68,16 +66,11 @@ inline constexpr uint32_t kScheduleMagic = 0x57415353;  // "SSAW"
 struct ScheduleView {
   ScheduleHeader* header;
   int32_t* worker_piece_begin;  // [num_workers + 1]: worker w does pieces [begin[w], begin[w+1])
+  int32_t* worker_rest_piece;   // [num_workers]: one piece more, done after those; -1: none. These
+                                // are the pieces from worker_piece_begin[num_workers] on
   int32_t* item_piece_begin;    // [max_items + 1]: item i is pieces [begin[i], begin[i+1])
-  Piece* pieces;                // in order of (item, tile_begin), and so of worker up to rest_begin
+  Piece* pieces;                // in order of (item, tile_begin); so of worker, but for rest pieces
 };
-
-// A worker's rest piece, or -1: what it does after [worker_piece_begin[w],
-// worker_piece_begin[w+1]).
-SEESAW_HOST_DEVICE inline int32_t rest_piece_of(const ScheduleHeader& header, int32_t worker) {
-  const int32_t index = header.rest_begin + worker;
-  return index < header.num_pieces ? index : -1;
-}
 
 // A piece bound for any lengths: each worker boundary adds at most one piece to the batch's.
 SEESAW_HOST_DEVICE inline int64_t max_pieces(const SplitConfig& config) {
@@ -101,6 +94,7 @@ inline constexpr size_t kScheduleAlignment = 256;
 SEESAW_HOST_DEVICE inline size_t schedule_bytes(const SplitConfig& config) {
   const size_t words = sizeof(ScheduleHeader) / 4 +
                        round_up<size_t>(static_cast<size_t>(config.num_workers) + 1, 4) +
+                       round_up<size_t>(static_cast<size_t>(config.num_workers), 4) +
                        round_up<size_t>(static_cast<size_t>(config.max_items()) + 1, 4);
   return round_up(4 * words + static_cast<size_t>(max_pieces(config)) * sizeof(Piece),
                   kScheduleAlignment);
@@ -113,10 +107,18 @@ SEESAW_HOST_DEVICE inline ScheduleView schedule_view(void* buffer, const SplitCo
   base += sizeof(ScheduleHeader);
   view.worker_piece_begin = reinterpret_cast<int32_t*>(base);
   base += 4 * round_up<size_t>(static_cast<size_t>(config.num_workers) + 1, 4);
+  view.worker_rest_piece = reinterpret_cast<int32_t*>(base);
+  base += 4 * round_up<size_t>(static_cast<size_t>(config.num_workers), 4);
   view.item_piece_begin = reinterpret_cast<int32_t*>(base);
   base += 4 * round_up<size_t>(static_cast<size_t>(config.max_items()) + 1, 4);
   view.pieces = reinterpret_cast<Piece*>(base);
   return view;
+}
+
+// The rest piece of worker `worker`, of `num_pieces` of which those from rest_begin on are such.
+SEESAW_HOST_DEVICE inline int32_t rest_piece_of(int64_t worker, int64_t rest_begin,
+                                                int64_t num_pieces) {
+  return static_cast<int32_t>(rest_begin + worker < num_pieces ? rest_begin + worker : -1);
 }
 
 // KV tiles of a sequence; a negative length counts as 0.

@@ -101,6 +101,9 @@ TEST_P(CheckSchedule, RefusesAnyDamage) {
   for (int32_t w = 0; w <= schedule_.config().num_workers; ++w) {
     EXPECT_TRUE(refuses_damage_in(&view.worker_piece_begin[w])) << "worker " << w;
   }
+  for (int32_t w = 0; w < schedule_.config().num_workers; ++w) {
+    EXPECT_TRUE(refuses_damage_in(&view.worker_rest_piece[w])) << "worker " << w;
+  }
   const int64_t items = static_cast<int64_t>(kLengths.size()) * schedule_.config().row_groups;
   for (int64_t i = 0; i <= items; ++i) {
     EXPECT_TRUE(refuses_damage_in(&view.item_piece_begin[i])) << "item " << i;

@@ -34,7 +34,7 @@ class ScheduleBuffer {
     const ScheduleView v = view();
     std::vector<Piece> pieces = {v.pieces + v.worker_piece_begin[worker],
                                  v.pieces + v.worker_piece_begin[worker + 1]};
-    const int32_t rest = rest_piece_of(*v.header, worker);
+    const int32_t rest = v.worker_rest_piece[worker];
     if (rest >= 0) pieces.push_back(v.pieces[rest]);
     return pieces;
   }

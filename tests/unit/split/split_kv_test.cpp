@@ -110,10 +110,13 @@ void expect_well_formed(const RandomBatch& batch, ScheduleBuffer& schedule) {
               tiles_of(batch.seq_lens[static_cast<size_t>(sequence)], config.tile_tokens));
   }
   ASSERT_EQ(view.worker_piece_begin[0], 0);
-  ASSERT_EQ(view.worker_piece_begin[config.num_workers], view.header->rest_begin);
-  const int32_t rest_pieces = view.header->num_pieces - view.header->rest_begin;
+  const int32_t rest_begin = view.worker_piece_begin[config.num_workers];
+  const int32_t rest_pieces = view.header->num_pieces - rest_begin;
   ASSERT_GE(rest_pieces, 0);
   ASSERT_LE(rest_pieces, config.deal_rest == 0 ? 0 : config.num_workers);
+  for (int32_t w = 0; w < config.num_workers; ++w) {
+    ASSERT_EQ(view.worker_rest_piece[w], w < rest_pieces ? rest_begin + w : -1);
+  }
   for (int32_t w = 0; w < config.num_workers; ++w) {
     ASSERT_LE(view.worker_piece_begin[w], view.worker_piece_begin[w + 1]);
   }
@@ -325,7 +328,7 @@ TEST(SplitKv, TheRestOfEqualSequencesIsDealtOut) {
   ScheduleBuffer schedule(config);
   schedule.build(lengths);
   EXPECT_EQ(schedule.view().header->num_pieces, 12);
-  EXPECT_EQ(schedule.view().header->rest_begin, 6);
+  EXPECT_EQ(schedule.view().worker_piece_begin[6], 6);
   EXPECT_EQ(schedule.busiest_load(), 121 + 21);
   for (int32_t w = 0; w < 6; ++w) {
     const std::vector<Piece> pieces = schedule.pieces_of_worker(w);

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 
+#include "gpu/divisor.hpp"
 #include "gpu/partials.hpp"
 #include "split/split_kv.hpp"
 
@@ -74,8 +75,8 @@ struct DenseDecodeParams {
   const int32_t* block_table;  // [b, max pages]
   int64_t block_table_stride;
 
-  const split::ScheduleHeader* schedule;  // see split/split_kv.hpp
-  const int32_t* worker_piece_begin;
+  const int32_t* worker_piece_begin;  // schedule, see split/split_kv.hpp
+  const int32_t* worker_rest_piece;
   const split::Piece* pieces;
   uint4* partial_out;  // see gpu/partials.hpp
   gpu::PartialStat* partial_stat;
@@ -90,7 +91,7 @@ struct DenseDecodeParams {
   float lse_factor;  // ln 2, or 1 for base 2
   float empty_lse;   // of a row with nothing to attend
   int32_t s_q;
-  int32_t group;        // query heads of a KV head
+  gpu::Divisor group;   // query heads of a KV head
   int32_t rows;         // s_q * group
   int32_t row_tiles;    // of a KV head
   int32_t group_tiles;  // of a row group: thread blocks that walk the same tiles

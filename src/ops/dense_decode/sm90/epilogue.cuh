@@ -105,8 +105,9 @@ struct Epilogue {
     int32_t head;
   };
   __device__ __forceinline__ Place place_of(int32_t packed) const {
-    const int32_t token = packed / params.group;
-    return {token, work.kv_head * params.group + packed - token * params.group};
+    const int32_t token = params.group.divide(packed);
+    const auto group = static_cast<int32_t>(params.group.value);
+    return {token, work.kv_head * group + params.group.remainder(packed, token)};
   }
 
   // out = O / sum for the rows of the thread, one half of the columns.

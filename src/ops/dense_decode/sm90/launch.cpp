@@ -131,7 +131,7 @@ void set_problem(const DenseDecodeProblem& problem, const Geometry& geometry, fl
   params->lse_factor = lse_factor(problem);
   params->empty_lse = empty_lse(problem);
   params->s_q = static_cast<int32_t>(problem.s_q);
-  params->group = geometry.group;
+  params->group = gpu::Divisor(static_cast<uint32_t>(geometry.group));
   params->rows = geometry.rows;
   params->row_tiles = geometry.row_tiles;
   params->group_tiles = geometry.group_tiles;
@@ -144,8 +144,8 @@ void set_schedule(const DenseDecodePlan& plan, const Geometry& geometry, const C
   // The schedule is only read; the view has no const form.
   const split::ScheduleView schedule =
       split::schedule_view(const_cast<void*>(call.schedule), plan.split);
-  params->schedule = schedule.header;
   params->worker_piece_begin = schedule.worker_piece_begin;
+  params->worker_rest_piece = schedule.worker_rest_piece;
   params->pieces = schedule.pieces;
   params->partials = geometry.partials;
   char* workspace = static_cast<char*>(call.workspace);

@@ -37,7 +37,7 @@ __device__ __forceinline__ BlockWork block_work(const DenseDecodeParams& params)
   const auto worker = static_cast<int32_t>(blockIdx.z);
   work.piece_begin = params.worker_piece_begin[worker];
   const int32_t piece_end = params.worker_piece_begin[worker + 1];
-  const int32_t rest = split::rest_piece_of(*params.schedule, worker);
+  const int32_t rest = params.worker_rest_piece[worker];
   work.num_pieces = piece_end - work.piece_begin + (rest >= 0 ? 1 : 0);
   work.rest_step = rest >= 0 ? rest - piece_end + 1 : 1;
   return work;
@@ -47,7 +47,7 @@ __device__ __forceinline__ BlockWork block_work(const DenseDecodeParams& params)
 __device__ __forceinline__ int32_t visible_tokens(const DenseDecodeParams& params, int32_t row,
                                                   int32_t seq_len) {
   if (!params.causal) return seq_len;
-  const int32_t token = min(row / params.group, params.s_q - 1);
+  const int32_t token = min(params.group.divide(row), params.s_q - 1);
   return max(seq_len - (params.s_q - 1) + token, 0);
 }
 
@@ -183,26 +183,16 @@ struct QueryBoxLoader {
   SharedStorage<Config>& storage;
   BlockWork work;
 
-  // Where a tile of rows begins among query tokens and heads.
-  struct Corner {
-    int32_t token;
-    int32_t head;
-  };
-  __device__ __forceinline__ Corner corner_of(int32_t row_group) const {
-    const int32_t row = row_tile_of(params, work, row_group) * kTileRows;
-    const int32_t token = row / params.group;
-    return {token, work.kv_head * params.group + row - token * params.group};
-  }
-
   __device__ __forceinline__ void run() const {
-    const Corner first = corner_of(0);  // divides while the first piece is under way
     gpu::Turn turn;
 #pragma unroll 1
     for (int32_t k = 0; k < work.num_pieces; ++k, turn.advance()) {
       const int32_t index = work.piece_at(k);
       const int32_t sequence = params.pieces[index].sequence;
-      const int32_t row_group = params.pieces[index].row_group;
-      const auto [token, head] = row_group == 0 ? first : corner_of(row_group);
+      const int32_t row = row_tile_of(params, work, params.pieces[index].row_group) * kTileRows;
+      const int32_t token = params.group.divide(row);
+      const int32_t head = work.kv_head * static_cast<int32_t>(params.group.value) +
+                           params.group.remainder(row, token);
       shared.q_empty(0).wait(turn);
 #pragma unroll
       for (int box = 0; box < kValueBoxes; box += kHalfBoxes) {
@@ -270,8 +260,10 @@ struct QueryRowLoader {
     for (int32_t row = first_row(); row < kTileRows; row += kRowStep) {
       const int32_t packed = row_tile * kTileRows + row;
       const bool valid = packed < params.rows;
-      const int32_t token = valid ? packed / params.group : 0;
-      const int32_t head = valid ? work.kv_head * params.group + packed - token * params.group : 0;
+      const int32_t token = valid ? params.group.divide(packed) : 0;
+      const int32_t head = valid ? work.kv_head * static_cast<int32_t>(params.group.value) +
+                                       params.group.remainder(packed, token)
+                                 : 0;
       const uint16_t* from = static_cast<const uint16_t*>(params.q) +
                              sequence * params.q_stride_batch + token * params.q_stride_token +
                              head * params.q_stride_head + (lane() % kChunks) * kChunkElements;

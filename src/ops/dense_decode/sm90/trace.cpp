@@ -173,7 +173,7 @@ void add_spans(const DenseDecodePlan& plan, Recorded& recorded, int32_t blocks_o
   for (int32_t worker = 0; worker < plan.split.num_workers; ++worker) {
     const int32_t begin = schedule.worker_piece_begin[worker];
     const int32_t end = schedule.worker_piece_begin[worker + 1];
-    const int32_t rest = split::rest_piece_of(*schedule.header, worker);
+    const int32_t rest = schedule.worker_rest_piece[worker];
     const int32_t pieces = end - begin + (rest >= 0 ? 1 : 0);
     trace->dropped += static_cast<uint64_t>(std::max(pieces - kTracedPieces, 0));
     for (int32_t part = 0; part < 2 * blocks_of_worker; ++part) {
