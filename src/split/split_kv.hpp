@@ -145,6 +145,10 @@ void visit_pieces(const SplitConfig& config, const void* schedule, Visit visit) 
     for (int32_t i = begin < 0 ? 0 : begin; i < end && i < num_pieces; ++i) {
       visit(worker, view.pieces[i]);
     }
+    const int32_t rest = view.worker_rest_piece[worker];
+    if (rest >= 0 && rest < num_pieces) {
+      visit(worker, view.pieces[rest]);
+    }
   }
 }
 

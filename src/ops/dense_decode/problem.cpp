@@ -134,8 +134,8 @@ Status check_host_call(const DenseDecodePlan& plan, const Args& args, const Call
 Status list_pieces(const DenseDecodePlan& plan, const void* schedule, PieceVisitor visitor) {
   SEESAW_RETURN_IF_ERROR(split::check_schedule_header(plan.split, schedule));
   split::visit_pieces(plan.split, schedule, [&](int32_t worker, const split::Piece& piece) {
-    visitor.visit(visitor.context,
-                  {worker, piece.sequence, 0, piece.tile_begin, piece.tile_end, piece.partial});
+    visitor.visit(visitor.context, {worker, piece.sequence, piece.row_group, piece.tile_begin,
+                                    piece.tile_end, piece.partial});
   });
   return {};
 }

@@ -120,6 +120,12 @@ void expect_well_formed(const RandomBatch& batch, ScheduleBuffer& schedule) {
   for (int32_t w = 0; w < config.num_workers; ++w) {
     ASSERT_LE(view.worker_piece_begin[w], view.worker_piece_begin[w + 1]);
   }
+  std::vector<int> visits(static_cast<size_t>(view.header->num_pieces), 0);
+  visit_pieces(config, view.header, [&](int32_t worker, const Piece& piece) {
+    ASSERT_LT(worker, config.num_workers);
+    ++visits[static_cast<size_t>(&piece - view.pieces)];
+  });
+  ASSERT_EQ(visits, std::vector<int>(visits.size(), 1));
 }
 
 TEST(SplitKv, TilesOfALength) {
