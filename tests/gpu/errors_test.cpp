@@ -27,8 +27,9 @@ std::string message_of(const std::function<void()>& work) {
   return "no error";
 }
 
-void expect_four_parts(const std::string& message, const std::string& arrived) {
-  EXPECT_EQ(message.rfind("dense_decode", 0), 0U) << message;
+void expect_four_parts(const std::string& message, const std::string& arrived,
+                       const std::string& where = "dense_decode: ") {
+  EXPECT_EQ(message.rfind(where, 0), 0U) << message;
   EXPECT_NE(message.find(arrived), std::string::npos) << message;
   EXPECT_NE(message.find("allowed: "), std::string::npos) << message;
   EXPECT_EQ(message.back(), '.') << message;
@@ -135,20 +136,20 @@ TEST_F(CheckData, GoodDataPasses) {
 TEST_F(CheckData, TheFirstBadLength) {
   put(run.tensors().seq_lens.data, 3, 1000);
   put(run.tensors().seq_lens.data, 2, -7);
-  expect_four_parts(message_of([&] { run.schedule(); }), "seq_lens[2] = -7");
-  expect_four_parts(message_of([&] { run.run(); }), "seq_lens[2] = -7");
+  expect_four_parts(message_of([&] { run.schedule(); }), "seq_lens[2] = -7", "check_data: ");
+  expect_four_parts(message_of([&] { run.run(); }), "seq_lens[2] = -7", "check_data: ");
 }
 
 TEST_F(CheckData, TheFirstBadPage) {
   const int64_t columns = run.tensors().block_table.shape[1];
   put(run.tensors().block_table.data, columns + 3, -1);
   put(run.tensors().block_table.data, 3 * columns, 123456);
-  expect_four_parts(message_of([&] { run.run(); }), "block_table[1, 3] = -1");
+  expect_four_parts(message_of([&] { run.run(); }), "block_table[1, 3] = -1", "check_data: ");
 }
 
 TEST_F(CheckData, AScheduleOfOtherLengths) {
   put(run.tensors().seq_lens.data, 0, 2);
-  expect_four_parts(message_of([&] { run.run(); }), "of the schedule");
+  expect_four_parts(message_of([&] { run.run(); }), "of the schedule", "check_data: ");
 }
 
 TEST_F(CheckData, CapturingIsRefused) {
@@ -157,7 +158,7 @@ TEST_F(CheckData, CapturingIsRefused) {
   cudaGraph_t graph = nullptr;
   must(cudaStreamEndCapture(run.stream().get(), &graph), "end of capture");
   cudaGraphDestroy(graph);
-  expect_four_parts(message, "capturing");
+  expect_four_parts(message, "capturing", "check_data: ");
 }
 
 }  // namespace
