@@ -82,14 +82,13 @@ std::string name_of_word(const split::SplitConfig& config, int64_t word) {
   const auto word_of = [](const void* place) {
     return static_cast<int64_t>(reinterpret_cast<uintptr_t>(place) / 4);
   };
-  if (word < word_of(view.worker_piece_begin)) {
+  if (word < word_of(view.worker_pieces)) {
     return fmt::format("header word {}", word);
   }
-  if (word < word_of(view.worker_rest_piece)) {
-    return fmt::format("worker_piece_begin[{}]", word - word_of(view.worker_piece_begin));
-  }
   if (word < word_of(view.item_piece_begin)) {
-    return fmt::format("worker_rest_piece[{}]", word - word_of(view.worker_rest_piece));
+    const int64_t in_workers = word - word_of(view.worker_pieces);
+    return fmt::format("worker_pieces[{}].{}", in_workers / 2,
+                       in_workers % 2 == 0 ? "begin" : "rest");
   }
   if (word < word_of(view.pieces)) {
     return fmt::format("item_piece_begin[{}]", word - word_of(view.item_piece_begin));

@@ -49,8 +49,9 @@ __global__ void __launch_bounds__(kThreads)
     schedule_words_kernel(const __grid_constant__ ScheduleParams p) {
   const split::ScheduleView view = split::schedule_view(const_cast<uint32_t*>(p.wanted), p.config);
   compare_words(p, view.header, sizeof(split::ScheduleHeader) / 4);
-  compare_words(p, view.worker_piece_begin, int64_t{p.config.num_workers} + 1);
-  compare_words(p, view.worker_rest_piece, int64_t{p.config.num_workers});
+  compare_words(p, view.worker_pieces,
+                (int64_t{p.config.num_workers} + 1) *
+                    static_cast<int64_t>(sizeof(split::WorkerPieces) / sizeof(int32_t)));
   compare_words(p, view.item_piece_begin, int64_t{p.batch} * p.config.row_groups + 1);
   compare_words(p, view.pieces,
                 int64_t{view.header->num_pieces} * (sizeof(split::Piece) / sizeof(int32_t)));

@@ -99,9 +99,10 @@ __device__ inline int32_t last_piece_of_worker(const Params& p, const split::Sch
   if (index >= p.config.num_workers) {
     return -1;
   }
-  const int32_t begin = ptx::load_now(view.worker_piece_begin + index);
-  const int32_t end = ptx::load_now(view.worker_piece_begin + index + 1);
-  const int32_t rest = ptx::load_now(view.worker_rest_piece + index);
+  const split::WorkerPieces* pieces = view.worker_pieces + index;
+  const int32_t begin = ptx::load_now(&pieces[0].begin);
+  const int32_t end = ptx::load_now(&pieces[1].begin);
+  const int32_t rest = ptx::load_now(&pieces[0].rest);
   return rest >= 0 ? rest : begin < end ? end - 1 : -1;
 }
 

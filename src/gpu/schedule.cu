@@ -6,7 +6,7 @@
 //       fits, one candidate a warp
 //   [3] by chunks of one item a thread: prefix sums of tiles and of pieces
 //   [4] by chunks of one piece a thread: find its item, place it; where the worker changes from
-//       one piece to the next, write worker_piece_begin
+//       one piece to the next, write worker_pieces
 //   [5] the workers after the last piece, and the header
 //
 // The arithmetic is split/split_kv_math.hpp's, shared with the host: tests/gpu compares the bytes.
@@ -168,7 +168,7 @@ __device__ int64_t place_chunk(const SplitRule& rule, const Chunk& chunk, int ch
     if (index < piece_end) {
       const int64_t previous = threadIdx.x == 0 ? last_worker : workers[threadIdx.x - 1];
       for (int64_t w = previous + 1; w <= workers[threadIdx.x]; ++w) {
-        view.worker_piece_begin[w] = index;
+        view.worker_pieces[w].begin = index;
       }
     }
     const int32_t placed_here = piece_end - base < kThreads ? piece_end - base : kThreads;
@@ -212,11 +212,11 @@ __global__ void __launch_bounds__(kThreads)
   }
   // Rest pieces have no worker of their own: they begin where the last worker's end.
   const int64_t rest_begin = rule.layout == split::Layout::kRest ? rule.rest_begin : pieces_so_far;
-  for (int64_t w = threadIdx.x; w < call.config.num_workers; w += kThreads) {
-    view.worker_rest_piece[w] = split::rest_piece_of(w, rest_begin, pieces_so_far);
+  for (int64_t w = threadIdx.x; w <= call.config.num_workers; w += kThreads) {
+    view.worker_pieces[w].rest = split::rest_piece_of(w, rest_begin, pieces_so_far);
   }
   for (int64_t w = last_worker + 1 + threadIdx.x; w <= call.config.num_workers; w += kThreads) {
-    view.worker_piece_begin[w] = static_cast<int32_t>(pieces_so_far);  // [5]
+    view.worker_pieces[w].begin = static_cast<int32_t>(pieces_so_far);  // [5]
   }
   if (threadIdx.x == 0) {
     view.item_piece_begin[0] = 0;

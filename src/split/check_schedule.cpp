@@ -38,9 +38,9 @@ class Comparison {
 
   bool end(int64_t num_pieces) {
     workers_begin_at(config_.num_workers, num_pieces);
-    const int64_t rest_begin = view_.worker_piece_begin[config_.num_workers];
-    for (int32_t w = 0; w < config_.num_workers; ++w) {
-      same_ = same_ && view_.worker_rest_piece[w] == rest_piece_of(w, rest_begin, num_pieces);
+    const int64_t rest_begin = view_.worker_pieces[config_.num_workers].begin;
+    for (int32_t w = 0; w <= config_.num_workers; ++w) {
+      same_ = same_ && view_.worker_pieces[w].rest == rest_piece_of(w, rest_begin, num_pieces);
     }
     return same_ && view_.header->num_pieces == num_pieces;
   }
@@ -51,7 +51,7 @@ class Comparison {
   // Workers up to `last` that have no piece yet begin at `index`.
   void workers_begin_at(int64_t last, int64_t index) {
     while (next_worker_ <= last) {
-      same_ = view_.worker_piece_begin[next_worker_++] == index && same_;
+      same_ = view_.worker_pieces[next_worker_++].begin == index && same_;
     }
   }
 

@@ -30,7 +30,7 @@ void build_schedule(const SplitConfig& config, const int32_t* seq_lens, int64_t 
       [&](int64_t index, const PlacedPiece& placed) {
         view.pieces[index] = placed.piece;
         while (next_worker <= placed.worker) {
-          view.worker_piece_begin[next_worker++] = static_cast<int32_t>(index);
+          view.worker_pieces[next_worker++].begin = static_cast<int32_t>(index);
         }
         return true;
       },
@@ -39,11 +39,11 @@ void build_schedule(const SplitConfig& config, const int32_t* seq_lens, int64_t 
         return true;
       });
   while (next_worker <= config.num_workers) {
-    view.worker_piece_begin[next_worker++] = static_cast<int32_t>(num_pieces);
+    view.worker_pieces[next_worker++].begin = static_cast<int32_t>(num_pieces);
   }
-  const int64_t rest_begin = view.worker_piece_begin[config.num_workers];
-  for (int32_t w = 0; w < config.num_workers; ++w) {
-    view.worker_rest_piece[w] = rest_piece_of(w, rest_begin, num_pieces);
+  const int64_t rest_begin = view.worker_pieces[config.num_workers].begin;
+  for (int32_t w = 0; w <= config.num_workers; ++w) {
+    view.worker_pieces[w].rest = rest_piece_of(w, rest_begin, num_pieces);
   }
   *view.header = header_for(config, batch, num_pieces);
 }

@@ -62,14 +62,20 @@ struct ScheduleHeader {
 
 inline constexpr uint32_t kScheduleMagic = 0x57415353;  // "SSAW"
 
+// What a worker does: pieces [begin, the next worker's begin), then piece `rest` unless it is -1.
+// Rest pieces are those from the begin behind the last worker on.
+struct WorkerPieces {
+  int32_t begin;
+  int32_t rest;
+};
+
 // Typed pointers into a schedule buffer.
 struct ScheduleView {
   ScheduleHeader* header;
-  int32_t* worker_piece_begin;  // [num_workers + 1]: worker w does pieces [begin[w], begin[w+1])
-  int32_t* worker_rest_piece;   // [num_workers]: one piece more, done after those; -1: none. These
-                                // are the pieces from worker_piece_begin[num_workers] on
-  int32_t* item_piece_begin;    // [max_items + 1]: item i is pieces [begin[i], begin[i+1])
-  Piece* pieces;                // in order of (item, tile_begin); so of worker, but for rest pieces
+  WorkerPieces*
+      worker_pieces;          // [num_workers + 1]; the last: where the workers' pieces end, and -1
+  int32_t* item_piece_begin;  // [max_items + 1]: item i is pieces [begin[i], begin[i+1])
+  Piece* pieces;              // in order of (item, tile_begin); so of worker, but for rest pieces
 };
 
 // A piece bound for any lengths: each worker boundary adds at most one piece to the batch's.
@@ -93,8 +99,7 @@ inline constexpr size_t kScheduleAlignment = 256;
 // Bytes of a schedule buffer for any batch up to max_batch.
 SEESAW_HOST_DEVICE inline size_t schedule_bytes(const SplitConfig& config) {
   const size_t words = sizeof(ScheduleHeader) / 4 +
-                       round_up<size_t>(static_cast<size_t>(config.num_workers) + 1, 4) +
-                       round_up<size_t>(static_cast<size_t>(config.num_workers), 4) +
+                       2 * round_up<size_t>(static_cast<size_t>(config.num_workers) + 1, 2) +
                        round_up<size_t>(static_cast<size_t>(config.max_items()) + 1, 4);
   return round_up(4 * words + static_cast<size_t>(max_pieces(config)) * sizeof(Piece),
                   kScheduleAlignment);
@@ -105,10 +110,8 @@ SEESAW_HOST_DEVICE inline ScheduleView schedule_view(void* buffer, const SplitCo
   ScheduleView view;
   view.header = reinterpret_cast<ScheduleHeader*>(base);
   base += sizeof(ScheduleHeader);
-  view.worker_piece_begin = reinterpret_cast<int32_t*>(base);
-  base += 4 * round_up<size_t>(static_cast<size_t>(config.num_workers) + 1, 4);
-  view.worker_rest_piece = reinterpret_cast<int32_t*>(base);
-  base += 4 * round_up<size_t>(static_cast<size_t>(config.num_workers), 4);
+  view.worker_pieces = reinterpret_cast<WorkerPieces*>(base);
+  base += sizeof(WorkerPieces) * round_up<size_t>(static_cast<size_t>(config.num_workers) + 1, 2);
   view.item_piece_begin = reinterpret_cast<int32_t*>(base);
   base += 4 * round_up<size_t>(static_cast<size_t>(config.max_items()) + 1, 4);
   view.pieces = reinterpret_cast<Piece*>(base);
@@ -140,12 +143,12 @@ void visit_pieces(const SplitConfig& config, const void* schedule, Visit visit) 
   const ScheduleView view = schedule_view(const_cast<void*>(schedule), config);
   const int32_t num_pieces = view.header->num_pieces;
   for (int32_t worker = 0; worker < config.num_workers; ++worker) {
-    const int32_t begin = view.worker_piece_begin[worker];
-    const int32_t end = view.worker_piece_begin[worker + 1];
+    const int32_t begin = view.worker_pieces[worker].begin;
+    const int32_t end = view.worker_pieces[worker + 1].begin;
     for (int32_t i = begin < 0 ? 0 : begin; i < end && i < num_pieces; ++i) {
       visit(worker, view.pieces[i]);
     }
-    const int32_t rest = view.worker_rest_piece[worker];
+    const int32_t rest = view.worker_pieces[worker].rest;
     if (rest >= 0 && rest < num_pieces) {
       visit(worker, view.pieces[rest]);
     }

@@ -24,7 +24,7 @@
 //      num_workers, to aligned_rule with the least of the aligned_lengths() that fits.
 //   3. per item: piece_count(rule, span); prefix sums give pieces_before.
 //   4. per piece: place_piece(rule, span, k).
-//   5. worker_piece_begin[w] = first piece whose worker is >= w.
+//   5. worker_pieces[w].begin = first piece whose worker is >= w.
 #pragma once
 
 #include <cstdint>

@@ -99,10 +99,8 @@ TEST_P(CheckSchedule, RefusesAnyDamage) {
     return refused;
   };
   for (int32_t w = 0; w <= schedule_.config().num_workers; ++w) {
-    EXPECT_TRUE(refuses_damage_in(&view.worker_piece_begin[w])) << "worker " << w;
-  }
-  for (int32_t w = 0; w < schedule_.config().num_workers; ++w) {
-    EXPECT_TRUE(refuses_damage_in(&view.worker_rest_piece[w])) << "worker " << w;
+    EXPECT_TRUE(refuses_damage_in(&view.worker_pieces[w].begin)) << "worker " << w;
+    EXPECT_TRUE(refuses_damage_in(&view.worker_pieces[w].rest)) << "worker " << w;
   }
   const int64_t items = static_cast<int64_t>(kLengths.size()) * schedule_.config().row_groups;
   for (int64_t i = 0; i <= items; ++i) {

@@ -32,9 +32,9 @@ class ScheduleBuffer {
 
   std::vector<Piece> pieces_of_worker(int32_t worker) {
     const ScheduleView v = view();
-    std::vector<Piece> pieces = {v.pieces + v.worker_piece_begin[worker],
-                                 v.pieces + v.worker_piece_begin[worker + 1]};
-    const int32_t rest = v.worker_rest_piece[worker];
+    std::vector<Piece> pieces = {v.pieces + v.worker_pieces[worker].begin,
+                                 v.pieces + v.worker_pieces[worker + 1].begin};
+    const int32_t rest = v.worker_pieces[worker].rest;
     if (rest >= 0) pieces.push_back(v.pieces[rest]);
     return pieces;
   }

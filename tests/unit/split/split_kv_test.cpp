@@ -109,16 +109,16 @@ void expect_well_formed(const RandomBatch& batch, ScheduleBuffer& schedule) {
     ASSERT_EQ(next_tile,
               tiles_of(batch.seq_lens[static_cast<size_t>(sequence)], config.tile_tokens));
   }
-  ASSERT_EQ(view.worker_piece_begin[0], 0);
-  const int32_t rest_begin = view.worker_piece_begin[config.num_workers];
+  ASSERT_EQ(view.worker_pieces[0].begin, 0);
+  const int32_t rest_begin = view.worker_pieces[config.num_workers].begin;
   const int32_t rest_pieces = view.header->num_pieces - rest_begin;
   ASSERT_GE(rest_pieces, 0);
   ASSERT_LE(rest_pieces, config.deal_rest == 0 ? 0 : config.num_workers);
   for (int32_t w = 0; w < config.num_workers; ++w) {
-    ASSERT_EQ(view.worker_rest_piece[w], w < rest_pieces ? rest_begin + w : -1);
+    ASSERT_EQ(view.worker_pieces[w].rest, w < rest_pieces ? rest_begin + w : -1);
   }
   for (int32_t w = 0; w < config.num_workers; ++w) {
-    ASSERT_LE(view.worker_piece_begin[w], view.worker_piece_begin[w + 1]);
+    ASSERT_LE(view.worker_pieces[w].begin, view.worker_pieces[w + 1].begin);
   }
   std::vector<int> visits(static_cast<size_t>(view.header->num_pieces), 0);
   visit_pieces(config, view.header, [&](int32_t worker, const Piece& piece) {
@@ -334,7 +334,7 @@ TEST(SplitKv, TheRestOfEqualSequencesIsDealtOut) {
   ScheduleBuffer schedule(config);
   schedule.build(lengths);
   EXPECT_EQ(schedule.view().header->num_pieces, 12);
-  EXPECT_EQ(schedule.view().worker_piece_begin[6], 6);
+  EXPECT_EQ(schedule.view().worker_pieces[6].begin, 6);
   EXPECT_EQ(schedule.busiest_load(), 121 + 21);
   for (int32_t w = 0; w < 6; ++w) {
     const std::vector<Piece> pieces = schedule.pieces_of_worker(w);

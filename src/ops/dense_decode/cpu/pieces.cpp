@@ -311,8 +311,8 @@ class PieceWorker {
 
 void do_pieces(const DecodeCall& call, int32_t worker) {
   PieceWorker state(call, worker);
-  const int32_t* begin = call.schedule.worker_piece_begin + worker;
-  for (int32_t piece = begin[0]; piece < begin[1]; ++piece) {
+  const split::WorkerPieces* pieces = call.schedule.worker_pieces + worker;
+  for (int32_t piece = pieces[0].begin; piece < pieces[1].begin; ++piece) {
     state.run(call.schedule.pieces[piece]);
   }
 }

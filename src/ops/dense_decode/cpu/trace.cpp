@@ -120,16 +120,17 @@ Microkernel with_clock(const Microkernel& kernel) {
 
 // Does a worker's pieces one by one, so that each step is noted with its piece. `one_piece` has
 // num_workers + 1 entries.
-void do_pieces_noted(const DecodeCall& call, Recorder& notes, std::vector<int32_t>& one_piece) {
+void do_pieces_noted(const DecodeCall& call, Recorder& notes,
+                     std::vector<split::WorkerPieces>& one_piece) {
   DecodeCall single = call;
-  single.schedule.worker_piece_begin = one_piece.data();
-  const int32_t* begin = call.schedule.worker_piece_begin + notes.worker;
+  single.schedule.worker_pieces = one_piece.data();
+  const split::WorkerPieces* pieces = call.schedule.worker_pieces + notes.worker;
   const auto worker = static_cast<size_t>(notes.worker);
-  for (int32_t piece = begin[0]; piece < begin[1]; ++piece) {
+  for (int32_t piece = pieces[0].begin; piece < pieces[1].begin; ++piece) {
     notes.sequence = call.schedule.pieces[piece].sequence;
     notes.tile = call.schedule.pieces[piece].tile_begin;
-    one_piece[worker] = piece;
-    one_piece[worker + 1] = piece + 1;
+    one_piece[worker].begin = piece;
+    one_piece[worker + 1].begin = piece + 1;
     do_pieces(single, notes.worker);
   }
   notes.sequence = -1;
@@ -157,7 +158,8 @@ Status trace(const DenseDecodePlan& plan, const Args& args, const Call& given, T
   const int32_t workers = plan.split.num_workers;
   const bool merges = merges_anything(call);
   std::vector<Recorder> notes(static_cast<size_t>(workers));
-  std::vector<std::vector<int32_t>> one_piece(notes.size(), std::vector<int32_t>(notes.size() + 1));
+  std::vector<std::vector<split::WorkerPieces>> one_piece(
+      notes.size(), std::vector<split::WorkerPieces>(notes.size() + 1));
   for (size_t i = 0; i < notes.size(); ++i) {
     notes[i].kernel = &kernel;
     notes[i].worker = static_cast<int32_t>(i);

@@ -75,8 +75,7 @@ struct DenseDecodeParams {
   const int32_t* block_table;  // [b, max pages]
   int64_t block_table_stride;
 
-  const int32_t* worker_piece_begin;  // schedule, see split/split_kv.hpp
-  const int32_t* worker_rest_piece;
+  const split::WorkerPieces* worker_pieces;  // schedule, see split/split_kv.hpp
   const split::Piece* pieces;
   uint4* partial_out;  // see gpu/partials.hpp
   gpu::PartialStat* partial_stat;

@@ -144,8 +144,7 @@ void set_schedule(const DenseDecodePlan& plan, const Geometry& geometry, const C
   // The schedule is only read; the view has no const form.
   const split::ScheduleView schedule =
       split::schedule_view(const_cast<void*>(call.schedule), plan.split);
-  params->worker_piece_begin = schedule.worker_piece_begin;
-  params->worker_rest_piece = schedule.worker_rest_piece;
+  params->worker_pieces = schedule.worker_pieces;
   params->pieces = schedule.pieces;
   params->partials = geometry.partials;
   char* workspace = static_cast<char*>(call.workspace);

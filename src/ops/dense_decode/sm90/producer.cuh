@@ -35,9 +35,9 @@ __device__ __forceinline__ BlockWork block_work(const DenseDecodeParams& params)
   work.tile_of_group = static_cast<int32_t>(blockIdx.x);
   work.kv_head = static_cast<int32_t>(blockIdx.y);
   const auto worker = static_cast<int32_t>(blockIdx.z);
-  work.piece_begin = params.worker_piece_begin[worker];
-  const int32_t piece_end = params.worker_piece_begin[worker + 1];
-  const int32_t rest = params.worker_rest_piece[worker];
+  work.piece_begin = params.worker_pieces[worker].begin;
+  const int32_t piece_end = params.worker_pieces[worker + 1].begin;
+  const int32_t rest = params.worker_pieces[worker].rest;
   work.num_pieces = piece_end - work.piece_begin + (rest >= 0 ? 1 : 0);
   work.rest_step = rest >= 0 ? rest - piece_end + 1 : 1;
   return work;
