@@ -102,7 +102,7 @@ __device__ inline int32_t last_piece_of_worker(const Params& p, const split::Sch
   const split::WorkerPieces* pieces = view.worker_pieces + index;
   const int32_t begin = ptx::load_now(&pieces[0].begin);
   const int32_t end = ptx::load_now(&pieces[1].begin);
-  const int32_t rest = p.config.deal_rest != 0 ? ptx::load_now(&pieces[0].rest) : -1;
+  const int32_t rest = ptx::load_now(&pieces[0].rest);
   return rest >= 0 ? rest : begin < end ? end - 1 : -1;
 }
 

@@ -77,7 +77,6 @@ struct DenseDecodeParams {
 
   const split::WorkerPieces* worker_pieces;  // schedule, see split/split_kv.hpp
   const split::Piece* pieces;
-  bool deal_rest;      // whether workers may have rest pieces
   uint4* partial_out;  // see gpu/partials.hpp
   gpu::PartialStat* partial_stat;
   gpu::PartialLayout partials;

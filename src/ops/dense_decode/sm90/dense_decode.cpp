@@ -116,8 +116,7 @@ split::SplitConfig split_config(const DenseDecodeProblem& problem, const Options
         static_cast<int32_t>(ceil_div<int64_t>(max_tokens, kDenseDecodeTileTokens));
     config.split_cost_tiles = split_cost_tiles(problem, groups);
     config.row_groups = groups.row_groups;
-    // Where there are workers enough for every item, nothing is left over, and nobody looks.
-    config.deal_rest = config.max_items() > config.num_workers ? 1 : 0;
+    config.deal_rest = 1;
     return config;
   };
   // Half of the L2 cache: it has two partitions, and what is read from the other one is kept twice.

@@ -146,7 +146,6 @@ void set_schedule(const DenseDecodePlan& plan, const Geometry& geometry, const C
       split::schedule_view(const_cast<void*>(call.schedule), plan.split);
   params->worker_pieces = schedule.worker_pieces;
   params->pieces = schedule.pieces;
-  params->deal_rest = plan.split.deal_rest != 0;
   params->partials = geometry.partials;
   char* workspace = static_cast<char*>(call.workspace);
   params->partial_out = reinterpret_cast<uint4*>(workspace + params->partials.out_offset());

@@ -37,7 +37,7 @@ __device__ __forceinline__ BlockWork block_work(const DenseDecodeParams& params)
   const auto worker = static_cast<int32_t>(blockIdx.z);
   work.piece_begin = params.worker_pieces[worker].begin;
   const int32_t piece_end = params.worker_pieces[worker + 1].begin;
-  const int32_t rest = params.deal_rest ? params.worker_pieces[worker].rest : -1;
+  const int32_t rest = params.worker_pieces[worker].rest;
   work.num_pieces = piece_end - work.piece_begin + (rest >= 0 ? 1 : 0);
   work.rest_step = rest >= 0 ? rest - piece_end + 1 : 1;
   return work;
