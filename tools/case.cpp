@@ -1,5 +1,7 @@
 #include "case.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cstring>
 #include <limits>
@@ -77,6 +79,19 @@ class Reader {
     return bad_input({path_ + ": " + name, arrived, allowed, kSeeFormat});
   }
 
+  // The first tensors of the file by name.
+  std::string names_in_file() const {
+    constexpr size_t kMost = 8;
+    std::string names;
+    for (const TensorEntry& entry : header_.tensors) {
+      if (&entry == header_.tensors.data() + kMost) {
+        return names + fmt::format(" and {} more", header_.tensors.size() - kMost);
+      }
+      names += (names.empty() ? "" : ", ") + printable(entry.name);
+    }
+    return names.empty() ? "none" : names;
+  }
+
   const TensorEntry& find(const std::string& name) const {
     const TensorEntry* entry = header_.find(name);
     if (entry == nullptr) {
@@ -84,7 +99,8 @@ class Reader {
       for (const Argument& argument : operation_.arguments) {
         needed += argument.is_input ? (needed.empty() ? "" : ", ") + argument.name : "";
       }
-      throw refuse(name, "no such tensor in the file", "needed: " + needed);
+      throw refuse(name, "no such tensor in the file, which has " + names_in_file(),
+                   "needed: " + needed);
     }
     if (std::find(entry->shape.begin(), entry->shape.end(), 0) != entry->shape.end()) {
       throw refuse(name, "shape " + shape_text(*entry), "allowed: dimensions of at least 1");

@@ -10,6 +10,7 @@ import signal
 import struct
 import subprocess
 import time
+import zipfile
 
 from command import (SEESAW, WORK, CommandTest, ints, read_safetensors, run, small_case,
                      write_safetensors, main)
@@ -128,6 +129,13 @@ class BadInput(CommandTest):
         self.refuse("run", ".", "-o", "out", part="is not a regular file")
         (WORK / "empty").write_bytes(b"")
         self.refuse("run", "empty", "-o", "out", part="the file has 0 bytes")
+        with zipfile.ZipFile(WORK / "case.npz", "w") as archive:
+            archive.writestr("q.npy", b"\0" * 100)
+        self.refuse("run", "case.npz", "-o", "out", part="a zip archive")
+        tensors = small_case()
+        tensors["query"] = tensors.pop("q")
+        write_safetensors(WORK / "renamed", tensors)
+        self.refuse("run", "renamed", "-o", "out", part="query")
         os.mkfifo(WORK / "fifo")
         self.refuse("run", "fifo", "-o", "out", part="is not a regular file")
 
@@ -172,7 +180,7 @@ class BadInput(CommandTest):
         self.refuse("run", "case", "-o", "out", "--d-v", "5", part="d_v = 5")
         self.refuse("run", "case", "-o", "out", "--repeat", "0", part="--repeat: 0")
         self.refuse("run", "case", "-o", "out", "--bogus", part="--bogus")
-        self.refuse("run", "case", part="--output is required")
+        self.refuse("run", "case", part="-o: no output is named")
         self.refuse("make-case", "-o", "x", "--heads", "0", part="h_q = 0")
         self.refuse("make-case", "-o", "x", "--page-size", "0", part="page_size = 0")
         self.refuse("make-case", "-o", "x", "--batch", "-3", part="batch = -3")
@@ -201,6 +209,13 @@ class BadInput(CommandTest):
         self.assertGreater(summary["error_of_bound"], 0)
         self.assertLessEqual(summary["error_of_bound"], 1)
 
+    def test_verify_needs_no_output(self):
+        self.succeed("make-case", "-o", "case", "--batch", 2, "--heads", 3, "--len", 130)
+        self.assertIn("not written", self.succeed("run", "case", "--verify").stdout)
+        summary = json.loads(self.succeed("run", "case", "--verify", "--json").stdout)
+        self.assertIsNone(summary["output"])
+        self.assertEqual(self.leftovers(), ["case"])
+
     def test_verify_refuses_wrong_results(self):
         spoiler = os.environ.get("SEESAW_TEST_WRONG_RESULTS")
         if not spoiler:
@@ -216,8 +231,8 @@ class BadInput(CommandTest):
             place = {"out": "out[0, 0, 0, 0]", "lse": "lse[0, 0, 0]"}[tensor]
             self.assertIn(f"out of bound against the reference: {place}", result.stderr)
             self.assertIn(f"1 of {2 * 3 * 512 if tensor == 'out' else 2 * 3}", result.stderr)
-            self.assertEqual((WORK / "out").read_text(), "precious")
             self.assertEqual(self.leftovers(), ["case", "out"])
+            self.assertNotEqual((WORK / "out").read_bytes(), b"precious")  # to look at
 
     def test_a_failed_run_keeps_the_old_output(self):
         write_safetensors(WORK / "case", small_case(seq_lens=("I32", [1], ints(-1))))

@@ -66,6 +66,21 @@ TEST(Safetensors, RefusesHeaderLengths) {
   }
 }
 
+TEST(Safetensors, NamesOtherFormats) {
+  const auto bytes = [](std::string text) {
+    text.resize(200, ' ');
+    const auto* data = reinterpret_cast<const std::byte*>(text.data());
+    return std::vector<std::byte>(data, data + text.size());
+  };
+  expect_bad(bytes("PK\x03\x04 archive/data.pkl"), "a zip archive, as PyTorch's .pt");
+  expect_bad(bytes("\x80\x02"
+                   "ctorch"),
+             "a Python pickle");
+  expect_bad(bytes("\x93NUMPY"), "NumPy's .npy");
+  expect_bad(bytes("version https://git-lfs.github.com/spec/v1"), "git lfs pull");
+  expect_bad(bytes("{\"metadata\": {\"total_size\": 1}}"), "one of the .safetensors files");
+}
+
 TEST(Safetensors, RefusesBrokenJson) {
   expect_bad_header("[]", "does not start with '{'");
   expect_bad_header("{]", "no valid JSON at byte");

@@ -58,12 +58,13 @@ float choose_scale(const RunOptions& options, const Case& input) {
   return scale;
 }
 
-// Compares a call's results with the reference kernel's on the same tensors; throws if they are out
-// of bound.
-void verify(Call* call, Summary* summary) {
-  const ErrorStatistics errors =
-      compare(results_of(*call, summary->problem.q_dtype),
-              reference_results(summary->problem, summary->inputs), shape_of(summary->problem));
+// A call's results against the reference kernel's on the same tensors.
+ErrorStatistics errors_of(Call* call, const Summary& summary) {
+  return compare(results_of(*call, summary.problem.q_dtype),
+                 reference_results(summary.problem, summary.inputs), shape_of(summary.problem));
+}
+
+void throw_if_out_of_bound(const ErrorStatistics& errors) {
   if (!errors.ok()) {
     throw Failure(ExitCode::kCheckFailed,
                   fmt::format("run: out of bound against the reference: {} ({} of {} elements of "
@@ -71,7 +72,6 @@ void verify(Call* call, Summary* summary) {
                               errors.worst, errors.bad_out, errors.out_error.count(),
                               errors.bad_lse, errors.lse_of_bound.count()));
   }
-  summary->error_of_bound = std::max(errors.out_of_bound.max(), errors.lse_of_bound.max());
 }
 
 void write_results(const Summary& summary, const DenseDecode& plan, Call* call,
@@ -98,7 +98,8 @@ void print_text(const RunOptions& options, const DenseDecode& plan, const Summar
   print_out("kv_cache   [{}, {}, {}, {}] {}, {} tokens in use\n", s.inputs.kv_cache.shape[0],
             p.page_size, p.h_kv, p.d_qk, short_name(p.kv_format), s.work.tokens);
   print_out("out        [{}, {}, {}, {}] {}, lse [{}, {}, {}] fp32 -> {}\n", p.batch, p.s_q, p.h_q,
-            p.d_v, short_name(p.q_dtype), p.batch, p.h_q, p.s_q, options.output);
+            p.d_v, short_name(p.q_dtype), p.batch, p.h_q, p.s_q,
+            options.output.empty() ? "not written" : options.output);
   print_out("kernel     {} on {}, {}, workspace {}\n", plan.kernel(),
             device_text(options.options.device), numbers_text(plan.details()),
             bytes_text(static_cast<double>(plan.workspace_bytes())));
@@ -117,11 +118,13 @@ void print_text(const RunOptions& options, const DenseDecode& plan, const Summar
 nlohmann::ordered_json to_json(const RunOptions& options, const DenseDecode& plan,
                                const Summary& s) {
   const double seconds = s.us.median * 1e-6;
-  nlohmann::ordered_json json = {{"input", options.input},
-                                 {"output", options.output},
-                                 {"device", device_text(options.options.device)},
-                                 {"kernel", plan.kernel()},
-                                 {"threads", plan.number("num_workers")}};
+  nlohmann::ordered_json json = {
+      {"input", options.input},
+      {"output", options.output.empty() ? nlohmann::ordered_json(nullptr)
+                                        : nlohmann::ordered_json(options.output)},
+      {"device", device_text(options.options.device)},
+      {"kernel", plan.kernel()},
+      {"threads", plan.number("num_workers")}};
   json.update(record_of(s.problem));
   json.update({{"num_pages", s.inputs.kv_cache.shape[0]},
                {"tokens", s.work.tokens},
@@ -144,6 +147,10 @@ void run(const RunOptions& options, const CLI::App& command) {
     throw bad_input(
         {"--repeat", std::to_string(options.repeat), "allowed: at least 1", "Leave it out for 3."});
   }
+  if (options.output.empty() && !options.verify) {
+    throw bad_input({"-o", "no output is named", "allowed: a file; or --verify alone",
+                     "Name the file to write, or add --verify."});
+  }
   const CaseFile input(options.input);
   check_outputs({options.input, tuning_file(options.options)},
                 {options.output, options.json.file(), options.stats == "-" ? "" : options.stats});
@@ -155,7 +162,10 @@ void run(const RunOptions& options, const CLI::App& command) {
   summary.inputs.scale = choose_scale(options, input.contents);
   summary.work = work_of(summary.problem, input.contents.seq_lens);
   const DenseDecode plan(summary.problem, options.options);
-  SafetensorsWriter writer(options.output);  // before the work: an impossible output is known now
+  std::optional<SafetensorsWriter> writer;
+  if (!options.output.empty()) {
+    writer.emplace(options.output);  // before the work: an impossible output is known now
+  }
   const std::unique_ptr<Device> device = open_device(options.options.device);
   Call call(*device, plan, summary.problem.d_v, summary.inputs);
   summary.prepare_us = device->time_us([&] { call.prepare(); });
@@ -164,10 +174,14 @@ void run(const RunOptions& options, const CLI::App& command) {
     samples.push_back(device->time_us([&] { call.run(); }));
   }
   summary.us = spread_of(samples);
-  if (options.verify) {
-    verify(&call, &summary);
+  if (writer) {
+    write_results(summary, plan, &call, &*writer);
   }
-  write_results(summary, plan, &call, &writer);
+  if (options.verify) {
+    const ErrorStatistics errors = errors_of(&call, summary);
+    throw_if_out_of_bound(errors);
+    summary.error_of_bound = std::max(errors.out_of_bound.max(), errors.lse_of_bound.max());
+  }
   if (options.json.wanted()) {
     emit_json(to_json(options, plan, summary), options.json.target);
   } else {
@@ -187,14 +201,16 @@ void register_run(CLI::App& app) {
       "Dense MLA decoding of a case: reads q, kv_cache, block_table and seq_lens, writes out "
       "and lse (docs/case-format.md)");
   command->add_option("case", options->input, "the .safetensors file to read")->required();
-  command->add_option("-o,--output", options->output, "the .safetensors file to write")->required();
+  command->add_option("-o,--output", options->output,
+                      "the .safetensors file to write; may be left out with --verify");
   add_setting_flags(*command, &options->settings);
   add_options_flags(*command, &options->options);
   command->add_option("--scale", options->scale,
                       "of the scores (from the file's metadata, else 1 / sqrt(d_qk))");
-  command->add_flag("--verify", options->verify,
-                    "compare with the reference kernel first; exit 1 and write nothing if out of "
-                    "bound");
+  command->add_flag(
+      "--verify", options->verify,
+      "compare with the reference kernel; exit 1 if out of bound (what was computed is "
+      "written all the same)");
   command->add_option("--repeat", options->repeat, "runs; the median time is shown")
       ->capture_default_str();
   add_json_option(*command, &options->json);
@@ -209,7 +225,7 @@ void register_run(CLI::App& app) {
       "  seesaw run case.safetensors -o out.safetensors\n"
       "  seesaw run case.safetensors -o ref.safetensors --kernel reference.dense_decode --repeat "
       "1\n"
-      "  seesaw run case.safetensors -o out.safetensors --verify\n"
+      "  seesaw run case.safetensors --verify\n"
       "  seesaw run case.safetensors -o out.safetensors --device cuda --json=summary.json");
   command->callback([options, command] { run(*options, *command); });
 }

@@ -33,6 +33,34 @@ bool shape_bytes(const TensorEntry& entry, uint64_t* size_bytes) {
   return true;
 }
 
+// What a file that is no safetensors file seems to be, by its first bytes, and what to do with it.
+struct OtherFormat {
+  std::string_view first_bytes;
+  const char* name;
+  const char* remedy;
+};
+
+constexpr const char* kSaveTensors =
+    "Load it and write its tensors with safetensors' save_file (docs/case-format.md).";
+constexpr OtherFormat kOtherFormats[] = {
+    {"PK\x03\x04", "a zip archive, as PyTorch's .pt and NumPy's .npz files are", kSaveTensors},
+    {"\x80\x02", "a Python pickle, as old .pt files are", kSaveTensors},
+    {"\x93NUMPY", "NumPy's .npy", kSaveTensors},
+    {"\x89HDF", "HDF5", kSaveTensors},
+    {"GGUF", "GGUF", kSaveTensors},
+    {"version https://git-lfs", "a Git LFS pointer: the file itself is not here",
+     "Fetch it: git lfs pull."},
+    {"{", "JSON, as the index of a checkpoint in several files is",
+     "Name one of the .safetensors files beside it."},
+};
+
+const OtherFormat* other_format_of(std::span<const std::byte> file) {
+  const std::string_view text(reinterpret_cast<const char*>(file.data()), file.size());
+  const auto* found = std::find_if(std::begin(kOtherFormats), std::end(kOtherFormats),
+                                   [&](const auto& f) { return text.starts_with(f.first_bytes); });
+  return found == std::end(kOtherFormats) ? nullptr : found;
+}
+
 uint64_t read_header_length(std::span<const std::byte> file, const std::string& path) {
   uint64_t length = 0;
   if (file.size() < sizeof(length)) {
@@ -41,6 +69,10 @@ uint64_t read_header_length(std::span<const std::byte> file, const std::string& 
   }
   std::memcpy(&length, file.data(), sizeof(length));
   if (length > kMaxHeaderBytes || length > file.size() - sizeof(length) || length < 2) {
+    if (const OtherFormat* other = other_format_of(file)) {
+      throw bad_input({path, std::string("the file is ") + other->name,
+                       "allowed: a safetensors file", other->remedy});
+    }
     throw bad_input({path, "header length = " + std::to_string(length),
                      "allowed: 2 to " + std::to_string(kMaxHeaderBytes) +
                          " and inside the file's " + std::to_string(file.size()) + " bytes",
