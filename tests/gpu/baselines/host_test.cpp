@@ -195,7 +195,6 @@ std::string why_not(const char* library) {
 TEST(CublasLtLibrary, AWrongPathIsRefusedWithTheLoadersReason) {
   const std::string reason = why_not("/nonexistent/libcublasLt.so");
   EXPECT_NE(reason.find("No such file"), std::string::npos) << reason;
-  EXPECT_LT(reason.size(), sizeof(seesaw_kernel_support::reason));
 }
 
 TEST(CublasLtLibrary, EveryMinorVersionIsTaken) {
