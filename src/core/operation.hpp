@@ -108,15 +108,26 @@ struct Operation {
 inline constexpr size_t kMaxProblemBytes = 512;  // the engine keeps problems in arrays of this size
 inline constexpr size_t kMaxKernels = 64;        // of all operations: their counters are static
 
+// A function that a kernel may lack. Not a bare pointer: under UndefinedBehaviorSanitizer GCC does
+// not take the comparison of a function's address with null as a constant.
+template <typename Signature>
+struct MaybeFunction {
+  constexpr MaybeFunction() = default;
+  constexpr MaybeFunction(Signature* given) : function(given), there(true) {}
+
+  Signature* function = nullptr;
+  bool there = false;
+};
+
 // The functions of one kernel with the operation's types.
 template <typename Problem, typename Args, typename PlanType>
 struct KernelFunctions {
   Support (*supports)(const Problem&, const Options&);
   Status (*plan)(const Problem&, const Options&, KnobValues, PlanType*);
-  Status (*prepare)(const PlanType&, const Args&, const Call&) = nullptr;
+  MaybeFunction<Status(const PlanType&, const Args&, const Call&)> prepare = {};
   Status (*run)(const PlanType&, const Args&, const Call&);
-  Status (*trace)(const PlanType&, const Args&, const Call&, Trace*) = nullptr;
-  Status (*pieces)(const PlanType&, const void* schedule, PieceVisitor) = nullptr;
+  MaybeFunction<Status(const PlanType&, const Args&, const Call&, Trace*)> trace = {};
+  MaybeFunction<Status(const PlanType&, const void* schedule, PieceVisitor)> pieces = {};
 
   using ProblemType = Problem;
   using ArgsType = Args;
@@ -150,21 +161,22 @@ constexpr Kernel erase(const char* name, seesaw_device_type device, std::span<co
     return Typed::kFunctions.run(static_cast<const Planned&>(plan), *static_cast<const Args*>(args),
                                  call);
   };
-  if constexpr (Typed::kFunctions.prepare != nullptr) {
+  if constexpr (Typed::kFunctions.prepare.there) {
     kernel.prepare = [](const Plan& plan, const void* args, const Call& call) {
-      return Typed::kFunctions.prepare(static_cast<const Planned&>(plan),
-                                       *static_cast<const Args*>(args), call);
+      return Typed::kFunctions.prepare.function(static_cast<const Planned&>(plan),
+                                                *static_cast<const Args*>(args), call);
     };
   }
-  if constexpr (Typed::kFunctions.trace != nullptr) {
+  if constexpr (Typed::kFunctions.trace.there) {
     kernel.trace = [](const Plan& plan, const void* args, const Call& call, Trace* trace) {
-      return Typed::kFunctions.trace(static_cast<const Planned&>(plan),
-                                     *static_cast<const Args*>(args), call, trace);
+      return Typed::kFunctions.trace.function(static_cast<const Planned&>(plan),
+                                              *static_cast<const Args*>(args), call, trace);
     };
   }
-  if constexpr (Typed::kFunctions.pieces != nullptr) {
+  if constexpr (Typed::kFunctions.pieces.there) {
     kernel.pieces = [](const Plan& plan, const void* schedule, PieceVisitor visitor) {
-      return Typed::kFunctions.pieces(static_cast<const Planned&>(plan), schedule, visitor);
+      return Typed::kFunctions.pieces.function(static_cast<const Planned&>(plan), schedule,
+                                               visitor);
     };
   }
   return kernel;
