@@ -140,7 +140,8 @@ def test_nan_of_an_attended_key_shows():
 
 def test_named_kernel_and_threads_are_obeyed():
     case = Case([300, 20])
-    for kernel in seesaw.info().kernels:
+    kernels = [name for name in seesaw.info().kernels if name.split(".")[1] == "dense_decode"]
+    for kernel in kernels:
         problem = seesaw.Problem.of(*case.arrays[:3])
         explanation = seesaw.explain(problem, kernel=kernel, num_threads=1)
         if explanation.kernel is None:
