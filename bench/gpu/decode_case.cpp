@@ -10,9 +10,6 @@
 namespace seesaw::bench {
 namespace {
 
-using lab::copy_to_device;
-using lab::must;
-
 constexpr int64_t kDqk = 576;
 constexpr int64_t kDv = 512;
 constexpr seesaw_device kGpu{SEESAW_CUDA, 0};

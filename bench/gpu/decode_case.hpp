@@ -11,6 +11,8 @@
 
 namespace seesaw::bench {
 
+using namespace lab;  // device memory, timers and roofs
+
 struct DecodeCase {
   int64_t b = 1;
   int64_t s_q = 1;
@@ -49,7 +51,7 @@ class Pool {
 
  private:
   int64_t bytes_;
-  lab::DeviceBuffer memory_;
+  DeviceBuffer memory_;
 };
 
 // A planned case with its inputs in device memory.
@@ -79,7 +81,7 @@ class DecodeRun {
   std::unique_ptr<DenseDecode> decode_;
   seesaw_dense_decode_args tensors_{};
   seesaw_call call_{};
-  lab::DeviceBuffer q_, table_, lens_, out_, lse_, schedule_, workspace_;
+  DeviceBuffer q_, table_, lens_, out_, lse_, schedule_, workspace_;
 };
 
 }  // namespace seesaw::bench

@@ -12,8 +12,6 @@
 namespace seesaw::bench {
 namespace {
 
-using lab::must;
-
 constexpr int kCalls = 16;  // of a batch: up to 32 launches, where a stream queues about a thousand
 constexpr int kBatches = 400;
 constexpr int kWarmUpBatches = 20;

@@ -14,8 +14,6 @@
 namespace seesaw::bench {
 namespace {
 
-using lab::must;
-
 struct Options {
   std::vector<std::string> filters;  // parts of cases' names; none: all of the table
   std::string json;
@@ -169,7 +167,7 @@ int run_host_time(const Options& options, const Machine& machine, const Pool& po
 int run_bench(const Options& options) {
   must(cudaSetDevice(0), "cudaSetDevice");
   const Nvml nvml;
-  const lab::Stream stream;
+  const Stream stream;
   const Pool pool(options.pool_mib << 20, stream.get());
   const Machine machine = describe_machine(options, nvml);
   if (options.query_rows) {

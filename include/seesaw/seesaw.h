@@ -192,11 +192,13 @@ typedef struct seesaw_piece {
 
 /* What one worker did from begin_us to end_us, counted from the start of the call. */
 typedef struct seesaw_trace_span {
-  const char* step; /* "pack", "scores", ...: see docs/profile.md; lives as long as the library */
-  int32_t worker;   /* as in seesaw_piece; -1: the whole device */
-  int32_t part;     /* CPU: 0. GPU: thread_block_of_the_worker * 2 + warpgroup */
-  int32_t sequence; /* -1: of no sequence */
-  int32_t tile;     /* first KV tile concerned; -1: of no tile */
+  const char* step;  /* "pack", "scores", ...: see docs/profile.md; lives as long as the library */
+  int32_t worker;    /* as in seesaw_piece; -1: the whole device */
+  int32_t part;      /* CPU: 0. GPU: thread_block_of_the_worker * 2 + warpgroup */
+  int32_t sequence;  /* -1: of no sequence */
+  int32_t row_group; /* as in seesaw_piece */
+  int32_t tile;      /* first KV tile concerned; -1: of no tile */
+  int32_t reserved;
   double begin_us;
   double end_us;
 } seesaw_trace_span;

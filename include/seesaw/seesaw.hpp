@@ -131,6 +131,35 @@ inline std::string describe() {
   return text;
 }
 
+// Every kernel of this build for an operation's problem, in order of preference. Throws if the
+// problem, the operation's plain struct, is malformed.
+inline std::vector<KernelSupport> supports(const char* operation, const void* problem,
+                                           const seesaw_options& options = {}) {
+  uint64_t count = 0;
+  check(seesaw_supports(operation, problem, &options, nullptr, sizeof(seesaw_kernel_support), 0,
+                        &count));
+  std::vector<seesaw_kernel_support> rows(count);
+  check(seesaw_supports(operation, problem, &options, rows.data(), sizeof(rows[0]), rows.size(),
+                        &count));
+  std::vector<KernelSupport> answers;
+  answers.reserve(rows.size());
+  for (const seesaw_kernel_support& row : rows) {
+    answers.push_back({row.kernel, row.supported != 0, row.reason});
+  }
+  return answers;
+}
+
+// The pieces of a schedule in host memory, in order of worker.
+inline std::vector<seesaw_piece> pieces_of(const seesaw_plan* plan, const void* schedule,
+                                           size_t bytes) {
+  uint64_t count = 0;
+  check(seesaw_plan_pieces(plan, schedule, bytes, nullptr, sizeof(seesaw_piece), 0, &count));
+  std::vector<seesaw_piece> pieces(count);
+  check(seesaw_plan_pieces(plan, schedule, bytes, pieces.data(), sizeof(seesaw_piece),
+                           pieces.size(), &count));
+  return pieces;
+}
+
 // A plan of an operation: the kernel chosen for a problem and the sizes of its buffers. Immutable,
 // so it may be shared between threads. Movable, not copyable. `Operation` is one of those that the
 // headers in seesaw/ops/ define, each with a name for its plans: seesaw::DenseDecode.
@@ -150,18 +179,7 @@ class PlanOf {
   // Every kernel of this build in order of preference. Throws if the problem is malformed.
   static std::vector<KernelSupport> supports(const Problem& problem,
                                              const seesaw_options& options = {}) {
-    uint64_t count = 0;
-    check(seesaw_supports(Operation::kName, &problem, &options, nullptr,
-                          sizeof(seesaw_kernel_support), 0, &count));
-    std::vector<seesaw_kernel_support> rows(count);
-    check(seesaw_supports(Operation::kName, &problem, &options, rows.data(), sizeof(rows[0]),
-                          rows.size(), &count));
-    std::vector<KernelSupport> answers;
-    answers.reserve(rows.size());
-    for (const seesaw_kernel_support& row : rows) {
-      answers.push_back({row.kernel, row.supported != 0, row.reason});
-    }
-    return answers;
+    return seesaw::supports(Operation::kName, &problem, options);
   }
 
   // The problem that these tensors have, in the fields of `problem` that are 0.
@@ -199,13 +217,7 @@ class PlanOf {
 
   // The pieces of a schedule in host memory, in order of worker.
   std::vector<seesaw_piece> pieces(const void* schedule, size_t bytes) const {
-    uint64_t count = 0;
-    check(
-        seesaw_plan_pieces(plan_.get(), schedule, bytes, nullptr, sizeof(seesaw_piece), 0, &count));
-    std::vector<seesaw_piece> pieces(count);
-    check(seesaw_plan_pieces(plan_.get(), schedule, bytes, pieces.data(), sizeof(seesaw_piece),
-                             pieces.size(), &count));
-    return pieces;
+    return pieces_of(plan_.get(), schedule, bytes);
   }
 
   // A run that also says who did what when; at most `capacity` spans.

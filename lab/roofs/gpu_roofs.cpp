@@ -4,7 +4,7 @@
 #include "lab/device/device_memory.hpp"
 #include "lab/roofs/timer.hpp"
 
-namespace seesaw::bench {
+namespace seesaw::lab {
 namespace {
 
 using lab::DeviceBuffer;
@@ -109,4 +109,4 @@ Roofs measure_roofs(const RoofInputs& inputs, const Nvml& nvml) {
   return roofs;
 }
 
-}  // namespace seesaw::bench
+}  // namespace seesaw::lab

@@ -8,7 +8,7 @@
 
 #include "lab/roofs/nvml.hpp"
 
-namespace seesaw::bench {
+namespace seesaw::lab {
 
 struct Roofs {
   double cublas_burst_tflops = 0.0;      // bf16 8192^3, bursts of 10 products
@@ -62,4 +62,4 @@ class Cublas {
   std::string problem_;
 };
 
-}  // namespace seesaw::bench
+}  // namespace seesaw::lab

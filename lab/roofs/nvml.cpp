@@ -2,7 +2,7 @@
 
 #include <dlfcn.h>
 
-namespace seesaw::bench {
+namespace seesaw::lab {
 namespace {
 
 // NVML's C interface as far as it is used here (NVML API Reference): 0 is success.
@@ -79,4 +79,4 @@ PowerSample mean_of(const std::vector<PowerSample>& samples) {
   return mean;
 }
 
-}  // namespace seesaw::bench
+}  // namespace seesaw::lab

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-namespace seesaw::bench {
+namespace seesaw::lab {
 
 struct PowerSample {
   double clock_mhz = 0.0;
@@ -27,4 +27,4 @@ class Nvml {
 // Mean of the samples; zeros if there are none.
 PowerSample mean_of(const std::vector<PowerSample>& samples);
 
-}  // namespace seesaw::bench
+}  // namespace seesaw::lab

@@ -3,7 +3,7 @@
 
 #include "lab/roofs/gpu_roofs.hpp"
 
-namespace seesaw::bench {
+namespace seesaw::lab {
 namespace {
 
 constexpr int kReadThreads = 512;
@@ -144,4 +144,4 @@ cudaError_t launch_normal_fill(void* to, int64_t count, float sigma, bool half, 
   return cudaGetLastError();
 }
 
-}  // namespace seesaw::bench
+}  // namespace seesaw::lab

@@ -7,7 +7,7 @@
 
 #include "lab/device/device_memory.hpp"
 
-namespace seesaw::bench {
+namespace seesaw::lab {
 namespace {
 
 using lab::must;
@@ -168,4 +168,4 @@ Timing time_graph(const CallGraph& graph, const Regime& regime, const Nvml& nvml
   return {quantile(us, 0.5), quantile(us, 0.1), quantile(us, 0.9), mean_of(samples)};
 }
 
-}  // namespace seesaw::bench
+}  // namespace seesaw::lab

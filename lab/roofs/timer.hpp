@@ -11,7 +11,7 @@
 
 #include "lab/roofs/nvml.hpp"
 
-namespace seesaw::bench {
+namespace seesaw::lab {
 
 struct Regime {
   const char* name;
@@ -65,4 +65,4 @@ inline constexpr const char* kBurst = "burst";
 // Bursts: idle, a replay to warm up, a timed replay; the quantiles are over a few of them.
 Timing time_bursts(const CallGraph& graph, const Nvml& nvml);
 
-}  // namespace seesaw::bench
+}  // namespace seesaw::lab

@@ -1,5 +1,7 @@
 // What every function of the modules does at its edges: exceptions for Python, the stream of a
-// call, answers. Each module includes this once.
+// call, answers. Each exported symbol is a tvm-ffi packed function that reads plain arguments
+// (arrays, numbers, texts, keys) and returns nothing, an int, a key or one JSON string: no object
+// whose layout belongs to a version of tvm-ffi crosses this boundary.
 #pragma once
 
 #include <tvm/ffi/extra/c_env_api.h>
@@ -9,10 +11,33 @@
 #include <string>
 #include <string_view>
 
+#include "arguments.hpp"
 #include "seesaw/seesaw.hpp"
 
 // The signature of a tvm-ffi function; load_module finds it by the prefix.
 #define SEESAW_EXPORT extern "C" TVM_FFI_DLL_EXPORT
+
+// Exports a function of seesaw::python: of a reader, of a reader and a result, or of a result
+// alone.
+#define SEESAW_EXPORT_CALL(name)                                                                \
+  SEESAW_EXPORT int __tvm_ffi_##name(void*, const TVMFFIAny* args, int32_t count, TVMFFIAny*) { \
+    return seesaw::python::guarded([&] {                                                        \
+      seesaw::python::ArgumentReader reader(args, count, "seesaw_ffi");                         \
+      return seesaw::python::name(reader);                                                      \
+    });                                                                                         \
+  }
+#define SEESAW_EXPORT_ANSWER(name)                                                \
+  SEESAW_EXPORT int __tvm_ffi_##name(void*, const TVMFFIAny* args, int32_t count, \
+                                     TVMFFIAny* result) {                         \
+    return seesaw::python::guarded([&] {                                          \
+      seesaw::python::ArgumentReader reader(args, count, "seesaw_ffi");           \
+      return seesaw::python::name(reader, result);                                \
+    });                                                                           \
+  }
+#define SEESAW_EXPORT_FACT(name)                                                            \
+  SEESAW_EXPORT int __tvm_ffi_##name(void*, const TVMFFIAny*, int32_t, TVMFFIAny* result) { \
+    return seesaw::python::guarded([&] { return seesaw::python::name(result); });           \
+  }
 
 namespace seesaw::python {
 
@@ -67,8 +92,7 @@ inline int return_bytes(std::string_view content, TVMFFIAny* result) {
   return TVMFFIBytesFromByteArray(&bytes, result);
 }
 
-// One string, so that no container object of tvm-ffi, whose layout is not part of its ABI, crosses
-// the boundary. For questions, not for calls.
+// For questions, not for calls.
 using Json = nlohmann::ordered_json;
 
 inline int return_json(const Json& json, TVMFFIAny* result) {

@@ -7,6 +7,8 @@
 #include <cstring>
 #include <span>
 
+#include "seesaw/seesaw.h"
+
 namespace seesaw {
 
 enum class FieldType : uint8_t {
@@ -84,6 +86,12 @@ constexpr size_t size_of(FieldType type) {
                                                                                              : 4;
 }
 
+// Choices that operations share.
 inline constexpr Choice kNoOrYes[] = {{"no", 0}, {"yes", 1}};
+inline constexpr Choice kFloatTypes[] = {
+    {"float32", SEESAW_FLOAT32}, {"bfloat16", SEESAW_BFLOAT16}, {"float16", SEESAW_FLOAT16}};
+inline constexpr Choice kLseBases[] = {{"e", SEESAW_LSE_NATURAL}, {"2", SEESAW_LSE_BASE2}};
+inline constexpr Choice kEmptyLse[] = {{"-inf", SEESAW_EMPTY_LSE_NEGATIVE_INFINITY},
+                                       {"+inf", SEESAW_EMPTY_LSE_POSITIVE_INFINITY}};
 
 }  // namespace seesaw

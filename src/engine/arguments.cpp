@@ -9,6 +9,7 @@
 #include "base/checked.hpp"
 #include "base/message.hpp"
 #include "core/cache_format.hpp"
+#include "engine/tensor_args.hpp"
 
 namespace seesaw::engine {
 namespace {
@@ -17,21 +18,6 @@ const Field* find_field(std::span<const Field> fields, std::string_view name) {
   const auto* found = std::find_if(fields.data(), fields.data() + fields.size(),
                                    [&](const Field& field) { return field.name == name; });
   return found == fields.data() + fields.size() ? nullptr : found;
-}
-
-// The names in a shape: "[b, s_q]" gives b, s_q.
-std::vector<std::string_view> names_in(std::string_view shape) {
-  std::vector<std::string_view> names;
-  while (!shape.empty()) {
-    const size_t begin = shape.find_first_not_of("[], ");
-    if (begin == std::string_view::npos) {
-      break;
-    }
-    const size_t end = std::min(shape.find_first_of("[], ", begin), shape.size());
-    names.push_back(shape.substr(begin, end - begin));
-    shape.remove_prefix(end);
-  }
-  return names;
 }
 
 // The dtype that an argument has to have.
@@ -46,17 +32,6 @@ DType dtype_wanted(const Arg& arg, const Operation& operation, const void* probl
   return field->type == FieldType::kFormat ? storage_of(value) : static_cast<DType>(value);
 }
 
-const Tensor& tensor_at(const Arg& arg, const void* args) {
-  return *reinterpret_cast<const Tensor*>(static_cast<const char*>(args) + arg.offset);
-}
-
-// The tensors of a list argument.
-const Tensor* list_at(const Arg& arg, const void* args) {
-  const Tensor* list;
-  std::memcpy(&list, static_cast<const char*>(args) + arg.offset, sizeof(list));
-  return list;
-}
-
 std::string shape_text(const Tensor& tensor) {
   return fmt::format("[{}]", fmt::join(tensor.shape, tensor.shape + tensor.rank, ", "));
 }
@@ -64,21 +39,6 @@ std::string shape_text(const Tensor& tensor) {
 Status bad(const char* where, std::string_view arrived, std::string_view allowed,
            std::string_view remedy) {
   return invalid_argument(four_part_message(where, arrived, allowed, remedy));
-}
-
-Status check_rank(const char* where, const Arg& arg, const Tensor& tensor) {
-  if (tensor.rank < 0 || tensor.rank > kMaxRank) {
-    return bad(where, fmt::format("{} has rank {}", arg.name, tensor.rank),
-               fmt::format("0 to {}", kMaxRank), "Set rank to the number of dimensions.");
-  }
-  for (const uint64_t word : tensor.reserved) {
-    if (word != 0) {
-      return not_supported(four_part_message(
-          where, fmt::format("{} with reserved words set", arg.name), "zeros in this version",
-          "Zero the struct first, or use a newer library."));
-    }
-  }
-  return {};
 }
 
 Status check_dtype(const char* where, const Arg& arg, const Tensor& tensor, DType wanted) {
@@ -306,6 +266,9 @@ Status ArgumentChecker::check_tensor(const Expected& expected, const Tensor& ten
 
 Status ArgumentChecker::check_scalars(const void* args) const {
   for (const Field& field : operation_.scalars) {
+    if (field.type != FieldType::kFloat32) {
+      continue;
+    }
     float value;
     std::memcpy(&value, static_cast<const char*>(args) + field.offset, sizeof(value));
     if (!std::isfinite(value)) {
@@ -349,103 +312,6 @@ Status ArgumentChecker::check(const void* args, bool prepare) const {
   }
   SEESAW_RETURN_IF_ERROR(check_scalars(args));
   return reserved_.check(operation_.name, args);
-}
-
-namespace {
-
-// One place that tells a field of the problem.
-struct Source {
-  enum class What : uint8_t { kDType, kStride, kExtent };
-  const Arg* arg;
-  What what;
-  int32_t dimension;
-};
-struct Told {
-  const Field* field;
-  std::vector<Source> sources;  // the first that is given tells
-};
-
-std::vector<Source> sources_of(const Field& field, const Operation& operation) {
-  std::vector<Source> sources;
-  const std::string_view from = field.from;
-  for (const Arg& arg : operation.args) {
-    const std::string prefix = std::string(arg.name) + ".";
-    if (from == prefix + "dtype") {
-      sources.push_back({&arg, Source::What::kDType, 0});
-    } else if (from.starts_with(prefix + "stride.")) {
-      sources.push_back({&arg, Source::What::kStride, from.back() - '0'});
-    } else {
-      const auto names = names_in(arg.shape);
-      const auto at = std::find(names.begin(), names.end(), from.empty() ? field.name : from);
-      if (at != names.end()) {
-        const auto dimension = static_cast<int32_t>(at - names.begin());
-        sources.push_back({&arg, Source::What::kExtent, dimension});
-      }
-    }
-  }
-  return sources;
-}
-
-// What tensors tell of an operation's problem: worked out once, as every call without a plan asks.
-const std::vector<Told>& told_of(const Operation& operation) {
-  using Entry = std::pair<const Operation*, std::vector<Told>>;
-  static const std::vector<Entry> all = [] {
-    std::vector<Entry> entries;
-    for (const Operation* known : operations()) {
-      std::vector<Told>& told = entries.emplace_back(known, std::vector<Told>()).second;
-      for (const Field& field : known->problem) {
-        if (is_number(field) && std::string_view(field.from) != "-") {
-          told.push_back({&field, sources_of(field, *known)});
-        }
-      }
-    }
-    return entries;
-  }();
-  return std::find_if(all.begin(), all.end(),
-                      [&](const Entry& entry) { return entry.first == &operation; })
-      ->second;
-}
-
-// What a tensor tells; 0: nothing.
-int64_t told_by(const Source& source, const Tensor& tensor) {
-  if (source.what == Source::What::kDType) {
-    return tensor.dtype;
-  }
-  if (source.dimension >= tensor.rank) {
-    return 0;
-  }
-  return source.what == Source::What::kStride ? tensor.stride[source.dimension]
-                                              : tensor.shape[source.dimension];
-}
-
-const Tensor* first_tensor(const Arg& arg, const void* args) {
-  return *arg.list != '\0' ? list_at(arg, args) : &tensor_at(arg, args);
-}
-
-}  // namespace
-
-Status problem_of(const Operation& operation, const void* args, void* problem) {
-  for (const Arg& arg : operation.args) {
-    if (const Tensor* tensor = first_tensor(arg, args); tensor != nullptr) {
-      SEESAW_RETURN_IF_ERROR(check_rank(operation.name, arg, *tensor));
-    }
-  }
-  for (const Told& told : told_of(operation)) {
-    if (get_number(*told.field, problem) != 0) {
-      continue;
-    }
-    for (const Source& source : told.sources) {
-      const Tensor* tensor = first_tensor(*source.arg, args);
-      if (tensor == nullptr || (tensor->data == nullptr && tensor->rank == 0)) {
-        continue;  // not given
-      }
-      if (const int64_t value = told_by(source, *tensor); value != 0) {
-        set_number(*told.field, value, problem);
-        break;
-      }
-    }
-  }
-  return {};
 }
 
 }  // namespace seesaw::engine

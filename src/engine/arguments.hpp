@@ -64,8 +64,4 @@ class ArgumentChecker {
   std::vector<Expected> expected_;
 };
 
-// Fills the problem's fields that are 0 from what the arguments' tensors tell. Both are the
-// operation's structs, of this version.
-Status problem_of(const Operation& operation, const void* args, void* problem);
-
 }  // namespace seesaw::engine

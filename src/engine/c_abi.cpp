@@ -10,6 +10,7 @@
 #include "boundary/sized.hpp"
 #include "engine/arguments.hpp"
 #include "engine/plan.hpp"
+#include "engine/problem_of.hpp"
 #include "engine/read.hpp"
 #include "engine/stats.hpp"
 

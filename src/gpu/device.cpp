@@ -108,6 +108,20 @@ DeviceAnswer device_of(int32_t index) {
   return {&all.properties[slot], {}};
 }
 
+Support runs_sm90(int32_t index) {
+  const DeviceAnswer device = device_of(index);
+  if (device.properties == nullptr) {
+    return Support::no(device.why_not);
+  }
+  const DeviceProperties& p = *device.properties;
+  if (p.compute_major != 9 || p.compute_minor != 0) {
+    return Support::no(std::string(p.name) + " has compute capability " +
+                       std::to_string(p.compute_major) + "." + std::to_string(p.compute_minor) +
+                       ", supported: 9.0 (Hopper)");
+  }
+  return Support::yes();
+}
+
 DeviceGuard::DeviceGuard(int32_t index) {
   int current = -1;
   error_ = cudaGetDevice(&current);

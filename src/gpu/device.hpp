@@ -12,6 +12,7 @@
 #include <string>
 
 #include "base/status.hpp"
+#include "core/support.hpp"
 
 namespace seesaw::gpu {
 
@@ -36,6 +37,10 @@ struct DeviceAnswer {
 
 // Properties of CUDA device `index`, or why there is none. Thread-safe; cached once found.
 DeviceAnswer device_of(int32_t index);
+
+// Whether CUDA device `index` runs this build's code for Hopper (sm_90a), or why not. Never an
+// error.
+Support runs_sm90(int32_t index);
 
 // Makes `index` the calling thread's current device, and the previous one again when it ends.
 class DeviceGuard {

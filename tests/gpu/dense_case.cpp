@@ -4,6 +4,8 @@
 #include <numeric>
 #include <random>
 
+#include "lab/errors.hpp"
+
 namespace seesaw::gpu_test {
 namespace {
 
@@ -249,7 +251,7 @@ std::string verdict(const DenseCase& c, const Difference& difference) {
   }
   if (difference.sum_squares > 0.0) {
     const double distance = 1.0 - 2.0 * difference.sum_product / difference.sum_squares;
-    if (!(distance <= 5e-6)) {
+    if (!(distance <= lab::kCosineBound)) {
       text += " out: cosine distance " + std::to_string(distance);
     }
   }

@@ -4,9 +4,16 @@
 #include <cmath>
 
 #include "device_reference.hpp"
+#include "lab/errors.hpp"
 
 namespace seesaw::gpu_test {
 namespace {
+
+// The contract's bounds as plain numbers: device code takes no members of host constants.
+constexpr double kOutAbsolute = lab::kOutBound.absolute;
+constexpr double kOutRelative = lab::kOutBound.relative;
+constexpr double kLseAbsolute = lab::kLseBound.absolute;
+constexpr double kLseRelative = lab::kLseBound.relative;
 
 constexpr int kThreads = 256;
 constexpr int kTileRows = 32;  // rows of a block's tile: two a thread
@@ -255,7 +262,7 @@ __global__ void __launch_bounds__(kThreads)
                                           head * inputs.stride[2] + i % call.d_v]);
     const double r = call.out[i];
     const double error = fabs(x - r);
-    const bool same = isnan(r) ? isnan(x) : error <= 8e-4 + 2.0 / 128.0 * fabs(r);
+    const bool same = isnan(r) ? isnan(x) : error <= kOutAbsolute + kOutRelative * fabs(r);
     if (!same) {
       atomicAdd(&difference->out_failures, 1ULL);
       atomicMin(&difference->first_out_failure, static_cast<unsigned long long>(i));
@@ -290,7 +297,7 @@ __global__ void __launch_bounds__(kThreads)
     const double error = fabs(x - r);
     const bool same = isnan(r)   ? isnan(x)
                       : isinf(r) ? x == r
-                                 : error <= 1e-6 + 8.0 / 65536.0 * fabs(r);
+                                 : error <= kLseAbsolute + kLseRelative * fabs(r);
     if (!same) {
       atomicAdd(&difference->lse_failures, 1ULL);
       atomicMin(&difference->first_lse_failure, static_cast<unsigned long long>(i));

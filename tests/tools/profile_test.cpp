@@ -27,13 +27,16 @@ bool mentions(const std::string& text, const std::string& words) {
   return text.find(words) != std::string::npos;
 }
 
+seesaw_trace_span span(const char* step, int32_t worker, int32_t part, int32_t sequence,
+                       int32_t tile, double begin_us, double end_us, int32_t row_group = 0) {
+  return {step, worker, part, sequence, row_group, tile, 0, begin_us, end_us};
+}
+
 // Two workers; the second has twice the work, the first waits for it.
 std::vector<seesaw_trace_span> uneven() {
-  return {{"pack", 0, 0, 0, 0, 0, 30},
-          {"scores", 0, 0, 0, 0, 30, 50},
-          {"wait", 0, 0, -1, -1, 50, 100},
-          {"pack", 1, 0, 1, 0, 0, 60},
-          {"scores", 1, 0, 1, 0, 60, 100}};
+  return {span("pack", 0, 0, 0, 0, 0, 30), span("scores", 0, 0, 0, 0, 30, 50),
+          span("wait", 0, 0, -1, -1, 50, 100), span("pack", 1, 0, 1, 0, 0, 60),
+          span("scores", 1, 0, 1, 0, 60, 100)};
 }
 
 TEST(Timeline, SharesLanesAndReading) {
@@ -58,25 +61,33 @@ TEST(Timeline, SharesLanesAndReading) {
 
 TEST(Timeline, AnEvenLoadIsCalledEven) {
   const TimelineSummary summary =
-      summarise({{"scores", 0, 0, 0, 0, 0, 100}, {"scores", 1, 0, 1, 0, 1, 99}}, {});
+      summarise({span("scores", 0, 0, 0, 0, 0, 100), span("scores", 1, 0, 1, 0, 1, 99)}, {});
   EXPECT_TRUE(mentions(joined(timeline_reading(summary)), "the load is even"));
 }
 
 TEST(Timeline, AGpusSteadyStateIsGivenByTheTile) {
-  const TimelineSummary summary = summarise({{"launch", -1, 0, -1, -1, 0, 5},
-                                             {"first tile", 0, 0, 3, 8, 5, 9},
-                                             {"first pair", 0, 0, 3, 8, 9, 12},
-                                             {"steady", 0, 0, 3, 8, 12, 32}},
-                                            {{0, 3, 0, 8, 20, -1}});
+  const TimelineSummary summary =
+      summarise({span("launch", -1, 0, -1, -1, 0, 5), span("first tile", 0, 0, 3, 8, 5, 9),
+                 span("first pair", 0, 0, 3, 8, 9, 12), span("steady", 0, 0, 3, 8, 12, 32)},
+                {{0, 3, 0, 8, 20, -1}});
   EXPECT_DOUBLE_EQ(summary.steady_us_a_tile, 2);  // 12 tiles, the first two not counted
   ASSERT_EQ(summary.lanes.size(), 1U);            // the launch is nobody's
+}
+
+// The same tiles of one sequence once a row group: 8 tiles in 12 us, then 22 in 40.
+TEST(Timeline, PiecesOfRowGroupsAreApart) {
+  const TimelineSummary summary =
+      summarise({span("steady", 0, 0, 3, 0, 5, 17, 0), span("steady", 0, 0, 3, 0, 20, 60, 1)},
+                {{0, 3, 0, 0, 8, -1}, {0, 3, 1, 0, 22, -1}});
+  EXPECT_DOUBLE_EQ(summary.steady_us_a_tile, (12.0 + 40.0) / (6 + 20));
 }
 
 TEST(Timeline, NothingToDoIsSaid) {
   EXPECT_TRUE(mentions(joined(timeline_reading(summarise({}, {}))), "nothing to do"));
   // Empty sequences: workers look at their pieces, start unevenly and wait for each other.
-  const std::vector<seesaw_trace_span> spans = {
-      {"query", 0, 0, 0, 0, 0, 3}, {"wait", 0, 0, -1, -1, 3, 40}, {"query", 1, 0, 1, 0, 35, 39}};
+  const std::vector<seesaw_trace_span> spans = {span("query", 0, 0, 0, 0, 0, 3),
+                                                span("wait", 0, 0, -1, -1, 3, 40),
+                                                span("query", 1, 0, 1, 0, 35, 39)};
   const std::vector<std::string> reading =
       timeline_reading(summarise(spans, {{0, 0, 0, 0, 0, -1}, {1, 1, 0, 0, 0, -1}}));
   EXPECT_TRUE(mentions(joined(reading), "nothing to do")) << joined(reading);

@@ -41,7 +41,7 @@ Failure cublas_failed(const std::string& why) {
                                    "LD_LIBRARY_PATH."};
 }
 
-double product_gflops(Device& device, const bench::Cublas& cublas, bench::Product product,
+double product_gflops(Device& device, const lab::Cublas& cublas, lab::Product product,
                       seesaw_dtype dtype, int n) {
   const size_t count = static_cast<size_t>(n) * static_cast<size_t>(n);
   const HostArray values = normal_array(count, 0.1, dtype, 1);
@@ -67,8 +67,8 @@ double read_gbps(Device& device) {
   const auto stream = static_cast<cudaStream_t>(device.stream());
   cudaMemsetAsync(memory.data(), 0x5A, kReadBytes, stream);
   const double seconds = best_seconds(device, [&] {
-    const cudaError_t error = bench::launch_plain_read(memory.data(), kReadBytes, num_sms,
-                                                       static_cast<float*>(sink.data()), stream);
+    const cudaError_t error = lab::launch_plain_read(memory.data(), kReadBytes, num_sms,
+                                                     static_cast<float*>(sink.data()), stream);
     if (error != cudaSuccess) {
       throw Failure(ExitCode::kInternal,
                     std::string("compare: the sweep over memory failed with ") +
@@ -82,17 +82,17 @@ double read_gbps(Device& device) {
 }  // namespace
 
 DeviceRoofs measure_cuda_roofs(Device& device) {
-  const bench::Cublas cublas;
+  const lab::Cublas cublas;
   if (!cublas.problem().empty()) {
     throw cublas_failed(cublas.problem());
   }
   DeviceRoofs roofs;
   roofs.float32_gflops =
-      product_gflops(device, cublas, bench::Product::kFloat32, SEESAW_FLOAT32, kSizeFloat);
+      product_gflops(device, cublas, lab::Product::kFloat32, SEESAW_FLOAT32, kSizeFloat);
   roofs.bfloat16_gflops =
-      product_gflops(device, cublas, bench::Product::kBfloat16, SEESAW_BFLOAT16, kSize);
+      product_gflops(device, cublas, lab::Product::kBfloat16, SEESAW_BFLOAT16, kSize);
   roofs.float16_gflops =
-      product_gflops(device, cublas, bench::Product::kFloat16, SEESAW_FLOAT16, kSize);
+      product_gflops(device, cublas, lab::Product::kFloat16, SEESAW_FLOAT16, kSize);
   roofs.read_gbps = read_gbps(device);
   roofs.method = "cuBLAS products of 8192^3 (float32: 4096^3, no tensor cores), a sweep over 2 GiB";
   return roofs;

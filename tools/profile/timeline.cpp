@@ -77,14 +77,15 @@ StepSummary step_of(const std::string& name, const std::vector<seesaw_trace_span
 // Microseconds a tile between the second tile and the last, over every piece that has some.
 double steady_us_a_tile(const std::vector<seesaw_trace_span>& spans,
                         const std::vector<seesaw_piece>& pieces) {
-  std::map<std::tuple<int32_t, int32_t, int32_t>, int64_t> tiles;
+  std::map<std::tuple<int32_t, int32_t, int32_t, int32_t>, int64_t> tiles;
   for (const seesaw_piece& piece : pieces) {
-    tiles[{piece.worker, piece.sequence, piece.tile_begin}] = piece.tile_end - piece.tile_begin;
+    tiles[{piece.worker, piece.sequence, piece.row_group, piece.tile_begin}] =
+        piece.tile_end - piece.tile_begin;
   }
   double us = 0;
   double done = 0;
   for (const seesaw_trace_span& span : spans) {
-    const auto piece = tiles.find({span.worker, span.sequence, span.tile});
+    const auto piece = tiles.find({span.worker, span.sequence, span.row_group, span.tile});
     if (span.step == std::string_view("steady") && piece != tiles.end() && piece->second > 2) {
       us += length(span);
       done += static_cast<double>(piece->second - 2);
@@ -280,13 +281,15 @@ Json chrome_trace(const std::vector<seesaw_trace_span>& spans, const std::string
                         {"pid", span.worker + 1},
                         {"args", {{"name", name}}}});
     }
-    events.push_back({{"name", span.step},
-                      {"ph", "X"},
-                      {"ts", span.begin_us},
-                      {"dur", length(span)},
-                      {"pid", span.worker + 1},
-                      {"tid", span.part},
-                      {"args", {{"sequence", span.sequence}, {"tile", span.tile}}}});
+    events.push_back(
+        {{"name", span.step},
+         {"ph", "X"},
+         {"ts", span.begin_us},
+         {"dur", length(span)},
+         {"pid", span.worker + 1},
+         {"tid", span.part},
+         {"args",
+          {{"sequence", span.sequence}, {"row_group", span.row_group}, {"tile", span.tile}}}});
   }
   return {{"traceEvents", events},
           {"displayTimeUnit", "ns"},

@@ -15,14 +15,9 @@ namespace {
 
 constexpr int64_t kMostStride = INT64_MAX / 8;
 
-constexpr Choice kDTypes[] = {
-    {"float32", SEESAW_FLOAT32}, {"bfloat16", SEESAW_BFLOAT16}, {"float16", SEESAW_FLOAT16}};
 constexpr Choice kFormats[] = {{"float32", SEESAW_FORMAT_FLOAT32},
                                {"bfloat16", SEESAW_FORMAT_BFLOAT16},
                                {"float16", SEESAW_FORMAT_FLOAT16}};
-constexpr Choice kLseBases[] = {{"e", SEESAW_LSE_NATURAL}, {"2", SEESAW_LSE_BASE2}};
-constexpr Choice kEmptyLse[] = {{"-inf", SEESAW_EMPTY_LSE_NEGATIVE_INFINITY},
-                                {"+inf", SEESAW_EMPTY_LSE_POSITIVE_INFINITY}};
 
 #define AT(field) offsetof(seesaw_dense_decode_problem, field)
 constexpr Field kProblem[] = {
@@ -30,7 +25,7 @@ constexpr Field kProblem[] = {
      .type = FieldType::kDType,
      .offset = AT(q_dtype),
      .fallback = SEESAW_BFLOAT16,
-     .choices = kDTypes,
+     .choices = kFloatTypes,
      .from = "q.dtype",
      .flag = "--dtype",
      .match = Match::kValue,
@@ -196,8 +191,10 @@ constexpr Field kScalars[] = {
 
 constexpr std::array kKernels = {
 #ifdef SEESAW_WITH_CUDA
-    erase<sm90::BFloat16Kernel>("sm90.dense_decode.bf16", SEESAW_CUDA, split::kSplitKnobs),
-    erase<sm90::Float16Kernel>("sm90.dense_decode.fp16", SEESAW_CUDA, split::kSplitKnobs),
+    erase<sm90::Variant<DType::kBFloat16>>("sm90.dense_decode.bf16", SEESAW_CUDA,
+                                           split::kSplitKnobs),
+    erase<sm90::Variant<DType::kFloat16>>("sm90.dense_decode.fp16", SEESAW_CUDA,
+                                          split::kSplitKnobs),
 #endif
     erase<cpu::DenseDecode>("cpu.dense_decode", SEESAW_CPU, cpu::kKnobs),
     erase<reference::DenseDecode>("reference.dense_decode", SEESAW_CPU, {}),

@@ -11,19 +11,13 @@
 namespace seesaw::merge_states {
 namespace {
 
-constexpr Choice kDTypes[] = {
-    {"float32", SEESAW_FLOAT32}, {"bfloat16", SEESAW_BFLOAT16}, {"float16", SEESAW_FLOAT16}};
-constexpr Choice kLseBases[] = {{"e", SEESAW_LSE_NATURAL}, {"2", SEESAW_LSE_BASE2}};
-constexpr Choice kEmptyLse[] = {{"-inf", SEESAW_EMPTY_LSE_NEGATIVE_INFINITY},
-                                {"+inf", SEESAW_EMPTY_LSE_POSITIVE_INFINITY}};
-
 #define AT(field) offsetof(seesaw_merge_states_problem, field)
 constexpr Field kProblem[] = {
     {.name = "dtype",
      .type = FieldType::kDType,
      .offset = AT(dtype),
      .fallback = SEESAW_BFLOAT16,
-     .choices = kDTypes,
+     .choices = kFloatTypes,
      .from = "out.dtype",
      .flag = "--dtype",
      .match = Match::kValue,

@@ -51,7 +51,7 @@ struct Recorder {
       ++dropped;
       return;
     }
-    spans.push_back({step, worker, 0, sequence, tile, begin_us, end_us});
+    spans.push_back({step, worker, 0, sequence, 0, tile, 0, begin_us, end_us});
   }
 };
 

@@ -30,45 +30,9 @@ int32_t split_cost_tiles(const DenseDecodeProblem& problem, const split::RowGrou
   return static_cast<int32_t>(cost_us / tile_us);
 }
 
-Support supports(const DenseDecodeProblem& problem, const Options& options, DType dtype) {
-  if (problem.q_type() != dtype || problem.kv_type() != dtype) {
-    return Support::no(std::string("q is ") + name_of(problem.q_type()) + " and kv_cache " +
-                       name_of(problem.kv_type()) + ", supported: both " + name_of(dtype));
-  }
-  const Support shape = supports_dense_decode_shape(problem);
-  if (!shape.supported) {
-    return shape;
-  }
-  const gpu::DeviceAnswer device = gpu::device_of(options.device.index);
-  if (device.properties == nullptr) {
-    return Support::no(device.why_not);
-  }
-  if (device.properties->compute_major != 9 || device.properties->compute_minor != 0) {
-    return Support::no(std::string(device.properties->name) + " has compute capability " +
-                       std::to_string(device.properties->compute_major) + "." +
-                       std::to_string(device.properties->compute_minor) +
-                       ", supported: 9.0 (Hopper)");
-  }
-  if (gpu::driver() == nullptr) {
-    return Support::no("the NVIDIA driver has no cuTensorMapEncodeTiled, supported: CUDA 12.0 on");
-  }
-  return Support::yes();
-}
-
 // The report and the second schedule of SEESAW_CHECK lie behind the partials.
 void* check_scratch(const DenseDecodePlan& plan, const Call& call) {
   return static_cast<char*>(call.workspace) + geometry_of(plan).partials.size_bytes();
-}
-
-// TMA reads the cache, and only whole 16 bytes; dtype and strides were settled when planning.
-Status check_alignment(const Args& args) {
-  const auto address = reinterpret_cast<uintptr_t>(args.kv_cache.data);
-  if (address % 16 == 0) {
-    return {};
-  }
-  return invalid_argument(
-      "dense_decode: kv_cache at an address of " + std::to_string(address % 16) +
-      " modulo 16, allowed: multiples of 16 bytes. Start the cache on an aligned address.");
 }
 
 gpu::LengthsToCheck lengths_to_check(const DenseDecodeProblem& problem, const Tensor& seq_lens) {
@@ -132,12 +96,23 @@ split::SplitConfig split_config(const DenseDecodeProblem& problem, const Options
 
 }  // namespace
 
-Support supports_bf16(const DenseDecodeProblem& problem, const Options& options) {
-  return supports(problem, options, DType::kBFloat16);
-}
-
-Support supports_fp16(const DenseDecodeProblem& problem, const Options& options) {
-  return supports(problem, options, DType::kFloat16);
+Support supports(const DenseDecodeProblem& problem, const Options& options, DType dtype) {
+  if (problem.q_type() != dtype || problem.kv_type() != dtype) {
+    return Support::no(std::string("q is ") + name_of(problem.q_type()) + " and kv_cache " +
+                       name_of(problem.kv_type()) + ", supported: both " + name_of(dtype));
+  }
+  const Support shape = supports_dense_decode_shape(problem);
+  if (!shape.supported) {
+    return shape;
+  }
+  const Support device = gpu::runs_sm90(options.device.index);
+  if (!device.supported) {
+    return device;
+  }
+  if (gpu::driver() == nullptr) {
+    return Support::no("the NVIDIA driver has no cuTensorMapEncodeTiled, supported: CUDA 12.0 on");
+  }
+  return Support::yes();
 }
 
 Status plan(const DenseDecodeProblem& problem, const Options& options, KnobValues knobs,

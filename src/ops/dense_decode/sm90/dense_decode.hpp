@@ -6,10 +6,9 @@
 
 namespace seesaw::dense_decode::sm90 {
 
-// Whether the variant can run `problem` on the planned device, or why not. Never an error, also not
-// on a machine without a GPU.
-Support supports_bf16(const DenseDecodeProblem& problem, const Options& options);
-Support supports_fp16(const DenseDecodeProblem& problem, const Options& options);
+// Whether the variant of a dtype can run `problem` on the planned device, or why not. Never an
+// error, also not on a machine without a GPU.
+Support supports(const DenseDecodeProblem& problem, const Options& options, DType dtype);
 
 // Workers, tiles and workspace for a supported problem.
 Status plan(const DenseDecodeProblem& problem, const Options& options, KnobValues knobs,
@@ -25,16 +24,15 @@ Status run(const DenseDecodePlan& plan, const Args& args, const Call& call);
 // The same by the traced variant: trace.hpp.
 Status trace(const DenseDecodePlan& plan, const Args& args, const Call& call, Trace* trace);
 
-struct BFloat16Kernel {
-  static constexpr Functions kFunctions = {.supports = supports_bf16,
-                                           .plan = plan,
-                                           .prepare = prepare,
-                                           .run = run,
-                                           .trace = trace,
-                                           .pieces = list_pieces};
-};
-struct Float16Kernel {
-  static constexpr Functions kFunctions = {.supports = supports_fp16,
+template <DType dtype>
+Support supports_variant(const DenseDecodeProblem& problem, const Options& options) {
+  return supports(problem, options, dtype);
+}
+
+// A kernel of the operation's table.
+template <DType dtype>
+struct Variant {
+  static constexpr Functions kFunctions = {.supports = supports_variant<dtype>,
                                            .plan = plan,
                                            .prepare = prepare,
                                            .run = run,

@@ -17,7 +17,6 @@ namespace {
 
 static_assert(kDenseDecodeTileTokens == kTileTokens && kDenseDecodeTileRows == kTileRows);
 
-constexpr char kWhere[] = "dense_decode (sm90)";
 // TMA: global addresses and strides are multiples of 16 bytes, strides below 2^40.
 constexpr int64_t kTmaAlignment = 16;
 constexpr int64_t kTmaMaxStride = int64_t{1} << 40;
@@ -156,11 +155,6 @@ void set_schedule(const DenseDecodePlan& plan, const Geometry& geometry, const C
 }  // namespace
 
 Support supports_dense_decode_shape(const DenseDecodeProblem& problem) {
-  if (problem.q_type() != problem.kv_type() ||
-      (problem.q_type() != DType::kBFloat16 && problem.q_type() != DType::kFloat16)) {
-    return Support::no(std::string("q and cache are ") + name_of(problem.q_type()) + " and " +
-                       name_of(problem.kv_type()) + ", needs both bfloat16 or both float16");
-  }
   if ((problem.d_qk != 576 && problem.d_qk != 512) || problem.d_v != 512) {
     return Support::no("d_qk = " + text(problem.d_qk) + ", d_v = " + text(problem.d_v) +
                        ", needs d_qk 576 or 512 and d_v 512");
@@ -206,15 +200,19 @@ Geometry geometry_of(const DenseDecodePlan& plan) {
   return geometry;
 }
 
+Status check_alignment(const Args& args) {
+  if (aligned_16(args.kv_cache.data)) {
+    return {};
+  }
+  const auto address = reinterpret_cast<uintptr_t>(args.kv_cache.data);
+  return invalid_argument(
+      "dense_decode: kv_cache at an address of " + std::to_string(address % 16) +
+      " modulo 16, allowed: multiples of 16 bytes. Start the cache on an aligned address.");
+}
+
 Status launch_dense_decode(const DenseDecodePlan& plan, const Geometry& geometry, const Args& args,
                            const Call& call, AttentionKernel kernel) {
   const DenseDecodeProblem& problem = plan.problem;
-  if (batch_of(args) == 0) return {};
-  if (!aligned_16(args.kv_cache.data)) {
-    return invalid_argument(std::string(kWhere) +
-                            ": kv_cache starts on an address that is not a multiple of 16 bytes. "
-                            "Align it to 16.");
-  }
   DenseDecodeParams params;  // not cleared first, which took longer than filling it (notebook 0071)
   SEESAW_RETURN_IF_ERROR(set_kv_maps(problem, args.kv_cache, &params));
   params.q_by_tma = queries_are_boxes(geometry, args.q, args.scale);

@@ -34,9 +34,13 @@ struct Geometry {
 };
 Geometry geometry_of(const DenseDecodePlan& plan);
 
-// Whether dtypes, shapes and cache strides suit the kernel; the device itself (compute capability
-// 9.0) is the caller's to check.
+// Whether shapes and cache strides suit the kernel, of either 16-bit dtype; the device itself
+// (compute capability 9.0) is the caller's to check.
 Support supports_dense_decode_shape(const DenseDecodeProblem& problem);
+
+// TMA reads the cache, and only whole 16 bytes; dtype and strides were settled when planning. To be
+// asked before anything of a call is launched.
+Status check_alignment(const Args& args);
 
 // Launches attention by `kernel` (find_attention_kernel's, or launch_traced) on call.stream, on the
 // current device, which must be the tensors'. Writes out and lse of unsplit sequences, and partials

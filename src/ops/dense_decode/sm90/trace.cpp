@@ -112,6 +112,7 @@ class LaneSpans {
 
   void piece(int index, const split::Piece& piece) {
     base_.sequence = piece.sequence;
+    base_.row_group = piece.row_group;
     base_.tile = piece.tile_begin;
     // The next piece's first scores are issued before the last one is written out, and waited for
     // afterwards.
@@ -161,8 +162,17 @@ void add_device_spans(const Recorded& recorded, const Timescale& scale, Trace* t
       last_us = std::max(last_us, scale.time_us(block.left_ns));
     }
   }
-  trace->spans.push_back({"launch", -1, 0, -1, -1, 0, first_us});
-  trace->spans.push_back({"combine", -1, 0, -1, -1, last_us, scale.time_us(recorded.times_ns[1])});
+  TraceSpan span{};
+  span.worker = -1;
+  span.sequence = -1;
+  span.tile = -1;
+  span.step = "launch";
+  span.end_us = first_us;
+  trace->spans.push_back(span);
+  span.step = "combine";
+  span.begin_us = last_us;
+  span.end_us = scale.time_us(recorded.times_ns[1]);
+  trace->spans.push_back(span);
 }
 
 void add_spans(const DenseDecodePlan& plan, Recorded& recorded, int32_t blocks_of_worker,
@@ -178,8 +188,10 @@ void add_spans(const DenseDecodePlan& plan, Recorded& recorded, int32_t blocks_o
     trace->dropped += static_cast<uint64_t>(std::max(pieces - kTracedPieces, 0));
     for (int32_t part = 0; part < 2 * blocks_of_worker; ++part) {
       const auto block = static_cast<size_t>(worker * blocks_of_worker + part / 2);
-      LaneSpans lane(recorded.blocks[block], part % 2, scale, {"", worker, part, -1, -1, 0, 0},
-                     trace);
+      TraceSpan base{};
+      base.worker = worker;
+      base.part = part;
+      LaneSpans lane(recorded.blocks[block], part % 2, scale, base, trace);
       lane.start();
       for (int32_t i = 0; i < std::min(pieces, kTracedPieces); ++i) {
         lane.piece(i, schedule.pieces[begin + i < end ? begin + i : rest]);
@@ -202,6 +214,7 @@ Status trace(const DenseDecodePlan& plan, const Args& args, const Call& call, Tr
         "bfloat16 and d_qk 576, which the traced variant is compiled for",
         "Trace such a problem, or use Nsight Compute."));
   }
+  SEESAW_RETURN_IF_ERROR(check_alignment(args));
   const gpu::DeviceGuard guard(plan.options.device.index);
   SEESAW_RETURN_IF_ERROR(must(guard.error(), "selecting the tensors' device"));
   const auto blocks_of_worker = static_cast<int32_t>(problem.h_kv * geometry_of(plan).group_tiles);

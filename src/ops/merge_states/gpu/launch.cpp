@@ -2,7 +2,6 @@
 // parameters.
 #include <climits>
 #include <limits>
-#include <string>
 
 #include "gpu/device.hpp"
 #include "ops/merge_states/gpu/merge.hpp"
@@ -30,15 +29,9 @@ bool aligned(const Tensor& tensor) {
 }  // namespace
 
 Support supports(const Problem& problem, const Options& options) {
-  const seesaw::gpu::DeviceAnswer device = seesaw::gpu::device_of(options.device.index);
-  if (device.properties == nullptr) {
-    return Support::no(device.why_not);
-  }
-  if (device.properties->compute_major != 9) {
-    return Support::no(std::string(device.properties->name) + " has compute capability " +
-                       std::to_string(device.properties->compute_major) + "." +
-                       std::to_string(device.properties->compute_minor) +
-                       ", this build has code for 9.0 (Hopper)");
+  const Support device = seesaw::gpu::runs_sm90(options.device.index);
+  if (!device.supported) {
+    return device;
   }
   if (problem.batch * problem.s > INT64_MAX / problem.h ||
       problem.batch * problem.s * problem.h > INT32_MAX) {
@@ -52,7 +45,7 @@ Status run(const MergePlan& plan, const Args& args, const Call& call) {
   if (batch_of(args) == 0) {
     return {};
   }
-  MergeParams params{};
+  MergeParams params;  // 4 KB, not cleared first: of its parts only those there are get read
   bool units = aligned(args.out) && problem.d_v * size_of(problem.type()) % kUnitBytes == 0;
   for (int64_t i = 0; i < problem.num_parts; ++i) {
     params.outs[i] = rows_of(args.outs[i]);

@@ -1,8 +1,6 @@
-// The functions that Python calls, for every operation. Each exported symbol is a tvm-ffi packed
-// function that reads plain arguments (arrays, numbers, texts, keys) and returns nothing, an int, a
-// key or one JSON string: no object whose layout belongs to a version of tvm-ffi crosses this
-// boundary. A tensor that is not given is None; a list of tensors is its length, then its tensors.
-#include <omp.h>
+// What a call needs, for every operation: keys of plans, prepare, run. No JSON is made here; what
+// Python asks apart from calls is in queries.cpp. A tensor that is not given is None; a list of
+// tensors is its length, then its tensors.
 #include <tvm/ffi/tvm_ffi.h>
 
 #include <algorithm>
@@ -321,170 +319,8 @@ int prepare(ArgumentReader& reader) {
   return 0;
 }
 
-// problem_of_key(key) -> JSON: what stands in a key
-int problem_of_key(ArgumentReader& reader, TVMFFIAny* result) {
-  const Request request(reader.bytes("key"));
-  Json fields = Json::object();
-  for (const Field& field : request.operation->problem) {
-    fields[field.name] = request.get(field);
-  }
-  Json options = Json::object();
-  const auto* bytes = reinterpret_cast<const std::byte*>(&request.options);
-  for (const Field& field : tables().options) {
-    if (field.kind == Kind::kText) {
-      const char* text;
-      std::memcpy(&text, bytes + field.offset, sizeof(text));
-      options[field.name] = text == nullptr ? Json(nullptr) : Json(text);
-    } else if (field.kind == Kind::kDevice) {
-      seesaw_device device;
-      std::memcpy(&device, bytes + field.offset, sizeof(device));
-      options[field.name] = Json::array({device.type, device.index});
-    } else {
-      int32_t value;
-      std::memcpy(&value, bytes + field.offset, sizeof(value));
-      options[field.name] = value;
-    }
-  }
-  return return_json(
-      {{"operation", request.operation->name}, {"problem", fields}, {"options", options}}, result);
-}
-
-// plan_info(key) -> JSON
-int plan_info(ArgumentReader& reader, TVMFFIAny* result) {
-  const auto planned = plan_of(reader.bytes("key"));
-  const seesaw_plan_details& details = planned->details;
-  Json numbers = Json::object();
-  const auto* row = reinterpret_cast<const std::byte*>(details.numbers);
-  for (uint64_t i = 0; i < details.num_numbers; ++i, row += details.number_bytes) {
-    const auto& number = *reinterpret_cast<const seesaw_number*>(row);
-    numbers[number.name] = number.value;
-  }
-  return return_json({{"kernel", details.kernel},
-                      {"workspace_bytes", details.workspace_bytes},
-                      {"schedule_bytes", details.schedule_bytes},
-                      {"tuning", details.tuning},
-                      {"numbers", numbers}},
-                     result);
-}
-
-// kernel_support(key) -> JSON
-int kernel_support(ArgumentReader& reader, TVMFFIAny* result) {
-  const Request request(reader.bytes("key"));
-  const char* name = request.operation->name.c_str();
-  uint64_t count = 0;
-  check(seesaw_supports(name, request.problem, &request.options, nullptr,
-                        sizeof(seesaw_kernel_support), 0, &count));
-  std::vector<seesaw_kernel_support> rows(count);
-  check(seesaw_supports(name, request.problem, &request.options, rows.data(), sizeof(rows[0]),
-                        rows.size(), &count));
-  std::vector<KernelSupport> answers;
-  for (const seesaw_kernel_support& row : rows) {
-    answers.push_back({row.kernel, row.supported != 0, row.reason});
-  }
-  return return_json(json_of(answers), result);
-}
-
-// schedule_pieces(key, schedule in host memory) -> JSON
-int schedule_pieces(ArgumentReader& reader, TVMFFIAny* result) {
-  const auto planned = plan_of(reader.bytes("key"));
-  const Buffer schedule = reader.buffer("schedule");
-  uint64_t count = 0;
-  check(seesaw_plan_pieces(planned->plan.get(), schedule.data, schedule.size_bytes, nullptr,
-                           sizeof(seesaw_piece), 0, &count));
-  std::vector<seesaw_piece> pieces(count);
-  check(seesaw_plan_pieces(planned->plan.get(), schedule.data, schedule.size_bytes, pieces.data(),
-                           sizeof(seesaw_piece), pieces.size(), &count));
-  Json rows = Json::array();
-  for (const seesaw_piece& piece : pieces) {
-    rows.push_back({piece.worker, piece.sequence, piece.row_group, piece.tile_begin, piece.tile_end,
-                    piece.partial});
-  }
-  return return_json(rows, result);
-}
-
-// stats() -> JSON; calls [function][status], nanoseconds [function]
-int stats(TVMFFIAny* result) {
-  Json rows = Json::array();
-  for (const seesaw_stats& row : seesaw::stats()) {
-    rows.push_back({{"operation", row.operation},
-                    {"kernel", row.kernel},
-                    {"lengths_known", row.lengths_known != 0},
-                    {"calls", row.calls},
-                    {"nanoseconds", row.nanoseconds},
-                    {"sequences", row.sequences},
-                    {"tensor_bytes", row.tensor_bytes},
-                    {"kv_bytes_planned", row.kv_bytes_planned},
-                    {"kv_tokens", row.kv_tokens},
-                    {"kv_bytes", row.kv_bytes},
-                    {"pieces", row.pieces},
-                    {"split_sequences", row.split_sequences},
-                    {"partials", row.partials},
-                    {"plans", row.plans},
-                    {"workspace_bytes", row.workspace_bytes}});
-  }
-  return return_json(rows, result);
-}
-
-// info() -> JSON
-int info(TVMFFIAny* result) {
-  Json devices = Json::array();
-  for (const DeviceInfo& device : seesaw::devices()) {
-    devices.push_back({{"device", device.device.type == SEESAW_CPU
-                                      ? std::string("cpu")
-                                      : "cuda:" + std::to_string(device.device.index)},
-                       {"usable", device.usable},
-                       {"name", device.name},
-                       {"num_units", device.num_units},
-                       {"memory_bytes", device.memory_bytes},
-                       {"features", device.features},
-                       {"reason", device.reason}});
-  }
-  Json kernels = Json::array();
-  for (const Operation& operation : tables().operations) {
-    for (const std::string& kernel : operation.kernels) {
-      kernels.push_back(kernel);
-    }
-  }
-  return return_json({{"max_threads", omp_get_max_threads()},
-                      {"version", seesaw_version()},
-                      {"devices", devices},
-                      {"kernels", kernels}},
-                     result);
-}
-
-// describe() -> JSON: seesaw_describe's text
-int describe_library(TVMFFIAny* result) {
-  const std::string text = seesaw::describe();
-  const TVMFFIByteArray bytes{text.data(), text.size()};
-  return TVMFFIStringFromByteArray(&bytes, result);
-}
-
 }  // namespace
 }  // namespace seesaw::python
-
-using seesaw::python::ArgumentReader;
-using seesaw::python::guarded;
-
-// Exports a function above: of a reader, of a reader and a result, or of a result alone.
-#define SEESAW_EXPORT_CALL(name)                                                                \
-  SEESAW_EXPORT int __tvm_ffi_##name(void*, const TVMFFIAny* args, int32_t count, TVMFFIAny*) { \
-    return guarded([&] {                                                                        \
-      ArgumentReader reader(args, count, "seesaw_ffi");                                         \
-      return seesaw::python::name(reader);                                                      \
-    });                                                                                         \
-  }
-#define SEESAW_EXPORT_ANSWER(name)                                                \
-  SEESAW_EXPORT int __tvm_ffi_##name(void*, const TVMFFIAny* args, int32_t count, \
-                                     TVMFFIAny* result) {                         \
-    return guarded([&] {                                                          \
-      ArgumentReader reader(args, count, "seesaw_ffi");                           \
-      return seesaw::python::name(reader, result);                                \
-    });                                                                           \
-  }
-#define SEESAW_EXPORT_FACT(name, function)                                                  \
-  SEESAW_EXPORT int __tvm_ffi_##name(void*, const TVMFFIAny*, int32_t, TVMFFIAny* result) { \
-    return guarded([&] { return seesaw::python::function(result); });                       \
-  }
 
 SEESAW_EXPORT_ANSWER(run)
 SEESAW_EXPORT_ANSWER(run_tensors)
@@ -495,10 +331,3 @@ SEESAW_EXPORT_ANSWER(key_of_tensors)
 SEESAW_EXPORT_ANSWER(schedule_bytes)
 SEESAW_EXPORT_ANSWER(workspace_bytes)
 SEESAW_EXPORT_ANSWER(both_bytes)
-SEESAW_EXPORT_ANSWER(problem_of_key)
-SEESAW_EXPORT_ANSWER(plan_info)
-SEESAW_EXPORT_ANSWER(kernel_support)
-SEESAW_EXPORT_ANSWER(schedule_pieces)
-SEESAW_EXPORT_FACT(stats, stats)
-SEESAW_EXPORT_FACT(info, info)
-SEESAW_EXPORT_FACT(describe, describe_library)

@@ -1,0 +1,23 @@
+// The tensors in an operation's arguments struct, by its table.
+#pragma once
+
+#include <string_view>
+#include <vector>
+
+#include "base/status.hpp"
+#include "core/operation.hpp"
+#include "core/tensor.hpp"
+
+namespace seesaw::engine {
+
+// The names in a shape: "[b, s_q]" gives b, s_q.
+std::vector<std::string_view> names_in(std::string_view shape);
+
+// The tensor of an argument; of a list argument, its first tensor, or null.
+const Tensor& tensor_at(const Arg& arg, const void* args);
+const Tensor* list_at(const Arg& arg, const void* args);
+
+// A rank that the struct has room for, and no reserved word set.
+Status check_rank(const char* where, const Arg& arg, const Tensor& tensor);
+
+}  // namespace seesaw::engine
