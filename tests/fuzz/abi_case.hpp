@@ -53,7 +53,7 @@ struct DenseDecodeCase {
     problem.batch = 3 - input.below(3);
     problem.s_q = 1 + input.below(3);
     problem.h_kv = 1 + input.below(2);
-    problem.h_q = problem.h_kv * (1 + input.below(20));
+    problem.h_q = problem.h_kv * (1 + input.below(9));
     problem.d_qk = 16 + input.below(32);
     problem.d_v = 1 + (15 + input.below(64)) % problem.d_qk;
     problem.page_size = 1 + (7 + input.below(16)) % 16;

@@ -46,8 +46,8 @@ class Sized {
 };
 
 // What one call may touch. Larger views get no memory, and so have to be refused.
-constexpr uint64_t kMostElements = 1 << 15;
-constexpr uint64_t kMostBytes = 1 << 17;
+constexpr uint64_t kMostElements = 1 << 13;
+constexpr uint64_t kMostBytes = 1 << 15;
 
 constexpr uint64_t size_of(int32_t dtype) {
   return dtype == SEESAW_BFLOAT16 || dtype == SEESAW_FLOAT16 ? 2 : 4;
