@@ -26,8 +26,13 @@ rm -rf "$build/wheel" "$build/wheel-linux"
   --config-settings=cmake.define.SEESAW_WERROR=ON .
 # libtvm_ffi.so is tvm-ffi's own, already loaded when Python loads our modules. libgomp.so.1 is in the
 # wheel already, under its own name (python/CMakeLists.txt says why).
-PATH=$PWD/$tools/bin:$PATH "$tools/bin/auditwheel" repair --plat "$platform" --only-plat \
-  --exclude libtvm_ffi.so --exclude libgomp.so.1 -w "$build/wheel" "$build"/wheel-linux/seesaw-*.whl
+log=$build/auditwheel.log
+if ! PATH=$PWD/$tools/bin:$PATH "$tools/bin/auditwheel" repair --plat "$platform" --only-plat \
+  --exclude libtvm_ffi.so --exclude libgomp.so.1 -w "$build/wheel" \
+  "$build"/wheel-linux/seesaw-*.whl >"$log" 2>&1; then
+  cat "$log" >&2
+  exit 1
+fi
 wheel=$(echo "$build"/wheel/seesaw-*.whl)
 case $wheel in
   *-py3-none-"$platform".whl) ;;
