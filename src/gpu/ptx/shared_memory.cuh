@@ -6,6 +6,13 @@
 
 namespace seesaw::ptx {
 
+// This block's dynamic shared memory, on 1,024 bytes: what the 128-byte swizzle of TMA and wgmma
+// repeats after.
+__device__ __forceinline__ uint8_t* dynamic_shared() {
+  extern __shared__ __align__(1024) uint8_t dynamic_shared_memory[];
+  return dynamic_shared_memory;
+}
+
 __device__ __forceinline__ uint32_t shared_address(const void* pointer) {
   return static_cast<uint32_t>(__cvta_generic_to_shared(pointer));
 }

@@ -11,8 +11,7 @@ template <typename Config>
 __global__ void __launch_bounds__(kThreads, 1)
     dense_decode_kernel(const __grid_constant__ DenseDecodeParams params) {
   static_assert(kFitsSharedMemory<Config>);
-  extern __shared__ __align__(1024) uint8_t dynamic_shared[];
-  auto& storage = *reinterpret_cast<SharedStorage<Config>*>(dynamic_shared);
+  auto& storage = *reinterpret_cast<SharedStorage<Config>*>(ptx::dynamic_shared());
   const SharedAddresses<Config> shared(storage);
   const int warp = __shfl_sync(~0u, static_cast<int>(threadIdx.x) / 32, 0);
   const int lane = static_cast<int>(threadIdx.x) % 32;
