@@ -148,15 +148,17 @@ __device__ void store_unit(const Params& p, const SplitItem& split, int32_t unit
   const int32_t token = p.group.divide(row);
   const int32_t head =
       kv_head * static_cast<int32_t>(p.group.value) + p.group.remainder(row, token);
+  // Scores of -inf weigh nothing, but meet infinite values as 0 x infinity: NaN, unless there is
+  // nothing else.
   const bool empty = merged.totals.sum == 0.0F;
-  const float factor = empty ? 0.0F : 1.0F / merged.totals.sum;
+  const float factor = 1.0F / merged.totals.sum;
   using Element = typename Output::Element;
   auto* out = static_cast<Element*>(p.out) + split.sequence * p.out_stride[0] +
               token * p.out_stride[1] + head * p.out_stride[2] + column;
 #pragma unroll
   for (int e = 0; e < kPartialUnitElements; e += 2) {
-    const auto pair =
-        pair_of(merged.out.value[e] * factor, merged.out.value[e + 1] * factor, Element{});
+    const auto pair = pair_of(empty ? 0.0F : merged.out.value[e] * factor,
+                              empty ? 0.0F : merged.out.value[e + 1] * factor, Element{});
     Element* to = out + partial_column(0, e);
     if constexpr (Output::kStores == Stores::kPairs) {
       *reinterpret_cast<decltype(pair_of(0.0F, 0.0F, Element{}))*>(to) = pair;

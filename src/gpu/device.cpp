@@ -150,21 +150,27 @@ Status status_of(cudaError_t error, const char* where, const char* what) {
 }
 
 const Driver* driver() {
-  static const Driver found = [] {
-    Driver result;
-    void* function = nullptr;
-    cudaDriverEntryPointQueryResult answer = cudaDriverEntryPointSymbolNotFound;
-    const cudaError_t error = cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &function,
-                                                               12000, cudaEnableDefault, &answer);
-    if (error == cudaSuccess && answer == cudaDriverEntryPointSuccess) {
-      result.tensor_map_encode_tiled =
-          reinterpret_cast<decltype(&cuTensorMapEncodeTiled)>(function);
-    } else {
-      cudaGetLastError();
-    }
-    return result;
-  }();
-  return found.tensor_map_encode_tiled != nullptr ? &found : nullptr;
+  static Driver found;
+  static std::atomic<bool> known = false;
+  static std::mutex asking;
+  if (known.load(std::memory_order_acquire)) {
+    return &found;
+  }
+  const std::lock_guard<std::mutex> lock(asking);
+  if (known.load(std::memory_order_relaxed)) {
+    return &found;
+  }
+  void* function = nullptr;
+  cudaDriverEntryPointQueryResult answer = cudaDriverEntryPointSymbolNotFound;
+  const cudaError_t error = cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &function,
+                                                             12000, cudaEnableDefault, &answer);
+  if (error != cudaSuccess || answer != cudaDriverEntryPointSuccess) {
+    cudaGetLastError();
+    return nullptr;
+  }
+  found.tensor_map_encode_tiled = reinterpret_cast<decltype(&cuTensorMapEncodeTiled)>(function);
+  known.store(true, std::memory_order_release);
+  return &found;
 }
 
 }  // namespace seesaw::gpu

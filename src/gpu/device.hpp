@@ -66,7 +66,8 @@ struct Driver {
   decltype(&cuTensorMapEncodeTiled) tensor_map_encode_tiled = nullptr;
 };
 
-// The driver's functions, or null where there is no driver that has them. Thread-safe; cached.
+// The driver's functions, or null where there is no driver that has them. Thread-safe; cached once
+// found: a driver that is not there yet is asked for again.
 const Driver* driver();
 
 }  // namespace seesaw::gpu

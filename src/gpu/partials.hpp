@@ -39,9 +39,9 @@ namespace seesaw::gpu {
 
 inline constexpr int kPartialUnitElements = 8;
 inline constexpr int kPartialUnitBytes = 2 * kPartialUnitElements;
-inline constexpr int kPartialMostColumns = 256;  // of a block
-inline constexpr int kPartialLeastColumns = 64;  // of a block: a row is padded to a multiple
-inline constexpr float kEmptyFrame = -1.0e38F;
+inline constexpr int kPartialMostColumns = 256;        // of a block
+inline constexpr int kPartialLeastColumns = 64;        // of a block: a row is padded to a multiple
+inline constexpr float kEmptyFrame = -3.40282347e38F;  // -FLT_MAX: below every finite score
 
 // Statistics of one block of a row.
 struct alignas(16) PartialStat {
@@ -67,6 +67,12 @@ SEESAW_HOST_DEVICE constexpr PartialScale partial_scale(uint32_t largest_bits) {
   const uint32_t wanted = 2 * kBias + kTopExponent - exponent;
   const uint32_t scale = wanted < 2 * kBias - 1 ? wanted : 2 * kBias - 1;
   return {scale << kFractionBits, (2 * kBias - scale) << kFractionBits};
+}
+
+// Where a row keeps column `column`: the inverse of partial_column.
+SEESAW_HOST_DEVICE constexpr int partial_place(int column) {
+  const int unit = column / 32 * 4 + column % 8 / 2;
+  return unit * kPartialUnitElements + column % 32 / 8 * 2 + column % 2;
 }
 
 // Column of element `element` (0..7) of unit `unit` of a row.

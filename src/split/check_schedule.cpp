@@ -15,7 +15,7 @@ Status bad(std::string_view arrived, std::string_view allowed, std::string_view 
 
 bool same_piece(const Piece& a, const Piece& b) {
   return a.sequence == b.sequence && a.row_group == b.row_group && a.tile_begin == b.tile_begin &&
-         a.tile_end == b.tile_end && a.partial == b.partial;
+         a.tile_end == b.tile_end && a.partial == b.partial && a.sequence_tiles == b.sequence_tiles;
 }
 
 // Compares a schedule with the pieces that it should hold, in order.

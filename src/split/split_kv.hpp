@@ -47,6 +47,8 @@ struct Piece {
   int32_t tile_begin;
   int32_t tile_end;
   int32_t partial;  // slot of the partial result, or -1: the whole sequence, written out directly
+  int32_t
+      sequence_tiles;  // of the whole sequence, by which a run knows a schedule of other lengths
 };
 
 struct ScheduleHeader {
@@ -122,6 +124,18 @@ SEESAW_HOST_DEVICE inline ScheduleView schedule_view(void* buffer, const SplitCo
 SEESAW_HOST_DEVICE inline int32_t rest_piece_of(int64_t worker, int64_t rest_begin,
                                                 int64_t num_pieces) {
   return static_cast<int32_t>(rest_begin + worker < num_pieces ? rest_begin + worker : -1);
+}
+
+// Whether a schedule is one of `config` for `batch` sequences, by its header: then its pieces lie
+// in its arrays, and its partials in the plan's workspace. Whether it was made for the lengths of a
+// call only its pieces tell (Piece::sequence_tiles).
+SEESAW_HOST_DEVICE inline bool is_schedule_of(const ScheduleHeader& header,
+                                              const SplitConfig& config, int32_t batch) {
+  return header.magic == kScheduleMagic && header.batch == batch &&
+         header.num_workers == config.num_workers && header.tile_tokens == config.tile_tokens &&
+         header.fixed_split_tiles == config.fixed_split_tiles &&
+         header.max_batch == config.max_batch && header.row_groups == config.row_groups &&
+         header.num_pieces >= 0 && header.num_pieces <= max_pieces(config);
 }
 
 // KV tiles of a sequence; a negative length counts as 0.

@@ -259,6 +259,7 @@ SEESAW_HOST_DEVICE inline PlacedPiece place_piece(const SplitRule& rule, const I
     slot = rule.layout == Layout::kFixed ? span.pieces_before + k : 2 * worker + (k == 0 ? 1 : 0);
   }
   placed.piece.partial = static_cast<int32_t>(slot);
+  placed.piece.sequence_tiles = static_cast<int32_t>(span.tiles);
   return placed;
 }
 

@@ -35,8 +35,6 @@ Deviation run(HostProblem& host, Prepare prepare) {
 
 class EmulatedRung : public testing::TestWithParam<NamedRung> {
  protected:
-  ~EmulatedRung() override { emulator::conditions = {}; }
-
   void expect_correct(const ProblemSpec& spec) {
     HostProblem host(spec);
     const Deviation deviation = run(host, GetParam().prepare);
@@ -61,7 +59,7 @@ TEST_P(EmulatedRung, LargeScores) {
 TEST_P(EmulatedRung, AnyOrderAndTiming) {
   for (const Order order : {Order::kForward, Order::kBackward}) {
     for (const Timing timing : {Timing::kEager, Timing::kLazy, Timing::kLateProducts}) {
-      emulator::conditions = {order, timing};
+      const emulator::UnderConditions here({order, timing});
       SCOPED_TRACE(testing::Message() << (order == Order::kForward ? "forward" : "backward")
                                       << ", timing " << static_cast<int>(timing));
       expect_correct({.heads = 24, .seq_lens = {200, 450}, .seed = 3});

@@ -112,6 +112,7 @@ TEST_P(CheckSchedule, RefusesAnyDamage) {
     EXPECT_TRUE(refuses_damage_in(&view.pieces[p].tile_begin)) << "piece " << p;
     EXPECT_TRUE(refuses_damage_in(&view.pieces[p].tile_end)) << "piece " << p;
     EXPECT_TRUE(refuses_damage_in(&view.pieces[p].partial)) << "piece " << p;
+    EXPECT_TRUE(refuses_damage_in(&view.pieces[p].sequence_tiles)) << "piece " << p;
   }
   EXPECT_TRUE(check_for(schedule_, kLengths).ok());
 }

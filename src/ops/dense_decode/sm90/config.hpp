@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "gpu/divisor.hpp"
+#include "gpu/faults.hpp"
 #include "gpu/partials.hpp"
 #include "split/split_kv.hpp"
 
@@ -64,6 +65,8 @@ struct DenseDecodeParams {
   // q_by_tma.
   CUtensorMap q_half_map, q_rotary_map;
 
+  const void* kv;  // [pages, page_size, h_kv, d_qk]
+  int64_t kv_stride_page, kv_stride_token, kv_stride_head;
   const void* q;  // [b, s_q, h_q, d_qk]
   int64_t q_stride_batch, q_stride_token, q_stride_head;
   void* out;  // [b, s_q, h_q, d_v]
@@ -75,14 +78,18 @@ struct DenseDecodeParams {
   const int32_t* block_table;  // [b, max pages]
   int64_t block_table_stride;
 
-  const split::WorkerPieces* worker_pieces;  // schedule, see split/split_kv.hpp
+  split::SplitConfig split;
+  int32_t batch;
+  const split::ScheduleHeader* schedule;  // see split/split_kv.hpp
+  const split::WorkerPieces* worker_pieces;
   const split::Piece* pieces;
+  gpu::Fault* fault;   // where a schedule of another plan or other lengths is reported
   uint4* partial_out;  // see gpu/partials.hpp
   gpu::PartialStat* partial_stat;
   gpu::PartialLayout partials;
 
-  float scale_log2;  // |scale| * log2 e, > 0
-  bool negate_q;     // scale < 0: Q is negated instead, so that the largest score is the maximum
+  float scale_log2;  // > 0: scale * log2 e = scale_log2 * q_factor
+  float q_factor;    // what Q is multiplied by when loaded: a signed power of two, or 0
   bool q_by_tma;     // a tile's rows are a box of heads and tokens; else copied row by row
   bool q_aligned;    // every row of q starts on 16 bytes
   bool out_aligned;  // every row of out starts on 16 bytes
@@ -95,7 +102,7 @@ struct DenseDecodeParams {
   int32_t row_tiles;    // of a KV head
   int32_t group_tiles;  // of a row group: thread blocks that walk the same tiles
   int32_t h_kv;
-  int32_t tiles_per_page;
+  gpu::Divisor tiles_per_page;
 };
 
 }  // namespace seesaw::dense_decode::sm90

@@ -151,11 +151,13 @@ __device__ __forceinline__ uint32_t finite_or_zero(uint32_t pair) {
 
 // Makes the values of a tile safe to multiply with zero probabilities, which NaN would survive.
 // Tokens past the sequence become zeros. Tokens that only some rows see (causal mask) lose their
-// NaN and infinite elements: the rows that do see them have met these in the score (K and V are one
-// latent vector), so their probability is NaN already. Called by one warpgroup, on the tile it
-// scored, when that is done.
+// NaN and infinite elements. Of the rows that do see them, most have met these in the score (K and
+// V are one latent vector), so their probability is NaN already; but a score of -inf has
+// probability 0, and 0 x infinity is missed: what comes back true when the end of the piece has to
+// make up for it (Epilogue::restore_infinities). Called by one warpgroup, on the tile it scored,
+// when that is done; the answer is this thread's.
 template <typename Config>
-__device__ __forceinline__ void scrub_values(uint32_t tile, int32_t token_begin,
+__device__ __forceinline__ bool scrub_values(uint32_t tile, int32_t token_begin,
                                              const PieceMask& mask, NamedBarrier barrier) {
   ptx::barrier_sync(barrier, kWarpgroupThreads);  // every warp's scores of the tile are done
   constexpr int kChunks = kBoxColumns * 2 / 16;
@@ -164,21 +166,24 @@ __device__ __forceinline__ void scrub_values(uint32_t tile, int32_t token_begin,
   const uint32_t column = tile + (chunk / kChunks) * sizeof(Box) + (chunk % kChunks) * 16;
   const int first = max(mask.least - token_begin, 0) + thread / (kValueBoxes * kChunks);
   constexpr int kStep = kWarpgroupThreads / (kValueBoxes * kChunks);
+  uint32_t changed = 0;
 #pragma unroll 1
   for (int token = first; token < kTileTokens; token += kStep) {
     const uint32_t address = column + token * (kBoxColumns * 2);
     uint4 v = make_uint4(0, 0, 0, 0);
     if (token_begin + token < mask.seq_len) {
-      v = ptx::load_shared_16(address);
-      v.x = finite_or_zero<typename Config::Element>(v.x);
-      v.y = finite_or_zero<typename Config::Element>(v.y);
-      v.z = finite_or_zero<typename Config::Element>(v.z);
-      v.w = finite_or_zero<typename Config::Element>(v.w);
+      const uint4 was = ptx::load_shared_16(address);
+      v.x = finite_or_zero<typename Config::Element>(was.x);
+      v.y = finite_or_zero<typename Config::Element>(was.y);
+      v.z = finite_or_zero<typename Config::Element>(was.z);
+      v.w = finite_or_zero<typename Config::Element>(was.w);
+      changed |= (v.x ^ was.x) | (v.y ^ was.y) | (v.z ^ was.z) | (v.w ^ was.w);
     }
     ptx::store_shared_16(address, v);
   }
   ptx::fence_async_proxy();
   ptx::barrier_sync(barrier, kWarpgroupThreads);  // every thread has written
+  return changed != 0;
 }
 
 }  // namespace seesaw::dense_decode::sm90

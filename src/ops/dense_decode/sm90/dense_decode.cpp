@@ -7,6 +7,7 @@
 
 #include "gpu/check_data.hpp"
 #include "gpu/device.hpp"
+#include "gpu/faults.hpp"
 #include "gpu/schedule.hpp"
 #include "ops/dense_decode/sm90/launch.hpp"
 #include "split/row_groups.hpp"
@@ -123,6 +124,8 @@ Status plan(const DenseDecodeProblem& problem, const Options& options, KnobValue
   plan->tile_rows = kDenseDecodeTileRows;
   plan->split = split_config(problem, options, device);
   SEESAW_RETURN_IF_ERROR(finish_plan(knobs, plan));
+  gpu::Fault* fault = nullptr;  // allocated here, so that no run has to
+  SEESAW_RETURN_IF_ERROR(gpu::fault_word(options.device.index, &fault));
   plan->workspace_bytes = geometry_of(*plan).partials.size_bytes() +
                           (options.check_data ? gpu::check_bytes(plan->split) : 0);
   return {};
@@ -132,6 +135,7 @@ Status prepare(const DenseDecodePlan& plan, const Args& args, const Call& call) 
   const gpu::DeviceGuard guard(plan.options.device.index);
   SEESAW_RETURN_IF_ERROR(
       gpu::status_of(guard.error(), "dense_decode", "selecting the tensors' device"));
+  SEESAW_RETURN_IF_ERROR(gpu::take_fault(plan.options.device.index, "dense_decode"));
   const auto stream = static_cast<cudaStream_t>(call.stream);
   if (plan.options.check_data && batch_of(args) > 0) {
     // The schedule buffer is about to be written: until then it holds the report.
@@ -155,6 +159,7 @@ Status run(const DenseDecodePlan& plan, const Args& args, const Call& call) {
   const gpu::DeviceGuard guard(plan.options.device.index);
   SEESAW_RETURN_IF_ERROR(
       gpu::status_of(guard.error(), "dense_decode", "selecting the tensors' device"));
+  SEESAW_RETURN_IF_ERROR(gpu::take_fault(plan.options.device.index, "dense_decode"));
   const gpu::DeviceAnswer device = gpu::device_of(plan.options.device.index);
   return run_on_current_device(plan, args, call, device.properties->num_sms);
 }

@@ -65,15 +65,19 @@ struct Epilogue {
   Side side;
   int slot;  // of the piece's turn
 
-  __device__ __forceinline__ void run(const ConsumerState& state) const {
-    const RowTotals totals = join_sums(state);
+  // `number`: of the piece's turn.
+  __device__ __forceinline__ void run(const ConsumerState& state, uint32_t number) const {
+    RowTotals totals = join_sums(state);
     const PieceInfo& piece = storage.piece[slot];
+    if (piece.stale) totals.sum[0] = totals.sum[1] = NAN;
     if (piece.partial < 0) {
       write_out(piece.sequence, state, totals);
       if (side == Side::kLeft) write_lse(piece.sequence, totals);
     } else {
       write_partial(piece.partial, state, totals);
     }
+    const uint32_t(&not_finite)[2] = storage.not_finite[slot];
+    if (not_finite[0] == number + 1 || not_finite[1] == number + 1) restore_infinities();
   }
 
   // Joins the two warpgroups' sums (both are in the final frame).
@@ -110,6 +114,13 @@ struct Epilogue {
     return {token, work.kv_head * group + params.group.remainder(packed, token)};
   }
 
+  // A row of out.
+  __device__ __forceinline__ uint16_t* out_row(int32_t sequence, int32_t packed) const {
+    const Place place = place_of(packed);
+    return static_cast<uint16_t*>(params.out) + sequence * params.out_stride_batch +
+           place.token * params.out_stride_token + place.head * params.out_stride_head;
+  }
+
   // out = O / sum for the rows of the thread, one half of the columns.
   __device__ __forceinline__ void write_out(int32_t sequence, const ConsumerState& state,
                                             const RowTotals& totals) const {
@@ -117,19 +128,18 @@ struct Epilogue {
     const int quad_lane = thread.lane % 4;
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
-      const float inverse = totals.sum[r] == 0.0F ? 0.0F : 1.0F / totals.sum[r];
+      const float inverse = 1.0F / totals.sum[r];
+      // A row with nothing to attend is 0, also where infinite values have met scores of -inf.
+      const uint32_t kept = totals.sum[r] == 0.0F ? 0u : ~0u;
       const bool valid = packed_row(r) < params.rows;
-      const Place place = place_of(packed_row(r));
-      uint16_t* out = static_cast<uint16_t*>(params.out) + sequence * params.out_stride_batch +
-                      place.token * params.out_stride_token + place.head * params.out_stride_head +
-                      static_cast<int>(side) * kHalfColumns;
+      uint16_t* out = out_row(sequence, packed_row(r)) + static_cast<int>(side) * kHalfColumns;
       if (params.out_aligned) {
 #pragma unroll
         for (int block = 0; block < 8; ++block) {  // 32 columns: four groups of eight
           uint32_t v[4];
 #pragma unroll
           for (int i = 0; i < 4; ++i) {
-            v[i] = output_word<Element>(state, r, 4 * block + i, inverse);
+            v[i] = output_word<Element>(state, r, 4 * block + i, inverse) & kept;
           }
           transpose_quad(v, thread.lane);
           if (valid) {
@@ -140,7 +150,7 @@ struct Epilogue {
       } else if (valid) {
 #pragma unroll
         for (int n = 0; n < 32; ++n) {
-          const uint32_t v = output_word<Element>(state, r, n, inverse);
+          const uint32_t v = output_word<Element>(state, r, n, inverse) & kept;
           out[8 * n + 2 * quad_lane] = static_cast<uint16_t>(v);
           out[8 * n + 2 * quad_lane + 1] = static_cast<uint16_t>(v >> 16);
         }
@@ -159,6 +169,65 @@ struct Epilogue {
       const float lse = (storage.frame[thread.row() + 8 * r] + log2f(sum)) * params.lse_factor;
       params.lse[sequence * params.lse_stride_batch + place.head * params.lse_stride_head +
                  place.token * params.lse_stride_token] = sum == 0.0F ? params.empty_lse : lse;
+    }
+  }
+
+  // What scrub_values has kept from the products: a column in which a row sees an infinite value is
+  // NaN, as it is where the product itself meets it, with a probability of 0 or with any other. The
+  // thread looks at two columns of every token that only some rows see, and writes over the results
+  // of all rows.
+  __device__ __forceinline__ void restore_infinities() const {
+    if (side == Side::kLeft) {  // the warpgroup's own results are written
+      ptx::barrier_sync(kLeftScrub, kWarpgroupThreads);
+    } else {
+      ptx::barrier_sync(kRightScrub, kWarpgroupThreads);
+    }
+    const PieceInfo& piece = storage.piece[slot];
+    const int32_t least = visible_tokens(params, piece.row_tile * kTileRows, piece.seq_len);
+    const int32_t end = min(piece.seq_len, piece.token_begin + piece.num_tiles * kTileTokens);
+    const int column = static_cast<int>(side) * kHalfColumns +
+                       2 * (static_cast<int>(threadIdx.x) % kWarpgroupThreads);
+#pragma unroll 1
+    for (int32_t token = max(least, piece.token_begin); token < end; ++token) {
+      const uint32_t pair = value_pair(piece.sequence, token, column);
+#pragma unroll 1
+      for (int e = 0; e < 2; ++e) {
+        const uint32_t bits = e == 0 ? pair : pair >> 16;
+        if ((bits & 0x7FFFu) != (kExponentBits<typename Config::Element> & 0x7FFFu)) continue;
+#pragma unroll 1
+        for (int row = 0; row < kTileRows; ++row) make_nan(row, token, column + e);
+      }
+    }
+  }
+
+  // Two neighbouring values of a token in the cache.
+  __device__ __forceinline__ uint32_t value_pair(int32_t sequence, int32_t token,
+                                                 int column) const {
+    const int32_t tile = token / kTileTokens;
+    const int32_t entry = params.tiles_per_page.divide(tile);
+    const int64_t page = params.block_table[sequence * params.block_table_stride + entry];
+    const int32_t token_of_page =
+        params.tiles_per_page.remainder(tile, entry) * kTileTokens + token % kTileTokens;
+    return *reinterpret_cast<const uint32_t*>(
+        static_cast<const uint16_t*>(params.kv) + page * params.kv_stride_page +
+        token_of_page * params.kv_stride_token + work.kv_head * params.kv_stride_head + column);
+  }
+
+  // The result of a row of the tile in one column becomes NaN, if the row sees the token.
+  __device__ __forceinline__ void make_nan(int row, int32_t token, int column) const {
+    constexpr uint16_t kNaN = 0x7FFF;  // of bf16 and of fp16
+    const PieceInfo& piece = storage.piece[slot];
+    const int32_t packed = piece.row_tile * kTileRows + row;
+    if (packed >= params.rows || visible_tokens(params, packed, piece.seq_len) <= token) return;
+    if (piece.partial < 0) {
+      const bool empty = storage.sum[slot][0][row] + storage.sum[slot][1][row] == 0.0F;
+      if (!empty) out_row(piece.sequence, packed)[column] = kNaN;
+    } else {
+      const int64_t index = params.partials.row_index(piece.partial, work.kv_head,
+                                                      work.tile_of_group * kTileRows + row);
+      auto* out = reinterpret_cast<uint16_t*>(params.partial_out +
+                                              index * gpu::partial_units(kValueColumns));
+      out[gpu::partial_place(column)] = kNaN;
     }
   }
 

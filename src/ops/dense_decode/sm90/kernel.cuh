@@ -2,6 +2,7 @@
 #pragma once
 
 #include "gpu/ptx/grid_dependency.cuh"
+#include "ops/dense_decode/sm90/foreign_schedule.cuh"
 #include "ops/dense_decode/sm90/roles.cuh"
 
 namespace seesaw::dense_decode::sm90 {
@@ -10,8 +11,7 @@ template <typename Config>
 __global__ void __launch_bounds__(kThreads, 1)
     dense_decode_kernel(const __grid_constant__ DenseDecodeParams params) {
   static_assert(kFitsSharedMemory<Config>);
-  extern __shared__ __align__(1024) uint8_t dynamic_shared[];
-  auto& storage = *reinterpret_cast<SharedStorage<Config>*>(dynamic_shared);
+  auto& storage = *reinterpret_cast<SharedStorage<Config>*>(ptx::dynamic_shared());
   const SharedAddresses<Config> shared(storage);
   const int warp = __shfl_sync(~0u, static_cast<int>(threadIdx.x) / 32, 0);
   const int lane = static_cast<int>(threadIdx.x) % 32;
@@ -23,6 +23,8 @@ __global__ void __launch_bounds__(kThreads, 1)
   const bool first_loader = warp == kFirstLoaderWarp;
   if (first_loader && lane == 0) {
     init_barriers(shared, params.q_by_tma);
+    storage.not_finite[0][0] = storage.not_finite[0][1] = 0;
+    storage.not_finite[1][0] = storage.not_finite[1][1] = 0;
     ptx::prefetch_tensor_map(&params.kv_map);
     ptx::prefetch_tensor_map(&params.kv_rotary_map);
   }
@@ -31,7 +33,8 @@ __global__ void __launch_bounds__(kThreads, 1)
     ptx::prefetch_tensor_map(&params.q_rotary_map);
   }
   ptx::wait_for_previous_grid();
-  const BlockWork work = block_work(params);
+  BlockWork work = block_work(params);
+  const bool foreign = !split::is_schedule_of(*params.schedule, params.split, params.batch);
   // The first KV loader starts at once; everybody else needs to know that the barriers are there.
   if (first_loader) {
     __syncwarp();
@@ -41,6 +44,10 @@ __global__ void __launch_bounds__(kThreads, 1)
   }
   mark<Config>(0, Mark::kGo);
   ptx::release_next_grid();
+  if (foreign) {
+    refuse_schedule(params);
+    work.num_pieces = 0;
+  }
 
   const ConsumerThread thread{warp % 4, lane};
   if (warpgroup == 2) {

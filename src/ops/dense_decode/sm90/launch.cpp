@@ -10,6 +10,7 @@
 #include <string>
 
 #include "gpu/combine.hpp"
+#include "gpu/faults.hpp"
 #include "gpu/tensor_map.hpp"
 
 namespace seesaw::dense_decode::sm90 {
@@ -62,11 +63,41 @@ Status set_kv_maps(const DenseDecodeProblem& problem, const Tensor& kv, DenseDec
   return gpu::make_tensor_map(map, "kv_cache", &params->kv_rotary_map);
 }
 
+// The softmax scale, shared out between Q while it is loaded and the scores.
+struct Scales {
+  float q_factor;
+  float scale_log2;
+};
+
+// The kernel multiplies scores by a positive number, so that a row's largest score is its maximum
+// and a masked score stays -inf: Q takes the sign. bf16 reaches as far as float does, so products q
+// k of which a tiny scale would make ordinary scores overflow: there Q takes the power of two as
+// well, exactly but for what no such score is made of. fp16 does not reach that far, and a scale
+// below kLeastScale makes its every score 0.
+Scales scales_of(DType dtype, float scale) {
+  constexpr float kTinyScale = 0x1p-16F;
+  constexpr float kLeastScale = 1e-37F;
+  const float sign = std::signbit(scale) && scale != 0.0F ? -1.0F : 1.0F;
+  const float size_log2 = std::fabs(scale) * std::numbers::log2e_v<float>;
+  if (size_log2 >= kTinyScale) {
+    return {sign, size_log2};
+  }
+  if (dtype == DType::kFloat16) {
+    return {sign, std::max(size_log2, kLeastScale)};
+  }
+  if (scale == 0.0F) {
+    return {0.0F, 1.0F};
+  }
+  const double size = std::fabs(double{scale}) * std::numbers::log2e;
+  const int exponent = std::max(std::ilogb(size), std::numeric_limits<float>::min_exponent);
+  return {sign * std::ldexp(1.0F, exponent), static_cast<float>(std::ldexp(size, -exponent))};
+}
+
 // Whether a tile's 64 packed rows are a box of heads and tokens, where TMA can fetch them.
-bool queries_are_boxes(const Geometry& geometry, const Tensor& q, float scale) {
+bool queries_are_boxes(const Geometry& geometry, const Tensor& q, float q_factor) {
   const auto group = static_cast<uint32_t>(geometry.group);
   const bool divides = group < kTileRows && std::has_single_bit(group);
-  bool boxes = scale >= 0.0F && aligned_16(q.data) && (group % kTileRows == 0 || divides);
+  bool boxes = q_factor == 1.0F && aligned_16(q.data) && (group % kTileRows == 0 || divides);
   for (size_t i = 0; i < 3; ++i) {
     boxes = boxes && (q.shape[i] == 1 || tma_stride_ok(q.stride[i]));
   }
@@ -91,6 +122,10 @@ Status set_q_maps(const DenseDecodeProblem& problem, const Geometry& geometry, c
 }
 
 void set_tensors(const Args& args, DenseDecodeParams* params) {
+  params->kv = args.kv_cache.data;
+  params->kv_stride_page = args.kv_cache.stride[0];
+  params->kv_stride_token = args.kv_cache.stride[1];
+  params->kv_stride_head = args.kv_cache.stride[2];
   params->q = args.q.data;
   params->q_stride_batch = args.q.stride[0];
   params->q_stride_token = args.q.stride[1];
@@ -120,12 +155,10 @@ float empty_lse(const DenseDecodeProblem& problem) {
   return problem.lse_if_empty() == EmptyLse::kNegativeInfinity ? -kInfinity : kInfinity;
 }
 
-void set_problem(const DenseDecodeProblem& problem, const Geometry& geometry, float scale,
+void set_problem(const DenseDecodeProblem& problem, const Geometry& geometry, const Scales& scales,
                  DenseDecodeParams* params) {
-  // A scale of 0 would turn the -inf of a masked score into NaN; this makes every finite score 0.
-  constexpr float kLeastScale = 1e-37F;
-  params->scale_log2 = std::max(std::fabs(scale) * std::numbers::log2e_v<float>, kLeastScale);
-  params->negate_q = scale < 0.0F;
+  params->scale_log2 = scales.scale_log2;
+  params->q_factor = scales.q_factor;
   params->causal = problem.mask() == Mask::kCausal;
   params->lse_factor = lse_factor(problem);
   params->empty_lse = empty_lse(problem);
@@ -135,14 +168,16 @@ void set_problem(const DenseDecodeProblem& problem, const Geometry& geometry, fl
   params->row_tiles = geometry.row_tiles;
   params->group_tiles = geometry.group_tiles;
   params->h_kv = static_cast<int32_t>(problem.h_kv);
-  params->tiles_per_page = static_cast<int32_t>(problem.page_size / kTileTokens);
+  params->tiles_per_page = gpu::Divisor(static_cast<uint32_t>(problem.page_size / kTileTokens));
 }
 
 void set_schedule(const DenseDecodePlan& plan, const Geometry& geometry, const Call& call,
                   DenseDecodeParams* params) {
+  params->split = plan.split;
   // The schedule is only read; the view has no const form.
   const split::ScheduleView schedule =
       split::schedule_view(const_cast<void*>(call.schedule), plan.split);
+  params->schedule = schedule.header;
   params->worker_pieces = schedule.worker_pieces;
   params->pieces = schedule.pieces;
   params->partials = geometry.partials;
@@ -215,7 +250,9 @@ Status launch_dense_decode(const DenseDecodePlan& plan, const Geometry& geometry
   const DenseDecodeProblem& problem = plan.problem;
   DenseDecodeParams params;  // not cleared first, which took longer than filling it (notebook 0071)
   SEESAW_RETURN_IF_ERROR(set_kv_maps(problem, args.kv_cache, &params));
-  params.q_by_tma = queries_are_boxes(geometry, args.q, args.scale);
+  const Scales scales = scales_of(problem.q_type(), args.scale);
+  SEESAW_RETURN_IF_ERROR(gpu::fault_word(plan.options.device.index, &params.fault));
+  params.q_by_tma = queries_are_boxes(geometry, args.q, scales.q_factor);
   if (params.q_by_tma) {
     SEESAW_RETURN_IF_ERROR(set_q_maps(problem, geometry, args.q, &params));
   } else {
@@ -223,7 +260,8 @@ Status launch_dense_decode(const DenseDecodePlan& plan, const Geometry& geometry
     params.q_rotary_map = {};
   }
   set_tensors(args, &params);
-  set_problem(problem, geometry, args.scale, &params);
+  params.batch = static_cast<int32_t>(batch_of(args));
+  set_problem(problem, geometry, scales, &params);
   set_schedule(plan, geometry, call, &params);
   const dim3 grid(static_cast<unsigned>(params.group_tiles), static_cast<unsigned>(params.h_kv),
                   static_cast<unsigned>(plan.split.num_workers));

@@ -61,13 +61,17 @@ __device__ __forceinline__ int32_t row_tile_of(const DenseDecodeParams& params,
   return row_group * params.group_tiles + work.tile_of_group;
 }
 
-// End of a piece's tiles for one tile of query rows: bounded by the sequence's actual length, as
-// the schedule may come from longer lengths, and 0 where there are no rows.
+// KV tiles of a sequence of seq_len >= 0 tokens.
+__device__ __forceinline__ int32_t tiles_of(int32_t seq_len) {
+  return static_cast<int32_t>((static_cast<uint32_t>(seq_len) + 63u) / 64u);
+}
+
+// End of a piece's tiles for one tile of query rows: bounded by the sequence's actual length, as a
+// stale schedule may come from longer lengths, and 0 where there are no rows.
 __device__ __forceinline__ int32_t bounded_tile_end(const DenseDecodeParams& params,
                                                     int32_t row_tile, int32_t tile_end,
                                                     int32_t seq_len) {
-  const auto tiles = static_cast<int32_t>((static_cast<uint32_t>(seq_len) + 63u) / 64u);
-  return row_tile < params.row_tiles ? min(tile_end, tiles) : 0;
+  return row_tile < params.row_tiles ? min(tile_end, tiles_of(seq_len)) : 0;
 }
 
 __device__ __forceinline__ PieceInfo read_piece(const DenseDecodeParams& params,
@@ -85,6 +89,8 @@ __device__ __forceinline__ PieceInfo read_piece(const DenseDecodeParams& params,
   info.masked_tile =
       visible_tokens(params, info.row_tile * kTileRows, seq_len) / kTileTokens - piece.tile_begin;
   info.partial = piece.partial;
+  info.stale = piece.sequence_tiles != tiles_of(seq_len);
+  if (info.stale) *params.fault = gpu::Fault::kStaleSchedule;
   return info;
 }
 
@@ -115,9 +121,8 @@ struct KvLoader {
 
   __device__ __forceinline__ Place find(int32_t sequence, int32_t tile) const {
     const int32_t* table = params.block_table + sequence * params.block_table_stride;
-    const int32_t per_page = params.tiles_per_page;
-    const int32_t entry = per_page == 1 ? tile : tile / per_page;
-    return {table[entry], (tile - entry * per_page) * kTileTokens};
+    const int32_t entry = params.tiles_per_page.divide(tile);
+    return {table[entry], params.tiles_per_page.remainder(tile, entry) * kTileTokens};
   }
 
   // Steps to the next tile that exists; false if there is none.
@@ -167,9 +172,10 @@ struct KvLoader {
     Cursor cursor{-1, 0, 0, 0, {}};
     for (gpu::Turn turn; advance(cursor); turn.advance()) {
       // The half that is released first comes first: the one that the tile's own warpgroup
-      // multiplies.
+      // multiplies. (The buffer's addresses are computed anew: registers are few.)
+      const KvLoader here{params, shared, work, ptx::opaque(buffer)};
 #pragma unroll 1
-      for (int i = 0; i < 2; ++i) load_half(cursor.place, i ^ buffer, turn);
+      for (int i = 0; i < 2; ++i) here.load_half(cursor.place, i ^ here.buffer, turn);
     }
   }
 };
@@ -214,8 +220,8 @@ struct QueryBoxLoader {
   }
 };
 
-// The same for any group, strides and alignment, and with the sign flipped for a negative scale:
-// kQueryLoaderWarps warps copy row by row. Rows past the last are filled with zeros.
+// The same for any group, strides and alignment, and times a factor: kQueryLoaderWarps warps copy
+// row by row. Rows past the last are filled with zeros.
 template <typename Config>
 struct QueryRowLoader {
   const DenseDecodeParams& params;
@@ -266,40 +272,46 @@ struct QueryRowLoader {
                                  : 0;
       const uint16_t* from = static_cast<const uint16_t*>(params.q) +
                              sequence * params.q_stride_batch + token * params.q_stride_token +
-                             head * params.q_stride_head + (lane() % kChunks) * kChunkElements;
+                             head * params.q_stride_head + box_begin * kBoxColumns +
+                             (lane() % kChunks) * kChunkElements;
+      const uint32_t end = destination(row, box_end);
 #pragma unroll 1
-      for (int box = box_begin; box < box_end; ++box) {
+      for (uint32_t to = destination(row, box_begin); to < end; to += sizeof(Box)) {
         if (params.q_aligned) {
-          ptx::copy_async_16(destination(row, box), from + box * kBoxColumns, valid);
+          ptx::copy_async_16(to, from, valid);
         } else {
-          copy_unaligned(destination(row, box), from + box * kBoxColumns, valid);
+          copy_unaligned(to, from, valid);
         }
+        from += kBoxColumns;
       }
     }
   }
 
-  // For a negative scale: flips the sign of what this thread has copied.
-  __device__ __forceinline__ void negate(int box_begin, int box_end) const {
+  // Multiplies what this thread has copied by q_factor. Its rows are kRowStep apart, so they have
+  // their chunks at one place of a row, and go on from box to box in equal steps.
+  __device__ __forceinline__ void multiply(int box_begin, int box_end) const {
+    using Element = typename Config::Element;
+    constexpr uint32_t kStep = kRowStep * kBoxColumns * sizeof(uint16_t);
+    static_assert(kRowStep % 8 == 0 && sizeof(Box) % kStep == 0);
+    const uint32_t end = destination(first_row(), box_end);
 #pragma unroll 1
-    for (int32_t row = first_row(); row < kTileRows; row += kRowStep) {
+    for (uint32_t chunk = destination(first_row(), box_begin); chunk < end; chunk += kStep) {
 #pragma unroll 1
-      for (int box = box_begin; box < box_end; ++box) {
-        uint4 v = ptx::load_shared_16(destination(row, box));
-        v.x ^= 0x80008000u;
-        v.y ^= 0x80008000u;
-        v.z ^= 0x80008000u;
-        v.w ^= 0x80008000u;
-        ptx::store_shared_16(destination(row, box), v);
+      for (uint32_t word = chunk; word < chunk + 16; word += sizeof(uint32_t)) {
+        const float2 pair = ptx::unpack<Element>(ptx::load_shared_4(word));
+        ptx::store_shared_4(word,
+                            ptx::pack<Element>(pair.x * params.q_factor, pair.y * params.q_factor));
       }
     }
   }
 
   __device__ __forceinline__ void run() const {
     constexpr int kParts = Config::kHasRotaryBox ? 2 : 1;
+    const auto num_pieces = static_cast<uint32_t>(work.num_pieces);
     gpu::Turn turn;
 #pragma unroll 1
-    for (int32_t k = 0; k < work.num_pieces; ++k, turn.advance()) {
-      const int32_t index = work.piece_at(k);
+    for (; turn.number() < num_pieces; turn.advance()) {
+      const int32_t index = work.piece_at(static_cast<int32_t>(turn.number()));
 #pragma unroll 1
       for (int part = 0; part < kParts; ++part) {
         shared.q_empty(part).wait_warp(turn);
@@ -311,7 +323,7 @@ struct QueryRowLoader {
         const split::Piece& piece = params.pieces[index];
         copy(piece.sequence, row_tile_of(params, work, piece.row_group), box_begin, box_end);
         ptx::copy_async_wait_all();
-        if (params.negate_q) negate(box_begin, box_end);
+        if (params.q_factor != 1.0F) multiply(box_begin, box_end);
         ptx::fence_async_proxy();
         __syncwarp();
         if (lane() == 0) shared.q_full(part).arrive();

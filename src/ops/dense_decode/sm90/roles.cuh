@@ -59,14 +59,17 @@ struct Consumer {
 
   // Masks the scores of a tile that some row does not see whole, and cleans its values.
   __device__ __forceinline__ void mask_tile(ConsumerState& state, const Loop& loop, int32_t tile,
-                                            NamedBarrier barrier) const {
+                                            Side side) const {
     if (tile < loop.masked_tile) return;
+    const NamedBarrier barrier = side == Side::kLeft ? kLeftScrub : kRightScrub;
     const PieceInfo& piece = storage.piece[loop.piece.slot()];
     const ConsumerThread here = thread.apart();
     const int32_t token_begin = piece.token_begin + tile * kTileTokens;
     const PieceMask mask = piece_mask(params, piece.row_tile, here.row(), piece.seq_len);
     gpu::mask_scores(state.s, here.lane, mask.visible0 - token_begin, mask.visible1 - token_begin);
-    scrub_values<Config>(shared.kv(tile & 1), token_begin, mask, barrier);
+    if (scrub_values<Config>(shared.kv(tile & 1), token_begin, mask, barrier)) {
+      storage.not_finite[loop.piece.slot()][static_cast<int>(side)] = loop.piece.number() + 1;
+    }
   }
 
   // Moves the frame of the thread's rows if the tile's maxima ask for it, publishes the frame and
@@ -109,10 +112,15 @@ struct Consumer {
   __device__ __forceinline__ void probabilities(ConsumerState& state, const FrameMove& move,
                                                 float factor0, float factor1) const {
     using Element = typename Config::Element;
-    state.sum0 = state.sum0 * factor0 + gpu::row_probabilities<Element>(
-                                            state.s, state.p, 0, params.scale_log2, move.frame0);
-    state.sum1 = state.sum1 * factor1 + gpu::row_probabilities<Element>(
-                                            state.s, state.p, 1, params.scale_log2, move.frame1);
+    float scale_log2 = params.scale_log2;
+    if (__any_sync(~0u, fmaxf(fabsf(move.frame0), fabsf(move.frame1)) > gpu::kExactFrame)) {
+      gpu::scale_scores(state.s, scale_log2);
+      scale_log2 = 1.0F;
+    }
+    state.sum0 = state.sum0 * factor0 +
+                 gpu::row_probabilities<Element>(state.s, state.p, 0, scale_log2, move.frame0);
+    state.sum1 = state.sum1 * factor1 +
+                 gpu::row_probabilities<Element>(state.s, state.p, 1, scale_log2, move.frame1);
   }
 
   // ---- scores
@@ -186,7 +194,8 @@ struct Consumer {
       }
       mark<Config>(index, Mark::kTilesDone);
       // [12]
-      Epilogue<Config>{params, storage, work, thread.apart(), side, loop.piece.slot()}.run(state);
+      Epilogue<Config>{params, storage, work, thread.apart(), side, loop.piece.slot()}.run(
+          state, loop.piece.number());
       mark<Config>(index, Mark::kFinished);
     }
   }
@@ -217,7 +226,7 @@ struct Consumer {
     const bool second = tile + 1 < loop.num_tiles;
     const uint32_t v = values(Side::kLeft);
     // [3] m0 = max(m, rowmax S0), a0 = 2^(m - m0); O_left times a0; P0 = 2^(S0 - m0)
-    mask_tile(state, loop, tile, kLeftScrub);
+    mask_tile(state, loop, tile, Side::kLeft);
     const FrameMove move = move_frame(state, 0);
     if (tile > 0) scale_output(state, move.factor0, move.factor1);  // before it is still 0
     probabilities(state, move, move.factor0, move.factor1);
@@ -277,7 +286,7 @@ struct Consumer {
     const bool second = tile + 1 < loop.num_tiles;
     const uint32_t v = values(Side::kRight);
     // [4] m1 = max(m0, rowmax S1), a1 = 2^(m0 - m1); P1 = 2^(S1 - m1); O_right times a0 a1
-    if (second) mask_tile(state, loop, tile + 1, kRightScrub);
+    if (second) mask_tile(state, loop, tile + 1, Side::kRight);
     wait_for_fact(kFrame0Ready);
     float factor0 = storage.scale[0][thread.row()];
     float factor1 = storage.scale[0][thread.row() + 8];

@@ -48,6 +48,7 @@ struct PieceInfo {
   int32_t masked_tile;  // tiles of the piece below this one are seen whole by every row
   int32_t seq_len;      // >= 0
   int32_t partial;      // slot, or -1: write out directly
+  bool stale;           // planned for another length: its results are NaN
 };
 
 template <typename Config>
@@ -65,6 +66,9 @@ struct SharedStorage {
   float scale[2][kTileRows];   // 2^(old frame - new frame) of tile 0 and of tile 1
   float sum[2][2][kTileRows];  // [slot of the piece's turn][warpgroup] sums of probabilities
   PieceInfo piece[2];          // [slot of the piece's turn]
+  // [slot of the piece's turn][warpgroup] number + 1 of the last piece in whose masked tiles the
+  // warpgroup has met values that are not finite, see scrub_values
+  uint32_t not_finite[2][2];
   // Q is loaded and released in two parts: boxes 0-7, and the rotary box.
   uint64_t q_full[2];   // arrivals: TMA's announcing thread, or query loader warps
   uint64_t q_empty[2];  // arrivals: 0: consumer warps, 1: warps of warpgroup left

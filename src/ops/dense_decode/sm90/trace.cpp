@@ -62,6 +62,7 @@ Status record(const DenseDecodePlan& plan, const Args& args, const Call& call,
       combine_dense_decode(plan, geometry, args, call, device.properties->num_sms));
   SEESAW_RETURN_IF_ERROR(must(launch_stamp(time + 1, stream), "launching a stamp"));
   SEESAW_RETURN_IF_ERROR(must(cudaStreamSynchronize(stream), "the traced call"));
+  SEESAW_RETURN_IF_ERROR(gpu::take_fault(plan.options.device.index, kWhere));
   SEESAW_RETURN_IF_ERROR(copy_back(recorded->blocks.data(), blocks.get(), block_bytes));
   SEESAW_RETURN_IF_ERROR(copy_back(recorded->times_ns, time, sizeof(recorded->times_ns)));
   recorded->schedule.resize(split::schedule_bytes(plan.split));

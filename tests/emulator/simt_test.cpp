@@ -1,27 +1,27 @@
 // The emulator must be able to fail: a missing barrier, a wait without end and memory that nobody
 // wrote are seen. The missing barrier is that of the reduction in the study notes' second kernel.
+#include "simt.hpp"
+
+#include <cuda_runtime.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <stdexcept>
 
-#include "ladder/runtime.cuh"
-
-namespace seesaw::ladder {
+namespace seesaw::emulator {
 namespace {
 
-using emulator::Order;
-
 constexpr unsigned kThreads = 64;
+
+Grid block_of(unsigned threads) { return {.blocks = {}, .threads = threads, .shared_bytes = 1024}; }
 
 enum class Barriers { kKept, kForgotten };
 
 // Sum of 1 + 2 + ... + 64 by a tree; barriers between its levels, or none.
 float tree_sum(Order order, Barriers barriers) {
-  emulator::conditions = {order, emulator::Timing::kEager};
-  auto* tree = reinterpret_cast<float*>(dynamic_shared());
+  const UnderConditions here({.order = order});
+  auto* tree = reinterpret_cast<float*>(shared_memory());
   float result = 0.0F;
-  emulator::run_grid(1, 1, kThreads, [&] {
+  run_grid(block_of(kThreads), [&] {
     const unsigned thread = threadIdx.x;
     tree[thread] = static_cast<float>(thread + 1);
     if (barriers == Barriers::kKept) {
@@ -39,7 +39,6 @@ float tree_sum(Order order, Barriers barriers) {
       result = tree[0];
     }
   });
-  emulator::conditions = {};
   return result;
 }
 
@@ -55,43 +54,41 @@ TEST(Emulator, TreeReductionWithoutBarriersIsARace) {
 
 TEST(Emulator, SharedMemoryStartsAsNan) {
   bool nan = false;
-  emulator::run_grid(1, 1, 1,
-                     [&] { nan = std::isnan(*reinterpret_cast<float*>(dynamic_shared())); });
+  run_grid(block_of(1), [&] { nan = std::isnan(*reinterpret_cast<float*>(shared_memory())); });
   EXPECT_TRUE(nan);
 }
 
 TEST(Emulator, ReportsABarrierThatNotAllReach) {
-  EXPECT_THROW(emulator::run_grid(1, 1, kThreads,
-                                  [] {
-                                    if (threadIdx.x != 5) {
-                                      __syncthreads();
-                                    }
-                                  }),
-               std::runtime_error);
+  EXPECT_THROW(run_grid(block_of(kThreads),
+                        [] {
+                          if (threadIdx.x != 5) {
+                            __syncthreads();
+                          }
+                        }),
+               Fault);
 }
 
 TEST(Emulator, LazyCopiesArriveWhenNothingElseCanGoOn) {
-  for (const emulator::Timing timing : {emulator::Timing::kEager, emulator::Timing::kLazy}) {
-    emulator::conditions = {Order::kForward, timing};
+  for (const Timing timing : {Timing::kEager, Timing::kLazy}) {
+    const UnderConditions here({.timing = timing});
     int before = -1;
     int after = -1;
-    emulator::run_grid(1, 1, 1, [&] {
+    run_grid(block_of(1), [&] {
       int landed = 0;
-      emulator::mbarrier_init(0, 1);
-      emulator::mbarrier_arrive(0, 16);
-      emulator::copy_asynchronously([&] {
+      mbarrier_init(0, 1);
+      mbarrier_arrive(0, 16);
+      copy_asynchronously([&] {
         landed = 1;
-        emulator::mbarrier_complete(0, 16);
+        mbarrier_complete(0, 16);
       });
       before = landed;
-      emulator::mbarrier_wait(0, 0);
+      mbarrier_wait(0, 0);
       after = landed;
     });
-    EXPECT_EQ(before, timing == emulator::Timing::kEager ? 1 : 0);
+    EXPECT_EQ(before, timing == Timing::kEager ? 1 : 0);
     EXPECT_EQ(after, 1);
   }
-  emulator::conditions = {};
 }
 
 }  // namespace
-}  // namespace seesaw::ladder
+}  // namespace seesaw::emulator

@@ -1,0 +1,155 @@
+#include "dense_decode.hpp"
+
+#include <cuda_runtime_api.h>
+
+#include <stdexcept>
+#include <vector>
+
+#include "lab/elements.hpp"
+#include "ops/dense_decode/operation.hpp"
+#include "ops/dense_decode/reference/exact.hpp"
+#include "ops/dense_decode/sm90/dense_decode.hpp"
+#include "ops/dense_decode/sm90/launch.hpp"
+
+namespace seesaw::emulator {
+namespace {
+
+using dense_decode::DenseDecodePlan;
+using dense_decode::DenseDecodeProblem;
+namespace sm90 = dense_decode::sm90;
+
+constexpr size_t kCosineElements = 1000;  // of fewer, it is only a bound on one or two elements
+
+void must(const Status& status) {
+  if (!status.ok()) throw std::invalid_argument(status.message());
+}
+
+DenseDecodePlan make_plan(const seesaw_dense_decode_problem& problem, const Shares& shares) {
+  DenseDecodeProblem completed;
+  static_cast<seesaw_dense_decode_problem&>(completed) = problem;
+  must(dense_decode::complete(&completed));
+  Options options;
+  options.device = {SEESAW_CUDA, 0};
+  const Support support = sm90::supports(completed, options, completed.q_type());
+  if (!support.supported) throw std::invalid_argument(support.reason);
+  DenseDecodePlan plan;
+  must(sm90::plan(completed, options, {}, &plan));
+  plan.split.num_workers = shares.num_workers;
+  plan.split.fixed_split_tiles = shares.fixed_split_tiles;
+  plan.split.row_groups = shares.row_groups;
+  plan.split.piece_cost_tiles = shares.piece_cost_tiles;
+  plan.split.split_cost_tiles = 0;
+  plan.schedule_bytes = split::schedule_bytes(plan.split);
+  plan.workspace_bytes = sm90::geometry_of(plan).partials.size_bytes();
+  return plan;
+}
+
+// Strides of a tensor whose rows have gaps behind them.
+void set_strides(int64_t gap, seesaw_tensor* tensor) {
+  const int last = tensor->rank - 1;
+  tensor->stride[last] = 1;
+  for (int i = last - 1; i >= 0; --i) {
+    tensor->stride[i] = tensor->shape[i + 1] * tensor->stride[i + 1] + (i == last - 1 ? gap : 0);
+  }
+}
+
+size_t bytes_of(const seesaw_tensor& tensor) {
+  return static_cast<size_t>(tensor.shape[0] * tensor.stride[0]) * lab::size_of(tensor.dtype);
+}
+
+// The elements, packed. Those between rows must still be poison.
+std::vector<double> gather(const seesaw_tensor& tensor) {
+  const int last = tensor.rank - 1;
+  const int64_t columns = tensor.shape[last];
+  const int64_t pitch = tensor.stride[last - 1];
+  const int64_t elements = tensor.shape[0] * tensor.stride[0];
+  std::vector<double> values;
+  for (int64_t i = 0; i < elements; ++i) {
+    const float value = lab::load_element(tensor.data, tensor.dtype, static_cast<size_t>(i));
+    if (i % pitch < columns) {
+      values.push_back(static_cast<double>(value));
+    } else if (value == value) {
+      throw std::logic_error("a gap between rows was written");
+    }
+  }
+  return values;
+}
+
+// What `status` says, and else what a launch that nobody has waited for yet ends in.
+std::string outcome(const Status& status) {
+  const cudaError_t error = cudaStreamSynchronize(nullptr);
+  if (!status.ok()) return status.message();
+  return error == cudaSuccess ? "" : cudaGetErrorString(error);
+}
+
+}  // namespace
+
+DecodeCall::DecodeCall(const seesaw_dense_decode_problem& problem,
+                       const seesaw_dense_decode_args& inputs, const Shares& shares,
+                       const lab::Gaps& gaps)
+    : plan_(make_plan(problem, shares)), args_(inputs) {
+  const DenseDecodeProblem& p = plan_.problem;
+  const int64_t b = dense_decode::batch_of(args_);
+  args_.out = {.shape = {b, p.s_q, p.h_q, p.d_v}, .rank = 4, .dtype = p.q_dtype};
+  args_.lse = {.shape = {b, p.h_q, p.s_q}, .rank = 3, .dtype = SEESAW_FLOAT32};
+  set_strides(gaps.out, &args_.out);
+  set_strides(gaps.lse, &args_.lse);
+  out_ = std::make_unique<testing::GuardedBuffer>(bytes_of(args_.out));
+  lse_ = std::make_unique<testing::GuardedBuffer>(bytes_of(args_.lse));
+  schedule_ = std::make_unique<testing::GuardedBuffer>(plan_.schedule_bytes);
+  workspace_ = std::make_unique<testing::GuardedBuffer>(plan_.workspace_bytes);
+  args_.out.data = out_->data();
+  args_.lse.data = lse_->data();
+}
+
+Call DecodeCall::call() const {
+  Call call{};
+  call.schedule = schedule_->data();
+  call.schedule_bytes = schedule_->size();
+  call.workspace = workspace_->data();
+  call.workspace_bytes = workspace_->size();
+  return call;
+}
+
+std::string DecodeCall::prepare() {
+  schedule_->poison();
+  return outcome(sm90::prepare(plan_, args_, call()));
+}
+
+std::string DecodeCall::attend() {
+  out_->poison();
+  lse_->poison();
+  workspace_->poison();
+  const std::string found = outcome(sm90::run(plan_, args_, call()));
+  const bool intact =
+      out_->intact() && lse_->intact() && schedule_->intact() && workspace_->intact();
+  return !found.empty() ? found : intact ? "" : "memory next to a buffer was written";
+}
+
+std::string DecodeCall::run() {
+  const std::string found = prepare();
+  return found.empty() ? attend() : found;
+}
+
+lab::ResultsOf<double> DecodeCall::results() const {
+  return {gather(args_.out), gather(args_.lse)};
+}
+
+lab::ResultsOf<double> DecodeCall::reference() const {
+  const DenseDecodeProblem& p = plan_.problem;
+  const auto rows = static_cast<size_t>(dense_decode::batch_of(args_) * p.s_q * p.h_q);
+  lab::ResultsOf<double> exact;
+  exact.out.resize(rows * static_cast<size_t>(p.d_v));
+  exact.lse.resize(rows);
+  dense_decode::reference::dense_decode_exact(p, args_, 1, {exact.out.data(), exact.lse.data()});
+  return exact;
+}
+
+std::string DecodeCall::verdict() const {
+  const DenseDecodeProblem& p = plan_.problem;
+  const lab::ErrorStatistics errors =
+      lab::compare<double>(results(), reference(), {p.s_q, p.h_q, p.d_v}, kCosineElements);
+  return errors.ok() ? "" : errors.text();
+}
+
+}  // namespace seesaw::emulator

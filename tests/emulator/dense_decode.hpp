@@ -1,0 +1,61 @@
+// sm90.dense_decode on the emulator: the library's own host code plans, the device planner, the
+// attention kernel and the combine run as fibers. One call, with inputs of one's own or a case of
+// the laboratory:
+//
+//   lab::DecodeCase test_case({.seq_lens = {200}, .h_q = 16});
+//   DecodeCall call(test_case, {.num_workers = 2});
+//   call.run();                      // fails the test if the library or the emulator complains
+//   EXPECT_EQ(call.verdict(), "");   // against the double reference
+#pragma once
+
+#include <string>
+
+#include "lab/decode_case.hpp"
+#include "lab/errors.hpp"
+#include "ops/dense_decode/plan.hpp"
+#include "support/guarded_buffer.hpp"
+
+namespace seesaw::emulator {
+
+// How a plan shares the work out, in place of what it would choose for the emulated device.
+struct Shares {
+  int32_t num_workers = 1;
+  int32_t fixed_split_tiles = 0;  // batch-invariant
+  int32_t row_groups = 1;
+  int32_t piece_cost_tiles = 0;
+};
+
+class DecodeCall {
+ public:
+  // `inputs`: outputs are ignored. Both must outlive the call. out has `out_gap` elements between
+  // its rows, lse `lse_gap`.
+  DecodeCall(const seesaw_dense_decode_problem& problem, const seesaw_dense_decode_args& inputs,
+             const Shares& shares, const lab::Gaps& gaps = {});
+  DecodeCall(const lab::DecodeCase& test_case, const Shares& shares)
+      : DecodeCall(test_case.problem(), test_case.inputs(), shares, test_case.spec().gaps) {}
+
+  // Poisons outputs, schedule and workspace; plans, schedules, runs. What went wrong, or "": the
+  // library's message, or what the emulator found.
+  std::string run();
+  // The two halves of it.
+  std::string prepare();
+  std::string attend();
+
+  // "" if all results are within the contract's bounds of the reference, else what is not.
+  std::string verdict() const;
+
+  const dense_decode::DenseDecodePlan& plan() const { return plan_; }
+  const dense_decode::Args& args() const { return args_; }
+  void* schedule() const { return schedule_->data(); }
+  lab::ResultsOf<double> results() const;    // packed
+  lab::ResultsOf<double> reference() const;  // in double
+
+ private:
+  Call call() const;
+
+  dense_decode::DenseDecodePlan plan_;
+  dense_decode::Args args_;
+  std::unique_ptr<testing::GuardedBuffer> schedule_, workspace_, out_, lse_;
+};
+
+}  // namespace seesaw::emulator

@@ -1,0 +1,25 @@
+// The emulator's side of src/gpu/ptx/arithmetic.cuh.
+#pragma once
+
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+#include <cuda_runtime.h>
+
+#include <cfloat>
+#include <cmath>
+#include <cstdint>
+
+namespace seesaw::ptx {
+
+// Subnormal arguments and results count as 0.
+inline float exp2_approx(float x) {
+  const float y = std::exp2(x);
+  return y < FLT_MIN ? 0.0F : y;
+}
+
+template <typename T>
+uint32_t pack(float low, float high) {
+  return static_cast<uint32_t>(T(low).bits) | (static_cast<uint32_t>(T(high).bits) << 16);
+}
+
+}  // namespace seesaw::ptx

@@ -1,0 +1,26 @@
+// The emulator's side of src/gpu/ptx/matrix.cuh. Lane 8m + r gives the address of row r of matrix
+// m; lane l has, of each matrix, columns 2 (l % 4) and the next of row l / 4.
+#pragma once
+
+#include <cuda_runtime.h>
+
+namespace seesaw::ptx {
+
+inline unsigned char* emulated_pair(const emulator::ExchangeView& rows, unsigned matrix) {
+  const unsigned lane = threadIdx.x % 32;
+  const auto row = emulated_lane_value<uint32_t>(rows, matrix * 8 + lane / 4);
+  if (row % 16 != 0) emulator::fault("a matrix row at no multiple of 16 bytes");
+  return emulator::shared_at(row + lane % 4 * 4, 4);
+}
+
+inline void load_matrix(uint32_t* fragment, uint32_t address) {
+  const auto rows = emulated_exchange(~0U, address);
+  for (unsigned m = 0; m < 4; ++m) std::memcpy(&fragment[m], emulated_pair(rows, m), 4);
+}
+inline void store_matrix(uint32_t address, const uint32_t* fragment) {
+  const auto rows = emulated_exchange(~0U, address);
+  for (unsigned m = 0; m < 4; ++m) std::memcpy(emulated_pair(rows, m), &fragment[m], 4);
+  emulator::note_write(address, 16);
+}
+
+}  // namespace seesaw::ptx
