@@ -21,8 +21,9 @@ if [[ ! -f $tools/ready ]]; then
 fi
 
 rm -rf "$build/wheel" "$build/wheel-linux" build/wheel
-# The flags of the main build, in a folder as deep, so that ccache knows the objects again.
-"$tools/bin/pip" wheel -q --no-deps -w "$build/wheel-linux" --config-settings=build-dir=build/wheel \
+# The flags of the main build, the same names for the compilers (Python's own would be gcc and g++), a
+# folder as deep: ccache knows the objects again.
+CC=${CC:-cc} CXX=${CXX:-c++} "$tools/bin/pip" wheel -q --no-deps -w "$build/wheel-linux" --config-settings=build-dir=build/wheel \
   --config-settings=cmake.define.SEESAW_WERROR=ON .
 # libtvm_ffi.so is tvm-ffi's own, already loaded when Python loads our modules. libgomp.so.1 is in the
 # wheel already, under its own name (python/CMakeLists.txt says why).
