@@ -142,6 +142,14 @@ cudaError_t cudaStreamIsCapturing(cudaStream_t, cudaStreamCaptureStatus* status)
   return cudaSuccess;
 }
 
+cudaError_t cudaThreadExchangeStreamCaptureMode(cudaStreamCaptureMode*) { return cudaSuccess; }
+
+// Never freed, like what the library allocates with it.
+cudaError_t cudaHostAlloc(void** memory, size_t bytes, unsigned) {
+  *memory = ::operator new(bytes);
+  return cudaSuccess;
+}
+
 cudaError_t cudaFuncSetAttribute(const void*, cudaFuncAttribute, int value) {
   return static_cast<size_t>(value) <= seesaw::emulator::kSharedBytes ? cudaSuccess
                                                                       : cudaErrorInvalidValue;
