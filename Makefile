@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test unit python asan fuzz lint tidy python format bench clean bootstrap-%
+.PHONY: help run test unit wheel python asan fuzz lint tidy format bench clean bootstrap-%
 
 NVCC := $(firstword $(shell command -v nvcc) $(wildcard /usr/local/cuda/bin/nvcc))
 PRESET ?= $(if $(NVCC),cuda,cpu)
@@ -28,6 +28,9 @@ unit: bootstrap-test ## release build, with its tests
 	cmake --build --preset $(PRESET)
 	$(if $(filter cuda,$(PRESET)),scripts/check_ptxas.sh build/$(PRESET)/ptxas)
 	ctest --preset $(PRESET)
+
+wheel: bootstrap-test ## build/python/wheel/*.whl, for any Linux with glibc 2.34 or newer
+	scripts/build_wheel.sh
 
 python: bootstrap-test ## the wheel and its tests; SEESAW_TEST_TORCH=1: with PyTorch too (5 GB)
 	scripts/test_python.sh

@@ -1,9 +1,10 @@
 #!/bin/bash
-# Builds the wheel, installs it into virtual environments inside the build folder, and runs the
-# Python tests: with NumPy alone on the oldest tvm-ffi that is supported; on the newest with what the
-# rest of the tests use; with SEESAW_TEST_TORCH=1 also with PyTorch and JAX (6 GB to install). On a
-# machine with a GPU, tests/python/gpu runs wherever PyTorch is. An environment that is there already
-# is used as it is: remove the folder for newer packages.
+# Builds the wheel (scripts/build_wheel.sh), installs it into virtual environments inside the build
+# folder, and runs the Python tests: with NumPy alone on the oldest tvm-ffi that is supported, some of
+# them again in a clean root (scripts/check_wheel.sh); on the newest with what the rest of the tests
+# use; with SEESAW_TEST_TORCH=1 also with PyTorch and JAX (6 GB to install). On a machine with a GPU,
+# tests/python/gpu runs wherever PyTorch is. An environment that is there already is used as it is:
+# remove the folder for newer packages.
 # Usage: test_python.sh [--prepare] [BUILD_FOLDER]     default: build/python
 #   --prepare: only fills the environments, which takes the network, not the processor. CI does it
 #   while the compiler works; a run meanwhile waits for it.
@@ -17,7 +18,6 @@ fi
 build=${1:-build/python}
 python=${PYTHON:-python3}
 oldest=0.1.10
-limit_bytes=$((20 * 1024 * 1024))
 newest_packages=(numpy pytest ml_dtypes matplotlib jinja2 "apache-tvm-ffi>=$oldest,<0.2")
 with_torch=${SEESAW_TEST_TORCH:-}
 [[ $with_torch != 1 ]] || newest_packages+=(torch "jax[cpu]" jax-tvm-ffi)
@@ -64,24 +64,13 @@ flock -u "$lock"
 say "environments are there"
 [[ -z $prepare_only ]] || exit 0
 
-# The flags of the main build, so that ccache knows the objects again.
-rm -rf "$build/wheel"
-"$build/oldest/bin/pip" wheel -q --no-deps -w "$build/wheel" \
-  --config-settings=cmake.define.SEESAW_WERROR=ON .
+scripts/build_wheel.sh "$build"
 wheel=$(echo "$build"/wheel/seesaw-*.whl)
-case $wheel in
-  *-py3-none-*) ;;
-  *) echo "test_python: the wheel is $wheel, allowed: py3-none-*. Check pyproject.toml." >&2
-     exit 1 ;;
-esac
-bytes=$(stat -c %s "$wheel")
-if ((bytes > limit_bytes)); then
-  echo "test_python: the wheel has $bytes bytes, allowed: $limit_bytes. Look what grew." >&2
-  exit 1
-fi
-say "$(basename "$wheel") of $bytes bytes is built"
+say "the wheel is built"
 
 SEESAW_TEST_TORCH= test_in oldest
 say "NumPy alone, tvm-ffi $oldest: tested"
+scripts/check_wheel.sh "$build/oldest"
+say "a clean root: tested"
 test_in newest
 say "newest packages${with_torch:+ with PyTorch and JAX}: tested"

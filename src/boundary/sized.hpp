@@ -25,7 +25,8 @@ inline Status read_struct_size(const char* where, const char* name, const void* 
                                uint64_t* size) {
   SEESAW_RETURN_IF_ERROR(require_pointer(where, from, name));
   std::memcpy(size, from, sizeof(*size));
-  if (*size < sizeof(*size) || *size > 4096) {
+  // A size that cuts a field, a pointer even, in two is no version's: all are multiples of 8.
+  if (*size < sizeof(*size) || *size > 4096 || *size % sizeof(*size) != 0) {
     return invalid_argument(four_part_message(
         where, fmt::format("{}.struct_size = {}", name, *size),
         fmt::format("sizeof({}) = {}", name, known), "Set struct_size before anything else."));

@@ -153,7 +153,7 @@ TEST(Structs, AnOlderProblemTakesTheDefaults) {
   problem.scale = HUGE_VALF;  // of memory that is no longer the caller's
   problem.flags = 0xFFFFFFFF;
   problem.num_threads = -1;
-  problem.struct_size = offsetof(seesaw_baseline_problem, scale);
+  problem.struct_size = offsetof(seesaw_baseline_problem, norm_epsilon);
   uint64_t count = 0;
   EXPECT_EQ(seesaw_baselines_parameters(&problem, nullptr, 0, &count), SEESAW_OK);
   EXPECT_EQ(count, 4u);

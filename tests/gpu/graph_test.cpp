@@ -5,34 +5,10 @@
 #include <cstring>
 
 #include "dense_case.hpp"
+#include "graph.hpp"
 
 namespace seesaw::gpu_test {
 namespace {
-
-// A captured and instantiated graph.
-class Graph {
- public:
-  template <typename Work>
-  Graph(const Stream& stream, Work work) : stream_(stream) {
-    must(cudaStreamBeginCapture(stream.get(), cudaStreamCaptureModeThreadLocal), "capture");
-    work();
-    must(cudaStreamEndCapture(stream.get(), &graph_), "end of capture");
-    must(cudaGraphInstantiate(&executable_, graph_, 0), "cudaGraphInstantiate");
-  }
-  ~Graph() {
-    cudaGraphExecDestroy(executable_);
-    cudaGraphDestroy(graph_);
-  }
-  Graph(const Graph&) = delete;
-  Graph& operator=(const Graph&) = delete;
-
-  void replay() const { must(cudaGraphLaunch(executable_, stream_.get()), "cudaGraphLaunch"); }
-
- private:
-  const Stream& stream_;
-  cudaGraph_t graph_ = nullptr;
-  cudaGraphExec_t executable_ = nullptr;
-};
 
 DenseCase graph_case() {
   DenseCase c;

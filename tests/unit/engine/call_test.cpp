@@ -153,6 +153,8 @@ TEST_F(Call, StructsMustBeWhatTheySay) {
   expect_refused({
       {"struct_size = 0", [](Args& a) { a.struct_size = 0; }},
       {"struct_size = 99999", [](Args& a) { a.struct_size = 99'999; }},
+      // Of q, whose pointer would be half the caller's.
+      {"struct_size = 12", [](Args& a) { a.struct_size = offsetof(Args, q) + 4; }},
       {"reserved", [](Args& a) { a.reserved = 1; }},
   });
   expect_refused({{"q with reserved words", [](Args& a) { a.q.reserved[1] = 1; }}},
