@@ -135,7 +135,7 @@ def timed_speed_up(answer: Dict[str, Any]) -> bool:
 TABLES: Dict[str, Callable[[], str]] = {
     "speed": speed,
     "claims-h200": lambda: claims("h200/*-compare.json", answered),
-    "claims-cpu": lambda: claims("amd-epyc-zen5-2cpu/*-e1d0132-compare.json", timed_speed_up),
+    "claims-cpu": lambda: claims("amd-epyc-zen5-2cpu/*-compare.json", timed_speed_up),
 }
 
 
