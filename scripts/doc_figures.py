@@ -11,10 +11,7 @@ import sys
 from pathlib import Path
 from typing import List
 
-import doc_tables
-
-sys.path.insert(0, str(doc_tables.ROOT / "bench" / "python"))
-
+import doc_tables  # finds bench/python, too
 import figures
 import records
 

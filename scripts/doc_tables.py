@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "python"))
+sys.path[:0] = [str(ROOT / "python"), str(ROOT / "bench" / "python")]
 
 MARKED = re.compile(
     r"(?P<begin><!-- table: (?P<name>[\w-]+) -->\n)(?P<body>.*?)(?P<end>^<!-- end -->$)",
@@ -97,13 +97,21 @@ def speed() -> str:
     names = ["FlashMLA", *RIVALS.values()]
     rows = []
     for shape in SIX_SHAPES:
-        us, ratios = known[shape]
+        us, others = known[shape]
         sequences, heads, tokens = shape
         rows.append(
             [f"{sequences} × {tokens_text(tokens)}", str(heads), f"{us:.1f} µs"]
-            + [f"{ratios[name]:.2f}×" if name in ratios else "" for name in names]
+            + [f"{others[name]:.2f}×" if name in others else "" for name in names]
         )
     return markdown(["sequences × tokens", "heads", "Seesaw", *names], rows)
+
+
+def ratios(pattern: str) -> str:
+    """What `bench/plot.py --table` prints."""
+    import records
+    import summary
+
+    return summary.table(records.read(newest(pattern)).records) + "\n"
 
 
 def claims(pattern: str, of: Callable[[Dict[str, Any]], bool]) -> str:
@@ -134,6 +142,7 @@ def timed_speed_up(answer: Dict[str, Any]) -> bool:
 
 TABLES: Dict[str, Callable[[], str]] = {
     "speed": speed,
+    "ratios-h200": lambda: ratios("h200/*-python-compare.csv"),
     "claims-h200": lambda: claims("h200/*-compare.json", answered),
     "claims-cpu": lambda: claims("amd-epyc-zen5-2cpu/*-compare.json", timed_speed_up),
 }
