@@ -92,7 +92,7 @@ void add_length_options(CLI::App& command, LengthOptions* options) {
   command.add_option("--lens", options->lens, "lengths, separated by commas (instead of --batch)")
       ->delimiter(',')
       ->allow_extra_args(false);
-  command.add_option("--seed", options->seed, "of everything random")->capture_default_str();
+  command.add_option("--seed", options->seed, "seed of all random numbers")->capture_default_str();
 }
 
 void add_request(CLI::App& command, Request* request) {

@@ -23,6 +23,10 @@ struct JsonOption {
 };
 void add_json_option(CLI::App& command, JsonOption* option);
 
+// --progress: earlier and more often than without it (progress.hpp).
+inline constexpr const char* kProgressHelp =
+    "progress from the start, also without a terminal (there else after 5 s, every 10 s)";
+
 // The flags of seesaw_options, and of a problem: a flag for each field of the library's tables but
 // those named in `without`.
 void add_options_flags(CLI::App& command, seesaw_options* options,

@@ -129,9 +129,9 @@ void check(const CheckOptions& options) {
   const std::unique_ptr<Device> device = open_device(options.options.device);
   CheckReport report;
   {
-    Progress progress("check", static_cast<int64_t>(grid.size()), options.progress);
+    Progress progress("check", static_cast<double>(grid.size()), options.progress);
     for (size_t i = 0; i < grid.size(); ++i) {
-      progress.update(static_cast<int64_t>(i), grid[i].name());
+      progress.update(static_cast<double>(i), grid[i].name());
       check_case(grid[i], options.options, *device, &report);
     }
   }
@@ -156,14 +156,15 @@ void register_check(CLI::App& app) {
       "check",
       "Run a grid of shapes on every kernel here and compare with the reference, in double "
       "precision; exit code 1 if an error is out of bound");
-  auto* quick = command->add_flag("--quick", options->quick, "the axes only, seconds");
-  command->add_flag("--full", options->full, "everything, many minutes")->excludes(quick);
+  auto* quick =
+      command->add_flag("--quick", options->quick, "only one dimension varied at a time: seconds");
+  command->add_flag("--full", options->full, "everything: many minutes")->excludes(quick);
   add_options_flags(*command, &options->options);
   command->add_option("--filter", options->filter,
                       "only cases whose name holds this text, e.g. \"hq128\" or \"causal\"");
-  command->add_option("--seed", options->seed, "of the values and of the random combinations")
+  command->add_option("--seed", options->seed, "seed of the values and of the random combinations")
       ->capture_default_str();
-  command->add_flag("--progress", options->progress, "report progress even without a terminal");
+  command->add_flag("--progress", options->progress, kProgressHelp);
   add_json_option(*command, &options->json);
   command->footer(
       "Unused cache slots and outputs are filled with NaN first, unused block-table entries with "

@@ -40,10 +40,10 @@ void write_case(const MakeCaseOptions& options, const SyntheticCase& source,
   metadata["generator"] =
       fmt::format("seesaw {} make-case, seed {}", seesaw_version(), options.lengths.seed);
   writer->declare(declarations(source), metadata);
-  Progress progress("pages", source.num_pages(), options.progress);
+  Progress progress("make-case", static_cast<double>(source.num_pages()), options.progress);
   std::vector<std::byte> bytes(source.page_bytes());
   for (int64_t page = 0; page < source.num_pages(); ++page) {
-    progress.update(page, "");
+    progress.update(static_cast<double>(page), "writing pages");
     source.fill_page(page, bytes.data());
     writer->write(bytes.data(), bytes.size());
   }
@@ -82,7 +82,7 @@ void register_make_case(CLI::App& app) {
   add_length_options(*command, &options->lengths);
   command->add_option("--spare-pages", options->spare_pages, "pages that no sequence uses")
       ->capture_default_str();
-  command->add_flag("--progress", options->progress, "report progress even without a terminal");
+  command->add_flag("--progress", options->progress, kProgressHelp);
   command->footer(
       "Examples:\n"
       "  seesaw make-case -o case.safetensors --batch 4 --heads 128 --len 4096\n"

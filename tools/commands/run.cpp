@@ -148,7 +148,7 @@ void run(const RunOptions& options, const CLI::App& command) {
         {"--repeat", std::to_string(options.repeat), "allowed: at least 1", "Leave it out for 3."});
   }
   if (options.output.empty() && !options.verify) {
-    throw bad_input({"-o", "no output is named", "allowed: a file; or --verify alone",
+    throw bad_input({"-o", "no output is named", "needed: a file, or --verify alone",
                      "Name the file to write, or add --verify."});
   }
   const CaseFile input(options.input);
