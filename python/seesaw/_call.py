@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Any, Optional, Sequence
 
-from seesaw._arrays import Array, ArrayLibrary, check_devices
+from seesaw._arrays import Array, ArrayLibrary, check_arrays
 from seesaw._fields import Operation
 from seesaw._keys import Key, flatten, key_of_tensors
 from seesaw._library import BUFFERS_WANTED, library
@@ -27,34 +28,86 @@ def run(
     tensors, scalars: In the order of the operation's table; None: not given; a list is a list.
     schedule, workspace: uint8. None: they last for this call, if the operation needs them.
     """
-    function = library.run if key_is_complete else library.run_tensors
+    function = library.run_tensors if not key_is_complete else library.run
     flat = flatten(operation, tensors) if operation.has_lists else tensors
+    outputs = operation.outputs(tensors)
     stream = arrays.fixed_stream
-    if stream is None:
-        stream = arrays.stream(_first_array(flat))
-    if arrays.direct:
+    try:
+        if stream is None:
+            stream = arrays.stream(_first_array(flat))
+        if not arrays.may_write(outputs):
+            _check_writable(operation, arrays, outputs, workspace)
+        if arrays.direct and not _wants_views(operation, arrays, tensors):
+            try:
+                if function(key, stream, 0, schedule, workspace, *flat, *scalars) == 0:
+                    if arrays.mark_written is not None:
+                        arrays.mark_written(outputs)
+                    return
+            except BufferError:
+                pass  # read only, bfloat16 of ml_dtypes, gradients required: what views are for
+        _check_writable(operation, arrays, outputs, workspace)
+        names = ("schedule", "workspace", *operation.names(tensors))
+        where = operation.name
+        given = zip((schedule, workspace, *flat), names)
+        seen = [arrays.seen(item, name, where) for item, name in given]
+        if function(key, stream, arrays.bits, *seen, *scalars) == BUFFERS_WANTED:
+            # An array library that hands its allocator to nobody: its arrays, then.
+            if not key_is_complete:
+                key = key_of_tensors(operation, key, tensors)
+            like = _first_array(flat)
+            if schedule is None and library.schedule_bytes(key):
+                prepared = [tensor for arg, tensor in zip(operation.args, tensors) if arg.prepares]
+                made = Schedule(key, like).update(*prepared)
+                seen[0] = arrays.seen(made.buffer, "schedule", where)
+            if workspace is None and workspace_elements(key):
+                made_workspace = arrays.empty((workspace_elements(key),), "uint8", like)
+                seen[1] = arrays.seen(made_workspace, "workspace", where)
+            library.run(key, stream, arrays.bits, *seen, *scalars)
+    except Exception:
+        check_arrays(arrays, flat, operation.names(tensors), operation.name)
+        _check_scalars(operation, scalars)
+        raise
+    if arrays.mark_written is not None:
+        arrays.mark_written(outputs)
+
+
+def _wants_views(operation: Operation, arrays: ArrayLibrary, tensors: Sequence[Any]) -> bool:
+    wants_views = arrays.wants_views
+    if wants_views is None:
+        return False
+    inputs = operation.float_inputs(tensors)
+    if not operation.has_lists:
+        return wants_views(inputs)
+    return any(wants_views(item) for item in inputs if isinstance(item, (list, tuple)))
+
+
+def _check_writable(
+    operation: Operation,
+    arrays: ArrayLibrary,
+    outputs: Sequence[Array],
+    workspace: Optional[Array],
+) -> None:
+    names = [arg.name for arg in operation.args if arg.use == "out"]
+    for array, name in zip((*outputs, workspace), (*names, "workspace")):
+        if array is not None:
+            arrays.check_writable(array, name, operation.name)
+
+
+def _check_scalars(operation: Operation, scalars: Sequence[Any]) -> None:
+    """Refuses what is no number of a call, for a better message than tvm-ffi's."""
+    for name, value in zip(operation.scalars, scalars):
+        if not isinstance(value, Real):
+            raise TypeError(
+                f"{operation.name}: {name} of type {type(value).__name__}, allowed: a number. "
+                "Pass a float."
+            )
         try:
-            if function(key, stream, 0, schedule, workspace, *flat, *scalars) == 0:
-                return
-        except BufferError:
-            pass  # read only, bfloat16 of ml_dtypes, gradients required: what views are for
-        except RuntimeError:
-            check_devices(arrays, flat)
-            raise
-    name = operation.name
-    seen = [arrays.seen(item, name) for item in (schedule, workspace, *flat)]
-    if function(key, stream, arrays.bits, *seen, *scalars) != BUFFERS_WANTED:
-        return
-    # An array library that hands its allocator to nobody: its arrays, then.
-    if not key_is_complete:
-        key = key_of_tensors(operation, key, tensors)
-    like = _first_array(flat)
-    if schedule is None and library.schedule_bytes(key):
-        prepared = [tensor for arg, tensor in zip(operation.args, tensors) if arg.prepares]
-        seen[0] = arrays.seen(Schedule(key, like).update(*prepared).buffer, name)
-    if workspace is None and workspace_elements(key):
-        seen[1] = arrays.seen(arrays.empty((workspace_elements(key),), "uint8", like), name)
-    library.run(key, stream, arrays.bits, *seen, *scalars)
+            float(value)
+        except OverflowError:
+            raise ValueError(
+                f"{operation.name}: {name} is beyond float64, allowed: a finite number. "
+                "Correct its value."
+            ) from None
 
 
 def _first_array(flat: Sequence[Any]) -> Any:

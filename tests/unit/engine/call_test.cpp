@@ -170,7 +170,7 @@ TEST_F(Call, BuffersMustHoldWhatWasPlanned) {
   const auto shifted = [](void* memory, int bytes) { return static_cast<char*>(memory) + bytes; };
   const Mistake<seesaw_call> mistakes[] = {
       {"schedule = NULL", [](seesaw_call& c) { c.schedule = nullptr; }},
-      {"schedule_bytes = ", [](seesaw_call& c) { c.schedule_bytes -= 1; }},
+      {"schedule of ", [](seesaw_call& c) { c.schedule_bytes -= 1; }},
       {"schedule at address", [&](seesaw_call& c) { c.schedule = shifted(c.schedule, 16); }},
       {"workspace = NULL", [](seesaw_call& c) { c.workspace = nullptr; }},
       {"workspace_bytes = ", [](seesaw_call& c) { c.workspace_bytes -= 1; }},
