@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Dict, Optional, Sequence, Tuple, Type
 
 from seesaw._arrays import CPU, CUDA, Array, ArrayLibrary
+from seesaw._fields import Operation
 from seesaw._library import CURRENT_STREAM, import_tvm_ffi, load_torch_support
 
 
@@ -80,7 +81,6 @@ class Torch(ArrayLibrary):
 
         load_torch_support()
         self._torch = torch
-        self._tensor_type = torch.Tensor
         self._names = {
             torch.float32: "float32",
             torch.bfloat16: "bfloat16",
@@ -118,6 +118,9 @@ class Torch(ArrayLibrary):
             )
         super().check(array, name, where)
 
+    def is_promise(self, item: Any) -> bool:
+        return isinstance(item, self._torch.Tensor) and item.is_neg()
+
     def view(self, array: Array, name: str, where: str) -> Any:
         if array.is_complex():
             raise TypeError(
@@ -128,10 +131,12 @@ class Torch(ArrayLibrary):
         return array.resolve_neg()
 
     def may_write(self, outputs: Sequence[Array]) -> bool:
-        tensor_type = self._tensor_type
-        for output in outputs:
-            if type(output) is not tensor_type or output.requires_grad or output.is_neg():
-                return False
+        try:
+            for output in outputs:
+                if output.requires_grad or output.is_neg():
+                    return False
+        except AttributeError:  # no tensor
+            return False
         return True
 
     def why_not_writable(self, array: Array) -> str:
@@ -158,21 +163,21 @@ def _always() -> bool:
     return True
 
 
-def _has_lazy_minus(tensors: Sequence[Array]) -> bool:
-    """Whether the minus sign of a tensor is yet to be applied (`Tensor.is_neg`)."""
-    for tensor in tensors:
-        try:
-            if tensor.is_neg():
+def _has_lazy_minus(operation: Operation, tensors: Sequence[Any]) -> bool:
+    """Whether the minus sign of an input is yet to be applied (`Tensor.is_neg`)."""
+    try:
+        for item in tensors[: operation.float_inputs]:
+            if any(part.is_neg() for part in item) if operation.has_lists else item.is_neg():
                 return True
-        except AttributeError:
-            pass  # None, or no tensor: the call knows
+    except AttributeError:
+        pass  # no tensor: the call knows
     return False
 
 
 def _tracing_of(torch: Any) -> Any:
     """A function that says whether an operator is more than its result here: under torch.compile,
     a dispatch mode (make_fx, FakeTensorMode, ...), a transform (vmap, ...) or torch.jit.trace."""
-    is_compiling = torch.compiler.is_compiling
+    is_compiling = torch.compiler.is_dynamo_compiling
     num_modes = torch._C._len_torch_dispatch_stack
     transform = torch._C._functorch.maybe_current_level
     jit_trace = torch._C._get_tracing_state

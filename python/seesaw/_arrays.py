@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any, Callable, Dict, NoReturn, Optional, Sequence, Tuple
 
-from seesaw._fields import name_device
+from seesaw._fields import Operation, name_device
 from seesaw._tables import DEVICES
 
 Array = Any
@@ -81,8 +81,12 @@ class ArrayLibrary(ABC):
                 "one, or a copy."
             )
 
-    wants_views: Optional[Callable[[Sequence[Array]], bool]] = None
-    """Whether one of these floating-point inputs is not in memory what it says. None: never."""
+    wants_views: Optional[Callable[[Operation, Sequence[Any]], bool]] = None
+    """Whether an input of these tensors is not in memory what it says. None: never."""
+
+    def is_promise(self, item: Any) -> bool:
+        """Whether this is an array whose memory does not hold what it says."""
+        return False
 
     mark_written: Optional[Callable[[Sequence[Array]], None]] = None
     """Tells the library that these were written. None: it does not care."""
@@ -122,7 +126,7 @@ def call(
     """Calls a function of a native module with tensors of one library, None among them. `names`: of
     the tensors; `where`: the operation that messages name."""
     try:
-        if arrays.direct and (arrays.wants_views is None or not arrays.wants_views(tensors)):
+        if arrays.direct and not any(map(arrays.is_promise, tensors)):
             try:
                 function(*head, *tensors, *tail)
                 return

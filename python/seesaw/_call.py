@@ -21,31 +21,33 @@ def run(
     schedule: Optional[Array] = None,
     workspace: Optional[Array] = None,
     key_is_complete: bool = False,
+    given_outputs: Sequence[Array] = (),
 ) -> None:
     """Runs an operation on tensors of one array library.
 
     key: Of `settings_key`, if the tensors are to tell the rest; or of a schedule, complete.
     tensors, scalars: In the order of the operation's table; None: not given; a list is a list.
     schedule, workspace: uint8. None: they last for this call, if the operation needs them.
+    given_outputs: Of the tensors to be written, those that the caller brought.
     """
     function = library.run_tensors if not key_is_complete else library.run
     flat = flatten(operation, tensors) if operation.has_lists else tensors
-    outputs = operation.outputs(tensors)
     stream = arrays.fixed_stream
+    wants_views = arrays.wants_views
     try:
         if stream is None:
             stream = arrays.stream(_first_array(flat))
-        if not arrays.may_write(outputs):
-            _check_writable(operation, arrays, outputs, workspace)
-        if arrays.direct and not _wants_views(operation, arrays, tensors):
+        if given_outputs and not arrays.may_write(given_outputs):
+            _check_writable(operation, arrays, tensors, workspace)
+        if arrays.direct and (wants_views is None or not wants_views(operation, tensors)):
             try:
                 if function(key, stream, 0, schedule, workspace, *flat, *scalars) == 0:
-                    if arrays.mark_written is not None:
-                        arrays.mark_written(outputs)
+                    if given_outputs and arrays.mark_written is not None:
+                        arrays.mark_written(given_outputs)
                     return
             except BufferError:
                 pass  # read only, bfloat16 of ml_dtypes, gradients required: what views are for
-        _check_writable(operation, arrays, outputs, workspace)
+        _check_writable(operation, arrays, tensors, workspace)
         names = ("schedule", "workspace", *operation.names(tensors))
         where = operation.name
         given = zip((schedule, workspace, *flat), names)
@@ -67,28 +69,18 @@ def run(
         check_arrays(arrays, flat, operation.names(tensors), operation.name)
         _check_scalars(operation, scalars)
         raise
-    if arrays.mark_written is not None:
-        arrays.mark_written(outputs)
-
-
-def _wants_views(operation: Operation, arrays: ArrayLibrary, tensors: Sequence[Any]) -> bool:
-    wants_views = arrays.wants_views
-    if wants_views is None:
-        return False
-    inputs = operation.float_inputs(tensors)
-    if not operation.has_lists:
-        return wants_views(inputs)
-    return any(wants_views(item) for item in inputs if isinstance(item, (list, tuple)))
+    if given_outputs and arrays.mark_written is not None:
+        arrays.mark_written(given_outputs)
 
 
 def _check_writable(
     operation: Operation,
     arrays: ArrayLibrary,
-    outputs: Sequence[Array],
+    tensors: Sequence[Any],
     workspace: Optional[Array],
 ) -> None:
-    names = [arg.name for arg in operation.args if arg.use == "out"]
-    for array, name in zip((*outputs, workspace), (*names, "workspace")):
+    outputs = {arg.name: item for arg, item in zip(operation.args, tensors) if arg.use == "out"}
+    for name, array in {**outputs, "workspace": workspace}.items():
         if array is not None:
             arrays.check_writable(array, name, operation.name)
 

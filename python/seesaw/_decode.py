@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Mapping, Optional, Tuple
 
 from seesaw._arrays import Array, library_of
 from seesaw._call import run
-from seesaw._keys import settings_key
+from seesaw._keys import known_settings_key, settings_key
 from seesaw._schedule import Schedule
 from seesaw._tables import DENSE_DECODE, DenseDecodeSettings
 
@@ -74,7 +74,10 @@ def dense_decode(
         )
     if schedule is None:
         columns = D_V if d_v is None else d_v
-        key = settings_key(DENSE_DECODE, d_v=columns, **settings)
+        try:
+            key = known_settings_key(DENSE_DECODE, d_v=columns, **settings)
+        except TypeError:
+            key = settings_key(DENSE_DECODE, d_v=columns, **settings)
         buffer = None
     else:
         if type(schedule) is not Schedule:
@@ -82,14 +85,17 @@ def dense_decode(
         if settings or d_v is not None:
             check_agreement(schedule, d_v, settings)
         key, columns, buffer = schedule.key, schedule.d_v, schedule.buffer
+    given = (out, lse)
     if out is None or lse is None:
+        given = () if out is lse else (lse,) if out is None else (out,)
         b, s_q, h_q, _ = shape_of(q)
         if out is None:
             out = arrays.empty((b, s_q, h_q, columns), "like", q)
         if lse is None:
             lse = arrays.empty((b, h_q, s_q), "float32", q)
     tensors = (q, kv_cache, block_table, seq_lens, out, lse)
-    run(DENSE_DECODE, arrays, key, tensors, (scale,), buffer, workspace, schedule is not None)
+    complete = schedule is not None
+    run(DENSE_DECODE, arrays, key, tensors, (scale,), buffer, workspace, complete, given)
     return out, lse
 
 

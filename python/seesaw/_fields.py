@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
-from operator import index, itemgetter
+from operator import index
 from typing import (
     TYPE_CHECKING,
     Any,
-    Callable,
     ClassVar,
     Dict,
     List,
@@ -59,21 +58,15 @@ class Operation:
     args: Tuple[Arg, ...]
     scalars: Tuple[str, ...]
     has_lists: bool = dataclass_field(init=False)
-    outputs: Callable[[Sequence[Any]], Sequence[Any]] = dataclass_field(init=False)
-    """Of the tensors of a call, those that it writes."""
-    float_inputs: Callable[[Sequence[Any]], Sequence[Any]] = dataclass_field(init=False)
-    """Those that it reads and that hold no int32; lists are lists."""
+    float_inputs: int = dataclass_field(init=False)
+    """So many of the first tensors are read and hold no int32."""
 
     def __post_init__(self) -> None:
-        places = {
-            "outputs": [i for i, arg in enumerate(self.args) if arg.use == "out"],
-            "float_inputs": [
-                i for i, arg in enumerate(self.args) if arg.use == "in" and arg.dtype != "int32"
-            ],
-        }
         object.__setattr__(self, "has_lists", any(arg.list for arg in self.args))
-        for name, found in places.items():
-            object.__setattr__(self, name, _picker(found))
+        reads = [arg.use == "in" and arg.dtype != "int32" for arg in self.args]
+        first = (reads + [False]).index(False)
+        assert not any(reads[first:]), "an operation's floating-point inputs come first"
+        object.__setattr__(self, "float_inputs", first)
 
     def names(self, tensors: Sequence[Any]) -> List[str]:
         """Of what `flatten` makes of these tensors."""
@@ -81,13 +74,6 @@ class Operation:
         for arg, tensor in zip(self.args, tensors):
             names += [arg.name] * (1 + len(tensor or ()) if arg.list else 1)
         return names
-
-
-def _picker(places: Sequence[int]) -> Callable[[Sequence[Any]], Sequence[Any]]:
-    """The items at these places of a sequence, as a tuple."""
-    if len(places) > 1:
-        return itemgetter(*places)
-    return lambda items: tuple(items[i] for i in places)
 
 
 def to_number(where: str, field: Field, value: Any) -> Any:

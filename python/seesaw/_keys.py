@@ -46,14 +46,6 @@ def key_of_problem(problem: ProblemBase, options: Options) -> Key:
 def settings_key(operation: Operation, **settings: Any) -> Key:
     """The key of what is given, fields of the problem and options; tensors are to tell the rest.
     None: not given."""
-    try:
-        return _settings_key(operation, **settings)
-    except TypeError:
-        return _settings_key.__wrapped__(operation, **settings)  # cannot be hashed: says what is wrong
-
-
-@lru_cache(maxsize=64)
-def _settings_key(operation: Operation, **settings: Any) -> Key:
     left = given(settings)
     device = parse_device(left.pop("device")) if "device" in left else (0, 0)
     numbers = [_pop(operation.name, field, left) for field in operation.problem]
@@ -61,6 +53,10 @@ def _settings_key(operation: Operation, **settings: Any) -> Key:
     for name in left:
         raise TypeError(f"{operation.name}() got an unexpected keyword argument {name!r}")
     return library.key_of_problem(operation.index, *device, *numbers, *options)
+
+
+known_settings_key = lru_cache(maxsize=64)(settings_key)
+"""The same in less time. TypeError also for what cannot be hashed, which `settings_key` explains."""
 
 
 def settings_numbers(operation: Operation, **settings: Any) -> Dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, Optional, Sequence, Tuple
 
 from seesaw._arrays import Array, library_of
 from seesaw._call import run
-from seesaw._keys import settings_key
+from seesaw._keys import known_settings_key, settings_key
 from seesaw._tables import MERGE_STATES, MergeStatesSettings
 
 if TYPE_CHECKING:
@@ -109,6 +109,9 @@ def merge_states(
     if traces is not None and traces():
         arrays.tracer().record_merge(tensors, settings)
         return out, lse
-    key = settings_key(MERGE_STATES, num_parts=len(outs), **settings)
-    run(MERGE_STATES, arrays, key, tensors)
+    try:
+        key = known_settings_key(MERGE_STATES, num_parts=len(outs), **settings)
+    except TypeError:
+        key = settings_key(MERGE_STATES, num_parts=len(outs), **settings)
+    run(MERGE_STATES, arrays, key, tensors, given_outputs=tensors[2:])
     return out, lse

@@ -97,7 +97,15 @@ def _dense_decode_out(
 ) -> None:
     tensors = (q, kv_cache, block_table, seq_lens, out, lse)
     key = _decode_key(schedule_batch, *options)
-    run(DENSE_DECODE, library_of(q, "q"), key, tensors, (scale,), schedule)
+    run(
+        DENSE_DECODE,
+        library_of(q, "q"),
+        key,
+        tensors,
+        (scale,),
+        schedule,
+        given_outputs=(out, lse),
+    )
 
 
 def _allocate(q: torch.Tensor, d_v: int) -> Tuple[torch.Tensor, torch.Tensor]:
@@ -140,7 +148,8 @@ def _merge_states_out(
 ) -> None:
     settings = {field.name: _from_parameter(field, value) for field, value in zip(_MERGE, options)}
     key = settings_key(MERGE_STATES, num_parts=len(outs), **settings)
-    run(MERGE_STATES, library_of(out, "out"), key, (list(outs), list(lses), out, lse))
+    tensors = (list(outs), list(lses), out, lse)
+    run(MERGE_STATES, library_of(out, "out"), key, tensors, given_outputs=(out, lse))
 
 
 def _prepare(seq_lens: torch.Tensor, schedule: torch.Tensor, key: str) -> None:

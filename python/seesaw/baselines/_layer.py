@@ -375,7 +375,8 @@ def _zero_if_none(
     would turn into another value."""
     if value is None:
         return 0
-    value = (read or _whole_number)(name, value)
+    if not isinstance(value, Real) or value != 0:
+        value = (read or _whole_number)(name, value)
     if value == 0:
         raise ValueError(
             f"baselines: {name} = {value}, allowed: {allowed}. "

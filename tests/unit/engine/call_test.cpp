@@ -95,13 +95,13 @@ TEST_F(Call, ShapesMustFit) {
 TEST_F(Call, DtypesMustFit) {
   expect_refused(
       {
-          {"q has dtype 1 (float32)", [](Args& a) { a.q.dtype = SEESAW_FLOAT32; }},
+          {"q has dtype float32", [](Args& a) { a.q.dtype = SEESAW_FLOAT32; }},
           {"q has dtype 42", [](Args& a) { a.q.dtype = 42; }},
-          {"kv_cache has dtype 3 (float16)", [](Args& a) { a.kv_cache.dtype = SEESAW_FLOAT16; }},
-          {"block_table has dtype 1", [](Args& a) { a.block_table.dtype = SEESAW_FLOAT32; }},
-          {"seq_lens has dtype 1", [](Args& a) { a.seq_lens.dtype = SEESAW_FLOAT32; }},
-          {"out has dtype 1", [](Args& a) { a.out.dtype = SEESAW_FLOAT32; }},
-          {"lse has dtype 2", [](Args& a) { a.lse.dtype = SEESAW_BFLOAT16; }},
+          {"kv_cache has dtype float16", [](Args& a) { a.kv_cache.dtype = SEESAW_FLOAT16; }},
+          {"block_table has dtype float32", [](Args& a) { a.block_table.dtype = SEESAW_FLOAT32; }},
+          {"seq_lens has dtype float32", [](Args& a) { a.seq_lens.dtype = SEESAW_FLOAT32; }},
+          {"out has dtype float32", [](Args& a) { a.out.dtype = SEESAW_FLOAT32; }},
+          {"lse has dtype bfloat16", [](Args& a) { a.lse.dtype = SEESAW_BFLOAT16; }},
       },
       SEESAW_INVALID_TYPE);
 }
@@ -142,11 +142,17 @@ TEST_F(Call, MemoryMustBeThere) {
   });
 }
 
-TEST_F(Call, ScaleMustBeFinite) {
+TEST_F(Call, ScaleMustBeFiniteAndGiven) {
   expect_refused({
       {"scale = nan", [](Args& a) { a.scale = std::numeric_limits<float>::quiet_NaN(); }},
       {"scale = inf", [](Args& a) { a.scale = std::numeric_limits<float>::infinity(); }},
   });
+  Args left_out = args_;
+  left_out.scale = Args{.q = {}}.scale;  // as designated initialisers leave it
+  expect_refused("scale = nan, allowed: a finite number. Set it: of the scores", left_out);
+  Args zero = args_;
+  zero.scale = 0.0F;
+  EXPECT_EQ(run(zero), SEESAW_OK);
 }
 
 TEST_F(Call, StructsMustBeWhatTheySay) {
@@ -337,6 +343,14 @@ TEST_F(Call, PlanDetailsAreWrittenAsFarAsTheCallerKnowsThem) {
   EXPECT_EQ(host_.decode.number("num_workers"), 2);
   EXPECT_EQ(host_.decode.number("fixed_split_tiles"), 0);
   EXPECT_EQ(host_.decode.number("no such number"), 0);
+}
+
+// 192^-1/2 m^2, m = 0.1 ln(40) + 1 = 1.3688879 in DeepSeek-V3; without YaRN m = 1.
+TEST(Scale, IsThatOfTheModel) {
+  EXPECT_FLOAT_EQ(seesaw_mla_softmax_scale(128, 64, 0.0, 0.0), 0.072168784F);
+  EXPECT_FLOAT_EQ(seesaw_mla_softmax_scale(128, 64, 40.0, 1.0), 0.072168784F * 1.8738542F);
+  EXPECT_FLOAT_EQ(seesaw_mla_softmax_scale(128, 64, 40.0, 0.0), 0.072168784F);
+  EXPECT_FLOAT_EQ(seesaw_mla_softmax_scale(128, 64, 1.0, 1.0), 0.072168784F);
 }
 
 }  // namespace
