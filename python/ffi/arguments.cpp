@@ -168,7 +168,7 @@ std::string_view ArgumentReader::bytes(const char* name) {
 ffi::TensorView ArgumentReader::view(const char* name) {
   const auto view = next().try_cast<ffi::TensorView>();
   if (!view.has_value()) {
-    refuse(name, "an array with DLPack. Pass a NumPy, PyTorch, CuPy or JAX array.");
+    refuse(name, "an array. Pass one of NumPy, PyTorch, CuPy or JAX.");
   }
   return *view;
 }

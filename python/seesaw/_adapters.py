@@ -165,9 +165,12 @@ def _always() -> bool:
 
 def _has_lazy_minus(operation: Operation, tensors: Sequence[Any]) -> bool:
     """Whether the minus sign of an input is yet to be applied (`Tensor.is_neg`)."""
+    inputs = tensors[: operation.float_inputs]
+    if operation.has_lists:
+        inputs = [part for parts in inputs for part in parts]
     try:
-        for item in tensors[: operation.float_inputs]:
-            if any(part.is_neg() for part in item) if operation.has_lists else item.is_neg():
+        for tensor in inputs:
+            if tensor.is_neg():
                 return True
     except AttributeError:
         pass  # no tensor: the call knows

@@ -55,7 +55,7 @@ class ArrayLibrary(ABC):
     def seen(self, item: Any, name: str, where: str) -> Any:
         """The same for what may be None or a number, of this library. JAX: of what is not yet
         there, too."""
-        if item is None or isinstance(item, int):
+        if item is None or not name:  # a number has no name
             return item
         if library_of(item, name, where) is not self:
             refuse_other_library(self, item, name, where)
@@ -145,7 +145,7 @@ def check_arrays(
     """Refuses what is no array, and arrays on devices that tvm-ffi has no number for: asked after a
     call failed, for a better message than tvm-ffi's. None stands for what is not given."""
     for item, name in zip(items, names):
-        if item is not None and not isinstance(item, int):
+        if item is not None and name:
             library_of(item, name, where).check(item, name, where)
 
 

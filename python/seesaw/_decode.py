@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import index
 from typing import TYPE_CHECKING, Any, Mapping, Optional, Tuple
 
 from seesaw._arrays import Array, library_of
@@ -73,7 +74,7 @@ def dense_decode(
             q, kv_cache, block_table, seq_lens, buffers, scale, d_v, settings
         )
     if schedule is None:
-        columns = D_V if d_v is None else d_v
+        columns = D_V if d_v is None else d_v if type(d_v) is int else whole_number(d_v)
         try:
             key = known_settings_key(DENSE_DECODE, d_v=columns, **settings)
         except TypeError:
@@ -97,6 +98,15 @@ def dense_decode(
     complete = schedule is not None
     run(DENSE_DECODE, arrays, key, tensors, (scale,), buffer, workspace, complete, given)
     return out, lse
+
+
+def whole_number(d_v: Any) -> int:
+    try:
+        return index(d_v)
+    except TypeError:
+        raise TypeError(
+            f"dense_decode: d_v of type {type(d_v).__name__}, allowed: an integer. Pass an int."
+        ) from None
 
 
 def require_schedule(schedule: Any) -> None:

@@ -69,10 +69,10 @@ class Operation:
         object.__setattr__(self, "float_inputs", first)
 
     def names(self, tensors: Sequence[Any]) -> List[str]:
-        """Of what `flatten` makes of these tensors."""
+        """Of what `flatten` makes of these tensors; "" is the length of a list."""
         names: List[str] = []
         for arg, tensor in zip(self.args, tensors):
-            names += [arg.name] * (1 + len(tensor or ()) if arg.list else 1)
+            names += ["", *[arg.name] * len(tensor or ())] if arg.list else [arg.name]
         return names
 
 

@@ -179,7 +179,7 @@ TEST_F(Call, BuffersMustHoldWhatWasPlanned) {
       {"schedule of ", [](seesaw_call& c) { c.schedule_bytes -= 1; }},
       {"schedule at address", [&](seesaw_call& c) { c.schedule = shifted(c.schedule, 16); }},
       {"workspace = NULL", [](seesaw_call& c) { c.workspace = nullptr; }},
-      {"workspace_bytes = ", [](seesaw_call& c) { c.workspace_bytes -= 1; }},
+      {"workspace of ", [](seesaw_call& c) { c.workspace_bytes -= 1; }},
       {"workspace at address", [&](seesaw_call& c) { c.workspace = shifted(c.workspace, 64); }},
       {"struct_size = 1", [](seesaw_call& c) { c.struct_size = 1; }},
   };
@@ -226,7 +226,7 @@ TEST_F(Call, PreparingChecksWhatItReadsAndNothingElse) {
   expect_refusal(SEESAW_INVALID_ARGUMENT, "seq_lens has rank 0", prepare({}, host_.call));
   seesaw_call small = host_.call;
   small.schedule_bytes = 1;
-  expect_refusal(SEESAW_INVALID_ARGUMENT, "schedule_bytes = 1", prepare(args_, small));
+  expect_refusal(SEESAW_INVALID_ARGUMENT, "schedule of 1 bytes", prepare(args_, small));
   small.schedule = nullptr;
   expect_refusal(SEESAW_INVALID_ARGUMENT, "schedule = NULL", prepare(args_, small));
   seesaw_call without_workspace = host_.call;
