@@ -54,7 +54,7 @@ Status check_buffer(const char* where, const char* name, const void* data, uint6
   SEESAW_RETURN_IF_ERROR(require_pointer(where, data, name));
   if (given_bytes < needed_bytes) {
     return invalid_argument(four_part_message(
-        where, fmt::format("{}_bytes = {}", name, given_bytes),
+        where, fmt::format("{} of {} bytes", name, given_bytes),
         fmt::format("at least {}", needed_bytes), "Ask seesaw_plan_info for the size."));
   }
   if (reinterpret_cast<uintptr_t>(data) % kBufferAlignment != 0) {
