@@ -9,6 +9,7 @@
 #include <span>
 #include <vector>
 
+#include "lab/accuracy_math.hpp"
 #include "lab/elements.hpp"
 
 namespace seesaw::lab {

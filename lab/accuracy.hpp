@@ -3,7 +3,6 @@
 // it, under the same names.
 #pragma once
 
-#include "lab/accuracy_math.hpp"
 #include "lab/errors.hpp"
 #include "seesaw/ops/dense_decode.h"
 

@@ -4,9 +4,9 @@
 // bounds are not loose: what is made for a source comes near to them.
 #include <algorithm>
 #include <cmath>
-#include <functional>
 
 #include "lab/accuracy.hpp"
+#include "support/adversaries.hpp"
 #include "support/rounded_model.hpp"
 #include "unit/ops/dense_decode/kernel_test.hpp"
 
@@ -14,124 +14,6 @@ namespace seesaw::testing {
 namespace {
 
 constexpr seesaw_dtype kDtypes[] = {SEESAW_BFLOAT16, SEESAW_FLOAT16, SEESAW_FLOAT32};
-constexpr int64_t kScoreColumn = 574;  // not a value; the next one adds what 16 bits leave out
-constexpr float kRestUnit = 0x1p-8F;
-
-double roundoff(seesaw_dtype dtype) { return lab::rounding_of(dtype, dtype).weights; }
-
-// One head and one sequence, all zero; scores are the keys' two last columns.
-DecodeCase blank_case(int32_t tokens, seesaw_dtype dtype) {
-  DecodeCase made({.seq_lens = {tokens},
-                   .h_q = 1,
-                   .q_dtype = dtype,
-                   .kv_dtype = dtype,
-                   .scale = 1.0F,
-                   .query_magnitude = 0.0F});
-  for (int64_t t = 0; t < tokens; ++t) {
-    for (int64_t c = 0; c < 576; ++c) {
-      made.set_key(0, t, 0, c, 0.0F);
-    }
-  }
-  made.set_query(0, 0, 0, kScoreColumn, 1.0F);
-  made.set_query(0, 0, 0, kScoreColumn + 1, kRestUnit);
-  return made;
-}
-
-void set_score(DecodeCase* made, int64_t token, double score) {
-  made->set_key(0, token, 0, kScoreColumn, static_cast<float>(score));
-  const double rest = score - static_cast<double>(made->key(0, token, 0, kScoreColumn));
-  made->set_key(0, token, 0, kScoreColumn + 1,
-                static_cast<float>(rest / static_cast<double>(kRestUnit)));
-}
-
-void set_values(DecodeCase* made, int64_t token, float value) {
-  for (int64_t c = 0; c < 512; ++c) {
-    made->set_key(0, token, 0, c, value);
-  }
-}
-
-// Two keys that cancel: right is 4 tanh(s / 2), a hundredth of the values.
-DecodeCase two_keys(seesaw_dtype dtype) {
-  DecodeCase made = blank_case(2, dtype);
-  set_values(&made, 0, 4.0F);
-  set_values(&made, 1, -4.0F);
-  made.set_key(0, 0, 0, kScoreColumn, 0.0139F);
-  return made;
-}
-
-// Probabilities next to the middle of two numbers of the type, rounded down where the value is
-// positive and up where it is negative: errors of one sign, none of which averages out.
-DecodeCase one_sided_weights(seesaw_dtype dtype) {
-  DecodeCase made = blank_case(257, dtype);
-  const double middle = 1 + roundoff(dtype);
-  for (int64_t t = 1; t < 257; ++t) {
-    const double side = t % 2 == 0 ? 1.0 : -1.0;
-    set_values(&made, t, t % 2 == 0 ? -1.0F : 1.0F);
-    set_score(&made, t, std::log(0.5 * middle * (1 + side * roundoff(dtype) / 16)));
-  }
-  return made;
-}
-
-// The first value is 1; each of the others is half of the distance to the next float, and is lost.
-DecodeCase absorbed_values(seesaw_dtype dtype) {
-  constexpr int32_t kTokens = 5000;
-  DecodeCase made = blank_case(kTokens, dtype);
-  for (int64_t t = 0; t < kTokens; ++t) {
-    set_values(&made, t, t == 0 ? 1.0F : 0x1p-24F);
-  }
-  return made;
-}
-
-// Scores of 575 products each: behind a first one, half a float's distance each, lost in one key,
-// and a little more, counted twice, in the other. The values of the two are opposite.
-DecodeCase absorbed_scores(seesaw_dtype dtype) {
-  constexpr float kScale = 60.0F;
-  DecodeCase made(
-      {.seq_lens = {2}, .h_q = 1, .q_dtype = dtype, .kv_dtype = dtype, .scale = kScale});
-  for (int64_t c = 0; c < 576; ++c) {
-    made.set_query(0, 0, 0, c, c == 0 || c == 2 ? 1.0F : c == 1 ? 0.0F : 0x1p-12F);
-    made.set_key(0, 0, 0, c, 0x1p-12F);
-    made.set_key(0, 1, 0, c, 0x1p-12F * (1 + 0x1p-7F));
-  }
-  for (const int64_t token : {0, 1}) {
-    made.set_key(0, token, 0, 0, 1.0F);
-    made.set_key(0, token, 0, 1, token == 0 ? 1.0F : -1.0F);
-    made.set_key(0, token, 0, 2, 0.0F);
-  }
-  return made;
-}
-
-// Values a thousand times as large as the others in a few places, which the query does not see.
-DecodeCase spikes(seesaw_dtype dtype) {
-  DecodeCase made({.seq_lens = {900, 130},
-                   .h_q = 3,
-                   .q_dtype = dtype,
-                   .kv_dtype = dtype,
-                   .values = lab::Values::kNormal});
-  for (int64_t sequence = 0; sequence < 2; ++sequence) {
-    for (int64_t head = 0; head < 3; ++head) {
-      for (int64_t c = 0; c < 512; c += 7) {
-        made.set_query(sequence, 0, head, c, 0.0F);
-      }
-    }
-    for (int64_t t = 0; t < made.spec().length(sequence); t += 97) {
-      for (int64_t c = 0; c < 512; c += 7) {
-        made.set_key(sequence, t, 0, c, 1000.0F * made.key(sequence, t, 0, c));
-      }
-    }
-  }
-  return made;
-}
-
-// A key that float16 holds as a subnormal probability, or as 0, and values that make it count.
-DecodeCase faint_weights(seesaw_dtype dtype) {
-  DecodeCase made = blank_case(130, dtype);
-  for (int64_t t = 1; t < 130; ++t) {
-    set_values(&made, t, 1000.0F);
-    set_score(&made, t, std::log(0x1p-25 * (1 - 1.0 / 64)));
-  }
-  return made;
-}
 
 DecodeCase drawn(seesaw_dtype dtype, lab::Values values) {
   return DecodeCase({.seq_lens = {700, 0, 65},
@@ -152,17 +34,6 @@ double share_of_bound(const DecodeCase& made, const DecodeResults& results,
   return std::max(errors.out_of_bound.max(), errors.lse_of_bound.max());
 }
 
-struct Adversary {
-  const char* name;
-  std::function<DecodeCase(seesaw_dtype)> make;
-};
-const Adversary kAdversaries[] = {{"two keys", two_keys},
-                                  {"one-sided weights", one_sided_weights},
-                                  {"absorbed values", absorbed_values},
-                                  {"absorbed scores", absorbed_scores},
-                                  {"spikes", spikes},
-                                  {"faint weights", faint_weights}};
-
 // Of a share in the test's report (--gtest_output=xml).
 std::string property_name(const char* adversary, seesaw_dtype dtype) {
   std::string name = std::string(adversary) + (dtype == SEESAW_BFLOAT16  ? "_bf16"
@@ -177,7 +48,7 @@ class Accuracy : public KernelTest {};
 INSTANTIATE_TEST_SUITE_P(Kernels, Accuracy, every_kernel(), kernel_name);
 
 TEST_P(Accuracy, AdversarialInputsStayWithinTheBounds) {
-  for (const Adversary& adversary : kAdversaries) {
+  for (const Adversary& adversary : all_adversaries()) {
     for (const seesaw_dtype dtype : kDtypes) {
       SCOPED_TRACE(adversary.name);
       const DecodeCase made = adversary.make(dtype);
@@ -204,7 +75,7 @@ TEST_P(Accuracy, EveryDrawStaysWithinTheBounds) {
 TEST(RoundedModel, StaysWithinTheBounds) {
   for (const seesaw_dtype dtype : {SEESAW_BFLOAT16, SEESAW_FLOAT16}) {
     for (const int64_t pieces : {1, 3}) {
-      for (const Adversary& adversary : kAdversaries) {
+      for (const Adversary& adversary : all_adversaries()) {
         SCOPED_TRACE(adversary.name);
         const DecodeCase made = adversary.make(dtype);
         const double share =
