@@ -1,5 +1,7 @@
 #include "options.hpp"
 
+#include <fmt/format.h>
+
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdlib>
@@ -93,6 +95,30 @@ void add_length_options(CLI::App& command, LengthOptions* options) {
       ->delimiter(',')
       ->allow_extra_args(false);
   command.add_option("--seed", options->seed, "seed of all random numbers")->capture_default_str();
+}
+
+void add_values_option(CLI::App& command, Values* values) {
+  std::string what;
+  std::string allowed;
+  for (const NamedValues& draw : all_values()) {
+    what += fmt::format("{}{}: {}", what.empty() ? "" : "; ", draw.name, draw.what);
+    allowed += fmt::format("{}{}", allowed.empty() ? "" : ", ", draw.name);
+  }
+  command
+      .add_option_function<std::string>(
+          "--values",
+          [values, allowed](const std::string& name) {
+            for (const NamedValues& draw : all_values()) {
+              if (draw.name == name) {
+                *values = draw.values;
+                return;
+              }
+            }
+            throw bad_input({"--values", printable(name), "allowed: " + allowed,
+                             "Leave it out for the suite's."});
+          },
+          what)
+      ->default_str(std::string(name_of(*values)));
 }
 
 void add_request(CLI::App& command, Request* request) {

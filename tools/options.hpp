@@ -54,6 +54,9 @@ struct LengthOptions {
 };
 void add_length_options(CLI::App& command, LengthOptions* options);
 
+// --values: what made-up tensors hold.
+void add_values_option(CLI::App& command, Values* values);
+
 // A problem and lengths, from flags or from a case's file.
 struct Request {
   seesaw_dense_decode_problem problem{.batch = 8, .h_q = 128};

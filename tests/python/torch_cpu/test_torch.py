@@ -18,6 +18,7 @@ def rounded(case, dtype):
     """The case with the inputs that `dtype` holds, for the reference."""
     q, kv_cache, _, _ = as_torch(case, dtype)
     case.q, case.kv_cache = q.float().numpy(), kv_cache.float().numpy()
+    case.dtype = str(dtype).removeprefix("torch.")
     return case
 
 
