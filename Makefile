@@ -45,7 +45,7 @@ fuzz: bootstrap-test ## libFuzzer for FUZZ_SECONDS (60) on every fuzz target
 	cmake --build --preset fuzz --target tests/fuzz/all
 	scripts/fuzz.sh build/fuzz $(FUZZ_SECONDS)
 
-lint: bootstrap-test ## layout, include arrows, links, records, and the checks' own tests
+lint: bootstrap-test ## layout, include arrows, links, tables, records, and the checks' own tests
 	scripts/check_format.sh
 	scripts/check_arrows.sh --self-test
 	scripts/check_arrows.sh
@@ -53,6 +53,8 @@ lint: bootstrap-test ## layout, include arrows, links, records, and the checks' 
 	scripts/check_contract.sh
 	scripts/check_links.py --self-test
 	scripts/check_links.py
+	scripts/doc_tables.py --self-test
+	scripts/doc_tables.py --check
 	scripts/check_records.sh --self-test
 	scripts/check_records.sh
 

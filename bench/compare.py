@@ -5,9 +5,9 @@
         --csv compare.csv
     python bench/plot.py compare.csv --output figures
 
-Backends that cannot be imported or do not do a shape are named and left out. Every result is held
-against a float reference within the bounds of docs/contract.md; the exit status is 1 if one is
-outside. Preparation (schedules, plans, gathered pages) is not timed: engines do it once per step.
+Backends that cannot be imported or do not do a shape are named and left out. The inputs are like
+those of FlashMLA's suite, and every result is held against a float reference by that suite's bounds
+(docs/contract.md, Accuracy); the exit status is 1 if one is outside. Preparation (schedules, plans, gathered pages) is not timed: engines do it once per step.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def shapes_of(arguments: argparse.Namespace) -> Iterator[Shape]:
 
 
 def errors_of(result: Any, expected: Any) -> Dict[str, float]:
-    """Largest error as a share of the contract's bound; above 1, or NaN, is outside."""
+    """Largest error as a share of the bound of FlashMLA's suite; above 1, or NaN, is outside."""
     out, lse = result
     expected_out, expected_lse = expected
     error = (out.to(expected_out.dtype) - expected_out).abs()

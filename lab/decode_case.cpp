@@ -27,10 +27,10 @@ std::string describe(const DecodeSpec& spec) {
                                      spec.seq_lens.begin() + static_cast<ptrdiff_t>(shown));
   return fmt::format(
       "b {} lengths {}{} s_q {} h_q {} h_kv {} d_qk {} d_v {} page {} dtypes {}/{} causal {} "
-      "scale {} seed {}",
+      "scale {} seed {} values {}",
       spec.batch(), lengths, shown < spec.seq_lens.size() ? "..." : "", spec.s_q, spec.h_q,
       spec.h_kv, spec.d_qk, spec.d_v, spec.page_size, static_cast<int>(spec.q_dtype),
-      static_cast<int>(spec.kv_dtype), spec.causal, spec.scale, spec.seed);
+      static_cast<int>(spec.kv_dtype), spec.causal, spec.scale, spec.seed, name_of(spec.values));
 }
 
 struct DecodeCase::Pool {
@@ -104,7 +104,8 @@ void DecodeCase::fill_query() {
     for (int64_t r = 0; r < spec_.s_q * spec_.h_q; ++r) {
       const uint64_t row = mix(id, static_cast<uint64_t>(r));
       for (int64_t c = 0; c < spec_.d_qk; ++c) {
-        const float value = small_normal(mix(row + static_cast<uint64_t>(c)));
+        const float drawn = draw(spec_.values, mix(row + static_cast<uint64_t>(c)));
+        const float value = query_element(spec_.values, drawn, {0, c, spec_.d_v});
         set_query(i, r / spec_.h_q, r % spec_.h_q, c, spec_.query_magnitude * value);
       }
     }
@@ -129,8 +130,9 @@ void DecodeCase::fill_cache() {
     for (int64_t t = 0; t < spec_.length(i); ++t) {
       const uint64_t token = mix(id, static_cast<uint64_t>(t));
       for (int64_t c = 0; c < spec_.h_kv * spec_.d_qk; ++c) {
-        const float value = small_normal(mix(token + static_cast<uint64_t>(c)));
-        set_key(i, t, c / spec_.d_qk, c % spec_.d_qk, value);
+        const float drawn = draw(spec_.values, mix(token + static_cast<uint64_t>(c)));
+        const Place place{t, c % spec_.d_qk, spec_.d_v};
+        set_key(i, t, c / spec_.d_qk, place.column, key_element(spec_.values, drawn, place));
       }
     }
   }

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "lab/elements.hpp"
+#include "lab/values.hpp"
 #include "seesaw/ops/dense_decode.h"
 
 namespace seesaw::lab {
@@ -42,9 +43,10 @@ struct DecodeSpec {
   float query_magnitude = 1.0F;  // larger: sharper softmax
   int64_t planned_batch = 0;     // 0 = the number of lengths
   int64_t spare_pages = 1;       // columns of the block table that no sequence needs
-  uint64_t seed = 1;             // of the values
-  uint64_t page_seed = 1;        // of the order of pages
-  uint64_t first_id = 0;         // sequence i has the values of number first_id + i
+  Values values = Values::kSuite;
+  uint64_t seed = 1;       // of the values
+  uint64_t page_seed = 1;  // of the order of pages
+  uint64_t first_id = 0;   // sequence i has the values of number first_id + i
   Gaps gaps = {};
   unsigned char poison = kPoison;  // of every unused byte
   int64_t table_pages = 0;   // columns of the block table; 0 = as many as needed, and spare ones

@@ -32,14 +32,13 @@ std::string place_in_lse(size_t index, const ResultShape& shape) {
                      i % shape.s_q);
 }
 
-// Errors of one tensor; `place` names an element.
-template <typename T, typename Place>
-uint64_t count_bad(const std::vector<T>& result, const std::vector<T>& reference,
-                   const Bound& bound, Place place, Distribution* ratios, double* worst_ratio,
-                   std::string* worst) {
+// Errors of one tensor; `allowed` and `place` tell of an element what is allowed and its name.
+template <typename T, typename AllowedAt, typename Place>
+uint64_t count_bad(const std::vector<T>& result, const std::vector<T>& reference, AllowedAt allowed,
+                   Place place, Distribution* ratios, double* worst_ratio, std::string* worst) {
   uint64_t bad = 0;
   for (size_t i = 0; i < reference.size(); ++i) {
-    const double ratio = of_bound(result[i], reference[i], bound);
+    const double ratio = of_bound(result[i], reference[i], allowed(i));
     ratios->add(ratio);
     bad += ratio > 1 ? 1 : 0;
     if (ratio > *worst_ratio) {
@@ -68,9 +67,8 @@ double cosine_distance(const std::vector<T>& x, const std::vector<T>& y) {
 
 }  // namespace
 
-double of_bound(double result, double reference, const Bound& bound) {
+double of_bound(double result, double reference, double allowed) {
   const double error = distance(result, reference);
-  const double allowed = bound.absolute + bound.relative * std::fabs(reference);
   return error == 0 ? 0 : std::isinf(allowed) || std::isnan(allowed) ? kInfinity : error / allowed;
 }
 
@@ -103,9 +101,7 @@ double Distribution::percentile(double fraction) const {
   return max_;
 }
 
-bool ErrorStatistics::ok() const {
-  return repeats && bad_out == 0 && bad_lse == 0 && cosine <= kCosineBound;
-}
+bool ErrorStatistics::ok() const { return repeats && bad_out == 0 && bad_lse == 0 && cosine_ok; }
 
 std::string ErrorStatistics::text() const {
   return fmt::format(
@@ -122,6 +118,7 @@ void ErrorStatistics::merge(const ErrorStatistics& other) {
   bad_out += other.bad_out;
   bad_lse += other.bad_lse;
   cosine = std::max(cosine, other.cosine);
+  cosine_ok = cosine_ok && other.cosine_ok;
   repeats = repeats && other.repeats;
   if (worst.empty()) {
     worst = other.worst;
@@ -130,9 +127,11 @@ void ErrorStatistics::merge(const ErrorStatistics& other) {
 
 template <typename T>
 ErrorStatistics compare(const ResultsOf<T>& result, const ResultsOf<T>& reference,
-                        const ResultShape& shape, size_t fewest_for_cosine) {
+                        const Allowed& allowed, const ResultShape& shape,
+                        size_t fewest_for_cosine) {
   ErrorStatistics s;
-  if (result.out.size() != reference.out.size() || result.lse.size() != reference.lse.size()) {
+  if (result.out.size() != reference.out.size() || result.lse.size() != reference.lse.size() ||
+      allowed.out.size() != reference.out.size() || allowed.lse.size() != reference.lse.size()) {
     s.bad_out = 1;
     s.worst = "results and reference differ in size";
     return s;
@@ -140,25 +139,48 @@ ErrorStatistics compare(const ResultsOf<T>& result, const ResultsOf<T>& referenc
   for (size_t i = 0; i < reference.out.size(); ++i) {
     s.out_error.add(distance(result.out[i], reference.out[i]));
   }
+  const auto d_v = static_cast<size_t>(shape.d_v);
+  const auto allowed_out = [&](size_t i) {
+    return allowed.out[i] +
+           allowed.out_relative[i / d_v] * std::fabs(static_cast<double>(reference.out[i]));
+  };
   double worst_ratio = 1;
   s.bad_out = count_bad(
-      result.out, reference.out, kOutBound, [&](size_t i) { return place_in_out(i, shape); },
+      result.out, reference.out, allowed_out, [&](size_t i) { return place_in_out(i, shape); },
       &s.out_of_bound, &worst_ratio, &s.worst);
   s.bad_lse = count_bad(
-      result.lse, reference.lse, kLseBound, [&](size_t i) { return place_in_lse(i, shape); },
-      &s.lse_of_bound, &worst_ratio, &s.worst);
+      result.lse, reference.lse, [&](size_t i) { return allowed.lse[i]; },
+      [&](size_t i) { return place_in_lse(i, shape); }, &s.lse_of_bound, &worst_ratio, &s.worst);
   if (result.out.size() >= fewest_for_cosine) {
     s.cosine = cosine_distance(result.out, reference.out);
+    s.cosine_ok = s.cosine <= allowed.cosine;
   }
-  if (s.worst.empty() && !(s.cosine <= kCosineBound)) {
-    s.worst = fmt::format("cosine distance {:.3g}, allowed {:.3g}", s.cosine, kCosineBound);
+  if (s.worst.empty() && !s.cosine_ok) {
+    s.worst = fmt::format("cosine distance {:.3g}, allowed {:.3g}", s.cosine, allowed.cosine);
   }
   return s;
 }
 
-template ErrorStatistics compare(const ResultsOf<float>&, const ResultsOf<float>&,
+template <typename T>
+Allowed flash_mla_suite(const ResultsOf<T>& reference, const ResultShape& shape) {
+  constexpr FlashMlaSuite kSuite;
+  Allowed allowed;
+  allowed.out.assign(reference.out.size(), kSuite.out_absolute);
+  allowed.out_relative.assign(reference.out.size() / static_cast<size_t>(shape.d_v),
+                              kSuite.out_relative);
+  for (const T lse : reference.lse) {
+    const double magnitude = std::fabs(static_cast<double>(lse));
+    allowed.lse.push_back(kSuite.lse_absolute + kSuite.lse_relative * magnitude);
+  }
+  allowed.cosine = kSuite.cosine;
+  return allowed;
+}
+
+template ErrorStatistics compare(const ResultsOf<float>&, const ResultsOf<float>&, const Allowed&,
                                  const ResultShape&, size_t);
-template ErrorStatistics compare(const ResultsOf<double>&, const ResultsOf<double>&,
+template ErrorStatistics compare(const ResultsOf<double>&, const ResultsOf<double>&, const Allowed&,
                                  const ResultShape&, size_t);
+template Allowed flash_mla_suite(const ResultsOf<float>&, const ResultShape&);
+template Allowed flash_mla_suite(const ResultsOf<double>&, const ResultShape&);
 
 }  // namespace seesaw::lab

@@ -53,10 +53,4 @@ class Random {
   uint64_t state_;
 };
 
-// The field's usual values: normal with deviation 0.1, clamped to [-1, 1]. Entry i of 2^16 is the
-// (i + 1/2) / 2^16 quantile, so that drawing costs a look-up.
-const std::vector<float>& small_normals();
-
-inline float small_normal(uint64_t hash) { return small_normals()[hash & 0xFFFFu]; }
-
 }  // namespace seesaw::lab

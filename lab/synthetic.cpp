@@ -2,7 +2,10 @@
 
 #include <cmath>
 #include <cstring>
+#include <map>
+#include <mutex>
 #include <numeric>
+#include <utility>
 
 #include "lab/elements.hpp"
 #include "seesaw/seesaw.hpp"
@@ -21,7 +24,7 @@ void fill_from(const std::vector<Storage>& table, Random random, void* values, s
   }
 }
 
-std::vector<uint16_t> rounded(const std::vector<float>& table, seesaw_dtype dtype) {
+std::vector<uint16_t> rounded(const std::vector<float>& table, int32_t dtype) {
   std::vector<uint16_t> result(table.size());
   for (size_t i = 0; i < table.size(); ++i) {
     store_element(result.data(), dtype, i, table[i]);
@@ -29,13 +32,35 @@ std::vector<uint16_t> rounded(const std::vector<float>& table, seesaw_dtype dtyp
   return result;
 }
 
-void fill_normal(int32_t dtype, Random random, void* values, size_t count) {
-  static const std::vector<uint16_t> bfloat16 = rounded(small_normals(), SEESAW_BFLOAT16);
-  static const std::vector<uint16_t> float16 = rounded(small_normals(), SEESAW_FLOAT16);
+// The quantiles in a 16-bit type, made once for each.
+const std::vector<uint16_t>& rounded_quantiles(Values values, int32_t dtype) {
+  static std::mutex mutex;
+  static std::map<std::pair<Values, int32_t>, std::vector<uint16_t>> tables;
+  const std::lock_guard<std::mutex> lock(mutex);
+  std::vector<uint16_t>& table = tables[{values, dtype}];
+  if (table.empty()) {
+    table = rounded(quantiles(values), dtype);
+  }
+  return table;
+}
+
+void fill_drawn(Values drawn, int32_t dtype, Random random, void* values, size_t count) {
   if (dtype == SEESAW_FLOAT32) {
-    fill_from(small_normals(), random, values, count);
+    fill_from(quantiles(drawn), random, values, count);
   } else {
-    fill_from(dtype == SEESAW_BFLOAT16 ? bfloat16 : float16, random, values, count);
+    fill_from(rounded_quantiles(drawn, dtype), random, values, count);
+  }
+}
+
+// Rows of `columns` elements, the first of them that of `token`: what an element's place makes of
+// what was drawn.
+template <typename Element>
+void place_elements(void* rows, int32_t dtype, size_t count, int64_t columns, int64_t token,
+                    Element element) {
+  for (size_t i = 0; i < count; ++i) {
+    const auto at = static_cast<int64_t>(i);
+    store_element(rows, dtype, i,
+                  element(load_element(rows, dtype, i), token + at / columns, at % columns));
   }
 }
 
@@ -68,20 +93,35 @@ size_t SyntheticCase::page_bytes() const {
 }
 
 void SyntheticCase::fill_q_of_sequence(int64_t sequence, void* values) const {
-  fill_normal(problem_.q_dtype, stream(rules_.seed, Stream::kQuery, to_size(sequence)), values,
-              to_size(problem_.s_q * problem_.h_q * problem_.d_qk));
+  const seesaw_dense_decode_problem& p = problem_;
+  const size_t count = to_size(p.s_q * p.h_q * p.d_qk);
+  fill_drawn(rules_.values, p.q_dtype, stream(rules_.seed, Stream::kQuery, to_size(sequence)),
+             values, count);
+  if (rules_.values == Values::kCancel) {
+    place_elements(values, p.q_dtype, count, p.d_qk, 0,
+                   [&](float drawn, int64_t /*row*/, int64_t column) {
+                     return query_element(rules_.values, drawn, {0, column, p.d_v});
+                   });
+  }
 }
 
 void SyntheticCase::fill_page(int64_t page, void* values) const {
+  const seesaw_dense_decode_problem& p = problem_;
   const PageOwner owner = pages_.owners[to_size(page)];
-  const int64_t page_size = problem_.page_size;
+  const int64_t first_token = owner.index * p.page_size;
   const int64_t live_tokens =
-      owner.sequence < 0
-          ? 0
-          : std::min(page_size, seq_lens_[to_size(owner.sequence)] - owner.index * page_size);
-  const size_t live = to_size(live_tokens * problem_.h_kv * problem_.d_qk);
-  const size_t live_bytes = live * size_of(problem_.kv_format);
-  fill_normal(problem_.kv_format, stream(rules_.seed, Stream::kCache, to_size(page)), values, live);
+      owner.sequence < 0 ? 0
+                         : std::min(p.page_size, seq_lens_[to_size(owner.sequence)] - first_token);
+  const size_t live = to_size(live_tokens * p.h_kv * p.d_qk);
+  const size_t live_bytes = live * size_of(p.kv_format);
+  fill_drawn(rules_.values, p.kv_format, stream(rules_.seed, Stream::kCache, to_size(page)), values,
+             live);
+  if (rules_.values == Values::kCancel) {
+    place_elements(values, p.kv_format, live, p.h_kv * p.d_qk, first_token,
+                   [&](float drawn, int64_t token, int64_t column) {
+                     return key_element(rules_.values, drawn, {token, column % p.d_qk, p.d_v});
+                   });
+  }
   std::memset(static_cast<std::byte*>(values) + live_bytes, kPoison, page_bytes() - live_bytes);
 }
 

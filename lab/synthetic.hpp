@@ -1,7 +1,7 @@
-// Synthetic cases of any size: values as in the field's benchmarks (normal / 10, clamped to +-1),
-// pages in random order, and NaN in every slot that must not be read. A page is made alone, from
-// the seed and its number, so that a cache larger than memory can be written page by page. For
-// strides, chosen values and other traps there is decode_case.hpp.
+// Synthetic cases of any size: values by any draw of values.hpp, pages in random order, and NaN in
+// every slot that must not be read. A page is made alone, from the seed and its number, so that a
+// cache larger than memory can be written page by page. For strides, chosen values and other traps
+// there is decode_case.hpp.
 #pragma once
 
 #include <cstddef>
@@ -9,12 +9,14 @@
 #include <vector>
 
 #include "lab/pages.hpp"
+#include "lab/values.hpp"
 #include "seesaw/ops/dense_decode.h"
 
 namespace seesaw::lab {
 
 struct SyntheticRules {
   uint64_t seed = 0;
+  Values values = Values::kSuite;
   int64_t spare_pages = 0;  // that belong to no sequence
   int64_t columns = 0;      // of the block table; 0: as many as the longest sequence has pages
 };

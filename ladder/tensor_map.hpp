@@ -1,5 +1,4 @@
 // What TMA needs to know of a packed array of rows of 576 columns, as rungs 8 to 10 load it.
-// tests/ladder/emulator has a file of the same name for the CPU.
 #pragma once
 
 #include <cuda.h>

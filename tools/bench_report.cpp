@@ -92,6 +92,7 @@ nlohmann::ordered_json bench_json(const BenchReport& report) {
   for (const BenchLine& line : report.lines) {
     json["results"].push_back(to_json(line));
   }
+  json["stopped_early"] = report.stopped_early;
   return json;
 }
 

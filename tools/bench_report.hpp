@@ -30,6 +30,7 @@ struct BenchReport {
   double load = 0;                // before the start
   std::map<int, CpuRoofs> roofs;  // by threads; not empty
   std::vector<BenchLine> lines;
+  bool stopped_early = false;  // by the user, before the last case
 };
 
 std::string bench_text(const BenchReport& report);

@@ -88,6 +88,20 @@ void add_formats(const CheckCase& base, std::vector<CheckCase>* grid) {
   }
 }
 
+// Values that the suite's are not like, in every dtype, split and whole.
+void add_values(const CheckCase& base, std::vector<CheckCase>* grid) {
+  for (const NamedValues& named : all_values()) {
+    for (const int32_t dtype : kDTypes) {
+      CheckCase item = base;
+      item.problem.q_dtype = dtype;
+      item.problem.kv_format = dtype;
+      item.values = named.values;
+      item.lengths = {100, 2000};
+      grid->push_back(item);
+    }
+  }
+}
+
 // What only shows at length: one sequence over every worker, many heads, many sequences.
 void add_large(const CheckCase& base, GridSize size, std::vector<CheckCase>* grid) {
   CheckCase item = base;
@@ -133,6 +147,7 @@ CheckCase random_case(const CheckCase& base, Random* random) {
   item.lengths = {random->between(0, 1) == 0 ? 0 : longest, longest};
   item.problem.causal = random->between(0, 1) == 0 ? 0 : 1;
   item.batch_invariant = random->between(0, 3) == 0;
+  item.values = pick(all_values(), random).values;
   if (item.problem.h_q * item.problem.s_q > 256) {  // the reference is slow
     item.lengths.max = std::min<int64_t>(item.lengths.max, 1000);
     item.lengths.min = std::min(item.lengths.min, item.lengths.max);
@@ -149,6 +164,7 @@ std::string CheckCase::name() const {
   text += lengths.min == lengths.max ? "" : fmt::format("-{}", lengths.max);
   text += fmt::format(" page{} {}", p.page_size, dtypes_text(p));
   text += p.causal != 0 ? " causal" : "";
+  text += values == Values::kSuite ? "" : fmt::format(" {}", name_of(values));
   text += batch_invariant ? " batch-invariant" : "";
   text += p.lse_base == SEESAW_LSE_BASE2 ? " lse2" : "";
   text += p.empty_lse == SEESAW_EMPTY_LSE_POSITIVE_INFINITY ? " empty+inf" : "";
@@ -160,6 +176,7 @@ std::vector<CheckCase> check_grid(GridSize size, uint64_t seed) {
   const CheckCase base = base_case(seed);
   add_axes(base, &grid);
   add_formats(base, &grid);
+  add_values(base, &grid);
   if (size != GridSize::kQuick) {
     add_large(base, size, &grid);
   }

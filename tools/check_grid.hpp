@@ -17,9 +17,10 @@ struct CheckCase {
   seesaw_dense_decode_problem problem{.batch = 2};
   bool batch_invariant = false;
   LengthRule lengths;
+  Values values = Values::kSuite;
   uint64_t seed = 0;
 
-  std::string name() const;  // "b2 sq1 hq16 hkv1 d576/512 len0-1000 page64 bf16 causal"
+  std::string name() const;  // "b2 sq1 hq16 hkv1 d576/512 len0-1000 page64 bf16 causal normal"
 };
 
 std::vector<CheckCase> check_grid(GridSize size, uint64_t seed);

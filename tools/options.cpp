@@ -1,5 +1,7 @@
 #include "options.hpp"
 
+#include <fmt/format.h>
+
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdlib>
@@ -92,7 +94,31 @@ void add_length_options(CLI::App& command, LengthOptions* options) {
   command.add_option("--lens", options->lens, "lengths, separated by commas (instead of --batch)")
       ->delimiter(',')
       ->allow_extra_args(false);
-  command.add_option("--seed", options->seed, "of everything random")->capture_default_str();
+  command.add_option("--seed", options->seed, "seed of all random numbers")->capture_default_str();
+}
+
+void add_values_option(CLI::App& command, Values* values) {
+  std::string what;
+  std::string allowed;
+  for (const NamedValues& draw : all_values()) {
+    what += fmt::format("{}{}: {}", what.empty() ? "" : "; ", draw.name, draw.what);
+    allowed += fmt::format("{}{}", allowed.empty() ? "" : ", ", draw.name);
+  }
+  command
+      .add_option_function<std::string>(
+          "--values",
+          [values, allowed](const std::string& name) {
+            for (const NamedValues& draw : all_values()) {
+              if (draw.name == name) {
+                *values = draw.values;
+                return;
+              }
+            }
+            throw bad_input({"--values", printable(name), "allowed: " + allowed,
+                             "Leave it out for the suite's."});
+          },
+          what)
+      ->default_str(std::string(name_of(*values)));
 }
 
 void add_request(CLI::App& command, Request* request) {

@@ -23,6 +23,10 @@ struct JsonOption {
 };
 void add_json_option(CLI::App& command, JsonOption* option);
 
+// --progress: earlier and more often than without it (progress.hpp).
+inline constexpr const char* kProgressHelp =
+    "progress from the start, also without a terminal (there else after 5 s, every 10 s)";
+
 // The flags of seesaw_options, and of a problem: a flag for each field of the library's tables but
 // those named in `without`.
 void add_options_flags(CLI::App& command, seesaw_options* options,
@@ -49,6 +53,9 @@ struct LengthOptions {
   std::vector<int32_t> draw(int64_t batch) const;
 };
 void add_length_options(CLI::App& command, LengthOptions* options);
+
+// --values: what made-up tensors hold.
+void add_values_option(CLI::App& command, Values* values);
 
 // A problem and lengths, from flags or from a case's file.
 struct Request {

@@ -1,71 +1,65 @@
-// A line on stderr that says how far a long command is, and when it will end. Silent unless stderr
-// is a terminal or the user asked for it.
+// How far a long command is and when it will end, on stderr: one line that changes on a terminal;
+// elsewhere a line now and then, for log files, and nothing at all of a command that ends soon.
 #pragma once
 
-#include <fmt/format.h>
-#include <unistd.h>
-
 #include <chrono>
-#include <cstdio>
+#include <condition_variable>
+#include <cstdint>
+#include <mutex>
 #include <string>
-
-#include "output.hpp"
+#include <thread>
 
 namespace seesaw::tools {
 
+// When lines are written where stderr is no terminal.
+struct ProgressPace {
+  std::chrono::milliseconds first{5000};  // before that the command may be done
+  std::chrono::milliseconds every{10000};
+  bool at_once() const { return first == std::chrono::milliseconds(0); }
+};
+inline constexpr ProgressPace kPaceWhenAsked{std::chrono::milliseconds(0),
+                                             std::chrono::milliseconds(2000)};
+
 class Progress {
  public:
-  Progress(const std::string& title, int64_t total, bool forced)
-      : title_(title),
-        total_(total),
-        terminal_(isatty(STDERR_FILENO) == 1),
-        shown_(forced || terminal_) {}
-  ~Progress() { clear(); }
+  // `total` in any unit, for instance cases or expected seconds. `forced`: --progress.
+  Progress(std::string title, double total, bool forced);
+  Progress(std::string title, double total, const ProgressPace& pace);
+  ~Progress();
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
 
-  // `done` of the total are finished, now comes `what`. At most ten lines a second.
-  void update(int64_t done, const std::string& what) {
-    const auto now = std::chrono::steady_clock::now();
-    const bool too_soon = now - last_ < std::chrono::milliseconds(terminal_ ? 100 : 2000);
-    if (!shown_ || (too_soon && done != 0)) {
-      return;
-    }
-    last_ = now;
-    const double elapsed = std::chrono::duration<double>(now - start_).count();
-    std::string line = fmt::format("{}: {}/{} ({}%)", title_, done, total_,
-                                   total_ > 0 ? 100 * done / total_ : 100);
-    if (done > 0) {
-      const auto left = static_cast<double>(total_ - done);
-      line += fmt::format(", {:.0f} s left", elapsed / static_cast<double>(done) * left);
-    }
-    line += what.empty() ? "" : "  " + what;
-    if (terminal_) {
-      print_note("\r\x1b[K{}", line.substr(0, 120));
-    } else {
-      print_note("{}\n", line);
-    }
-    std::fflush(stderr);
-    dirty_ = true;
-  }
+  // `done` of the total are finished, now comes `what`.
+  void update(double done, const std::string& what);
 
   // Takes the line away, so that other output starts on a clean one.
-  void clear() {
-    if (dirty_ && terminal_) {
-      std::fputs("\r\x1b[K", stderr);
-      std::fflush(stderr);
-    }
-    dirty_ = false;
-  }
+  void clear();
 
  private:
-  std::string title_;
-  int64_t total_;
-  bool terminal_;
-  bool shown_;
-  bool dirty_ = false;
-  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
-  std::chrono::steady_clock::time_point last_;
+  using Clock = std::chrono::steady_clock;
+
+  void write_line();         // with `mutex_` held
+  void keep_writing();       // the thread of a log file
+  std::string text() const;  // with `mutex_` held
+
+  const std::string title_;
+  const double total_;
+  const bool terminal_;
+  const ProgressPace pace_;
+  const Clock::time_point start_ = Clock::now();
+
+  std::mutex mutex_;
+  std::condition_variable ended_;
+  bool stop_ = false;
+  bool started_ = false;
+  bool dirty_ = false;  // a line stands on the terminal
+  double done_ = 0;
+  std::string what_;
+  Clock::time_point last_{};
+  std::thread writer_;  // not on a terminal: a long step must not look like a hang
 };
+
+// "40 s", "6 min", "2 h": as exact as an estimate deserves.
+std::string duration_text(double seconds);
 
 }  // namespace seesaw::tools

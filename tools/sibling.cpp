@@ -19,7 +19,7 @@ std::string find_sibling(const std::string& program, const std::string& folder,
     }
   }
   throw bad_input({where, "no program " + program + " in or beside " + here.string(),
-                   "allowed: a build that has it",
+                   "needed: a build that has it",
                    "Configure with -D" + option + "=ON and build " + program + "."});
 }
 

@@ -19,6 +19,7 @@
 #include "lab/roofs/cpu_loops.hpp"
 #include "lab/roofs/cpu_roofs.hpp"
 #include "lab/synthetic.hpp"
+#include "lab/values.hpp"
 #include "ops/dense_decode/cpu/dense_decode.hpp"
 #include "ops/dense_decode/cpu/layout.hpp"
 
@@ -131,7 +132,7 @@ struct Step {
         scratch(cpu::scratch_of(geometry, kernel, memory.data(), 0)),
         vectors((h_q + kernel.lanes - 1) / kernel.lanes) {
     for (size_t i = 0; i < rows.size(); ++i) {
-      rows[i] = from_float<BFloat16>(small_normal(mix(i)));
+      rows[i] = from_float<BFloat16>(draw(Values::kSuite, mix(i)));
     }
     pack_query();
     pack_tokens();

@@ -17,6 +17,7 @@ import os
 import platform
 import statistics
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
@@ -56,7 +57,7 @@ def make_arrays(library: str, device: str) -> Tuple[Tuple[Any, ...], Callable[[]
 
 
 def make_variants(arrays: Tuple[Any, ...], library: str) -> Dict[str, Callable[[], Any]]:
-    decode = seesaw.dense_decode
+    decode = partial(seesaw.dense_decode, scale=1.0)
     problem = seesaw.Problem.of(*arrays[:3])
     schedule = seesaw.make_schedule(problem, arrays[3], num_threads=1)
     out, lse = decode(*arrays, schedule=schedule)
@@ -100,7 +101,7 @@ def make_torch_variants(arrays: Tuple[Any, ...]) -> Dict[str, Callable[[], Any]]
     current, nothing = get_mla_metadata()
     older, num_splits = get_mla_metadata(arrays[3], 1, 1)
     return {
-        "torch.ops.seesaw.dense_decode": lambda: operator(*arrays, num_threads=1),
+        "torch.ops.seesaw.dense_decode": lambda: operator(*arrays, 1.0, num_threads=1),
         "flash_mla, current form": lambda: flash_mla_with_kvcache(*arrays, 512, current, nothing),
         "flash_mla, older form": lambda: flash_mla_with_kvcache(*arrays, 512, older, num_splits),
     }

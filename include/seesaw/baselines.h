@@ -101,9 +101,21 @@ typedef struct seesaw_baseline_problem {
   int64_t chunk_size;     /* chunked MLA: queries at a time [1024], at most 65,536 chunks */
   double rope_theta;      /* DeepSeek: pair i turns by position * theta^(-2i/R) [10000] */
   float norm_epsilon;     /* DeepSeek: of the RMSNorms [1e-6] */
-  float scale;            /* of the scores [1/sqrt(D), 1/sqrt(D'), 1/sqrt(d_nope + R)] */
+  /* of the scores [1/sqrt(D), 1/sqrt(D'), seesaw_mla_softmax_scale(d_nope, R, rope_factor,
+   * rope_mscale_all_dim)] */
+  float scale;
   uint32_t flags;
   int32_t num_threads; /* CPU: 0 [as many as OpenMP would use]. Ignored on a GPU */
+  /* DeepSeek: YaRN (arXiv:2309.00071), as rope_scaling of the published configurations has it.
+   * Factor 0 [no rope scaling]; the pairs between beta_fast and beta_slow turns in the original
+   * context are slowed down by degrees; sines and cosines times m(mscale) / m(mscale_all_dim), with
+   * m(x) = 0.1 x ln(factor) + 1 */
+  double rope_factor;
+  int64_t rope_original_positions; /* original_max_position_embeddings */
+  double rope_beta_fast;           /* [32] */
+  double rope_beta_slow;           /* [1] */
+  double rope_mscale;              /* [1] */
+  double rope_mscale_all_dim;      /* [0] */
 } seesaw_baseline_problem;
 
 /* One parameter: a vector or a matrix, contiguous, of the problem's dtype. */

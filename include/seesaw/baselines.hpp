@@ -48,6 +48,12 @@ struct BaselineDescriptor {
   float scale = 0.0F;
   uint32_t flags = 0;
   int32_t num_threads = 0;
+  double rope_factor = 0.0;
+  int64_t rope_original_positions = 0;
+  double rope_beta_fast = 0.0;
+  double rope_beta_slow = 0.0;
+  double rope_mscale = 0.0;
+  double rope_mscale_all_dim = 0.0;
 
   seesaw_baseline_problem to_c() const {
     seesaw_baseline_problem problem{};
@@ -72,6 +78,12 @@ struct BaselineDescriptor {
     problem.scale = scale;
     problem.flags = flags;
     problem.num_threads = num_threads;
+    problem.rope_factor = rope_factor;
+    problem.rope_original_positions = rope_original_positions;
+    problem.rope_beta_fast = rope_beta_fast;
+    problem.rope_beta_slow = rope_beta_slow;
+    problem.rope_mscale = rope_mscale;
+    problem.rope_mscale_all_dim = rope_mscale_all_dim;
     return problem;
   }
 };

@@ -25,6 +25,7 @@
 #ifndef SEESAW_SEESAW_H_
 #define SEESAW_SEESAW_H_
 
+#include <math.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -37,14 +38,18 @@
 #endif
 
 /* In C++ every field starts at zero and struct_size at the size of the struct, so that designated
- * initialisers name only what matters. */
+ * initialisers name only what matters. A number that has no default starts as NaN, which is
+ * refused. */
 #if defined(__cplusplus)
 #define SEESAW_ZERO \
   {}
 #define SEESAW_SIZE_OF(type) \
   { sizeof(type) }
+#define SEESAW_NOT_GIVEN \
+  { NAN }
 #else
 #define SEESAW_ZERO
+#define SEESAW_NOT_GIVEN
 #define SEESAW_SIZE_OF(type)
 #endif
 

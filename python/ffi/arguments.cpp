@@ -1,9 +1,21 @@
 #include "arguments.hpp"
 
+#include <utility>
+
 #include "seesaw/seesaw.hpp"
 
 namespace seesaw::python {
 namespace {
+
+// Names of the C ABI in messages, and what does the same in Python. Longer ones first.
+constexpr std::pair<std::string_view, std::string_view> kNamesInPython[] = {
+    {"Call it before seesaw_plan_run", "Call it before the schedule is used"},
+    {"seesaw_plan_prepare", "schedule.update"},
+    {"seesaw_plan_info", "seesaw.workspace_size"},
+    {"seesaw_plan_run", "the operation itself"},
+    {"data = NULL", "no memory"},
+    {"a pointer to its first element", "memory that holds its elements"},
+};
 
 [[noreturn]] void throw_type_error(const std::string& message) {
   TVM_FFI_THROW(TypeError) << message;
@@ -11,7 +23,15 @@ namespace {
 }
 
 std::string name_of(const DLDataType& dtype) {
-  return std::string(ffi::DLDataTypeToString(dtype).c_str());
+  if (dtype.code == kDLComplex) {
+    return "complex" + std::to_string(dtype.bits);
+  }
+  try {
+    return std::string(ffi::DLDataTypeToString(dtype).c_str());
+  } catch (const ffi::Error&) {  // a kind that this version of tvm-ffi has no name for
+    return "of DLPack's kind " + std::to_string(dtype.code) + " and " + std::to_string(dtype.bits) +
+           " bits";
+  }
 }
 
 bool is_uint8_or_bool(const DLDataType& dtype) {
@@ -94,6 +114,16 @@ void ArgumentReader::refuse(const char* name, const char* allowed) const {
                    args_[position_ - 1].GetTypeKey() + ", allowed: " + allowed);
 }
 
+std::string in_words_of_python(std::string message) {
+  for (const auto& [in_c, in_python] : kNamesInPython) {
+    for (size_t at = message.find(in_c); at != std::string::npos;
+         at = message.find(in_c, at + in_python.size())) {
+      message.replace(at, in_c.size(), in_python);
+    }
+  }
+  return message;
+}
+
 int64_t ArgumentReader::integer(const char* name) {
   const auto value = next().try_cast<int64_t>();
   if (!value.has_value()) {
@@ -138,42 +168,43 @@ std::string_view ArgumentReader::bytes(const char* name) {
 ffi::TensorView ArgumentReader::view(const char* name) {
   const auto view = next().try_cast<ffi::TensorView>();
   if (!view.has_value()) {
-    refuse(name, "an array with DLPack. Pass a NumPy, PyTorch, CuPy or JAX array.");
+    refuse(name, "an array. Pass one of NumPy, PyTorch, CuPy or JAX.");
   }
   return *view;
 }
 
-int32_t ArgumentReader::dtype_of(const char* name, const DLDataType& dtype) const {
+int32_t ArgumentReader::dtype_of(const char* name, const DLDataType& dtype,
+                                 Elements elements) const {
   const bool scalar = dtype.lanes == 1;
-  if (scalar && dtype.code == kDLFloat && dtype.bits == 32) {
+  if (elements == Elements::kInt32) {
+    if (scalar && dtype.code == kDLInt && dtype.bits == 32) {
+      return SEESAW_INT32;
+    }
+  } else if (scalar && dtype.code == kDLFloat && dtype.bits == 32) {
     return SEESAW_FLOAT32;
-  }
-  if (scalar && dtype.code == kDLFloat && dtype.bits == 16) {
+  } else if (scalar && dtype.code == kDLFloat && dtype.bits == 16) {
     return SEESAW_FLOAT16;
-  }
-  if (scalar && dtype.bits == 16 &&
-      (dtype.code == kDLBfloat || (dtype.code == kDLUInt && uint16_is_bfloat16_))) {
+  } else if (scalar && dtype.bits == 16 &&
+             (dtype.code == kDLBfloat || (dtype.code == kDLUInt && uint16_is_bfloat16_))) {
     return SEESAW_BFLOAT16;
   }
-  if (scalar && dtype.code == kDLInt && dtype.bits == 32) {
-    return SEESAW_INT32;
-  }
-  throw_type_error(std::string(where_) + ": " + name + " has dtype " + name_of(dtype) +
-                   ", allowed: float32, bfloat16, float16, and int32 for lengths, positions and "
-                   "page ids. Convert the array.");
+  throw_type_error(
+      std::string(where_) + ": " + name + " has dtype " + name_of(dtype) +
+      ", allowed: " + (elements == Elements::kInt32 ? "int32" : "float32, bfloat16, float16") +
+      ". Convert the array.");
 }
 
-seesaw_tensor ArgumentReader::tensor(const char* name) {
+seesaw_tensor ArgumentReader::tensor(const char* name, Elements elements) {
   const ffi::TensorView array = view(name);
-  return convert(where_, name, array, dtype_of(name, array.dtype()));
+  return convert(where_, name, array, dtype_of(name, array.dtype(), elements));
 }
 
-seesaw_tensor ArgumentReader::optional_tensor(const char* name) {
+seesaw_tensor ArgumentReader::optional_tensor(const char* name, Elements elements) {
   if (next_is_none()) {
     ++position_;
     return {};
   }
-  return tensor(name);
+  return tensor(name, elements);
 }
 
 seesaw_tensor ArgumentReader::optional_mask(const char* name, int32_t dtype) {
@@ -206,10 +237,7 @@ Buffer ArgumentReader::buffer(const char* name) {
   const auto begin = reinterpret_cast<uintptr_t>(address_of(*view));
   const uintptr_t padding = (kAlignment - begin % kAlignment) % kAlignment;
   const auto size = static_cast<uint64_t>(view->size(0));
-  if (size <= padding) {
-    return {};
-  }
-  return {reinterpret_cast<void*>(begin + padding), size - padding};
+  return {true, reinterpret_cast<void*>(begin + padding), size > padding ? size - padding : 0};
 }
 
 }  // namespace seesaw::python

@@ -16,9 +16,16 @@ namespace ffi = tvm::ffi;
 
 // Bytes of the caller's, as an array of uint8.
 struct Buffer {
+  bool given = false;  // also where nothing of it can be used
   void* data = nullptr;
   uint64_t size_bytes = 0;
 };
+
+// A message of the library with Python's names for what it tells a C caller to use.
+std::string in_words_of_python(std::string message);
+
+// What the elements of a tensor may be.
+enum class Elements : uint8_t { kFloat, kInt32 };
 
 // Arguments in order. Each reader throws TypeError, in the library's four parts, if the next
 // argument is something else.
@@ -41,8 +48,9 @@ class ArgumentReader {
   std::string text(const char* name);
   std::string optional_text(const char* name);  // "" for None
   std::string_view bytes(const char* name);     // lives as long as the call
-  seesaw_tensor tensor(const char* name);
-  seesaw_tensor optional_tensor(const char* name);  // data == NULL and rank 0 for None
+  seesaw_tensor tensor(const char* name, Elements elements = Elements::kFloat);
+  // data == NULL and rank 0 for None
+  seesaw_tensor optional_tensor(const char* name, Elements elements = Elements::kFloat);
   // Of bool or uint8, described as of `dtype`.
   seesaw_tensor optional_mask(const char* name, int32_t dtype);
   // The 256-byte aligned part of an array of bytes; empty for None.
@@ -51,7 +59,7 @@ class ArgumentReader {
  private:
   const ffi::AnyView& next();
   ffi::TensorView view(const char* name);
-  int32_t dtype_of(const char* name, const DLDataType& dtype) const;
+  int32_t dtype_of(const char* name, const DLDataType& dtype, Elements elements) const;
   [[noreturn]] void refuse(const char* name, const char* allowed) const;
 
   std::span<const ffi::AnyView> args_;

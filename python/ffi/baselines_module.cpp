@@ -33,7 +33,7 @@ int run(ArgumentReader& reader) {
   call.out = reader.tensor("out");
   call.mask = reader.optional_mask("mask", SEESAW_BASELINE_UINT8);
   widen_mask(call.mask);
-  call.positions = reader.optional_tensor("positions");
+  call.positions = reader.optional_tensor("positions", Elements::kInt32);
   call.cache = reader.optional_tensor("cache");
   const Buffer workspace = reader.buffer("workspace");
   call.workspace = workspace.data;

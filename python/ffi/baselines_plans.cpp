@@ -1,6 +1,7 @@
 #include "baselines_plans.hpp"
 
 #include <omp.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
@@ -38,6 +39,10 @@ class BaselinePlans {
 
   std::shared_ptr<const Baseline> find(const BaselineFields& fields) {
     const std::lock_guard lock(mutex_);
+    if (process_ != getpid()) {  // a child of fork(): the parent's plans are for threads it has not
+      process_ = getpid();
+      entries_.clear();
+    }
     const auto found = std::ranges::find(entries_, fields, &Entry::first);
     if (found == entries_.end()) {
       return nullptr;
@@ -47,6 +52,7 @@ class BaselinePlans {
   }
 
   std::mutex mutex_;
+  pid_t process_ = getpid();
   std::list<Entry> entries_;  // most recently used first
 };
 
@@ -89,11 +95,28 @@ float narrow_number(const char* name, double value) {
 
 BaselineFields BaselineFields::read(ArgumentReader& reader) {
   static constexpr std::array<const char*, kNumIntegers> kIntegerNames = {
-      "device type", "device index", "model",     "dtype",      "batch",    "tokens",
-      "capacity",    "d_model",      "num_heads", "head_dim",   "d_latent", "d_q_latent",
-      "d_nope",      "d_rope",       "d_v",       "chunk_size", "flags",    "num_threads"};
-  static constexpr std::array<const char*, kNumNumbers> kNumberNames = {"rope_theta",
-                                                                        "norm_epsilon", "scale"};
+      "device type",
+      "device index",
+      "model",
+      "dtype",
+      "batch",
+      "tokens",
+      "capacity",
+      "d_model",
+      "num_heads",
+      "head_dim",
+      "d_latent",
+      "d_q_latent",
+      "d_nope",
+      "d_rope",
+      "d_v",
+      "chunk_size",
+      "flags",
+      "num_threads",
+      "original_max_position_embeddings"};
+  static constexpr std::array<const char*, kNumNumbers> kNumberNames = {
+      "rope_theta", "norm_epsilon", "scale",  "factor",
+      "beta_fast",  "beta_slow",    "mscale", "mscale_all_dim"};
   BaselineFields fields;
   for (size_t i = 0; i < fields.integers.size(); ++i) {
     fields.integers[i] = reader.integer(kIntegerNames[i]);
@@ -131,6 +154,12 @@ BaselineDescriptor descriptor_of(const BaselineFields& fields) {
   descriptor.norm_epsilon =
       narrow_number("norm_epsilon", fields.numbers[BaselineFields::kNormEpsilon]);
   descriptor.scale = narrow_number("scale", fields.numbers[BaselineFields::kScale]);
+  descriptor.rope_factor = fields.numbers[BaselineFields::kRopeFactor];
+  descriptor.rope_original_positions = integers[BaselineFields::kRopeOriginalPositions];
+  descriptor.rope_beta_fast = fields.numbers[BaselineFields::kRopeBetaFast];
+  descriptor.rope_beta_slow = fields.numbers[BaselineFields::kRopeBetaSlow];
+  descriptor.rope_mscale = fields.numbers[BaselineFields::kRopeMscale];
+  descriptor.rope_mscale_all_dim = fields.numbers[BaselineFields::kRopeMscaleAllDim];
   return descriptor;
 }
 

@@ -31,9 +31,20 @@ struct BaselineFields {
     kChunkSize,
     kFlags,
     kNumThreads,
+    kRopeOriginalPositions,
     kNumIntegers
   };
-  enum Number { kRopeTheta, kNormEpsilon, kScale, kNumNumbers };
+  enum Number {
+    kRopeTheta,
+    kNormEpsilon,
+    kScale,
+    kRopeFactor,
+    kRopeBetaFast,
+    kRopeBetaSlow,
+    kRopeMscale,
+    kRopeMscaleAllDim,
+    kNumNumbers
+  };
   static constexpr size_t kCount = size_t{kNumIntegers} + size_t{kNumNumbers};
 
   std::array<int64_t, kNumIntegers> integers{};

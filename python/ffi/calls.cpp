@@ -50,7 +50,8 @@ const Operation& read_operation(ArgumentReader& reader) {
 // A tensor of the rank that the table has for it. A cache may lack the dimension of its KV heads,
 // which is 1 in MLA.
 seesaw_tensor read_tensor(ArgumentReader& reader, const Operation& operation, const Arg& arg) {
-  seesaw_tensor tensor = reader.tensor(arg.name.c_str());
+  seesaw_tensor tensor =
+      reader.tensor(arg.name.c_str(), arg.is_int32 ? Elements::kInt32 : Elements::kFloat);
   if (tensor.rank == arg.rank) {
     return tensor;
   }
@@ -246,9 +247,9 @@ int run_with(ArgumentReader& reader, bool derive, TVMFFIAny* result) {
     planned = plan_of(key);
   }
   const seesaw_plan_details& details = planned->details;
-  const bool prepares = schedule.data == nullptr && details.schedule_bytes > 0;
+  const bool prepares = !schedule.given && details.schedule_bytes > 0;
   const uint64_t own_schedule = prepares ? align(details.schedule_bytes) : 0;
-  const uint64_t own_workspace = workspace.data == nullptr ? details.workspace_bytes : 0;
+  const uint64_t own_workspace = workspace.given ? 0 : details.workspace_bytes;
   const Scratch scratch(own_schedule + own_workspace, args.device);
   if (!scratch.made()) {
     return return_integer(kBuffersWanted, result);

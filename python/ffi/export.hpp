@@ -55,7 +55,7 @@ inline void* stream_of(int64_t given, const seesaw_device& device) {
 
 // The status of a failure is the kind of Python's exception.
 [[noreturn]] inline void rethrow_for_python(const Error& error) {
-  const std::string_view message = error.what();
+  const std::string message = in_words_of_python(error.what());
   switch (error.status()) {
     case SEESAW_INVALID_ARGUMENT:
       TVM_FFI_THROW(ValueError) << message;

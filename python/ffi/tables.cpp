@@ -44,6 +44,7 @@ Arg arg_of(const Json& json, const std::vector<Field>& problem) {
   arg.offset = json.at("offset");
   arg.prepares = json.at("prepares");
   arg.optional = json.at("optional");
+  arg.is_int32 = json.at("dtype") == "int32";
   const std::string names = arg.shape.substr(1, arg.shape.size() - 2);  // "b, s_q"
   for (size_t begin = 0; begin < names.size();) {
     const size_t end = std::min(names.find(", ", begin), names.size());

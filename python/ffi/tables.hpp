@@ -25,6 +25,7 @@ struct Arg {
   size_t offset = 0;
   int32_t rank = 0;
   int32_t heads = -1;            // the dimension h_kv, which an array may lack
+  bool is_int32 = false;         // else of a float type
   const Field* count = nullptr;  // how many tensors the list has; null: it is no list
   bool prepares = false;         // read by seesaw_plan_prepare
   bool optional = false;

@@ -32,6 +32,7 @@ else:
     )
     from seesaw._schedule import Schedule, make_schedule
     from seesaw._stats import KernelStats, stats
+    from seesaw._yarn import softmax_scale
 
 __all__ = [
     "Device",
@@ -50,6 +51,7 @@ __all__ = [
     "make_schedule",
     "merge_states",
     "pieces",
+    "softmax_scale",
     "stats",
     "stats_prometheus",
     "supports",

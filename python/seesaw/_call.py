@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Any, Optional, Sequence
 
-from seesaw._arrays import Array, ArrayLibrary, check_devices
+from seesaw._arrays import Array, ArrayLibrary, check_arrays
 from seesaw._fields import Operation
 from seesaw._keys import Key, flatten, key_of_tensors
 from seesaw._library import BUFFERS_WANTED, library
@@ -20,41 +21,85 @@ def run(
     schedule: Optional[Array] = None,
     workspace: Optional[Array] = None,
     key_is_complete: bool = False,
+    given_outputs: Sequence[Array] = (),
 ) -> None:
     """Runs an operation on tensors of one array library.
 
     key: Of `settings_key`, if the tensors are to tell the rest; or of a schedule, complete.
     tensors, scalars: In the order of the operation's table; None: not given; a list is a list.
     schedule, workspace: uint8. None: they last for this call, if the operation needs them.
+    given_outputs: Of the tensors to be written, those that the caller brought.
     """
-    function = library.run if key_is_complete else library.run_tensors
+    function = library.run_tensors if not key_is_complete else library.run
     flat = flatten(operation, tensors) if operation.has_lists else tensors
     stream = arrays.fixed_stream
-    if stream is None:
-        stream = arrays.stream(_first_array(flat))
-    if arrays.direct:
+    wants_views = arrays.wants_views
+    try:
+        if stream is None:
+            stream = arrays.stream(_first_array(flat))
+        if given_outputs and not arrays.may_write(given_outputs):
+            _check_writable(operation, arrays, tensors, workspace)
+        if arrays.direct and (wants_views is None or not wants_views(operation, tensors)):
+            try:
+                if function(key, stream, 0, schedule, workspace, *flat, *scalars) == 0:
+                    if given_outputs and arrays.mark_written is not None:
+                        arrays.mark_written(given_outputs)
+                    return
+            except BufferError:
+                pass  # read only, bfloat16 of ml_dtypes, gradients required: what views are for
+        _check_writable(operation, arrays, tensors, workspace)
+        names = ("schedule", "workspace", *operation.names(tensors))
+        where = operation.name
+        given = zip((schedule, workspace, *flat), names)
+        seen = [arrays.seen(item, name, where) for item, name in given]
+        if function(key, stream, arrays.bits, *seen, *scalars) == BUFFERS_WANTED:
+            # An array library that hands its allocator to nobody: its arrays, then.
+            if not key_is_complete:
+                key = key_of_tensors(operation, key, tensors)
+            like = _first_array(flat)
+            if schedule is None and library.schedule_bytes(key):
+                prepared = [tensor for arg, tensor in zip(operation.args, tensors) if arg.prepares]
+                made = Schedule(key, like).update(*prepared)
+                seen[0] = arrays.seen(made.buffer, "schedule", where)
+            if workspace is None and workspace_elements(key):
+                made_workspace = arrays.empty((workspace_elements(key),), "uint8", like)
+                seen[1] = arrays.seen(made_workspace, "workspace", where)
+            library.run(key, stream, arrays.bits, *seen, *scalars)
+    except Exception:
+        check_arrays(arrays, flat, operation.names(tensors), operation.name)
+        _check_scalars(operation, scalars)
+        raise
+    if given_outputs and arrays.mark_written is not None:
+        arrays.mark_written(given_outputs)
+
+
+def _check_writable(
+    operation: Operation,
+    arrays: ArrayLibrary,
+    tensors: Sequence[Any],
+    workspace: Optional[Array],
+) -> None:
+    outputs = {arg.name: item for arg, item in zip(operation.args, tensors) if arg.use == "out"}
+    for name, array in {**outputs, "workspace": workspace}.items():
+        if array is not None:
+            arrays.check_writable(array, name, operation.name)
+
+
+def _check_scalars(operation: Operation, scalars: Sequence[Any]) -> None:
+    """Refuses what is no number of a call, for a better message than tvm-ffi's."""
+    for name, value in zip(operation.scalars, scalars):
+        if not isinstance(value, Real):
+            raise TypeError(
+                f"{operation.name}: {name} of type {type(value).__name__}, allowed: a number. "
+                "Pass a float."
+            )
         try:
-            if function(key, stream, 0, schedule, workspace, *flat, *scalars) == 0:
-                return
-        except BufferError:
-            pass  # read only, bfloat16 of ml_dtypes, gradients required: what views are for
-        except RuntimeError:
-            check_devices(arrays, flat)
-            raise
-    name = operation.name
-    seen = [arrays.seen(item, name) for item in (schedule, workspace, *flat)]
-    if function(key, stream, arrays.bits, *seen, *scalars) != BUFFERS_WANTED:
-        return
-    # An array library that hands its allocator to nobody: its arrays, then.
-    if not key_is_complete:
-        key = key_of_tensors(operation, key, tensors)
-    like = _first_array(flat)
-    if schedule is None and library.schedule_bytes(key):
-        prepared = [tensor for arg, tensor in zip(operation.args, tensors) if arg.prepares]
-        seen[0] = arrays.seen(Schedule(key, like).update(*prepared).buffer, name)
-    if workspace is None and workspace_elements(key):
-        seen[1] = arrays.seen(arrays.empty((workspace_elements(key),), "uint8", like), name)
-    library.run(key, stream, arrays.bits, *seen, *scalars)
+            float(value)
+        except OverflowError:
+            raise ValueError(
+                f"{operation.name}: {name} is beyond float64, allowed: a finite number. "
+                "Correct its value."
+            ) from None
 
 
 def _first_array(flat: Sequence[Any]) -> Any:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from operator import index
 from typing import TYPE_CHECKING, Any, Mapping, Optional, Tuple
 
 from seesaw._arrays import Array, library_of
 from seesaw._call import run
-from seesaw._keys import settings_key
+from seesaw._keys import known_settings_key, settings_key
 from seesaw._schedule import Schedule
 from seesaw._tables import DENSE_DECODE, DenseDecodeSettings
 
@@ -22,11 +23,11 @@ def dense_decode(
     block_table: Array,
     seq_lens: Array,
     *,
+    scale: float,
     schedule: Optional[Schedule] = None,
     out: Optional[Array] = None,
     lse: Optional[Array] = None,
     workspace: Optional[Array] = None,
-    scale: Optional[float] = None,
     d_v: Optional[int] = None,
     **settings: Unpack[DenseDecodeSettings],
 ) -> Tuple[Array, Array]:
@@ -46,14 +47,14 @@ def dense_decode(
             [num_pages, page_size, d_qk].
         block_table: [b, max_pages_per_sequence] int32: page ids.
         seq_lens: [b] int32: tokens in the cache, the s_q new ones included.
+        scale: Of the scores; the model's, which `seesaw.softmax_scale` finds in its configuration.
+            DeepSeek's is 192 ** -0.5, of the head before absorption, times YaRN's factor.
         schedule: Of `make_schedule` for the same lengths. None: made by this call. If given, its
             problem and options decide everything below, which may be left out.
         out: [b, s_q, h_q, d_v] as q, every element is written. None: allocated.
         lse: [b, h_q, s_q] float32. None: allocated.
         workspace: uint8 of `workspace_size(schedule)`. None: allocated from the array library for
             this call.
-        scale: Of the scores. None: d_qk ** -0.5, as in FlashMLA; DeepSeek's is 192 ** -0.5, of
-            the head before absorption.
         d_v: Columns of out; None: 512.
         settings: causal, lse_base and empty_lse of `Problem`; num_threads, batch_invariant,
             check_data, kernel and tuning of `Options`; with their defaults.
@@ -69,32 +70,51 @@ def dense_decode(
     traces = arrays.traces_calls
     if traces is not None and traces():
         buffers = (schedule, out, lse, workspace)
-        return arrays.traced_dense_decode(
+        return arrays.tracer().record(
             q, kv_cache, block_table, seq_lens, buffers, scale, d_v, settings
         )
     if schedule is None:
-        columns = D_V if d_v is None else d_v
-        key = settings_key(DENSE_DECODE, d_v=columns, **settings)
+        columns = D_V if d_v is None else d_v if type(d_v) is int else whole_number(d_v)
+        try:
+            key = known_settings_key(DENSE_DECODE, d_v=columns, **settings)
+        except TypeError:
+            key = settings_key(DENSE_DECODE, d_v=columns, **settings)
         buffer = None
     else:
+        if type(schedule) is not Schedule:
+            require_schedule(schedule)
         if settings or d_v is not None:
             check_agreement(schedule, d_v, settings)
         key, columns, buffer = schedule.key, schedule.d_v, schedule.buffer
-        if scale is None:
-            scale = schedule.scale
-    if out is None or lse is None or scale is None:
-        b, s_q, h_q, d_qk = shape_of(q)
+    given = (out, lse)
+    if out is None or lse is None:
+        given = () if out is lse else (lse,) if out is None else (out,)
+        b, s_q, h_q, _ = shape_of(q)
         if out is None:
             out = arrays.empty((b, s_q, h_q, columns), "like", q)
         if lse is None:
             lse = arrays.empty((b, h_q, s_q), "float32", q)
-        if scale is None:
-            scale = d_qk**-0.5
-            if schedule is not None:
-                schedule.scale = scale
     tensors = (q, kv_cache, block_table, seq_lens, out, lse)
-    run(DENSE_DECODE, arrays, key, tensors, (scale,), buffer, workspace, schedule is not None)
+    complete = schedule is not None
+    run(DENSE_DECODE, arrays, key, tensors, (scale,), buffer, workspace, complete, given)
     return out, lse
+
+
+def whole_number(d_v: Any) -> int:
+    try:
+        return index(d_v)
+    except TypeError:
+        raise TypeError(
+            f"dense_decode: d_v of type {type(d_v).__name__}, allowed: an integer. Pass an int."
+        ) from None
+
+
+def require_schedule(schedule: Any) -> None:
+    if not isinstance(schedule, Schedule):
+        raise TypeError(
+            f"dense_decode: schedule of type {type(schedule).__name__}, allowed: a Schedule. "
+            "Get one from make_schedule."
+        )
 
 
 def shape_of(q: Array) -> Tuple[int, int, int, int]:
@@ -112,6 +132,8 @@ def check_agreement(schedule: Schedule, d_v: Optional[int], settings: Mapping[st
     """Refuses what is given with a schedule that was made for something else. None: not given."""
     for name, given in {"d_v": d_v, **settings}.items():
         holder = schedule.problem if hasattr(schedule.problem, name) else schedule.options
+        if not hasattr(holder, name):
+            raise TypeError(f"dense_decode() got an unexpected keyword argument {name!r}")
         agreed = getattr(holder, name)
         if given is not None and given != agreed:
             raise ValueError(

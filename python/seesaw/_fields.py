@@ -5,7 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
 from operator import index
-from typing import TYPE_CHECKING, Any, ClassVar, Dict, NamedTuple, NoReturn, Tuple
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    Dict,
+    List,
+    NamedTuple,
+    NoReturn,
+    Sequence,
+    Tuple,
+)
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -48,9 +58,22 @@ class Operation:
     args: Tuple[Arg, ...]
     scalars: Tuple[str, ...]
     has_lists: bool = dataclass_field(init=False)
+    float_inputs: int = dataclass_field(init=False)
+    """So many of the first tensors are read and hold no int32."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "has_lists", any(arg.list for arg in self.args))
+        reads = [arg.use == "in" and arg.dtype != "int32" for arg in self.args]
+        first = (reads + [False]).index(False)
+        assert not any(reads[first:]), "an operation's floating-point inputs come first"
+        object.__setattr__(self, "float_inputs", first)
+
+    def names(self, tensors: Sequence[Any]) -> List[str]:
+        """Of what `flatten` makes of these tensors; "" is the length of a list."""
+        names: List[str] = []
+        for arg, tensor in zip(self.args, tensors):
+            names += ["", *[arg.name] * len(tensor or ())] if arg.list else [arg.name]
+        return names
 
 
 def to_number(where: str, field: Field, value: Any) -> Any:
@@ -62,8 +85,16 @@ def to_number(where: str, field: Field, value: Any) -> Any:
         try:
             return field.choices[value]
         except (KeyError, TypeError):
-            _refuse_choice(where, field, value)
+            pass
+        if field.type in ("dtype", "format") and dtype_name(value) in field.choices:
+            return field.choices[dtype_name(value)]
+        _refuse_choice(where, field, value)
     if field.type == "text":
+        if value is not None and not isinstance(value, str):
+            raise TypeError(
+                f"{where}: {field.name} of type {type(value).__name__}, allowed: a string or None. "
+                "Pass a str."
+            )
         return value or None
     try:
         number = index(value)
@@ -78,6 +109,12 @@ def to_number(where: str, field: Field, value: Any) -> Any:
             "Correct its value."
         )
     return number
+
+
+def dtype_name(dtype: Any) -> str:
+    """"bfloat16" of that text, and of a dtype of NumPy, PyTorch, CuPy or JAX."""
+    name = getattr(dtype, "__name__", None) or getattr(dtype, "name", None) or str(dtype)
+    return str(name).rpartition(".")[2]
 
 
 def _refuse_choice(where: str, field: Field, value: Any) -> NoReturn:
@@ -177,9 +214,9 @@ def parse_device(device: Any) -> Tuple[int, int]:
     from seesaw._tables import DEVICES
 
     kind, _, number = str(device).partition(":")
-    if kind in DEVICES and (number == "" or number.isdigit()):
+    if kind in DEVICES and (number == "" or (number.isdecimal() and len(number) < 6)):
         if kind != "cpu" or number in ("", "0"):
             return DEVICES[kind], int(number or 0)
     raise ValueError(
-        f'seesaw: device = "{device}", allowed: "cpu", "cuda", "cuda:N". Correct the name.'
+        f'seesaw: device = "{device!s:.80}", allowed: "cpu", "cuda", "cuda:N". Correct the name.'
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any, Dict, List, Mapping, Sequence, Tuple
 
-from seesaw._arrays import check_devices, library_of
+from seesaw._arrays import check_arrays, library_of
 from seesaw._fields import (
     Field,
     Operation,
@@ -43,7 +43,6 @@ def key_of_problem(problem: ProblemBase, options: Options) -> Key:
     )
 
 
-@lru_cache(maxsize=64)
 def settings_key(operation: Operation, **settings: Any) -> Key:
     """The key of what is given, fields of the problem and options; tensors are to tell the rest.
     None: not given."""
@@ -54,6 +53,10 @@ def settings_key(operation: Operation, **settings: Any) -> Key:
     for name in left:
         raise TypeError(f"{operation.name}() got an unexpected keyword argument {name!r}")
     return library.key_of_problem(operation.index, *device, *numbers, *options)
+
+
+known_settings_key = lru_cache(maxsize=64)(settings_key)
+"""The same in less time. TypeError also for what cannot be hashed, which `settings_key` explains."""
 
 
 def settings_numbers(operation: Operation, **settings: Any) -> Dict[str, Any]:
@@ -89,16 +92,18 @@ def key_of_tensors(operation: Operation, key: Key, tensors: Sequence[Any]) -> Ke
     flat = flatten(operation, tensors)
     first = next((item for item in flat if item is not None and not isinstance(item, int)), None)
     arrays = library_of(first, operation.args[0].name, operation.name)
-    if arrays.direct:
-        try:
-            return library.key_of_tensors(key, 0, *flat)
-        except BufferError:
-            pass
-        except RuntimeError:
-            check_devices(arrays, flat)
-            raise
-    seen = [arrays.seen(item, operation.name) for item in flat]
-    return library.key_of_tensors(key, arrays.bits, *seen)
+    names = operation.names([*tensors, *[None] * (len(operation.args) - len(tensors))])
+    try:
+        if arrays.direct:
+            try:
+                return library.key_of_tensors(key, 0, *flat)
+            except BufferError:
+                pass
+        seen = [arrays.seen(item, name, operation.name) for item, name in zip(flat, names)]
+        return library.key_of_tensors(key, arrays.bits, *seen)
+    except Exception:
+        check_arrays(arrays, flat, names, operation.name)
+        raise
 
 
 def read_key(key: Key) -> Tuple[ProblemBase, Options]:

@@ -1,12 +1,16 @@
 """The native library, loaded at the first call.
 
-Importing tvm-ffi imports PyTorch where that is installed, which takes a second or more: so
-`import seesaw` must not do it.
+Importing tvm-ffi imports PyTorch where that is installed, which takes a second or more and fails if
+it is half installed: so tvm-ffi is imported without it, and what it does for PyTorch is done once
+the first tensor is seen.
 """
 
 from __future__ import annotations
 
 import json
+import sys
+import threading
+from importlib.abc import MetaPathFinder
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +18,45 @@ CURRENT_STREAM = -1
 """As a stream: the one that tvm-ffi took over from the array library for this call."""
 BUFFERS_WANTED = 1
 """As the result of a run: nothing ran, as the native module has no memory on that device."""
+
+
+class _WithoutTorch(MetaPathFinder):
+    """For one thread, while it is among the finders: PyTorch is not installed."""
+
+    def __init__(self) -> None:
+        self._thread = threading.get_ident()
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> None:
+        if name in ("torch", "torch_c_dlpack_ext") and threading.get_ident() == self._thread:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+
+def import_tvm_ffi() -> Any:
+    """tvm-ffi, without importing PyTorch if nobody has."""
+    if "tvm_ffi" in sys.modules or "torch" in sys.modules:
+        import tvm_ffi
+
+        return tvm_ffi
+    finder = _WithoutTorch()
+    sys.meta_path.insert(0, finder)
+    try:
+        import tvm_ffi
+    finally:
+        sys.meta_path.remove(finder)
+    return tvm_ffi
+
+
+def load_torch_support() -> None:
+    """What tvm-ffi does for older versions of PyTorch when it is imported with PyTorch there."""
+    import_tvm_ffi()
+    import torch
+
+    if hasattr(torch.Tensor, "__dlpack_c_exchange_api__"):
+        return
+    from tvm_ffi import _optional_torch_c_dlpack as support
+
+    if getattr(support, "_LIB", None) is None and hasattr(support, "load_torch_c_dlpack_extension"):
+        support._LIB = support.load_torch_c_dlpack_extension()
 
 
 class _Library:
@@ -47,8 +90,7 @@ class _Library:
         return self.__dict__[name] if name in self.__dict__ else getattr(module, name)
 
     def _load(self) -> None:
-        import tvm_ffi
-
+        tvm_ffi = import_tvm_ffi()
         tvm_ffi.register_error("NotImplementedError", NotImplementedError)
         module = tvm_ffi.load_module(str(Path(__file__).parent / "seesaw_ffi.so"))
         for name in _CALLS:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, Optional, Sequence, Tuple
 
 from seesaw._arrays import Array, library_of
 from seesaw._call import run
-from seesaw._keys import settings_key
+from seesaw._keys import known_settings_key, settings_key
 from seesaw._tables import MERGE_STATES, MergeStatesSettings
 
 if TYPE_CHECKING:
@@ -58,20 +58,29 @@ def merge_states(
         ValueError, TypeError: An argument is malformed.
         NotImplementedError: No kernel of this build runs the problem here.
     """
-    rank = _RANKS.get(lse_layout)
+    rank = _RANKS.get(lse_layout) if isinstance(lse_layout, str) else None
     if rank is None:
         raise ValueError(
             f'merge_states: lse_layout = {lse_layout!r}, allowed: "th", "ht", "bhs". '
             "Choose one of them."
         )
-    if len(outs) != len(lses) or len(outs) < 2:
+    for name, parts in (("outs", outs), ("lses", lses)):
+        if not isinstance(parts, (list, tuple)):
+            raise TypeError(
+                f"merge_states: {name} of type {type(parts).__name__}, allowed: a list or a tuple "
+                "of arrays. Pass one array a partial result."
+            )
+    if len(outs) != len(lses) or not 2 <= len(outs) <= 64:
         raise ValueError(
             f"merge_states: {len(outs)} outs and {len(lses)} lses, allowed: 2 to 64 of each. "
             "Pass one LSE a partial result."
         )
     arrays = library_of(outs[0], "outs", "merge_states")
+    if arrays.name == "jax":
+        arrays.tracer().record_merge(outs, {})
     for name, given, wanted in (("outs", outs, rank), ("lses", lses, rank - 1)):
         for array in given:
+            library_of(array, name, "merge_states")
             if len(array.shape) != wanted:
                 raise ValueError(
                     f"merge_states: {name} has rank {len(array.shape)}, allowed: {wanted} with "
@@ -81,6 +90,13 @@ def merge_states(
         out = arrays.empty(tuple(outs[0].shape), "like", outs[0])
     if lse is None:
         lse = arrays.empty(tuple(lses[0].shape), "float32", outs[0])
+    for name, array, wanted in (("out", out, rank), ("lse", lse, rank - 1)):
+        library_of(array, name, "merge_states")
+        if len(array.shape) != wanted:
+            raise ValueError(
+                f"merge_states: {name} has rank {len(array.shape)}, allowed: {wanted} with "
+                f'lse_layout "{lse_layout}". Reshape the array.'
+            )
     as_bsh = _AS_BSH[lse_layout]
     as_bshd = (lambda part: part[:, None]) if rank == 3 else (lambda part: part)
     tensors = (
@@ -89,6 +105,13 @@ def merge_states(
         as_bshd(out),
         as_bsh(lse),
     )
-    key = settings_key(MERGE_STATES, num_parts=len(outs), **settings)
-    run(MERGE_STATES, arrays, key, tensors)
+    traces = arrays.traces_calls
+    if traces is not None and traces():
+        arrays.tracer().record_merge(tensors, settings)
+        return out, lse
+    try:
+        key = known_settings_key(MERGE_STATES, num_parts=len(outs), **settings)
+    except TypeError:
+        key = settings_key(MERGE_STATES, num_parts=len(outs), **settings)
+    run(MERGE_STATES, arrays, key, tensors, given_outputs=tensors[2:])
     return out, lse

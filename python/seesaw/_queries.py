@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Dict, List, NamedTuple, Optional, Union
 
-from seesaw._arrays import Array
+from seesaw._arrays import CPU, Array, library_of
 from seesaw._fields import ProblemBase
 from seesaw._keys import Key, key_of_problem, make_options
 from seesaw._library import library
@@ -101,6 +101,11 @@ Planned = Union[ProblemBase, Schedule]
 
 def _key(planned: Planned, options: Any) -> Key:
     if not isinstance(planned, Schedule):
+        if not isinstance(planned, ProblemBase):
+            raise TypeError(
+                f"seesaw: problem of type {type(planned).__name__}, allowed: a Problem or a "
+                "Schedule. Make one of shapes, or by Problem.of(q, kv_cache, block_table)."
+            )
         return key_of_problem(planned, make_options(options))
     if options:
         raise TypeError(
@@ -150,5 +155,17 @@ def pieces(schedule: Schedule, buffer: Optional[Array] = None) -> List[Piece]:
 
     buffer: `schedule.buffer` copied to host memory; needed if the schedule was made on a GPU.
     """
+    if not isinstance(schedule, Schedule):
+        raise TypeError(
+            f"pieces: schedule of type {type(schedule).__name__}, allowed: a Schedule. "
+            "Get one from make_schedule."
+        )
     source = schedule.buffer if buffer is None else buffer
+    arrays = library_of(source, "buffer", "pieces")
+    if arrays.device(source)[0] != CPU:
+        raise ValueError(
+            f"pieces: buffer is on {arrays.device_name(source)}, allowed: host memory. "
+            "Pass a copy of schedule.buffer there."
+        )
+    source = arrays.seen(source, "buffer", "pieces")
     return [Piece(*row) for row in library.query("schedule_pieces", schedule.key, source)]

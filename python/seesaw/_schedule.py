@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING, Any, Optional, Sequence
 
-from seesaw._arrays import Array, call, library_of
+from seesaw._arrays import Array, ArrayLibrary, call, library_of
 from seesaw._fields import ProblemBase
 from seesaw._keys import Key, given, key_of_problem, make_options, read_key
 from seesaw._library import library
@@ -35,15 +35,15 @@ class Schedule:
         buffer: uint8, the caller's to copy, not to write.
     """
 
-    __slots__ = ("_options", "_problem", "buffer", "d_v", "key", "scale")
+    __slots__ = ("_options", "_problem", "buffer", "d_v", "key", "key_text")
 
     def __init__(self, key: Key, like: Array) -> None:
         """Of a key, its buffer allocated but not filled."""
         elements = library.schedule_bytes(key) + ROOM_TO_ALIGN
         self.key = key
+        self.key_text = key.hex()  # as an operator's argument
         self.buffer = library_of(like, "seq_lens").empty((elements,), "uint8", like)
         self.d_v = 0  # where a call allocates out
-        self.scale: Optional[float] = None  # where a call gives none; set by the first of them
         self._problem: Optional[ProblemBase] = None
         self._options: Optional[Options] = None
 
@@ -70,13 +70,26 @@ class Schedule:
         more: What else the operation's schedules are made from; nothing in dense decoding.
         """
         arrays = library_of(seq_lens, "seq_lens")
-        head = (self.key, arrays.stream(seq_lens), self.buffer)
-        call(arrays, library.prepare, head, (seq_lens, *more), (), "dense_decode")
+        traces = arrays.traces_calls
+        if traces is not None and traces():
+            arrays.tracer().record_prepare(self, (seq_lens, *more))
+        else:
+            prepare(arrays, self.key, self.buffer, (seq_lens, *more))
         return self
 
     def __repr__(self) -> str:
         kernel = library.query("plan_info", self.key)["kernel"]
         return f"Schedule({self.problem!r}, {self.options!r}, {kernel})"
+
+
+def prepare(
+    arrays: ArrayLibrary, key: Key, buffer: Array, tensors: Sequence[Any], name: str = "dense_decode"
+) -> None:
+    """Fills the buffer of a schedule. `tensors`: what the operation's schedules are made from."""
+    arrays.check_writable(buffer, "schedule", name)
+    names = ["seq_lens", *["more"] * (len(tensors) - 1)]
+    head = (key, arrays.stream(tensors[0]), buffer)
+    call(arrays, library.prepare, head, tensors, (), names, name)
 
 
 def make_schedule(
@@ -97,6 +110,11 @@ def make_schedule(
         ValueError, TypeError: The problem or the lengths are malformed.
         NotImplementedError: No kernel of this build runs the problem here.
     """
+    if not isinstance(problem, ProblemBase):
+        raise TypeError(
+            f"make_schedule: problem of type {type(problem).__name__}, allowed: a seesaw.Problem. "
+            "Make it of shapes, or by Problem.of(q, kv_cache, block_table)."
+        )
     arrays = library_of(seq_lens, "seq_lens")
     made = make_options({"device": arrays.device_name(seq_lens), **given(options)})
     schedule = Schedule(key_of_problem(problem, made), seq_lens)

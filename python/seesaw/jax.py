@@ -7,7 +7,7 @@ schedules by itself, and may be captured in a CUDA graph.
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, Any, Dict, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Dict, NoReturn, Optional, Tuple
 
 import jax
 import jax.numpy as jnp
@@ -32,7 +32,7 @@ def _register(platform: str) -> str:
         import jax_tvm_ffi
     except ImportError as error:
         raise NotImplementedError(
-            "dense_decode: JAX arrays without jax-tvm-ffi, allowed: with it. "
+            "dense_decode: JAX arrays need the package jax-tvm-ffi, which is not installed. "
             "Install it: pip install jax-tvm-ffi."
         ) from error
     attributes = [*DENSE_DECODE.scalars, *settings_numbers(DENSE_DECODE)]
@@ -65,7 +65,7 @@ def dense_decode(
     block_table: jax.Array,
     seq_lens: jax.Array,
     *,
-    scale: Optional[float] = None,
+    scale: float,
     d_v: int = D_V,
     **settings: Unpack[DenseDecodeSettings],
 ) -> Tuple[jax.Array, jax.Array]:
@@ -79,7 +79,7 @@ def dense_decode(
     tensors = (q, kv_cache, block_table, seq_lens)
     base = settings_key(DENSE_DECODE, device=device, d_v=d_v, **settings)
     key = key_of_tensors(DENSE_DECODE, base, tensors)
-    b, s_q, h_q, d_qk = q.shape
+    b, s_q, h_q, _ = q.shape
     results = (
         jax.ShapeDtypeStruct((b, s_q, h_q, d_v), q.dtype),
         jax.ShapeDtypeStruct((b, h_q, s_q), jnp.float32),
@@ -94,10 +94,27 @@ def dense_decode(
     out, lse, _ = call(
         *tensors,
         operation=DENSE_DECODE.index,
-        scale=float(d_qk**-0.5 if scale is None else scale),
+        scale=_number(scale),
         **attributes,
     )
     return out, lse
+
+
+def _number(scale: Any) -> float:
+    try:
+        return float(scale)
+    except Exception as error:  # JAX's own, of an array that is being traced, among them
+        raise TypeError(
+            f"dense_decode: scale of type {type(scale).__name__}, allowed: a Python number. "
+            "Pass a float: it is part of the compiled call."
+        ) from error
+
+
+def record_merge(tensors: Any, settings: Dict[str, Any]) -> NoReturn:
+    raise TypeError(
+        "merge_states: JAX arrays, allowed: those of NumPy, PyTorch, CuPy, as JAX arrays cannot be "
+        "written. Convert them."
+    )
 
 
 def record(
@@ -106,7 +123,7 @@ def record(
     block_table: jax.Array,
     seq_lens: jax.Array,
     buffers: Tuple[Any, ...],
-    scale: Optional[float],
+    scale: float,
     d_v: Optional[int],
     settings: Dict[str, Any],
 ) -> Tuple[jax.Array, jax.Array]:

@@ -1,10 +1,12 @@
-"""PyTorch operators, for `torch.compile` and `torch.export`, on CPU and CUDA tensors.
+"""PyTorch operators, for `torch.compile`, `torch.export` and other tracers, on CPU and CUDA tensors.
 
-`seesaw.dense_decode` records `torch.ops.seesaw.dense_decode_out` by itself while it is being
-compiled. Importing this module registers the operators:
+`seesaw.dense_decode`, `seesaw.merge_states` and `Schedule.update` record them by themselves while
+they are being traced. Importing this module registers the operators:
 
     torch.ops.seesaw.dense_decode(...)      -> (out, lse), allocated
     torch.ops.seesaw.dense_decode_out(...)  writes out and lse
+    torch.ops.seesaw.merge_states_out(...)  the same, of lists outs and lses with LSEs [b, s, h]
+    torch.ops.seesaw.prepare(...)           fills the buffer of a schedule
 
 A schedule is passed as its buffer and its problem's batch; `kernel` is `kernel_name` here, because
 Inductor passes an argument of the former name itself.
@@ -13,20 +15,26 @@ Inductor passes an argument of the former name itself.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import torch
 
 from seesaw._arrays import library_of
 from seesaw._call import run
 from seesaw._decode import D_V, check_agreement
-from seesaw._fields import Field
+from seesaw._fields import Arg, Field, Operation
 from seesaw._keys import Key, settings_key
-from seesaw._tables import DENSE_DECODE, OPTIONS
+from seesaw._schedule import Schedule, prepare
+from seesaw._tables import DENSE_DECODE, MERGE_STATES, OPTIONS
 
 _RENAMED = {"kernel": "kernel_name"}
-_SETTINGS = [field for field in DENSE_DECODE.problem if field.source == "-"]
-_SETTINGS += [field for field in OPTIONS if field.type != "device"]
+
+
+def _settings_of(operation: Operation) -> List[Field]:
+    """What a call's tensors do not tell, and lists not by their length."""
+    counts = [arg.list for arg in operation.args]
+    fields = [f for f in operation.problem if f.source == "-" and f.name not in counts]
+    return fields + [field for field in OPTIONS if field.type != "device"]
 
 
 def _parameter(field: Field) -> str:
@@ -50,28 +58,28 @@ def _to_parameter(field: Field, value: Any) -> Any:
     return None if value is None else str(value)
 
 
-_OPTIONS = ", ".join(
-    [
-        "Tensor? schedule=None, int schedule_batch=0, float? scale=None",
-        *map(_parameter, _SETTINGS),
-    ]
-)
+def _tensor(arg: Arg, mark: str) -> str:
+    changed = f"({mark}!)" if arg.use == "out" else ""
+    return f"Tensor{changed}{'[]' if arg.list else ''} {arg.name}"
+
+
+_DECODE, _MERGE = _settings_of(DENSE_DECODE), _settings_of(MERGE_STATES)
+_tensors = ", ".join(map(_tensor, DENSE_DECODE.args, "abcdefgh"))
+_inputs = ", ".join(_tensor(arg, "") for arg in DENSE_DECODE.args if arg.use == "in")
+_merged = ", ".join(map(_tensor, MERGE_STATES.args, "abcdefgh"))
+_OPTIONS = ", ".join(["Tensor? schedule=None, int schedule_batch=0", *map(_parameter, _DECODE)])
 _library = torch.library.Library("seesaw", "DEF")
 _library.define(
-    "dense_decode(Tensor q, Tensor kv_cache, Tensor block_table, Tensor seq_lens, int d_v=512, "
-    f"{_OPTIONS}) -> (Tensor out, Tensor lse)"
+    f"dense_decode({_inputs}, float scale, int d_v=512, {_OPTIONS}) -> (Tensor out, Tensor lse)"
 )
-_library.define(
-    "dense_decode_out(Tensor q, Tensor kv_cache, Tensor block_table, Tensor seq_lens, "
-    f"Tensor(a!) out, Tensor(b!) lse, {_OPTIONS}) -> ()"
-)
+_library.define(f"dense_decode_out({_tensors}, float scale, {_OPTIONS}) -> ()")
+_library.define(f"merge_states_out({_merged}, {', '.join(map(_parameter, _MERGE))}) -> ()")
+_library.define("prepare(Tensor seq_lens, Tensor(a!) schedule, str key) -> ()")
 
 
 @lru_cache(maxsize=64)
-def _base_key(schedule_batch: int, *options: Any) -> Key:
-    settings = {
-        field.name: _from_parameter(field, value) for field, value in zip(_SETTINGS, options)
-    }
+def _decode_key(schedule_batch: int, *options: Any) -> Key:
+    settings = {field.name: _from_parameter(field, value) for field, value in zip(_DECODE, options)}
     return settings_key(DENSE_DECODE, batch=schedule_batch or None, **settings)
 
 
@@ -82,15 +90,22 @@ def _dense_decode_out(
     seq_lens: torch.Tensor,
     out: torch.Tensor,
     lse: torch.Tensor,
+    scale: float,
     schedule: Optional[torch.Tensor] = None,
     schedule_batch: int = 0,
-    scale: Optional[float] = None,
     *options: Any,
 ) -> None:
-    scalars = (q.shape[-1] ** -0.5 if scale is None else scale,)
     tensors = (q, kv_cache, block_table, seq_lens, out, lse)
-    key = _base_key(schedule_batch, *options)
-    run(DENSE_DECODE, library_of(q, "q"), key, tensors, scalars, schedule)
+    key = _decode_key(schedule_batch, *options)
+    run(
+        DENSE_DECODE,
+        library_of(q, "q"),
+        key,
+        tensors,
+        (scale,),
+        schedule,
+        given_outputs=(out, lse),
+    )
 
 
 def _allocate(q: torch.Tensor, d_v: int) -> Tuple[torch.Tensor, torch.Tensor]:
@@ -103,11 +118,12 @@ def _dense_decode(
     kv_cache: torch.Tensor,
     block_table: torch.Tensor,
     seq_lens: torch.Tensor,
+    scale: float,
     d_v: int = 512,
     *options: Any,
 ) -> Tuple[torch.Tensor, torch.Tensor]:
     out, lse = _allocate(q, d_v)
-    _dense_decode_out(q, kv_cache, block_table, seq_lens, out, lse, *options)
+    _dense_decode_out(q, kv_cache, block_table, seq_lens, out, lse, scale, *options)
     return out, lse
 
 
@@ -116,21 +132,44 @@ def _fake_dense_decode(
     kv_cache: torch.Tensor,
     block_table: torch.Tensor,
     seq_lens: torch.Tensor,
+    scale: float,
     d_v: int = 512,
     *options: Any,
 ) -> Tuple[torch.Tensor, torch.Tensor]:
     return _allocate(q, d_v)
 
 
-def _fake_dense_decode_out(*arguments: Any) -> None:
+def _merge_states_out(
+    outs: Sequence[torch.Tensor],
+    lses: Sequence[torch.Tensor],
+    out: torch.Tensor,
+    lse: torch.Tensor,
+    *options: Any,
+) -> None:
+    settings = {field.name: _from_parameter(field, value) for field, value in zip(_MERGE, options)}
+    key = settings_key(MERGE_STATES, num_parts=len(outs), **settings)
+    tensors = (list(outs), list(lses), out, lse)
+    run(MERGE_STATES, library_of(out, "out"), key, tensors, given_outputs=(out, lse))
+
+
+def _prepare(seq_lens: torch.Tensor, schedule: torch.Tensor, key: str) -> None:
+    prepare(library_of(seq_lens, "seq_lens"), bytes.fromhex(key), schedule, (seq_lens,))
+
+
+def _fake_nothing(*arguments: Any) -> None:
     return None
 
 
-for _dispatch_key in ("CPU", "CUDA"):
-    _library.impl("dense_decode", _dense_decode, _dispatch_key)
-    _library.impl("dense_decode_out", _dense_decode_out, _dispatch_key)
-torch.library.register_fake("seesaw::dense_decode", _fake_dense_decode, lib=_library)
-torch.library.register_fake("seesaw::dense_decode_out", _fake_dense_decode_out, lib=_library)
+_KERNELS = {
+    "dense_decode": (_dense_decode, _fake_dense_decode),
+    "dense_decode_out": (_dense_decode_out, _fake_nothing),
+    "merge_states_out": (_merge_states_out, _fake_nothing),
+    "prepare": (_prepare, _fake_nothing),
+}
+for _name, (_kernel, _fake) in _KERNELS.items():
+    for _dispatch_key in ("CPU", "CUDA"):
+        _library.impl(_name, _kernel, _dispatch_key)
+    torch.library.register_fake(f"seesaw::{_name}", _fake, lib=_library)
 
 
 def record(
@@ -139,7 +178,7 @@ def record(
     block_table: torch.Tensor,
     seq_lens: torch.Tensor,
     buffers: Tuple[Any, ...],
-    scale: Optional[float],
+    scale: float,
     d_v: Optional[int],
     settings: Dict[str, Any],
 ) -> Tuple[torch.Tensor, torch.Tensor]:
@@ -151,15 +190,26 @@ def record(
         check_agreement(schedule, d_v, settings)
         settings = {
             field.name: getattr(schedule.options if field in OPTIONS else problem, field.name)
-            for field in _SETTINGS
+            for field in _DECODE
         }
         buffer, batch, d_v = schedule.buffer, problem.batch, problem.d_v
     if out is None or lse is None:
         new_out, new_lse = _allocate(q, D_V if d_v is None else d_v)
         out = new_out if out is None else out
         lse = new_lse if lse is None else lse
-    options = [_to_parameter(field, settings.get(field.name)) for field in _SETTINGS]
+    options = [_to_parameter(field, settings.get(field.name)) for field in _DECODE]
     torch.ops.seesaw.dense_decode_out(
-        q, kv_cache, block_table, seq_lens, out, lse, buffer, batch, scale, *options
+        q, kv_cache, block_table, seq_lens, out, lse, scale, buffer, batch, *options
     )
     return out, lse
+
+
+def record_prepare(schedule: Schedule, tensors: Sequence[torch.Tensor]) -> None:
+    """`Schedule.update` as an operator."""
+    torch.ops.seesaw.prepare(*tensors, schedule.buffer, schedule.key_text)
+
+
+def record_merge(tensors: Sequence[Any], settings: Dict[str, Any]) -> None:
+    """`seesaw.merge_states` as an operator: tensors as the library has them."""
+    options = [_to_parameter(field, settings.get(field.name)) for field in _MERGE]
+    torch.ops.seesaw.merge_states_out(*tensors, *options)

@@ -67,7 +67,7 @@ Status rotate(Ops& ops, const Call& call, const View& x, const View& out) {
                      .out = out,
                      .positions = call.positions,
                      .first_position = call.past,
-                     .theta = call.problem.rope_theta});
+                     .frequencies = call.problem.rope});
 }
 
 // [2][3] The new tokens' rows of the cache.

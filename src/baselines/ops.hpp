@@ -9,6 +9,7 @@
 
 #include "base/status.hpp"
 #include "baselines/arena.hpp"
+#include "baselines/rotary.hpp"
 #include "baselines/view.hpp"
 
 namespace seesaw::baselines {
@@ -56,7 +57,7 @@ struct RmsNorm {
   float epsilon = 0.0F;
 };
 
-// Rotary embedding of adjacent pairs (x[2i], x[2i + 1]), turned by position * theta^(-2i / d),
+// Rotary embedding of adjacent pairs (x[2i], x[2i + 1]), turned by position * frequency_of(i),
 // angles in double or reduced as carefully, the result rounded once.
 //   x, out [B, 1 or H, N, d], last stride 1, d even; out may be x.
 //   positions [B, 1, N, 1] int32, any strides; absent: first_position + n.
@@ -65,7 +66,7 @@ struct Rotary {
   View out;
   View positions{};
   int64_t first_position = 0;
-  double theta = 0.0;
+  RotaryFrequencies frequencies{};
 };
 
 class Ops {

@@ -2,12 +2,15 @@
 
 #include <omp.h>
 
+#include <algorithm>
 #include <cmath>
 #include <initializer_list>
 
 #include "base/checked.hpp"
+#include "base/fork.hpp"
 #include "base/math.hpp"
 #include "baselines/refusal.hpp"
+#include "seesaw/ops/dense_decode.h"
 
 namespace seesaw::baselines {
 namespace {
@@ -90,7 +93,7 @@ void read_sizes(const seesaw_baseline_problem& from, Problem* to) {
     to->d_nope = or_default<int64_t>(from.d_nope, 128);
     to->d_rope = or_default<int64_t>(from.d_rope, 64);
     to->d_v = or_default<int64_t>(from.d_v, 128);
-    to->rope_theta = or_default(from.rope_theta, 10000.0);
+    to->rope.theta = or_default(from.rope_theta, 10000.0);
     to->norm_epsilon = or_default(from.norm_epsilon, 1e-6F);
     return;
   }
@@ -130,8 +133,8 @@ Status check_model_sizes(const Problem& p) {
       return bad(fmt::format("d_rope = {}", p.d_rope), "an even number",
                  "Rotary columns come in pairs.");
     }
-    if (!(p.rope_theta > 0.0) || !std::isfinite(p.rope_theta)) {
-      return bad(fmt::format("rope_theta = {}", p.rope_theta), "a positive number",
+    if (!(p.rope.theta > 0.0) || !std::isfinite(p.rope.theta)) {
+      return bad(fmt::format("rope_theta = {}", p.rope.theta), "a positive number",
                  "DeepSeek's is 10000.");
     }
     if (!(p.norm_epsilon > 0.0F) || !std::isfinite(p.norm_epsilon)) {
@@ -173,10 +176,72 @@ Status check_sizes(const Problem& p) {
                      {p.batch, keys, std::max(p.num_heads, int64_t{2}), widest});
 }
 
-float default_scale(const Problem& p) {
-  const int64_t d = is_deepseek(p.model)             ? p.d_qk()
-                    : p.model == SEESAW_BASELINE_MHA ? p.head_dim
-                                                     : p.d_latent;
+// How much YaRN sharpens the scores of a context `factor` times as long (arXiv:2309.00071, section
+// 3.4), in the form that DeepSeek's models weigh with mscale.
+double yarn_mscale(double factor, double mscale) {
+  return factor <= 1.0 ? 1.0 : 0.1 * mscale * std::log(factor) + 1.0;
+}
+
+// The pair that turns `turns` times in the original context.
+double pair_of_turns(const seesaw_baseline_problem& from, const Problem& p, double turns) {
+  constexpr double kTwoPi = 6.283185307179586;
+  return static_cast<double>(p.d_rope) *
+         std::log(static_cast<double>(from.rope_original_positions) / (turns * kTwoPi)) /
+         (2.0 * std::log(p.rope.theta));
+}
+
+Status check_positive(const char* name, double value) {
+  if (value > 0.0 && std::isfinite(value)) {
+    return {};
+  }
+  return bad(fmt::format("{} = {}", name, value), "a positive number",
+             "Take it from the configuration's rope_scaling.");
+}
+
+// YaRN's ramp and amplitude from a configuration's numbers. Bounds are whole pairs, as in the
+// models' own code.
+Status read_yarn(const seesaw_baseline_problem& from, Problem* to) {
+  if (!is_deepseek(to->model) || from.rope_factor == 0.0) {
+    return {};
+  }
+  const double beta_fast = or_default(from.rope_beta_fast, 32.0);
+  const double beta_slow = or_default(from.rope_beta_slow, 1.0);
+  const double mscale = or_default(from.rope_mscale, 1.0);
+  SEESAW_RETURN_IF_ERROR(check_positive("rope_factor", from.rope_factor));
+  SEESAW_RETURN_IF_ERROR(check_positive("rope_beta_fast", beta_fast));
+  SEESAW_RETURN_IF_ERROR(check_positive("rope_beta_slow", beta_slow));
+  SEESAW_RETURN_IF_ERROR(check_positive("rope_mscale", mscale));
+  SEESAW_RETURN_IF_ERROR(
+      check_range("rope_original_positions", from.rope_original_positions, 1, 1 << 30));
+  if (from.rope_mscale_all_dim != 0.0) {
+    SEESAW_RETURN_IF_ERROR(check_positive("rope_mscale_all_dim", from.rope_mscale_all_dim));
+  }
+  if (!(to->rope.theta > 1.0)) {
+    return bad(fmt::format("rope_theta = {} with YaRN", to->rope.theta), "more than 1",
+               "DeepSeek's is 10000.");
+  }
+  const double last = static_cast<double>(to->d_rope - 1);
+  to->rope.factor = from.rope_factor;
+  to->rope.ramp_begin = std::max(std::floor(pair_of_turns(from, *to, beta_fast)), 0.0);
+  to->rope.ramp_end = std::min(std::ceil(pair_of_turns(from, *to, beta_slow)), last);
+  if (to->rope.ramp_begin == to->rope.ramp_end) {
+    to->rope.ramp_end += 0.001;  // a step, as in the models' own code
+  }
+  if (to->rope.ramp_begin > to->rope.ramp_end) {
+    return bad(fmt::format("rope_beta_fast = {} and rope_beta_slow = {}", beta_fast, beta_slow),
+               "a fast one that is not less than the slow one",
+               "Take both from the configuration's rope_scaling.");
+  }
+  to->rope.amplitude = yarn_mscale(from.rope_factor, mscale) /
+                       yarn_mscale(from.rope_factor, from.rope_mscale_all_dim);
+  return {};
+}
+
+float default_scale(const seesaw_baseline_problem& from, const Problem& p) {
+  if (is_deepseek(p.model)) {
+    return seesaw_mla_softmax_scale(p.d_nope, p.d_rope, from.rope_factor, from.rope_mscale_all_dim);
+  }
+  const int64_t d = p.model == SEESAW_BASELINE_MHA ? p.head_dim : p.d_latent;
   return static_cast<float>(1.0 / std::sqrt(static_cast<double>(d)));
 }
 
@@ -254,12 +319,13 @@ Status read_problem(const seesaw_baseline_problem* from, Problem* to) {
   SEESAW_RETURN_IF_ERROR(read_enums(given, to));
   read_sizes(given, to);
   SEESAW_RETURN_IF_ERROR(check_sizes(*to));
+  SEESAW_RETURN_IF_ERROR(read_yarn(given, to));
   if (!std::isfinite(given.scale)) {
     return bad(fmt::format("scale = {}", given.scale), "a finite number, 0 for the default",
                "Set 0, or the scale of the model.");
   }
-  to->scale = or_default(given.scale, default_scale(*to));
-  to->num_threads = or_default<int32_t>(to->num_threads, omp_get_max_threads());
+  to->scale = or_default(given.scale, default_scale(given, *to));
+  to->num_threads = threads_here(or_default<int32_t>(to->num_threads, omp_get_max_threads()));
   return {};
 }
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/status.hpp"
+#include "baselines/rotary.hpp"
 #include "baselines/view.hpp"
 #include "seesaw/baselines.h"
 
@@ -28,7 +29,7 @@ struct Problem {
   int64_t d_rope = 0;
   int64_t d_v = 0;
   int64_t chunk_size = 0;
-  double rope_theta = 0.0;
+  RotaryFrequencies rope{};
   float norm_epsilon = 0.0F;
   float scale = 0.0F;
   bool causal = false;

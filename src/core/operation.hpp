@@ -3,6 +3,7 @@
 // erase() below is where types end.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -71,13 +72,27 @@ struct PieceVisitor {
   void* context;
 };
 
-// One kernel behind plain function pointers. `name` is its path under src/ops, turned around:
+// What a kernel asks of a field of the problem, beyond the field's own range.
+struct Limit {
+  const char* field;
+  std::array<int64_t, 4> values{};  // these alone, up to the first 0; none: any
+  int64_t multiple_of = 1;
+};
+
+// What is known of a kernel without asking it. `name` is its path under src/ops, turned around:
 // sm90.dense_decode.bf16 lives in src/ops/dense_decode/sm90.
-struct Kernel {
+struct KernelFacts {
   const char* name;
   seesaw_device_type device;
-  std::span<const Knob> knobs;
-  // Whether the kernel can run the problem here, or why not. Never an error.
+  const char* hardware;  // in words: "Hopper GPUs"
+  std::span<const Knob> knobs = {};
+  std::span<const Limit> limits = {};
+};
+
+// One kernel behind plain function pointers.
+struct Kernel : KernelFacts {
+  // Whether the kernel can run the problem, which is within its limits, here, or why not. Never an
+  // error.
   Support (*supports)(const void* problem, const Options&);
   Status (*plan)(const void* problem, const Options&, KnobValues, std::unique_ptr<Plan>*);
   // Null if there is never anything to prepare. Arguments are checked.
@@ -137,15 +152,13 @@ struct KernelFunctions {
 // The one place where an operation's types are forgotten. `Typed` has its KernelFunctions as
 // kFunctions.
 template <typename Typed>
-constexpr Kernel erase(const char* name, seesaw_device_type device, std::span<const Knob> knobs) {
+constexpr Kernel erase(const KernelFacts& facts) {
   using Functions = std::remove_cv_t<decltype(Typed::kFunctions)>;
   using Problem = typename Functions::ProblemType;
   using Args = typename Functions::ArgsType;
   using Planned = typename Functions::Planned;
   Kernel kernel{};
-  kernel.name = name;
-  kernel.device = device;
-  kernel.knobs = knobs;
+  static_cast<KernelFacts&>(kernel) = facts;
   kernel.supports = [](const void* problem, const Options& options) {
     return Typed::kFunctions.supports(*static_cast<const Problem*>(problem), options);
   };

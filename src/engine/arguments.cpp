@@ -45,10 +45,11 @@ Status check_dtype(const char* where, const Arg& arg, const Tensor& tensor, DTyp
   if (tensor.dtype == static_cast<int32_t>(wanted)) {
     return {};
   }
-  const char* name = is_dtype(tensor.dtype) ? name_of(dtype_of(tensor)) : "unknown";
-  return invalid_type(
-      four_part_message(where, fmt::format("{} has dtype {} ({})", arg.name, tensor.dtype, name),
-                        name_of(wanted), "Convert the tensor, or plan for its dtype."));
+  const std::string name = is_dtype(tensor.dtype) ? name_of(dtype_of(tensor))
+                                                  : fmt::format("{} (unknown)", tensor.dtype);
+  return invalid_type(four_part_message(where, fmt::format("{} has dtype {}", arg.name, name),
+                                        name_of(wanted),
+                                        "Convert the tensor, or plan for its dtype."));
 }
 
 // Strides that address memory inside 63 bits, the innermost 1 (of vectors: any). Only dimensions
@@ -273,7 +274,7 @@ Status ArgumentChecker::check_scalars(const void* args) const {
     std::memcpy(&value, static_cast<const char*>(args) + field.offset, sizeof(value));
     if (!std::isfinite(value)) {
       return bad(operation_.name, fmt::format("{} = {}", field.name, value), "a finite number",
-                 fmt::format("It is {}.", field.help));
+                 fmt::format("Set it: {}.", field.help));
     }
   }
   return {};

@@ -39,7 +39,7 @@ Status write_supports(const char* name, const void* from_problem, const seesaw_o
   thread_local std::vector<std::string> reasons;  // until this thread's next call, as promised
   reasons.clear();
   for (const Kernel& kernel : operation->kernels) {
-    reasons.push_back(supports(kernel, problem.data, options).reason);
+    reasons.push_back(supports(*operation, kernel, problem.data, options).reason);
   }
   *count = reasons.size();
   for (uint64_t i = 0; i < std::min<uint64_t>(capacity, *count); ++i) {

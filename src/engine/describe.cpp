@@ -74,8 +74,23 @@ Json json_of(const Arg& arg) {
           {"help", arg.help}};
 }
 
+Json json_of(const Limit& limit) {
+  Json json = {{"field", limit.field}, {"values", Json::array()}};
+  for (size_t i = 0; i < limit.values.size() && limit.values[i] != 0; ++i) {
+    json["values"].push_back(limit.values[i]);
+  }
+  json["multiple_of"] = limit.multiple_of;
+  return json;
+}
+
 Json json_of(const Kernel& kernel) {
-  Json json = {{"name", kernel.name}, {"device", kernel.device == SEESAW_CPU ? "cpu" : "cuda"}};
+  Json json = {{"name", kernel.name},
+               {"device", kernel.device == SEESAW_CPU ? "cpu" : "cuda"},
+               {"hardware", kernel.hardware}};
+  json["limits"] = Json::array();
+  for (const Limit& limit : kernel.limits) {
+    json["limits"].push_back(json_of(limit));
+  }
   json["knobs"] = Json::array();
   for (const Knob& knob : kernel.knobs) {
     json["knobs"].push_back({{"name", knob.name},

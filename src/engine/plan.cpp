@@ -6,6 +6,7 @@
 #include "base/message.hpp"
 #include "boundary/sized.hpp"
 #include "engine/disabled.hpp"
+#include "engine/limits.hpp"
 #include "engine/tuning.hpp"
 
 namespace seesaw::engine {
@@ -23,7 +24,7 @@ Status select(const Operation& operation, const void* problem, const Options& op
     if (!options.kernel.empty() && options.kernel != kernel.name) {
       continue;
     }
-    const Support support = supports(kernel, problem, options);
+    const Support support = supports(operation, kernel, problem, options);
     if (support.supported) {
       *selected = &kernel;
       return {};
@@ -53,7 +54,7 @@ Status check_buffer(const char* where, const char* name, const void* data, uint6
   SEESAW_RETURN_IF_ERROR(require_pointer(where, data, name));
   if (given_bytes < needed_bytes) {
     return invalid_argument(four_part_message(
-        where, fmt::format("{}_bytes = {}", name, given_bytes),
+        where, fmt::format("{} of {} bytes", name, given_bytes),
         fmt::format("at least {}", needed_bytes), "Ask seesaw_plan_info for the size."));
   }
   if (reinterpret_cast<uintptr_t>(data) % kBufferAlignment != 0) {
@@ -64,7 +65,8 @@ Status check_buffer(const char* where, const char* name, const void* data, uint6
   return {};
 }
 
-Support supports(const Kernel& kernel, const void* problem, const Options& options) {
+Support supports(const Operation& operation, const Kernel& kernel, const void* problem,
+                 const Options& options) {
   const std::string_view entry = disabled_by_environment(kernel.name);
   if (!entry.empty()) {
     return Support::no("disabled by \"" + std::string(entry) +
@@ -75,7 +77,8 @@ Support supports(const Kernel& kernel, const void* problem, const Options& optio
                            ? "runs on the CPU only; the tensors are on a GPU"
                            : "runs on NVIDIA GPUs; the tensors are on the CPU");
   }
-  return kernel.supports(problem, options);
+  const Support within = within_limits(operation, kernel, problem);
+  return within.supported ? kernel.supports(problem, options) : within;
 }
 
 Status make_plan(const Operation& operation, const void* problem, const Options& options,

@@ -30,9 +30,10 @@ struct seesaw_plan {
 
 namespace seesaw::engine {
 
-// The kernel's answer, unless the environment variable SEESAW_DISABLE names it or its device is
-// another.
-Support supports(const Kernel& kernel, const void* problem, const Options& options);
+// The kernel's answer, unless the environment variable SEESAW_DISABLE names it, its device is
+// another or the problem is not within its limits.
+Support supports(const Operation& operation, const Kernel& kernel, const void* problem,
+                 const Options& options);
 
 // Selects a kernel for the complete problem and lets it plan.
 Status make_plan(const Operation& operation, const void* problem, const Options& options,

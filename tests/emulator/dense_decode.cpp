@@ -5,6 +5,7 @@
 #include <stdexcept>
 #include <vector>
 
+#include "lab/accuracy.hpp"
 #include "lab/elements.hpp"
 #include "ops/dense_decode/operation.hpp"
 #include "ops/dense_decode/reference/exact.hpp"
@@ -17,8 +18,6 @@ namespace {
 using dense_decode::DenseDecodePlan;
 using dense_decode::DenseDecodeProblem;
 namespace sm90 = dense_decode::sm90;
-
-constexpr size_t kCosineElements = 1000;  // of fewer, it is only a bound on one or two elements
 
 void must(const Status& status) {
   if (!status.ok()) throw std::invalid_argument(status.message());
@@ -147,8 +146,8 @@ lab::ResultsOf<double> DecodeCall::reference() const {
 
 std::string DecodeCall::verdict() const {
   const DenseDecodeProblem& p = plan_.problem;
-  const lab::ErrorStatistics errors =
-      lab::compare<double>(results(), reference(), {p.s_q, p.h_q, p.d_v}, kCosineElements);
+  const lab::ErrorStatistics errors = lab::compare<double>(
+      results(), reference(), lab::allowed_errors(p, args_), {p.s_q, p.h_q, p.d_v});
   return errors.ok() ? "" : errors.text();
 }
 

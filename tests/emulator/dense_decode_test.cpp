@@ -10,6 +10,7 @@
 
 #include "any_conditions.hpp"
 #include "split/split_kv.hpp"
+#include "support/adversaries.hpp"
 
 namespace seesaw::emulator {
 namespace {
@@ -89,6 +90,31 @@ TEST_P(DenseDecode, NegativeScale) {
 // The maximum moves from tile to tile: the frame does, and probabilities are corrected.
 TEST_P(DenseDecode, LargeScores) {
   expect_contract({.seq_lens = {400}, .h_q = 16, .query_magnitude = 40.0F}, {.num_workers = 2});
+}
+
+// Inputs made to break the bounds, and draws that a benchmark does not make. The order of the sums
+// is the emulator's, the roundings are the kernel's. Under one condition: results are the same
+// under all.
+TEST(Accuracy, AdversarialInputsStayWithinTheBounds) {
+  for (const seesaw_dtype dtype : {SEESAW_BFLOAT16, SEESAW_FLOAT16}) {
+    for (const int32_t workers : {1, 3}) {
+      for (const testing::Adversary& adversary : testing::all_adversaries()) {
+        SCOPED_TRACE(adversary.name);
+        expect_contract(adversary.make(dtype), {.num_workers = workers});
+      }
+      for (const lab::NamedValues& named : lab::all_values()) {
+        expect_contract({.seq_lens = {300, 65},
+                         .s_q = 2,
+                         .h_q = 5,
+                         .q_dtype = dtype,
+                         .kv_dtype = dtype,
+                         .causal = 1,
+                         .scale = 1.0F / 24,
+                         .values = named.values},
+                        {.num_workers = workers});
+      }
+    }
+  }
 }
 
 // Strides that TMA does not take, of everything but the cache.

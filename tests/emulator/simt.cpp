@@ -45,6 +45,12 @@ struct Warp {
   size_t products_done = 0;
 };
 
+struct Copy {
+  uint32_t mbarrier;
+  int bytes;
+  std::function<void()> run;
+};
+
 struct MBarrier {
   int arrivals = 0;
   int pending = 0;
@@ -67,7 +73,7 @@ struct Block {
   Barrier named[16];
   unsigned named_threads[16] = {};
   std::map<uint32_t, MBarrier> mbarriers;
-  std::deque<std::function<void()>> copies;
+  std::deque<Copy> copies;  // asked for, not done
   Waiters for_previous_grid;
   std::vector<uint16_t> writer;  // of each chunk: 1 + the thread that has not published it, or 0
   jmp_buf scheduler;
@@ -198,6 +204,38 @@ void make_fibers(unsigned threads) {
   }
 }
 
+MBarrier& mbarrier(uint32_t address) {
+  const auto found = block->mbarriers.find(address);
+  if (found == block->mbarriers.end()) fault("an mbarrier is used before its initialisation");
+  return found->second;
+}
+
+void advance_phase(MBarrier& barrier) {
+  if (barrier.pending == 0 && barrier.bytes == 0) {
+    barrier.parity ^= 1U;
+    barrier.pending = barrier.arrivals;
+    wake(barrier.waiters);
+  }
+}
+
+void complete(const Copy& copy) {
+  copy.run();
+  MBarrier& barrier = mbarrier(copy.mbarrier);
+  barrier.bytes -= copy.bytes;
+  advance_phase(barrier);
+}
+
+// The oldest copy that somebody waits for, else the oldest.
+void run_copy() {
+  auto chosen = std::find_if(block->copies.begin(), block->copies.end(), [](const Copy& copy) {
+    return mbarrier(copy.mbarrier).waiters.any();
+  });
+  if (chosen == block->copies.end()) chosen = block->copies.begin();
+  const Copy copy = std::move(*chosen);
+  block->copies.erase(chosen);
+  complete(copy);
+}
+
 std::string list_waiting() {
   std::string list;
   const size_t count = block->fibers.size();
@@ -247,9 +285,7 @@ void run_fibers() {
     } else if (block->for_previous_grid.any()) {
       end_previous_grid();
     } else if (!block->copies.empty()) {
-      const std::function<void()> copy = std::move(block->copies.front());
-      block->copies.pop_front();
-      copy();
+      run_copy();
     } else {
       fault("these threads wait for ever:" + list_waiting());
     }
@@ -268,20 +304,6 @@ void run_block(const Grid& grid, const std::function<void()>& thread) {
   std::memset(shared, 0xFF, sizeof(shared));
   make_fibers(grid.threads);
   run_fibers();
-}
-
-MBarrier& mbarrier(uint32_t address) {
-  const auto found = block->mbarriers.find(address);
-  if (found == block->mbarriers.end()) fault("an mbarrier is used before its initialisation");
-  return found->second;
-}
-
-void advance_phase(MBarrier& barrier) {
-  if (barrier.pending == 0 && barrier.bytes == 0) {
-    barrier.parity ^= 1U;
-    barrier.pending = barrier.arrivals;
-    wake(barrier.waiters);
-  }
 }
 
 // Whether the calling thread is to go past this wait. `met`: how many of the same it has come to.
@@ -389,11 +411,12 @@ ExchangeView exchange(const void* mine, size_t bytes) {
   return {slots};
 }
 
-void copy_asynchronously(std::function<void()> copy) {
+void copy_asynchronously(uint32_t mbarrier, int bytes, std::function<void()> copy) {
+  Copy asked = {mbarrier, bytes, std::move(copy)};
   if (conditions.timing == Timing::kLazy) {
-    block->copies.push_back(std::move(copy));
+    block->copies.push_back(std::move(asked));
   } else {
-    copy();
+    complete(asked);
   }
 }
 
@@ -446,12 +469,6 @@ void mbarrier_arrive(uint32_t address, int expected_bytes) {
   if (barrier.pending == 0) fault("more arrivals at an mbarrier than its phase expects");
   barrier.bytes += expected_bytes;
   --barrier.pending;
-  advance_phase(barrier);
-}
-
-void mbarrier_complete(uint32_t address, int bytes) {
-  MBarrier& barrier = mbarrier(address);
-  barrier.bytes -= bytes;
   advance_phase(barrier);
 }
 

@@ -20,7 +20,8 @@ namespace seesaw::emulator {
 enum class Order { kForward, kBackward };
 enum class Timing {
   kEager,        // copies and products as soon as they are asked for
-  kLazy,         // copies when nothing else can go on, products when they are waited for
+  kLazy,         // copies when nothing else can go on, those that somebody waits for before older
+                 // ones; products when they are waited for
   kLateProducts  // copies eager, products lazy: what is released too early is overwritten
 };
 
@@ -126,9 +127,9 @@ struct ExchangeView {
 };
 ExchangeView exchange(const void* mine, size_t bytes);
 
-// What a copy engine does: at once, or (lazy) when nothing else can go on. A block that ends before
-// its copies is a fault.
-void copy_asynchronously(std::function<void()> copy);
+// What a copy engine does: at once, or (lazy) when nothing else can go on; then `bytes` complete on
+// an mbarrier. A block that ends before its copies is a fault.
+void copy_asynchronously(uint32_t mbarrier, int bytes, std::function<void()> copy);
 // The calling thread's own copies: at once, or when it waits for them.
 void copy_by_thread(std::function<void()> copy);
 void wait_for_own_copies();
@@ -163,7 +164,6 @@ void release_next_grid();
 // An mbarrier, by its address in shared memory.
 void mbarrier_init(uint32_t address, int arrivals);
 void mbarrier_arrive(uint32_t address, int expected_bytes);
-void mbarrier_complete(uint32_t address, int bytes);
 void mbarrier_wait(uint32_t address, uint32_t parity);
 
 // Ordinary writes to shared memory, which products and copy engines may read only behind their

@@ -77,10 +77,7 @@ TEST(Emulator, LazyCopiesArriveWhenNothingElseCanGoOn) {
       int landed = 0;
       mbarrier_init(0, 1);
       mbarrier_arrive(0, 16);
-      copy_asynchronously([&] {
-        landed = 1;
-        mbarrier_complete(0, 16);
-      });
+      copy_asynchronously(0, 16, [&] { landed = 1; });
       before = landed;
       mbarrier_wait(0, 0);
       after = landed;

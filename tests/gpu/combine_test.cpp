@@ -280,5 +280,11 @@ TEST(Quick, Combine) {
   CombineRun({.lengths = {9000, 64, 4000}, .s_q = 2, .h_q = 6, .h_kv = 2}).check();
 }
 
+TEST(Quick, CombineOfFewColumnsAndOddStrides) {
+  CombineRun({.lengths = {900, 64, 400}, .num_workers = 5, .h_q = 3, .d_v = 80}).check();
+  CombineRun({.lengths = {900, 0, 400}, .num_workers = 9, .h_q = 2, .d_v = 257, .out_padding = 2})
+      .check();
+}
+
 }  // namespace
 }  // namespace seesaw::gpu_test

@@ -107,10 +107,11 @@ class DenseRun {
   seesaw_call call_{};
   ReferenceCall reference_;
   DeviceBuffer q_, kv_, table_, lens_, out_, lse_, schedule_, workspace_;
-  DeviceBuffer scores_, reference_out_, reference_lse_, difference_;
+  DeviceBuffer scores_, reference_out_, reference_lse_, allowed_out_, allowed_rows_, difference_;
 };
 
-// "" if the difference is within the contract's bounds, else what is wrong.
+// "" if the difference is within the contract's bounds, and those of FlashMLA's suite for values
+// like its, else what is wrong.
 std::string verdict(const DenseCase& c, const Difference& difference);
 
 }  // namespace seesaw::gpu_test

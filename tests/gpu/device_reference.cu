@@ -9,11 +9,11 @@
 namespace seesaw::gpu_test {
 namespace {
 
-// The contract's bounds as plain numbers: device code takes no members of host constants.
-constexpr double kOutAbsolute = lab::kOutBound.absolute;
-constexpr double kOutRelative = lab::kOutBound.relative;
-constexpr double kLseAbsolute = lab::kLseBound.absolute;
-constexpr double kLseRelative = lab::kLseBound.relative;
+// The suite's bounds as plain numbers: device code takes no members of host constants.
+constexpr double kSuiteOutAbsolute = lab::FlashMlaSuite{}.out_absolute;
+constexpr double kSuiteOutRelative = lab::FlashMlaSuite{}.out_relative;
+constexpr double kSuiteLseAbsolute = lab::FlashMlaSuite{}.lse_absolute;
+constexpr double kSuiteLseRelative = lab::FlashMlaSuite{}.lse_relative;
 
 constexpr int kThreads = 256;
 constexpr int kTileRows = 32;  // rows of a block's tile: two a thread
@@ -57,15 +57,28 @@ __device__ double* scores_of(const ReferenceCall& call, int64_t sequence, int64_
   return call.scores + ((sequence * call.h_kv + kv_head) * rows_of(call) + row) * call.max_len;
 }
 
-// A tile product c[2][4] += a[32][16] b[64][16]^T from shared memory.
+__device__ RowAllowed& allowed_of(const ReferenceCall& call, int64_t sequence, const Row& row) {
+  return call.rows[(sequence * call.s_q + row.token) * call.h_q + row.head];
+}
+
+__device__ void keep_maximum(double* where, double value) {
+  // Non-negative doubles order as their bits do.
+  atomicMax(reinterpret_cast<unsigned long long*>(where),
+            static_cast<unsigned long long>(__double_as_longlong(value)));
+}
+
+// A tile product c[2][4] += a[32][16] b[64][16]^T from shared memory, and that of magnitudes.
 __device__ void multiply_chunk(const double (&a)[kTileRows][kChunk + 1],
-                               const double (&b)[kTileCols][kChunk + 1], double (&c)[2][4]) {
+                               const double (&b)[kTileCols][kChunk + 1], double (&c)[2][4],
+                               double (&magnitude)[2][4]) {
   const int ty = static_cast<int>(threadIdx.x) / 16;
   const int tx = static_cast<int>(threadIdx.x) % 16;
   for (int k = 0; k < kChunk; ++k) {
     for (int i = 0; i < 2; ++i) {
       for (int j = 0; j < 4; ++j) {
-        c[i][j] += a[ty * 2 + i][k] * b[tx + 16 * j][k];
+        const double product = a[ty * 2 + i][k] * b[tx + 16 * j][k];
+        c[i][j] += product;
+        magnitude[i][j] += fabs(product);
       }
     }
   }
@@ -103,6 +116,7 @@ __global__ void __launch_bounds__(kThreads) score_kernel(ReferenceCall call) {
     return;
   }
   double c[2][4] = {};
+  double magnitude[2][4] = {};
   for (int64_t k = 0; k < call.d_qk; k += kChunk) {
     for (int e = static_cast<int>(threadIdx.x); e < kTileRows * kChunk; e += kThreads) {
       const int64_t row = tile.row_begin + e / kChunk;
@@ -124,7 +138,7 @@ __global__ void __launch_bounds__(kThreads) score_kernel(ReferenceCall call) {
               : 0.0;
     }
     __syncthreads();
-    multiply_chunk(a, b, c);
+    multiply_chunk(a, b, c, magnitude);
     __syncthreads();
   }
   for (int i = 0; i < 2; ++i) {
@@ -132,7 +146,14 @@ __global__ void __launch_bounds__(kThreads) score_kernel(ReferenceCall call) {
       const int64_t row = tile.row_begin + threadIdx.x / 16 * 2 + i;
       const int64_t token = tile.col_begin + threadIdx.x % 16 + 16 * j;
       if (row < rows_of(call) && token < length) {
-        scores_of(call, tile.sequence, tile.kv_head, row)[token] = call.scale * c[i][j];
+        const double score = call.scale * c[i][j];
+        scores_of(call, tile.sequence, tile.kv_head, row)[token] = score;
+        const Row r = row_of(call, tile.kv_head, row);
+        if (token < visible(call, tile.sequence, r.token) && isfinite(score)) {
+          keep_maximum(
+              &allowed_of(call, tile.sequence, r).score_error,
+              lab::score_error(static_cast<double>(call.d_qk), fabs(call.scale) * magnitude[i][j]));
+        }
       }
     }
   }
@@ -186,6 +207,12 @@ __global__ void __launch_bounds__(kThreads) softmax_kernel(ReferenceCall call) {
     double lse = call.lse_base2 ? natural / log(2.0) : natural;
     if (seen == 0) {
       lse = call.empty_lse_positive ? INFINITY : -INFINITY;
+    } else {
+      RowAllowed& allowed = allowed_of(call, sequence, r);
+      allowed.weight_sum = sum;
+      allowed.errors = lab::row_errors(
+          {static_cast<double>(seen), allowed.score_error, maximum, sum}, call.rounding);
+      allowed.lse = call.lse_base2 ? allowed.errors.lse / log(2.0) : allowed.errors.lse;
     }
     call.lse[(sequence * call.h_q + r.head) * call.s_q + r.token] = lse;
   }
@@ -195,16 +222,27 @@ template <typename T>
 __global__ void __launch_bounds__(kThreads) value_kernel(ReferenceCall call) {
   __shared__ double a[kTileRows][kChunk + 1];
   __shared__ double b[kTileCols][kChunk + 1];
+  __shared__ double error[kTileRows][kChunk + 1];  // of a's weights, times the sum of weights
   const TileIndex tile = tile_of_block(call, call.d_v);
   const int64_t length = visible(call, tile.sequence, call.s_q - 1);
   double c[2][4] = {};
+  double allowed[2][4] = {};
   for (int64_t t = 0; t < length; t += kChunk) {
     for (int e = static_cast<int>(threadIdx.x); e < kTileRows * kChunk; e += kThreads) {
       const int64_t row = tile.row_begin + e / kChunk;
       const int64_t token = t + e % kChunk;
-      a[e / kChunk][e % kChunk] = row < rows_of(call) && token < length
-                                      ? scores_of(call, tile.sequence, tile.kv_head, row)[token]
-                                      : 0.0;
+      double probability = 0.0;
+      double part = 0.0;
+      if (row < rows_of(call) && token < length) {
+        const Row r = row_of(call, tile.kv_head, row);
+        probability = scores_of(call, tile.sequence, tile.kv_head, row)[token];
+        if (token < visible(call, tile.sequence, r.token)) {
+          const RowAllowed& of_row = allowed_of(call, tile.sequence, r);
+          part = lab::value_error(probability * of_row.weight_sum, of_row.errors, call.rounding);
+        }
+      }
+      a[e / kChunk][e % kChunk] = probability;
+      error[e / kChunk][e % kChunk] = part;
     }
     for (int e = static_cast<int>(threadIdx.x); e < kTileCols * kChunk; e += kThreads) {
       const int64_t token = t + e / kTileCols;
@@ -216,7 +254,9 @@ __global__ void __launch_bounds__(kThreads) value_kernel(ReferenceCall call) {
               : 0.0;
     }
     __syncthreads();
-    multiply_chunk(a, b, c);
+    double unused[2][4] = {};
+    multiply_chunk(a, b, c, unused);
+    multiply_chunk(error, b, unused, allowed);
     __syncthreads();
   }
   for (int i = 0; i < 2; ++i) {
@@ -225,8 +265,13 @@ __global__ void __launch_bounds__(kThreads) value_kernel(ReferenceCall call) {
       const int64_t column = tile.col_begin + threadIdx.x % 16 + 16 * j;
       if (row < rows_of(call) && column < call.d_v) {
         const Row r = row_of(call, tile.kv_head, row);
-        call.out[((tile.sequence * call.s_q + r.token) * call.h_q + r.head) * call.d_v + column] =
-            c[i][j];
+        RowAllowed& of_row = allowed_of(call, tile.sequence, r);
+        const int64_t index =
+            ((tile.sequence * call.s_q + r.token) * call.h_q + r.head) * call.d_v + column;
+        const double error_of_sum = allowed[i][j] * of_row.errors.out_factor;
+        call.out[index] = c[i][j];
+        call.allowed_out[index] = error_of_sum;
+        if (isfinite(error_of_sum)) keep_maximum(&of_row.largest, error_of_sum);
       }
     }
   }
@@ -238,12 +283,6 @@ struct CompareInputs {
   const float* lse;
   int64_t lse_stride[3];
 };
-
-__device__ void keep_maximum(double* where, double value) {
-  // Non-negative doubles order as their bits do.
-  atomicMax(reinterpret_cast<unsigned long long*>(where),
-            static_cast<unsigned long long>(__double_as_longlong(value)));
-}
 
 template <typename T>
 __global__ void __launch_bounds__(kThreads)
@@ -262,7 +301,14 @@ __global__ void __launch_bounds__(kThreads)
                                           head * inputs.stride[2] + i % call.d_v]);
     const double r = call.out[i];
     const double error = fabs(x - r);
-    const bool same = isnan(r) ? isnan(x) : error <= kOutAbsolute + kOutRelative * fabs(r);
+    const RowAllowed& of_row = call.rows[i / call.d_v];
+    const double allowed =
+        call.allowed_out[i] + of_row.errors.out_relative * fabs(r) +
+        (of_row.weight_sum > 0.0 ? lab::least_error(of_row.largest, call.rounding) : 0.0);
+    const bool same = isnan(r) ? isnan(x) : error <= allowed;
+    if (!isnan(r) && error > kSuiteOutAbsolute + kSuiteOutRelative * fabs(r)) {
+      atomicAdd(&difference->suite_failures, 1ULL);
+    }
     if (!same) {
       atomicAdd(&difference->out_failures, 1ULL);
       atomicMin(&difference->first_out_failure, static_cast<unsigned long long>(i));
@@ -295,9 +341,13 @@ __global__ void __launch_bounds__(kThreads)
                                 token * inputs.lse_stride[2]];
     const double r = call.lse[i];
     const double error = fabs(x - r);
-    const bool same = isnan(r)   ? isnan(x)
-                      : isinf(r) ? x == r
-                                 : error <= kLseAbsolute + kLseRelative * fabs(r);
+    const bool same = isnan(r) ? isnan(x)
+                      : isinf(r)
+                          ? x == r
+                          : error <= call.rows[(sequence * call.s_q + token) * call.h_q + head].lse;
+    if (!isnan(r) && !isinf(r) && error > kSuiteLseAbsolute + kSuiteLseRelative * fabs(r)) {
+      atomicAdd(&difference->suite_failures, 1ULL);
+    }
     if (!same) {
       atomicAdd(&difference->lse_failures, 1ULL);
       atomicMin(&difference->first_lse_failure, static_cast<unsigned long long>(i));
@@ -357,6 +407,11 @@ cudaError_t launch_reference_of(const ReferenceCall& call, cudaStream_t stream) 
   const int64_t groups = call.batch * call.h_kv;
   if (groups == 0) {
     return cudaSuccess;
+  }
+  const auto all_rows = static_cast<size_t>(call.batch * call.s_q * call.h_q);
+  const cudaError_t cleared = cudaMemsetAsync(call.rows, 0, all_rows * sizeof(RowAllowed), stream);
+  if (cleared != cudaSuccess) {
+    return cleared;
   }
   if (token_tiles > 0) {
     score_kernel<T>

@@ -8,9 +8,20 @@
 
 #include <cstdint>
 
+#include "lab/accuracy_math.hpp"
+
 namespace seesaw::gpu_test {
 
 enum class Element : int32_t { kBFloat16, kFloat16 };
+
+// What a row's results may be off by. Zero for a row with nothing to attend.
+struct RowAllowed {
+  double score_error;  // the largest of its keys
+  double weight_sum;   // of exp(score - greatest)
+  lab::RowErrors errors;
+  double largest;  // of the row's allowed_out
+  double lse;      // in the LSE's base
+};
 
 // Everything the reference needs to know of one call. Pointers are device memory, strides elements.
 struct ReferenceCall {
@@ -34,21 +45,26 @@ struct ReferenceCall {
   const int32_t* block_table = nullptr;  // [b, pages]
   int64_t block_table_stride = 0;
   const int32_t* seq_lens = nullptr;
-  double* scores = nullptr;  // scratch, [b, h_q * s_q, max_len]
-  double* out = nullptr;     // [b, s_q, h_q, d_v]
-  double* lse = nullptr;     // [b, h_q, s_q]
+  double* scores = nullptr;       // scratch, [b, h_q * s_q, max_len]
+  double* out = nullptr;          // [b, s_q, h_q, d_v]
+  double* lse = nullptr;          // [b, h_q, s_q]
+  lab::Rounding rounding = {};    // of the element
+  double* allowed_out = nullptr;  // [b, s_q, h_q, d_v]: what out may be off by, beside
+  RowAllowed* rows = nullptr;     // [b, s_q, h_q]: what follows from the row
 };
 
 // Bytes of `scores`.
 int64_t reference_scratch_bytes(const ReferenceCall& call);
 
-// Computes out and lse on `stream`.
+// Computes out and lse, and what they may be off by, on `stream`.
 cudaError_t launch_reference(const ReferenceCall& call, cudaStream_t stream);
 
-// What an output differs from the truth by; the bounds are those of lab/errors.hpp.
+// What an output differs from the truth by; the bounds are those of lab/accuracy.hpp, and for
+// `suite` those of FlashMLA's own tests (lab/errors.hpp).
 struct Difference {
   unsigned long long out_failures = 0;           // elements out of bound, NaN included
   unsigned long long lse_failures = 0;           // entries out of bound
+  unsigned long long suite_failures = 0;         // of both, out of the suite's bounds
   unsigned long long first_out_failure = ~0ULL;  // least flat index in [b, s_q, h_q, d_v]
   unsigned long long first_lse_failure = ~0ULL;  // least flat index in [b, h_q, s_q]
   double max_out_error = 0.0;                    // largest |x - r|

@@ -173,8 +173,28 @@ TEST(Shapes, PeakedScores) {
         c.b = 4;
         c.s_k = s_k;
         c.h_q = 128;
-        c.q_sigma =
-            sigma;  // scores spread by sigma / 10; values stay as small as the bound assumes
+        c.q_sigma = sigma;  // scores spread by sigma / 10
+        c.element = element;
+        c.seed = static_cast<uint64_t>(s_k);
+        sweep.run(c);
+      }
+    }
+  }
+  sweep.finish();
+}
+
+// Values that are not scaled down: N(0, 1), and 3 N(0, 1), whose rows see nearly one key.
+TEST(Shapes, UnscaledValues) {
+  Sweep sweep;
+  for (const Element element : {Element::kBFloat16, Element::kFloat16}) {
+    for (const float sigma : {1.0F, 3.0F}) {
+      for (const int64_t s_k : {100, 4096}) {
+        DenseCase c;
+        c.b = 4;
+        c.s_k = s_k;
+        c.h_q = 128;
+        c.q_sigma = sigma;
+        c.kv_sigma = sigma;
         c.element = element;
         c.seed = static_cast<uint64_t>(s_k);
         sweep.run(c);

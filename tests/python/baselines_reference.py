@@ -76,15 +76,19 @@ def rms_norm(x, weight, epsilon=1e-6):
     return x / np.sqrt((x * x).mean(axis=-1, keepdims=True) + epsilon) * weight
 
 
-def rotate(x, positions, theta=10000.0):
-    """Adjacent pairs as complex numbers; x [B, H, N, R], positions [B, N]."""
-    angles = positions[:, None, :, None] * theta ** (-np.arange(0, x.shape[-1], 2) / x.shape[-1])
-    turned = (x[..., ::2] + 1j * x[..., 1::2]) * np.exp(1j * angles)
+def rotate(x, positions, frequencies=None, amplitude=1.0):
+    """Adjacent pairs as complex numbers; x [B, H, N, R], positions [B, N], frequencies [R / 2]."""
+    if frequencies is None:
+        frequencies = 10000.0 ** (-np.arange(0, x.shape[-1], 2) / x.shape[-1])
+    angles = positions[:, None, :, None] * frequencies
+    turned = (x[..., ::2] + 1j * x[..., 1::2]) * np.exp(1j * angles) * amplitude
     return np.stack([turned.real, turned.imag], axis=-1).reshape(x.shape)
 
 
-def deepseek_mla(weights, x, visible, num_heads, d_latent, d_nope, d_rope, positions, scale=None):
-    """Expanded: as the paper writes it."""
+def deepseek_mla(
+    weights, x, visible, num_heads, d_latent, d_nope, d_rope, positions, scale=None, rope=()
+):
+    """Expanded: as the paper writes it. rope: frequencies and amplitude of `rotate`."""
     if "q_a_proj.weight" in weights:
         q = rms_norm(linear(weights, "q_a_proj", x), weights["q_a_layernorm.weight"])
         q = split_heads(linear(weights, "q_b_proj", q), num_heads)
@@ -92,9 +96,9 @@ def deepseek_mla(weights, x, visible, num_heads, d_latent, d_nope, d_rope, posit
         q = split_heads(linear(weights, "q_proj", x), num_heads)
     latent = linear(weights, "kv_a_proj_with_mqa", x)
     c = rms_norm(latent[..., :d_latent], weights["kv_a_layernorm.weight"])
-    r = rotate(latent[:, None, :, d_latent:], positions)
+    r = rotate(latent[:, None, :, d_latent:], positions, *rope)
     kv = split_heads(linear(weights, "kv_b_proj", c), num_heads)
-    q = np.concatenate([q[..., :d_nope], rotate(q[..., d_nope:], positions)], axis=-1)
+    q = np.concatenate([q[..., :d_nope], rotate(q[..., d_nope:], positions, *rope)], axis=-1)
     repeated = np.broadcast_to(r, (r.shape[0], num_heads, *r.shape[2:]))
     k = np.concatenate([kv[..., :d_nope], repeated], axis=-1)
     o = attend(q, k, kv[..., d_nope:], scale or (d_nope + d_rope) ** -0.5, visible)

@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 import seesaw
-from cases import Case
+from cases import SCALE, Case
 
 FOUR_PARTS = re.compile(r"^[a-z_]+: .+, allowed: .+\. .+\.$", re.DOTALL)
 
@@ -32,7 +32,7 @@ BAD = {
     "q_rank": (ValueError, "q has rank 3", transformed("q", lambda a: a[:, 0])),
     "q_list": (TypeError, "q of type list", transformed("q", lambda a: [1, 2])),
     "q_float64": (TypeError, "q has dtype float64", transformed("q", lambda a: a.astype("f8"))),
-    "q_int32": (TypeError, "q_dtype", transformed("q", lambda a: a.astype("i4"))),
+    "q_int32": (TypeError, "q has dtype int32, allowed: float32, bfloat16, float16", transformed("q", lambda a: a.astype("i4"))),
     "q_columns": (
         ValueError,
         "kv_cache has shape|q has shape",
@@ -53,10 +53,11 @@ BAD = {
     "cache_flipped": (ValueError, "kv_page_stride", transformed("kv_cache", lambda a: a[::-1])),
     "table_int64": (
         TypeError,
-        "block_table has dtype int64",
+        "block_table has dtype int64, allowed: int32. Convert",
         transformed("block_table", lambda a: a.astype("i8")),
     ),
     "table_none": (TypeError, "block_table of type None", set_to(block_table=None)),
+    "table_list": (TypeError, "block_table of type list", set_to(block_table=[[0]])),
     "table_rank": (
         ValueError,
         "block_table has rank 1",
@@ -69,7 +70,7 @@ BAD = {
     ),
     "lengths_int64": (
         TypeError,
-        "seq_lens has dtype int64",
+        "seq_lens has dtype int64, allowed: int32. Convert",
         transformed("seq_lens", lambda a: a.astype("i8")),
     ),
     "lengths_rank": (
@@ -105,12 +106,23 @@ BAD = {
     "lse_shape": (ValueError, "lse has shape", transformed("lse", lambda a: a[:, :2])),
     "d_v_wider": (ValueError, "d_v = 600", set_to(d_v=600, out=None)),
     "scale_nan": (ValueError, "scale = nan", set_to(scale=float("nan"))),
-    "scale_text": (TypeError, "scale of type", set_to(scale="big")),
+    "scale_text": (TypeError, "scale of type str", set_to(scale="big")),
+    "scale_none": (TypeError, "scale of type NoneType", set_to(scale=None)),
+    "scale_huge": (ValueError, "scale is beyond float64", set_to(scale=10**400)),
+    "d_v_text": (TypeError, "d_v of type str", set_to(d_v="512")),
+    "causal_list": (ValueError, r"causal = \[\]", set_to(causal=[])),
+    "kernel_number": (TypeError, "kernel of type int", set_to(kernel=3)),
+    "schedule_dict": (TypeError, "schedule of type dict", set_to(schedule={})),
     "lse_base": (ValueError, "lse_base = 10", set_to(lse_base=10)),
     "empty_lse": (ValueError, "empty_lse = 0", set_to(empty_lse=0)),
     "kernel": (ValueError, 'kernel = "fast"', set_to(kernel="fast")),
     "threads": (ValueError, "num_threads = -1", set_to(num_threads=-1)),
-    "workspace_small": (ValueError, "workspace", set_to(workspace=np.empty(300, np.uint8))),
+    "workspace_small": (
+        ValueError,
+        r"workspace of \d+ bytes, allowed: .* Ask seesaw.workspace_size",
+        set_to(workspace=np.empty(300, np.uint8)),
+    ),
+    "workspace_tiny": (ValueError, "workspace of 0", set_to(workspace=np.empty(1, np.uint8))),
     "workspace_floats": (TypeError, "workspace", set_to(workspace=np.empty(1 << 22, np.float32))),
 }
 
@@ -123,7 +135,7 @@ def test_refused(name):
     spoil(given)
     tensors = [given.pop(name) for name in ("q", "kv_cache", "block_table", "seq_lens")]
     with pytest.raises(error, match=pattern) as caught:
-        seesaw.dense_decode(*tensors, **given)
+        seesaw.dense_decode(*tensors, **{"scale": SCALE, **given})
     assert FOUR_PARTS.match(str(caught.value)), str(caught.value)
     assert np.isnan(out).all() and np.isnan(lse).all()
 
@@ -167,7 +179,7 @@ def test_explicit_zeros_are_no_defaults():
         with pytest.raises(ValueError, match=f"{field} = 0, allowed: 1 to"):
             seesaw.Problem.of(*tensors[:3], **{field: 0})
     with pytest.raises(ValueError, match="d_v = 0, allowed: 1 to"):
-        seesaw.dense_decode(*tensors, d_v=0)
+        seesaw.dense_decode(*tensors, d_v=0, scale=SCALE)
     with pytest.raises(ValueError, match="h_q = 0, allowed: 1 to"):
         seesaw.Problem.of(tensors[0][:, :, :0], *tensors[1:3])
 
@@ -180,7 +192,7 @@ def test_types_of_fields_and_unknown_names():
     assert seesaw.Problem(**sizes, causal=1).causal is True
     tensors = Case([70, 3], h_q=4).arrays
     for call in (
-        lambda: seesaw.dense_decode(*tensors, heads=3),
+        lambda: seesaw.dense_decode(*tensors, heads=3, scale=SCALE),
         lambda: seesaw.Problem.of(*tensors[:3], heads=3),
         lambda: seesaw.supports(seesaw.Problem(**sizes), heads=3),
     ):
@@ -191,12 +203,15 @@ def test_types_of_fields_and_unknown_names():
 def test_the_status_is_the_kind_of_exception():
     """Whatever the message says: a value's may name a dtype, and a dtype's need not."""
     q, kv_cache, block_table, seq_lens = Case([70, 3], h_q=4).arrays
+    out = np.empty((2, 1, 4, 512), np.float16)
     problem = seesaw.Problem.of(q, kv_cache, block_table)
     refusals = {
         "invalid_argument": (ValueError, lambda: seesaw.explain(problem, kernel="dtype")),
         "invalid_type": (
             TypeError,
-            lambda: seesaw.dense_decode(q.astype("i4"), kv_cache, block_table, seq_lens),
+            lambda: seesaw.dense_decode(
+                q, kv_cache, block_table, seq_lens, out=out, scale=SCALE
+            ),
         ),
         "not_supported": (
             NotImplementedError,
@@ -218,18 +233,18 @@ def test_options_against_the_schedule():
     given = arguments()
     tensors = [given[name] for name in ("q", "kv_cache", "block_table", "seq_lens")]
     schedule = seesaw.make_schedule(seesaw.Problem.of(*tensors[:3], causal=True), tensors[3])
-    seesaw.dense_decode(*tensors, schedule=schedule, causal=True)
+    seesaw.dense_decode(*tensors, schedule=schedule, causal=True, scale=SCALE)
     for option in (dict(causal=False), dict(d_v=256), dict(lse_base=2)):
         (name,) = option
         with pytest.raises(ValueError, match=f"{name} = .* as in the schedule"):
-            seesaw.dense_decode(*tensors, schedule=schedule, **option)
+            seesaw.dense_decode(*tensors, schedule=schedule, **option, scale=SCALE)
 
 
 def test_schedule_of_other_shapes():
     small, large = Case([70], h_q=4), Case([70, 70, 70], h_q=4)
     schedule = seesaw.make_schedule(seesaw.Problem.of(*small.arrays[:3]), small.lengths)
     with pytest.raises(ValueError, match="b = seq_lens"):
-        seesaw.dense_decode(*large.arrays, schedule=schedule)
+        seesaw.dense_decode(*large.arrays, schedule=schedule, scale=SCALE)
 
 
 def test_schedule_of_other_lengths():
@@ -237,7 +252,7 @@ def test_schedule_of_other_lengths():
     schedule = seesaw.make_schedule(seesaw.Problem.of(*case.arrays[:3]), case.lengths)
     other = np.array([20, 20], np.int32)
     with pytest.raises(ValueError, match="schedule"):
-        seesaw.dense_decode(*case.arrays[:3], other, schedule=schedule)
+        seesaw.dense_decode(*case.arrays[:3], other, schedule=schedule, scale=SCALE)
 
 
 def test_errors_of_threads_do_not_mix():

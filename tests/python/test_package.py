@@ -3,7 +3,7 @@
 import shutil
 import subprocess
 import sys
-from importlib import metadata
+from importlib import metadata, util
 from pathlib import Path
 
 import pytest
@@ -24,6 +24,41 @@ def test_import_loads_no_array_library():
         " if name in sys.modules])"
     )
     assert loaded.strip() == "[]"
+
+
+FIRST_CALL = """
+import sys
+import numpy as np
+import seesaw
+q, kv = np.ones((1, 1, 4, 576), np.float32), np.ones((1, 64, 576), np.float32)
+table, lengths = np.zeros((1, 1), np.int32), np.ones(1, np.int32)
+out, lse = seesaw.dense_decode(q, kv, table, lengths, scale=1)
+assert (out == 1).all()
+print([name for name in ("torch", "jax", "cupy") if name in sys.modules])
+"""
+
+
+def test_first_call_of_numpy_loads_no_other_array_library():
+    assert run_python(FIRST_CALL).strip() == "[]"
+
+
+def test_half_installed_torch_is_left_alone(tmp_path):
+    """One that raises something else than ImportError when it is imported."""
+    (tmp_path / "torch").mkdir()
+    (tmp_path / "torch" / "__init__.py").write_text("raise OSError('libcudart.so: not found')")
+    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n{FIRST_CALL}"
+    assert run_python(code).strip() == "[]"
+
+
+@pytest.mark.skipif(util.find_spec("torch") is None, reason="no PyTorch")
+def test_torch_after_a_call_of_numpy():
+    code = f"""{FIRST_CALL}
+import torch
+arrays = [torch.from_numpy(array) for array in (q, kv, table, lengths)]
+out, lse = seesaw.dense_decode(*arrays, scale=1)
+assert bool((out == 1).all())
+"""
+    assert run_python(code).strip() == "[]"
 
 
 def test_import_takes_less_than_300_ms():

@@ -139,6 +139,22 @@ def test_no_label_is_cut(path):
                     assert inside, (drawing.title, text.get_text())
 
 
+def test_a_comparison_that_was_stopped_says_so(tmp_path, capsys):
+    result = json.loads(COMPARE.read_text())
+    first = _results.groups_of(result["rows"])[0]
+    left_out = ["prefill b 1 len 48 heads 4x32 fp32", "precision", "compression"]
+    result.update(rows=first, precision=[], tradeoff=None, counters=None, claim_rows=[])
+    result.update(stopped_early=True, left_out=left_out)
+    partial = tmp_path / "partial.json"
+    partial.write_text(json.dumps(result))
+    assert command.main([str(partial)]) == 0
+    text = capsys.readouterr().out
+    assert "stopped early: not measured: prefill b 1 len 48 heads 4x32 fp32; precision" in text
+    assert "Error against double" not in text
+    assert "not measured: prefill b 1 len 48" in page_of(partial)
+    assert "stopped early" not in page_of(COMPARE)
+
+
 def test_text_says_the_same(capsys):
     assert command.main([str(COMPARE)]) == 0
     text = capsys.readouterr().out

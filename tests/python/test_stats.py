@@ -6,7 +6,7 @@ import sys
 
 import pytest
 import seesaw
-from cases import Case
+from cases import SCALE, Case
 
 KERNEL = "reference.dense_decode"
 
@@ -27,7 +27,7 @@ def test_a_row_for_every_kernel_and_one_for_none():
 def test_a_call_is_counted():
     case = Case([70, 3], h_q=4, dtype="float32")
     before = row_of(KERNEL)
-    seesaw.dense_decode(*case.arrays, kernel=KERNEL)
+    seesaw.dense_decode(*case.arrays, kernel=KERNEL, scale=SCALE)
     after = row_of(KERNEL)
     assert after.calls["run"]["ok"] - before.calls["run"]["ok"] == 1
     assert after.calls["prepare"]["ok"] - before.calls["prepare"]["ok"] == 1

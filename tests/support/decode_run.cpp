@@ -8,14 +8,15 @@
 #include <cmath>
 #include <cstring>
 
+#include "lab/accuracy.hpp"
 #include "lab/elements.hpp"
-#include "lab/errors.hpp"
 #include "support/exact.hpp"
 #include "support/host_call.hpp"
 
 namespace seesaw::testing {
 namespace {
 
+constexpr float kSuiteMagnitude = 10;     // of queries: a deviation of 1
 constexpr size_t kCosineElements = 1000;  // of fewer, it is only a bound on one or two elements
 
 bool same_bits(const std::vector<double>& a, const std::vector<double>& b) {
@@ -84,14 +85,28 @@ DecodeResults exact_results(const DecodeCase& test_case) {
   return results;
 }
 
+lab::ErrorStatistics errors_of(const DecodeCase& test_case, const DecodeResults& results,
+                               const DecodeResults& exact) {
+  const DecodeSpec& spec = test_case.spec();
+  return lab::compare<double>({results.out, results.lse}, {exact.out, exact.lse},
+                              lab::allowed_errors(test_case.problem(), test_case.inputs()),
+                              {spec.s_q, spec.h_q, spec.d_v});
+}
+
 void expect_contract(const DecodeCase& test_case, const RunOptions& options) {
   const DecodeSpec& spec = test_case.spec();
   const DecodeResults results = run_case(test_case, options);
   const DecodeResults exact = exact_results(test_case);
-  const lab::ErrorStatistics errors =
-      lab::compare<double>({results.out, results.lse}, {exact.out, exact.lse},
-                           {spec.s_q, spec.h_q, spec.d_v}, kCosineElements);
+  const lab::ErrorStatistics errors = errors_of(test_case, results, exact);
   EXPECT_TRUE(errors.ok()) << describe(spec) << "\n" << errors.text();
+  if (spec.values == lab::Values::kSuite && spec.query_magnitude <= kSuiteMagnitude) {
+    const lab::ResultsOf<double> reference{exact.out, exact.lse};
+    const lab::ResultShape shape{spec.s_q, spec.h_q, spec.d_v};
+    const lab::ErrorStatistics suite =
+        lab::compare<double>({results.out, results.lse}, reference,
+                             lab::flash_mla_suite(reference, shape), shape, kCosineElements);
+    EXPECT_TRUE(suite.ok()) << "FlashMLA's suite: " << describe(spec) << "\n" << suite.text();
+  }
 }
 
 }  // namespace seesaw::testing

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "lab/errors.hpp"
 #include "support/host_call.hpp"
 
 namespace seesaw::testing {
@@ -31,8 +32,12 @@ DecodeResults run_case(const DecodeCase& test_case, const RunOptions& options = 
 // The double reference, unrounded.
 DecodeResults exact_results(const DecodeCase& test_case);
 
+// Results against the reference's, by what the contract allows.
+lab::ErrorStatistics errors_of(const DecodeCase& test_case, const DecodeResults& results,
+                               const DecodeResults& exact);
+
 // Runs the case on `kernel` and fails the current test unless every element is within the
-// contract's bounds of the reference.
+// contract's bounds of the reference; values like those of FlashMLA's suite pass its check too.
 void expect_contract(const DecodeCase& test_case, const RunOptions& options);
 
 }  // namespace seesaw::testing

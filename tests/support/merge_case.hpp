@@ -2,6 +2,7 @@
 // nothing may be read, with the truth in double.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <limits>
@@ -10,6 +11,7 @@
 #include <vector>
 
 #include "base/float16.hpp"
+#include "lab/accuracy_math.hpp"
 #include "seesaw/ops/merge_states.h"
 
 namespace seesaw::testing {
@@ -32,8 +34,10 @@ struct MergeSpec {
 };
 
 struct MergeTruth {
-  std::vector<double> out;  // [b, s, h, d_v]
-  std::vector<double> lse;  // [b, s, h]
+  std::vector<double> out;          // [b, s, h, d_v]
+  std::vector<double> magnitude;    // of out: sum of weight * abs(value) / sum of weights
+  std::vector<double> lse;          // [b, s, h]
+  std::vector<double> largest_lse;  // of a part, in magnitude and natural units
 };
 
 // Elements of one dtype in memory.
@@ -80,7 +84,9 @@ class MergeCase {
     std::mt19937_64 random(spec.seed);
     std::normal_distribution<float> normal;
     truth.out.assign(static_cast<size_t>(rows_ * spec.d_v), 0.0);
+    truth.magnitude = truth.out;
     truth.lse.assign(static_cast<size_t>(rows_), 0.0);
+    truth.largest_lse = truth.lse;
     for (int64_t i = 0; i < spec.parts; ++i) {
       outs.emplace_back(spec.dtype, elements());
       lses.emplace_back(static_cast<size_t>(rows_), 0.0F);
@@ -105,20 +111,27 @@ class MergeCase {
   void solve(int64_t row) {
     const double unit = spec_.lse_base == SEESAW_LSE_BASE2 ? std::log(2.0) : 1.0;
     double sum = 0.0;
+    double& largest = truth.largest_lse[static_cast<size_t>(row)];
+    largest = 0.0;
     std::vector<double> values(static_cast<size_t>(spec_.d_v), 0.0);
+    std::vector<double> magnitudes(static_cast<size_t>(spec_.d_v), 0.0);
     for (size_t i = 0; i < outs.size(); ++i) {
       const double found = static_cast<double>(lses[i][lse_index(row)]);
       if (std::isinf(found)) continue;
+      largest = std::max(largest, std::abs(found * unit));
       const double weight = std::exp(found * unit);
       sum += weight;
       for (int64_t c = 0; c < spec_.d_v; ++c) {
-        values[static_cast<size_t>(c)] +=
-            weight * static_cast<double>(outs[i].get(out_index(row, c)));
+        const double value = static_cast<double>(outs[i].get(out_index(row, c)));
+        values[static_cast<size_t>(c)] += weight * value;
+        magnitudes[static_cast<size_t>(c)] += weight * std::abs(value);
       }
     }
     for (int64_t c = 0; c < spec_.d_v; ++c) {
       truth.out[static_cast<size_t>(row * spec_.d_v + c)] =
           sum == 0.0 ? 0.0 : values[static_cast<size_t>(c)] / sum;
+      truth.magnitude[static_cast<size_t>(row * spec_.d_v + c)] =
+          sum == 0.0 ? 0.0 : magnitudes[static_cast<size_t>(c)] / sum;
     }
     const double infinity = std::numeric_limits<double>::infinity();
     const bool positive = spec_.empty_lse == SEESAW_EMPTY_LSE_POSITIVE_INFINITY;
@@ -167,23 +180,27 @@ class MergeCase {
     return tensor;
   }
 
-  // "" if out and lse are what they should be, else where they are not.
+  // "" if out and lse are within the contract's bounds, else where they are not.
   std::string compare() const {
-    const double step = spec_.dtype == SEESAW_BFLOAT16  ? 1.0 / 256
-                        : spec_.dtype == SEESAW_FLOAT16 ? 1.0 / 2048
-                                                        : 1e-6;
+    const double unit = spec_.lse_base == SEESAW_LSE_BASE2 ? std::log(2.0) : 1.0;
     for (int64_t row = 0; row < rows_; ++row) {
+      const MergeBound bound = bound_of(row);
       for (int64_t c = 0; c < spec_.d_v; ++c) {
+        const auto i = static_cast<size_t>(row * spec_.d_v + c);
         const double got = static_cast<double>(out.get(out_index(row, c)));
-        const double want = truth.out[static_cast<size_t>(row * spec_.d_v + c)];
-        if (!(std::abs(got - want) <= step * std::abs(want) + 4e-6)) {
+        const double want = truth.out[i];
+        const double allowed = bound.weight * truth.magnitude[i] +
+                               (bound.weight + bound.out) * std::abs(want) + bound.least;
+        if (!(std::abs(got - want) <= allowed)) {
           return "out[" + std::to_string(row) + ", " + std::to_string(c) +
                  "] = " + std::to_string(got) + ", want " + std::to_string(want);
         }
       }
       const double got = static_cast<double>(lse[lse_index(row)]);
       const double want = truth.lse[static_cast<size_t>(row)];
-      if (!(got == want || std::abs(got - want) <= 2e-6 * (1 + std::abs(want)))) {
+      const double allowed =
+          bound.weight / unit + 4 * lab::kFloatRoundoff * (1 / unit + std::abs(want));
+      if (!(got == want || std::abs(got - want) <= allowed)) {
         return "lse[" + std::to_string(row) + "] = " + std::to_string(got) + ", want " +
                std::to_string(want);
       }
@@ -192,6 +209,23 @@ class MergeCase {
   }
 
  private:
+  // Of a row: the relative error of a part's weight and of their sum, of the output's rounding,
+  // and the output's least.
+  struct MergeBound {
+    double weight;
+    double out;
+    double least;
+  };
+  // As docs/guide/06-numerics.md for dense_decode, with a part for a key: an LSE is multiplied,
+  // and the largest subtracted, in float (8 roundings); sums of `parts` and 16 roundings more.
+  MergeBound bound_of(int64_t row) const {
+    const double largest = truth.largest_lse[static_cast<size_t>(row)];
+    const lab::Rounding rounding = lab::rounding_of(spec_.dtype, spec_.dtype);
+    const double sums = static_cast<double>(spec_.parts) + lab::kFixedRoundings;
+    return {std::expm1(8 * lab::kFloatRoundoff * largest) + sums * lab::kFloatRoundoff,
+            rounding.out + lab::kFloatRoundoff, rounding.out * rounding.least_out};
+  }
+
   MergeSpec spec_;
   int64_t rows_;
 

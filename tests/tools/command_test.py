@@ -209,6 +209,15 @@ class BadInput(CommandTest):
         self.assertGreater(summary["error_of_bound"], 0)
         self.assertLessEqual(summary["error_of_bound"], 1)
 
+    def test_verify_passes_right_results_of_every_draw(self):
+        for values in ("suite", "normal", "peaked", "heavy", "cancel"):
+            for dtype in ("bf16", "fp16", "fp32"):
+                with self.subTest(values=values, dtype=dtype):
+                    self.succeed("make-case", "-o", "case", "--batch", 2, "--heads", 3, "--len", 300,
+                                 "--dtype", dtype, "--values", values)
+                    self.succeed("run", "case", "--verify", "--repeat", 1)
+        self.refuse("make-case", "-o", "x", "--values", "odd", part="--values")
+
     def test_verify_needs_no_output(self):
         self.succeed("make-case", "-o", "case", "--batch", 2, "--heads", 3, "--len", 130)
         self.assertIn("not written", self.succeed("run", "case", "--verify").stdout)

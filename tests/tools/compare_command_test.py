@@ -9,6 +9,7 @@ import re
 import signal
 import struct
 import subprocess
+import time
 
 from command import SEESAW, WORK, CommandTest, main, run, write_safetensors
 
@@ -48,7 +49,8 @@ class SmallRun(CompareTest):
         result = self.succeed("--quick", "--fit-tokens", 16, "--fit-len", 32, "--threads", 1,
                               "--seconds", 0, "--len", "24,48",
                               "--json=report.json", "--progress")
-        self.assertIn("compare: 0/", result.stderr)
+        self.assertRegex(result.stderr, r"compare: about \d+ (s|min) for \d+ steps")
+        self.assertIn("compare: 0 %", result.stderr)
         self.check_text(result.stdout)
         self.check_json(json.loads((WORK / "report.json").read_text()))
 
@@ -64,6 +66,8 @@ class SmallRun(CompareTest):
             self.assertTrue(report[key], key)
         self.assertEqual((report["kind"], report["format"]), ("compare", 2))
         self.assertEqual(report["claim_rows"], [])
+        self.assertIs(report["stopped_early"], False)
+        self.assertEqual(report["left_out"], [])
         self.check_rows(report["rows"])
         self.check_precision(report["precision"])
         self.check_tradeoff(report["tradeoff"])
@@ -223,20 +227,43 @@ class Options(CompareTest):
     def test_help(self):
         self.assertIn("Examples:", self.succeed("--help").stdout)
 
-    def test_interruption_leaves_nothing(self):
-        (WORK / "report.json").write_text("old")
-        process = subprocess.Popen([SEESAW, "compare", "--quick", "--seconds", "60", "--progress",
+    def start(self, *arguments):
+        process = subprocess.Popen([SEESAW, "compare", "--quick", "--threads", "1", *arguments,
                                     "--json=report.json"], cwd=WORK,
                                    stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        line = process.stderr.readline()
-        while "compare: 0/" not in line:
+        line = ""
+        while "compare: about" not in line:
             line = process.stderr.readline()
-            self.assertTrue(line)
+            self.assertTrue(line, "ended before it began to measure")
+        return process
+
+    def test_stopped_at_once_it_leaves_the_old_file(self):
+        (WORK / "report.json").write_text("old")
+        process = self.start("--seconds", "60")
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=60)
         self.assertEqual(process.returncode, 130)
+        self.assertIn("compare: stopped before anything was measured", errors)
         self.assertEqual([path.name for path in WORK.iterdir()], ["report.json"])
         self.assertEqual((WORK / "report.json").read_text(), "old")
+
+    def test_stopped_later_it_keeps_what_it_measured(self):
+        process = self.start("--seconds", "2", "--phase", "prefill", "--len", "16,24,32",
+                             "--no-fit", "--check-tokens", "0")
+        for _ in range(600):
+            if (WORK / "report.json").exists():
+                break
+            time.sleep(0.1)
+        process.send_signal(signal.SIGTERM)
+        text, errors = process.communicate(timeout=60)
+        self.assertEqual(process.returncode, 130, errors)
+        report = json.loads((WORK / "report.json").read_text())
+        self.assertTrue(report["stopped_early"])
+        self.assertEqual({row["len"] for row in report["rows"]}, {16})
+        self.assertEqual(report["left_out"], ["prefill b 1 len 24 heads 4x32 fp32",
+                                              "prefill b 1 len 32 heads 4x32 fp32"])
+        self.assertIn("Stopped early; not measured: prefill b 1 len 24", text)
+        self.assertIn("2 steps left out; what was measured is in report.json", errors)
 
 
 if __name__ == "__main__":

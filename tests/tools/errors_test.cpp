@@ -12,8 +12,17 @@ namespace {
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 constexpr float kInf = std::numeric_limits<float>::infinity();
 
+constexpr ResultShape kShape{.s_q = 1, .h_q = 1, .d_v = 100};
+
+// 1e-3 and a hundredth of the reference for every element.
+Allowed allow(const Results& reference) {
+  return {.out = std::vector<double>(reference.out.size(), 1e-3),
+          .out_relative = std::vector<double>(reference.out.size() / 100 + 1, 1e-2),
+          .lse = std::vector<double>(reference.lse.size(), 1e-3)};
+}
+
 ErrorStatistics compared(const Results& result, const Results& reference) {
-  return compare(result, reference, {.s_q = 1, .h_q = 1, .d_v = 100});
+  return compare(result, reference, allow(reference), kShape);
 }
 
 Results of(std::vector<float> out, std::vector<float> lse) { return {out, lse}; }
@@ -38,9 +47,9 @@ TEST(Errors, EqualInfinitiesAndNaNsAreNoErrors) {
 TEST(Errors, OneElementOutOfBoundFails) {
   std::vector<float> reference(10000, 1.0F);
   std::vector<float> out = reference;
-  out[77] += static_cast<float>(kOutBound.absolute + kOutBound.relative) * 0.99F;
+  out[77] += 0.011F * 0.99F;
   EXPECT_TRUE(compared(of(out, {1}), of(reference, {1})).ok());
-  out[77] += static_cast<float>(kOutBound.absolute + kOutBound.relative) * 0.02F;
+  out[77] += 0.011F * 0.02F;
   const ErrorStatistics bad = compared(of(out, {1}), of(reference, {1}));
   EXPECT_FALSE(bad.ok());
   EXPECT_EQ(bad.bad_out, 1U);
@@ -57,13 +66,37 @@ TEST(Errors, NaNAndInfinityWhereTheReferenceHasNoneFail) {
 }
 
 TEST(Errors, LseHasABoundOfItsOwn) {
-  EXPECT_TRUE(compared(of({1}, {10.001F}), of({1}, {10})).ok());
-  EXPECT_FALSE(compared(of({1}, {10.002F}), of({1}, {10})).ok());
+  EXPECT_TRUE(compared(of({1}, {10.0009F}), of({1}, {10})).ok());
+  EXPECT_FALSE(compared(of({1}, {10.0011F}), of({1}, {10})).ok());
 }
 
-TEST(Errors, SmallErrorsEverywhereShowInTheCosine) {
+TEST(Errors, EachElementHasABoundOfItsOwn) {
+  const Results reference = of(std::vector<float>(200, 1.0F), {1, 1});
+  Allowed allowed = allow(reference);
+  allowed.out[150] = 0.5;
+  allowed.out_relative[0] = 0.25;  // of the first row's hundred columns
+  Results result = reference;
+  result.out[150] += 0.5F;
+  result.out[99] += 0.25F;
+  EXPECT_TRUE(compare(result, reference, allowed, kShape).ok());
+  result.out[100] += 0.25F;
+  EXPECT_EQ(compare(result, reference, allowed, kShape).bad_out, 1U);
+}
+
+TEST(Errors, TheSuitesCheckIsABoundAndACosine) {
+  const auto suite = [](const Results& result, const Results& reference) {
+    return compare(result, reference, flash_mla_suite(reference, kShape), kShape);
+  };
+  const Results reference = of(std::vector<float>(100, 1.0F), {10});
+  Results result = reference;
+  result.out[7] += 0.016F;  // allowed: 8e-4 + 1 / 64; as a whole: 1.3e-6
+  EXPECT_TRUE(suite(result, reference).ok());
+  result.out[7] += 0.001F;
+  EXPECT_EQ(suite(result, reference).bad_out, 1U);
+  EXPECT_TRUE(suite(of({1}, {10.001F}), of({1}, {10})).ok());
+  EXPECT_FALSE(suite(of({1}, {10.002F}), of({1}, {10})).ok());
   // Within the bound of each element, but not in the direction of the reference.
-  EXPECT_FALSE(compared(of({7e-4F, -7e-4F}, {1}), of({1e-5F, 1e-5F}, {1})).ok());
+  EXPECT_FALSE(suite(of({7e-4F, -7e-4F}, {1}), of({1e-5F, 1e-5F}, {1})).ok());
 }
 
 TEST(Errors, PlacesAreCoordinates) {
@@ -72,12 +105,15 @@ TEST(Errors, PlacesAreCoordinates) {
                               std::vector<double>(4 * 3 * 2)};
   ResultsOf<double> result = reference;
   result.out[((2 * 2 + 1) * 3 + 2) * 5 + 4] = 9;
-  EXPECT_EQ(compare(result, reference, shape).worst.substr(0, 15), "out[2, 1, 2, 4]");
+  const Allowed allowed{.out = std::vector<double>(reference.out.size(), 1e-3),
+                        .out_relative = std::vector<double>(4 * 2 * 3, 1e-2),
+                        .lse = std::vector<double>(reference.lse.size(), 1e-3)};
+  EXPECT_EQ(compare(result, reference, allowed, shape).worst.substr(0, 15), "out[2, 1, 2, 4]");
   result = reference;
   result.lse[(3 * 3 + 2) * 2 + 1] = 9;
-  EXPECT_EQ(compare(result, reference, shape).worst.substr(0, 12), "lse[3, 2, 1]");
+  EXPECT_EQ(compare(result, reference, allowed, shape).worst.substr(0, 12), "lse[3, 2, 1]");
   result.lse.pop_back();
-  EXPECT_FALSE(compare(result, reference, shape).ok());
+  EXPECT_FALSE(compare(result, reference, allowed, shape).ok());
 }
 
 TEST(Errors, MergeKeepsTheWorst) {

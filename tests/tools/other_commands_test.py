@@ -7,6 +7,7 @@ import json
 import math
 import os
 import shutil
+import signal
 import subprocess
 
 from command import SEESAW, WORK, CommandTest, run, main
@@ -73,9 +74,11 @@ class OtherCommands(CommandTest):
 
     def test_progress_goes_to_stderr(self):
         result = self.succeed("check", "--quick", "--filter", "hq7", "--progress", "--json")
-        self.assertIn("check: 0/", result.stderr)
+        self.assertTrue(result.stderr.startswith("check: 0 %: "), result.stderr)
         json.loads(result.stdout)
-        self.assertEqual(self.succeed("check", "--quick", "--filter", "hq7").stderr, "")
+        # Without a terminal nothing, unless it takes more than five seconds.
+        self.assertRegex(self.succeed("check", "--quick", "--filter", "hq7").stderr,
+                         r"^(check: \d+ %[^\n]*\n)*$")
         with open("/dev/full", "w") as full:  # what cannot be shown does not end the command
             process = subprocess.run([SEESAW, "check", "--quick", "--filter", "hq7", "--progress"],
                                      stdout=subprocess.PIPE, stderr=full, timeout=300)
@@ -151,6 +154,23 @@ class OtherCommands(CommandTest):
                              ("mkae-case", "make-case")):
             self.refuse(typed, "x", part=f"command {typed}, allowed: info, make-case, run")
             self.assertIn(f"Did you mean {meant}?", run(typed).stderr)
+        self.refuse(part="seesaw: no command, needed: one of info, make-case, run")
+
+    def test_an_unknown_option_is_named(self):
+        for arguments, typed, meant in ((["run", "case", "--verfiy"], "--verfiy", "--verify"),
+                                        (["explain", "--haeds", 9], "--haeds", "--heads"),
+                                        (["bench", "--secs=3"], "--secs", None),
+                                        (["plan", "--page_size=64"], "--page_size", "--page-size"),
+                                        (["tune", "--bugdet", 3], "--bugdet", "--budget"),
+                                        (["--verison"], "--verison", "--version")):
+            self.refuse(*arguments, part=f"option {typed}, which the command does not have. ")
+            message = run(*map(str, arguments)).stderr
+            self.assertEqual("Did you mean" in message, meant is not None, message)
+            self.assertIn(f"Did you mean {meant}?" if meant else "Run `seesaw", message)
+        self.refuse("run", "a", "b", part="argument b, one more than the command takes")
+        self.refuse("plan", "--seed", part="--seed")
+        for wrong in (["run"], ["plan", "--seed"], ["bench", "--secs=3"], ["run", "a", "b"]):
+            self.assertNotIn("allowed:", run(*wrong).stderr)  # nothing here is about a value
 
     def test_plan(self):
         for mode in ([], ["--batch-invariant"]):
@@ -196,6 +216,22 @@ class OtherCommands(CommandTest):
                        ["--varlen"]):
             self.refuse("bench", "--device", "cuda", *option, part=option[0] + " without --batch")
         self.refuse("bench", "--nonsense", part="--nonsense")
+
+    def test_bench_stopped_keeps_what_it_measured(self):
+        process = subprocess.Popen([SEESAW, "bench", "--batch", "1", "--heads", "2", "--len",
+                                    "64,65", "--seconds", "2", "--threads", "1", "--progress",
+                                    "--json=bench.json"], cwd=WORK, stdout=subprocess.PIPE,
+                                   stderr=subprocess.PIPE, text=True)
+        while "bench: 0 %" not in process.stderr.readline():
+            self.assertIsNone(process.poll())
+        process.send_signal(signal.SIGTERM)
+        text, errors = process.communicate(timeout=60)
+        self.assertEqual(process.returncode, 130, errors)
+        self.assertIn("bench: stopped early, 1 cases left out", errors)
+        result = json.loads((WORK / "bench.json").read_text())
+        self.assertTrue(result["stopped_early"])
+        self.assertEqual([row["s_k"] for row in result["results"]], [64])
+        self.assertIn("cpu.dense_decode", text)
 
     def test_bench_refuses_before_it_measures(self):
         one = ["bench", "--batch", 1, "--heads", 4, "--len", 64, "--seconds", 0]

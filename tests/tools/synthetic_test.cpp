@@ -3,8 +3,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <set>
+#include <utility>
 
 #include "lab/elements.hpp"
 #include "seesaw/seesaw.hpp"
@@ -91,6 +93,45 @@ TEST(Synthetic, ValuesAreNormal) {
   EXPECT_NEAR(sum / count, 0, 0.002);
   EXPECT_NEAR(std::sqrt(squares / count), 0.1, 0.002);
   EXPECT_NEAR(beyond_two_sigma / count, 0.0455, 0.005);
+}
+
+// Every draw's quartile, by its distribution's inverse.
+TEST(Synthetic, OtherDrawsHaveTheirQuartiles) {
+  const std::pair<Values, double> expected[] = {
+      {Values::kNormal, 0.67449}, {Values::kPeaked, 2.02347}, {Values::kHeavy, 0.81650}};
+  seesaw_dense_decode_problem problem = small_problem();
+  problem.d_qk = 1000;
+  problem.h_q = 100;
+  for (const auto& [values, quartile] : expected) {
+    const SyntheticCase source(problem, {1}, {.seed = 5, .values = values});
+    std::vector<float> q(source.q_bytes() / sizeof(float));
+    source.fill_q(q.data());
+    const auto beyond = std::count_if(
+        q.begin(), q.end(), [&](float value) { return static_cast<double>(value) > quartile; });
+    EXPECT_NEAR(static_cast<double>(beyond) / static_cast<double>(q.size()), 0.25, 0.005)
+        << name_of(values);
+  }
+}
+
+TEST(Synthetic, ValuesThatCancelAlternateFromTokenToToken) {
+  seesaw_dense_decode_problem problem = small_problem();
+  problem.d_v = 5;  // three columns are for the scores
+  const SyntheticCase source(problem, {7}, {.seed = 5, .values = Values::kCancel});
+  std::vector<uint16_t> cache(source.cache_bytes() / 2);
+  source.fill_cache(cache.data());
+  for (int64_t token = 0; token < 7; ++token) {  // pages of 3
+    const int64_t row = source.block_table()[static_cast<size_t>(token / 3)] * 3 + token % 3;
+    for (int64_t column = 0; column < 5; ++column) {
+      const float value =
+          load_element(cache.data(), SEESAW_FLOAT16, static_cast<size_t>(row * 8 + column));
+      EXPECT_NEAR(value, token % 2 == 0 ? 4.0F : -4.0F, 0.5F) << token;
+    }
+  }
+  std::vector<float> q(source.q_bytes() / sizeof(float));
+  source.fill_q(q.data());
+  for (size_t i = 0; i < q.size(); ++i) {
+    EXPECT_EQ(q[i] == 0.0F, i % 8 < 5) << i;
+  }
 }
 
 TEST(Synthetic, TheSeedDecidesEverything) {

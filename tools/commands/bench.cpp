@@ -12,12 +12,14 @@
 #include "commands/commands.hpp"
 #include "error.hpp"
 #include "io/atomic_file.hpp"
+#include "io/stop_request.hpp"
 #include "machine.hpp"
 #include "options.hpp"
 #include "output.hpp"
 #include "progress.hpp"
 #include "roofs.hpp"
 #include "sibling.hpp"
+#include "usage.hpp"
 
 namespace seesaw::tools {
 namespace {
@@ -180,8 +182,7 @@ void require_range(const char* option, Number value, Number least, Number most,
 void require_sense(const BenchOptions& options, const CLI::App& command) {
   const std::vector<std::string> unknown = command.remaining();
   if (!unknown.empty()) {
-    throw bad_input({"bench", printable(unknown.front()), "allowed: the options of bench",
-                     "seesaw bench --help lists them."});
+    throw unexpected(command, "seesaw bench", unknown.front());
   }
   const std::vector<Field>& fields = description().options;
   const auto threads = std::find_if(fields.begin(), fields.end(),
@@ -218,10 +219,11 @@ void bench(const BenchOptions& options, const CLI::App& command) {
   std::map<int, CpuRoofs> roofs;
   std::vector<BenchLine> lines;
   {
-    Progress progress("bench", static_cast<int64_t>(cases.size()), options.progress);
-    for (size_t i = 0; i < cases.size(); ++i) {
+    const StopRequest stop;
+    Progress progress("bench", static_cast<double>(cases.size()), options.progress);
+    for (size_t i = 0; i < cases.size() && !stop.wanted(); ++i) {
       const int threads = cases[i].options.num_threads;
-      progress.update(static_cast<int64_t>(i),
+      progress.update(static_cast<double>(i),
                       fmt::format("b {} h {} s_k {}, {} threads", cases[i].problem.batch,
                                   cases[i].problem.h_q, cases[i].lengths.max, threads));
       const int at_once = roof_threads(threads);
@@ -232,11 +234,20 @@ void bench(const BenchOptions& options, const CLI::App& command) {
       lines.push_back({cases[i], result, roofs_for(roofs[at_once], cases[i].problem)});
     }
   }
+  const size_t left_out = cases.size() - lines.size();
+  if (lines.empty()) {
+    throw Failure(ExitCode::kInterrupted, "bench: stopped before anything was measured");
+  }
+  const BenchReport report{machine, load, roofs, lines, left_out > 0};
   if (options.json.wanted()) {
-    emit_json(bench_json({machine, load, roofs, lines}), options.json.target);
+    emit_json(bench_json(report), options.json.target);
   }
   if (options.json.target != "-") {
-    print_out("{}", bench_text({machine, load, roofs, lines}));
+    print_out("{}", bench_text(report));
+  }
+  if (report.stopped_early) {
+    throw Failure(ExitCode::kInterrupted,
+                  fmt::format("bench: stopped early, {} cases left out", left_out));
   }
 }
 
@@ -253,14 +264,14 @@ void register_bench(CLI::App& app) {
       ->delimiter(',');
   command->add_flag("--varlen", options->varlen,
                     "lengths drawn evenly from half of --len up to it");
-  command->add_option("--seed", options->seed, "of everything random")->capture_default_str();
-  command->add_option("--seconds", options->seconds, "to spend on each case's runs")
+  command->add_option("--seed", options->seed, "seed of all random numbers")->capture_default_str();
+  command->add_option("--seconds", options->seconds, "seconds to spend on each case")
       ->capture_default_str();
   command->add_flag("--cold", options->cold,
                     "go through enough copies of the tensors that none is in the last-level cache");
   add_problem_flags(*command, &options->problem, {kBatch, kHeads});
   add_options_flags(*command, &options->options);
-  command->add_flag("--progress", options->progress, "report progress even without a terminal");
+  command->add_flag("--progress", options->progress, kProgressHelp);
   add_json_option(*command, &options->json);
   command->allow_extras();  // of seesaw_bench_gpu
   command->footer(

@@ -10,6 +10,7 @@
 #include "commands/commands.hpp"
 #include "error.hpp"
 #include "io/atomic_file.hpp"
+#include "lab/accuracy.hpp"
 #include "lab/call.hpp"
 #include "lab/errors.hpp"
 #include "numbers.hpp"
@@ -33,17 +34,31 @@ struct CheckOptions {
   JsonOption json;
 };
 
-// Runs twice on the same schedule: the same bits are part of the contract.
+// What a kernel's results are held against.
+struct Truth {
+  Results reference;
+  Allowed allowed;
+};
+
+// Runs twice on the same schedule: the same bits are part of the contract. Values like those of
+// FlashMLA's suite have to pass its check too.
 ErrorStatistics run_kernel(const seesaw_dense_decode_problem& problem,
                            const seesaw_options& options, const seesaw_dense_decode_args& inputs,
-                           Device& device, const Results& reference) {
+                           Device& device, const Truth& truth, Values values) {
   const DenseDecode plan(problem, options);
   Call call(device, plan, problem.d_v, inputs);
   call.prepare();
   call.run();
   const std::vector<std::byte> out = call.out();
-  ErrorStatistics statistics =
-      compare(results_of(call, problem.q_dtype), reference, shape_of(problem));
+  const Results results = results_of(call, problem.q_dtype);
+  const ResultShape shape = shape_of(problem);
+  ErrorStatistics statistics = compare(results, truth.reference, truth.allowed, shape);
+  if (values == Values::kSuite && statistics.ok()) {
+    const ErrorStatistics suite =
+        compare(results, truth.reference, flash_mla_suite(truth.reference, shape), shape);
+    statistics.cosine_ok = suite.ok();
+    statistics.worst = suite.ok() ? "" : "by the check of FlashMLA's suite: " + suite.worst;
+  }
   call.run();
   if (call.out() != out) {
     statistics.worst = "a second run gave other bits";
@@ -54,9 +69,9 @@ ErrorStatistics run_kernel(const seesaw_dense_decode_problem& problem,
 
 void check_case(const CheckCase& item, const seesaw_options& wanted, Device& device,
                 CheckReport* report) {
-  const SyntheticCase source(item.problem,
-                             make_lengths(item.lengths, item.problem.batch, item.seed),
-                             {.seed = item.seed, .spare_pages = kSparePages});
+  const SyntheticCase source(
+      item.problem, make_lengths(item.lengths, item.problem.batch, item.seed),
+      {.seed = item.seed, .values = item.values, .spare_pages = kSparePages});
   const seesaw_dense_decode_problem& problem = source.problem();
   seesaw_options options = wanted;
   options.batch_invariant = wanted.batch_invariant != 0 || item.batch_invariant ? 1 : 0;
@@ -75,10 +90,10 @@ void check_case(const CheckCase& item, const seesaw_options& wanted, Device& dev
   }
   const SyntheticMemory memory(source);
   const seesaw_dense_decode_args inputs = memory.inputs(source);
-  const Results reference = reference_results(problem, inputs);
+  const Truth truth{reference_results(problem, inputs), allowed_errors(problem, inputs)};
   for (const std::string& kernel : kernels) {
     options.kernel = kernel.c_str();
-    const ErrorStatistics errors = run_kernel(problem, options, inputs, device, reference);
+    const ErrorStatistics errors = run_kernel(problem, options, inputs, device, truth, item.values);
     CheckRow& row = report->rows[{kernel, dtypes_text(problem)}];
     ++row.cases;
     row.errors.merge(errors);
@@ -129,9 +144,9 @@ void check(const CheckOptions& options) {
   const std::unique_ptr<Device> device = open_device(options.options.device);
   CheckReport report;
   {
-    Progress progress("check", static_cast<int64_t>(grid.size()), options.progress);
+    Progress progress("check", static_cast<double>(grid.size()), options.progress);
     for (size_t i = 0; i < grid.size(); ++i) {
-      progress.update(static_cast<int64_t>(i), grid[i].name());
+      progress.update(static_cast<double>(i), grid[i].name());
       check_case(grid[i], options.options, *device, &report);
     }
   }
@@ -156,14 +171,15 @@ void register_check(CLI::App& app) {
       "check",
       "Run a grid of shapes on every kernel here and compare with the reference, in double "
       "precision; exit code 1 if an error is out of bound");
-  auto* quick = command->add_flag("--quick", options->quick, "the axes only, seconds");
-  command->add_flag("--full", options->full, "everything, many minutes")->excludes(quick);
+  auto* quick =
+      command->add_flag("--quick", options->quick, "only one dimension varied at a time: seconds");
+  command->add_flag("--full", options->full, "everything: many minutes")->excludes(quick);
   add_options_flags(*command, &options->options);
   command->add_option("--filter", options->filter,
                       "only cases whose name holds this text, e.g. \"hq128\" or \"causal\"");
-  command->add_option("--seed", options->seed, "of the values and of the random combinations")
+  command->add_option("--seed", options->seed, "seed of the values and of the random combinations")
       ->capture_default_str();
-  command->add_flag("--progress", options->progress, "report progress even without a terminal");
+  command->add_flag("--progress", options->progress, kProgressHelp);
   add_json_option(*command, &options->json);
   command->footer(
       "Unused cache slots and outputs are filled with NaN first, unused block-table entries with "

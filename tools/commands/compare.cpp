@@ -17,6 +17,7 @@
 #include "compare/run.hpp"
 #include "error.hpp"
 #include "io/atomic_file.hpp"
+#include "io/stop_request.hpp"
 #include "options.hpp"
 #include "output.hpp"
 
@@ -92,7 +93,23 @@ void compare_systems(const CLI::App& command, CompareOptions options) {
   report.date = fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time(nullptr)));
   report.memory_method = MemoryMeter::method(*device);
   warn_if_busy(report);
-  measure_all(options, settings, *device, &report);
+  const std::string file = options.json.file();
+  {
+    const StopRequest stop;
+    measure_all(options, settings, *device,
+                {.stop = [&] { return stop.wanted(); },
+                 .keep =
+                     [&](const CompareReport& so_far) {
+                       if (!file.empty()) {
+                         emit_json(compare_json(so_far), file);
+                       }
+                     }},
+                &report);
+  }
+  const bool stopped = !report.left_out.empty();
+  if (stopped && report.rows.empty()) {
+    throw Failure(ExitCode::kInterrupted, "compare: stopped before anything was measured");
+  }
   if (!report.counters.why_not.empty()) {
     print_note("compare: no hardware counters: {}\n", report.counters.why_not);
   }
@@ -101,6 +118,11 @@ void compare_systems(const CLI::App& command, CompareOptions options) {
   }
   if (options.json.target != "-") {
     print_out("{}", compare_text(report));
+  }
+  if (stopped) {
+    throw Failure(ExitCode::kInterrupted,
+                  fmt::format("compare: stopped early, {} steps left out{}", report.left_out.size(),
+                              file.empty() ? "" : "; what was measured is in " + file));
   }
 }
 
@@ -127,12 +149,15 @@ void add_fit_options(CLI::App* command, CompareOptions* o) {
                       "safetensors file with q_proj, k_proj, v_proj and out_proj or o_proj to "
                       "compress (synthetic ones)");
   command->add_option("--weights-prefix", o->weights.prefix,
-                      "before their names, e.g. model.layers.0.self_attn.");
+                      "what stands before their names, e.g. model.layers.0.self_attn.");
   command->add_option("--fit-heads", o->fit_heads, "query heads of these weights")
       ->capture_default_str();
-  command->add_option("--fit-head-dim", o->spectrum.head_dim, "of the synthetic ones")
+  command
+      ->add_option("--fit-head-dim", o->spectrum.head_dim, "columns of a head of synthetic weights")
       ->capture_default_str();
-  command->add_option("--fit-decay", o->spectrum.decay, "their singular values: (1 + i)^-decay")
+  command
+      ->add_option("--fit-decay", o->spectrum.decay,
+                   "synthetic singular values fall as (1 + i)^-decay")
       ->capture_default_str();
   command->add_option("--ranks", o->tradeoff.ranks, "list of ranks to fit (full / 1, 2, ... 64)")
       ->delimiter(',');
@@ -164,16 +189,19 @@ void register_compare(CLI::App& app) {
   command
       ->add_option("--check-tokens", options->check_tokens, "tokens of the precision rows; 0: none")
       ->capture_default_str();
-  command->add_option("--seconds", options->rules.seconds, "to spend on the rounds of a setting")
+  command
+      ->add_option("--seconds", options->rules.seconds,
+                   "seconds to spend on the rounds of a setting")
       ->capture_default_str();
-  command->add_option("--seed", options->rules.seed, "of everything random")->capture_default_str();
-  command->add_flag("--quick", options->quick, "small shapes where none are given: seconds");
-  command->add_flag("--progress", options->progress, "report progress even without a terminal");
+  command->add_option("--seed", options->rules.seed, "seed of all random numbers")
+      ->capture_default_str();
+  command->add_flag("--quick", options->quick, "small shapes where none are given; takes seconds");
+  command->add_flag("--progress", options->progress, kProgressHelp);
   add_json_option(*command, &options->json);
   command->footer(
       "docs/compare.md explains every figure and the JSON, from which python -m seesaw.report "
       "draws "
-      "a page. The\nfile appears complete or not at all.\n\n"
+      "a page.\nCtrl-C keeps what was measured until then.\n\n"
       "Examples:\n"
       "  seesaw compare --quick\n"
       "  seesaw compare --json=compare.json && python -m seesaw.report compare.json -o "

@@ -85,7 +85,7 @@ const char* verdict(const Explanation& e, const KernelSupport& kernel) {
   if (e.plan && kernel.kernel == e.plan->kernel()) {
     return "chosen";
   }
-  return kernel.supported ? "could, comes later" : "cannot";
+  return kernel.supported ? "fallback" : "cannot";
 }
 
 double bound_seconds(const Explanation& e) {

@@ -21,6 +21,7 @@ struct MakeCaseOptions {
   std::string output;
   seesaw_dense_decode_problem problem{.batch = 8, .h_q = 128};
   LengthOptions lengths;
+  Values values = Values::kSuite;
   int64_t spare_pages = 0;
   bool progress = false;
 };
@@ -37,13 +38,13 @@ void write_case(const MakeCaseOptions& options, const SyntheticCase& source,
                 SafetensorsWriter* writer) {
   const seesaw_dense_decode_problem& p = source.problem();
   std::map<std::string, std::string> metadata = settings_of(p, default_scale(p.d_qk));
-  metadata["generator"] =
-      fmt::format("seesaw {} make-case, seed {}", seesaw_version(), options.lengths.seed);
+  metadata["generator"] = fmt::format("seesaw {} make-case, seed {}, values {}", seesaw_version(),
+                                      options.lengths.seed, name_of(options.values));
   writer->declare(declarations(source), metadata);
-  Progress progress("pages", source.num_pages(), options.progress);
+  Progress progress("make-case", static_cast<double>(source.num_pages()), options.progress);
   std::vector<std::byte> bytes(source.page_bytes());
   for (int64_t page = 0; page < source.num_pages(); ++page) {
-    progress.update(page, "");
+    progress.update(static_cast<double>(page), "writing pages");
     source.fill_page(page, bytes.data());
     writer->write(bytes.data(), bytes.size());
   }
@@ -59,8 +60,9 @@ void write_case(const MakeCaseOptions& options, const SyntheticCase& source,
 
 void make_case(const MakeCaseOptions& options) {
   const seesaw_dense_decode_problem p = complete(options.problem);
-  const SyntheticCase source(p, options.lengths.draw(p.batch),
-                             {.seed = options.lengths.seed, .spare_pages = options.spare_pages});
+  const SyntheticCase source(
+      p, options.lengths.draw(p.batch),
+      {.seed = options.lengths.seed, .values = options.values, .spare_pages = options.spare_pages});
   SafetensorsWriter writer(options.output);
   write_case(options, source, &writer);
   print_out("{}: {}, {} pages, {} tokens, {}\n", options.output,
@@ -75,19 +77,21 @@ void register_make_case(CLI::App& app) {
   auto options = std::make_shared<MakeCaseOptions>();
   CLI::App* command = app.add_subcommand(
       "make-case",
-      "Write a synthetic case: values normal / 10 clamped to +-1, pages in random "
-      "order, NaN wherever nothing may be read");
+      "Write a synthetic case: values normal / 10 clamped to +-1 or any other draw, pages in "
+      "random order, NaN wherever nothing may be read");
   command->add_option("-o,--output", options->output, "the .safetensors file to write")->required();
   add_problem_flags(*command, &options->problem);
   add_length_options(*command, &options->lengths);
+  add_values_option(*command, &options->values);
   command->add_option("--spare-pages", options->spare_pages, "pages that no sequence uses")
       ->capture_default_str();
-  command->add_flag("--progress", options->progress, "report progress even without a terminal");
+  command->add_flag("--progress", options->progress, kProgressHelp);
   command->footer(
       "Examples:\n"
       "  seesaw make-case -o case.safetensors --batch 4 --heads 128 --len 4096\n"
       "  seesaw make-case -o mtp.safetensors --heads 16 --s-q 3 --causal --len-min 1 --len-max "
       "9000\n"
+      "  seesaw make-case -o heavy.safetensors --values heavy\n"
       "  seesaw make-case -o odd.safetensors --dtype fp16 --page-size 61 --spare-pages 100 --seed "
       "7");
   command->callback([options] { make_case(*options); });

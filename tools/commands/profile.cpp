@@ -201,7 +201,7 @@ void require_useful_options(const ProfileOptions& options, const CLI::App& comma
        {std::pair{"--trace", options.trace}, std::pair{"--ncu-csv", options.ncu_csv}}) {
     if (command.count(name) > 0 && (path.empty() || path == "-")) {
       throw bad_input({name, path.empty() ? "an empty path" : "-, standard output",
-                       "allowed: a file, as the text goes there", "Give its path."});
+                       "needed: a file, as the text goes there", "Give its path."});
     }
   }
   if (options.ladder.rung > 0) {
@@ -215,19 +215,19 @@ void require_useful_options(const ProfileOptions& options, const CLI::App& comma
       }
     }
     refuse_if_given(command, of_a_case, "with --rung",
-                    "allowed: with a case; a rung is a kernel of its own", "Leave it out.");
+                    "which is for a case; a rung is a kernel of its own", "Leave it out.");
   }
   if (!on_gpu || options.tool == "timeline") {
     refuse_if_given(command, {"--ncu", "--ncu-csv"},
                     on_gpu ? "with --tool timeline" : "on " + device_text(options.options.device),
-                    "allowed: where ncu runs, with --device cuda and another --tool than timeline",
+                    "which is for ncu, with --device cuda and another --tool than timeline",
                     "Leave it out.");
   }
   for (const char* name : {"--tool", "--ncu", "--ncu-csv"}) {
     const bool timeline_too = std::string_view(name) == "--tool" && options.tool != "ncu";
     if (command.count(name) > 0 && !timeline_too) {
       refuse_if_given(command, {"--trace"}, std::string("with ") + name,
-                      "allowed: with the timeline, which ncu takes none of", "Choose one of them.");
+                      "which is for the timeline, and ncu takes none", "Choose one of them.");
     }
   }
 }
@@ -240,11 +240,11 @@ void require_sense(const ProfileOptions& options, bool on_gpu) {
   const RungOptions& ladder = options.ladder;
   if (options.input.empty() == (ladder.rung == 0)) {
     throw bad_input({"profile", options.input.empty() ? "nothing to run" : "a case and --rung",
-                     "allowed: a case's file, or --rung N", "Name one of the two."});
+                     "needed: a case's file, or --rung N", "Name one of the two."});
   }
   if (ladder.rung == 0 && (ladder.batch > 0 || ladder.heads > 0 || ladder.tokens > 0)) {
     throw bad_input({"profile", "--batch, --heads or --tokens with a case",
-                     "allowed: with --rung; a case has its own", "Leave them out."});
+                     "which are for --rung; a case has its own", "Leave them out."});
   }
   if (ladder.rung > 0 && options.tool == "timeline") {
     throw bad_input({"--tool", "timeline with --rung", "allowed: auto, ncu: rungs keep no time",
@@ -254,8 +254,7 @@ void require_sense(const ProfileOptions& options, bool on_gpu) {
     throw bad_input(
         {ladder.rung > 0 ? "--rung" : "--tool",
          (ladder.rung > 0 ? "counters on " : "ncu on ") + device_text(options.options.device),
-         "allowed: with --device cuda",
-         ladder.rung > 0 ? "Add --device cuda." : "Use --tool timeline."});
+         "needed: --device cuda", ladder.rung > 0 ? "Add --device cuda." : "Use --tool timeline."});
   }
 }
 

@@ -13,6 +13,7 @@
 #include "commands/commands.hpp"
 #include "error.hpp"
 #include "io/safetensors_writer.hpp"
+#include "lab/accuracy.hpp"
 #include "lab/call.hpp"
 #include "lab/errors.hpp"
 #include "lab/statistics.hpp"
@@ -61,7 +62,8 @@ float choose_scale(const RunOptions& options, const Case& input) {
 // A call's results against the reference kernel's on the same tensors.
 ErrorStatistics errors_of(Call* call, const Summary& summary) {
   return compare(results_of(*call, summary.problem.q_dtype),
-                 reference_results(summary.problem, summary.inputs), shape_of(summary.problem));
+                 reference_results(summary.problem, summary.inputs),
+                 allowed_errors(summary.problem, summary.inputs), shape_of(summary.problem));
 }
 
 void throw_if_out_of_bound(const ErrorStatistics& errors) {
@@ -148,7 +150,7 @@ void run(const RunOptions& options, const CLI::App& command) {
         {"--repeat", std::to_string(options.repeat), "allowed: at least 1", "Leave it out for 3."});
   }
   if (options.output.empty() && !options.verify) {
-    throw bad_input({"-o", "no output is named", "allowed: a file; or --verify alone",
+    throw bad_input({"-o", "no output is named", "needed: a file, or --verify alone",
                      "Name the file to write, or add --verify."});
   }
   const CaseFile input(options.input);

@@ -61,12 +61,12 @@ TuneShape shape_of(const TuneOptions& options) {
                      "allowed: above 0, to 86400 seconds", "Leave it out for 30."});
   }
   if (options.options.batch_invariant != 0) {
-    throw bad_input({"tune", "--batch-invariant", "allowed: balanced splits only",
+    throw bad_input({"tune", "--batch-invariant", "tuned: balanced splits only",
                      "Batch-invariant splits are the same everywhere; there is nothing to tune."});
   }
   if (options.options.tuning != nullptr) {
     throw bad_input({"tune", "--tuning " + printable(options.options.tuning),
-                     "allowed: without it, as the kernel's own numbers are what is compared with",
+                     "which would replace the kernel's own numbers, what is compared with",
                      "Name the file to add to with -o."});
   }
   TuneShape shape{
@@ -190,19 +190,17 @@ void tune(const TuneOptions& options) {
   }
   Tuned tuned{item, {}, path, {}, 0, load};
   {
-    Progress progress("tune", static_cast<int64_t>(options.budget_seconds), options.progress);
+    Progress progress("tune", options.budget_seconds, options.progress);
     const auto start = std::chrono::steady_clock::now();
     const auto elapsed = [start] {
       return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     };
-    tuned.search = search(item, knobs,
-                          {.budget_seconds = options.budget_seconds,
-                           .elapsed_seconds = elapsed,
-                           .stop = [&] { return stop.wanted(); },
-                           .report =
-                               [&](const std::string& what) {
-                                 progress.update(static_cast<int64_t>(elapsed()), what);
-                               }});
+    tuned.search =
+        search(item, knobs,
+               {.budget_seconds = options.budget_seconds,
+                .elapsed_seconds = elapsed,
+                .stop = [&] { return stop.wanted(); },
+                .report = [&](const std::string& what) { progress.update(elapsed(), what); }});
     tuned.seconds = elapsed();
   }
   item.require_same_results(tuned.search.best);
@@ -237,7 +235,7 @@ void register_tune(CLI::App& app) {
       ->capture_default_str();
   command->add_option("-o,--output", options->output,
                       "the file to add to (default: SEESAW_TUNE_FILE's, else seesaw_tune.json)");
-  command->add_flag("--progress", options->progress, "report progress even without a terminal");
+  command->add_flag("--progress", options->progress, kProgressHelp);
   add_json_option(*command, &options->json);
   command->footer(
       "Ctrl-C keeps what was found so far. `seesaw tune ladder` tries the ladder's rungs instead.\n"

@@ -156,6 +156,8 @@ Json compare_json(const CompareReport& report) {
   }
   json["tradeoff"] = report.tradeoff ? to_json(*report.tradeoff) : Json(nullptr);
   json["counters"] = to_json(report.counters);
+  json["stopped_early"] = !report.left_out.empty();
+  json["left_out"] = report.left_out;
   return json;
 }
 

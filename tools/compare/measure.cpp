@@ -131,6 +131,7 @@ void time_rounds(const Bench& bench, std::vector<Entry>* entries) {
       if (entry.runnable == nullptr) {
         continue;
       }
+      bench.stop_if_wanted();
       const double us = bench.device.time_us([&] {
         for (int64_t call = 0; call < bench.rules.calls; ++call) {
           entry.runnable->run();
@@ -159,6 +160,7 @@ std::vector<Row> measure_group(const Bench& bench, const Setting& setting,
                                const MakeInputs& inputs_of) {
   std::vector<Entry> entries;
   for (const Contender& contender : contenders) {
+    bench.stop_if_wanted();
     entries.push_back(make_entry(bench, setting, contender, inputs_of));
   }
   time_rounds(bench, &entries);

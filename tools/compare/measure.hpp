@@ -48,12 +48,22 @@ struct MeasureRules {
   uint64_t seed = 0;
 };
 
+// Thrown out of a measurement that the user stops; what it has so far is dropped.
+struct StoppedEarly {};
+
 // Where all measuring happens.
 struct Bench {
   Device& device;
   Place place;
   DeviceRoofs roofs;
   MeasureRules rules;
+  std::function<bool()> stop;  // asked between calls; none: never
+
+  void stop_if_wanted() const {
+    if (stop && stop()) {
+      throw StoppedEarly();
+    }
+  }
 };
 
 // The rows of one setting, in the order of `contenders`; speed-ups are over the first, if it is

@@ -36,6 +36,7 @@ struct CompareReport {
   std::vector<PrecisionRow> precision;
   std::optional<Tradeoff> tradeoff;
   CountersReport counters;
+  std::vector<std::string> left_out;  // steps that were not done, as the command was stopped
 };
 
 std::string compare_text(const CompareReport& report);

@@ -19,9 +19,9 @@ namespace {
 
 // For an option that something else makes useless.
 [[noreturn]] void refuse_with(const std::string& option, const std::string& other,
-                              const std::string& allowed) {
+                              const std::string& needed) {
   throw bad_input(
-      {"compare", option + " with " + other, "allowed: " + allowed, "Leave one of the two out."});
+      {"compare", option + " with " + other, "needed: " + needed, "Leave one of the two out."});
 }
 
 // The parser gives the largest integer for everything above it.

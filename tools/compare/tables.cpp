@@ -91,9 +91,12 @@ std::string compare_text(const CompareReport& report) {
   std::vector<Row> all = report.rows;
   all.insert(all.end(), report.claim_rows.begin(), report.claim_rows.end());
   std::string text = fmt::format(
-      "{} ({}), commit {}, {}\nroofs: {}\n\nTime of every system\n{}Medians; speed-up over "
+      "{} ({}), commit {}, {}\nroofs: {}\n{}\nTime of every system\n{}Medians; speed-up over "
       "multi-head attention, of the rounds' own ratios; peak: {}.\n",
       report.device_name, report.device, build_commit(), report.date, roofs_text(report.roofs),
+      report.left_out.empty()
+          ? ""
+          : fmt::format("Stopped early; not measured: {}\n", fmt::join(report.left_out, "; ")),
       systems_text(all), report.memory_method);
   if (!report.precision.empty()) {
     text += "\nError against double\n" + precision_text(report.precision);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "compare/estimate.hpp"
 #include "error.hpp"
 
 namespace seesaw::tools {
@@ -42,6 +43,17 @@ std::vector<int64_t> choose_ranks(const TradeoffRules& rules, int64_t full) {
   std::sort(ranks.begin(), ranks.end(), std::greater<>());
   ranks.erase(std::unique(ranks.begin(), ranks.end()), ranks.end());
   return ranks;
+}
+
+// What the fits are timed on.
+Setting setting_of(const TradeoffRules& rules, int64_t heads, int64_t head_dim) {
+  Setting setting;
+  setting.len = rules.len;
+  setting.heads = heads;
+  setting.head_dim = head_dim;
+  setting.dtype = rules.dtype;
+  setting.bias = false;
+  return setting;
 }
 
 class Study {
@@ -94,6 +106,7 @@ class Study {
       point.weight_error = layer.weight_error;
       point.kept_energy = layer.kept_energy;
       for (size_t i = 0; i < kFloatTypes.size(); ++i) {
+        bench_.stop_if_wanted();
         const BaselineDescriptor d =
             placed(layer, bench_.place, kFloatTypes[i], rules_.check_tokens);
         const LayerInputs inputs = rounded_inputs(layer, x, kFloatTypes[i]);
@@ -104,14 +117,9 @@ class Study {
   }
 
   std::vector<Row> time(Phase phase) const {
-    Setting setting;
+    Setting setting = setting_of(rules_, given_.descriptor.num_heads, given_.descriptor.head_dim);
     setting.phase = phase;
-    setting.len = rules_.len;
-    setting.heads = given_.descriptor.num_heads;
-    setting.head_dim = given_.descriptor.head_dim;
     setting.width = given_.descriptor.d_model;
-    setting.dtype = rules_.dtype;
-    setting.bias = false;
     return measure_group(bench_, setting, contenders(),
                          [this](const Contender& contender, BaselineDescriptor* d) {
                            const FittedLayer layer = fitted(contender);
@@ -174,6 +182,30 @@ MeasuredError measure_error(const Bench& bench, BaselineDescriptor descriptor,
   result.error = error_of(layer.out(), reference);
   result.converted_products = layer.converted_products();
   return result;
+}
+
+double tradeoff_seconds(const Bench& bench, int64_t heads, int64_t head_dim,
+                        const TradeoffRules& rules) {
+  const int64_t columns = heads * head_dim;
+  Setting setting = setting_of(rules, heads, head_dim);
+  std::vector<Contender> fits = {{System::kMha, 0, 0}};
+  for (const int64_t rank : choose_ranks(rules, columns)) {
+    fits.push_back({System::kExpanded, rank, Fitter::kRotaryColumns});
+    fits.push_back({System::kAbsorbed, rank, Fitter::kRotaryColumns});
+    fits.push_back({System::kTraditional, rank, 0});
+  }
+  double seconds = decomposition_seconds(bench, 2 * columns, columns) +
+                   2 * decomposition_seconds(bench, columns, columns);
+  for (const Phase phase : {Phase::kPrefill, Phase::kDecode}) {
+    setting.phase = phase;
+    seconds += group_seconds(bench, setting, fits);
+  }
+  setting.phase = Phase::kPrefill;
+  setting.len = rules.check_tokens;
+  for (const Contender& fit : fits) {
+    seconds += error_seconds(bench, setting, fit);
+  }
+  return seconds;
 }
 
 Tradeoff measure_tradeoff(const Bench& bench, const HeadWeights& weights,

@@ -63,10 +63,13 @@ struct TradeoffRules {
 void check_ranks(const std::vector<int64_t>& ranks, int64_t heads, int64_t head_dim,
                  int64_t d_model);
 
-// Calls `step` before each of tradeoff_steps(rules) parts.
+// How long the study of weights [heads * head_dim, heads * head_dim] will take, for progress.
+double tradeoff_seconds(const Bench& bench, int64_t heads, int64_t head_dim,
+                        const TradeoffRules& rules);
+
+// Calls `step` before each of its parts.
 Tradeoff measure_tradeoff(const Bench& bench, const HeadWeights& weights,
                           const TradeoffRules& rules,
                           const std::function<void(const std::string&)>& step);
-inline constexpr int64_t kTradeoffSteps = 4;
 
 }  // namespace seesaw::tools

@@ -134,7 +134,7 @@ void require_fit_memory(int64_t rows, int64_t columns) {
     throw bad_input({"--fit-heads",
                      fmt::format("a fit of [{}, {}] projections needs about {}", rows, columns,
                                  bytes_text(needed)),
-                     "allowed: half of the free memory, " + bytes_text(usable),
+                     "available: half of the free memory, " + bytes_text(usable),
                      "Fit a smaller layer or leave the study out with --no-fit."});
   }
 }

@@ -38,7 +38,7 @@ extern "C" void remove_and_exit(int signal_number) {
         "it to a local disk and do not change it meanwhile.\n");
     _exit(static_cast<int>(ExitCode::kBadInput));
   }
-  write_message("seesaw: interrupted, nothing was written\n");
+  write_message("seesaw: interrupted; no file is half-written\n");
   _exit(static_cast<int>(ExitCode::kInterrupted));
 }
 

@@ -71,7 +71,7 @@ uint64_t read_header_length(std::span<const std::byte> file, const std::string& 
   if (length > kMaxHeaderBytes || length > file.size() - sizeof(length) || length < 2) {
     if (const OtherFormat* other = other_format_of(file)) {
       throw bad_input({path, std::string("the file is ") + other->name,
-                       "allowed: a safetensors file", other->remedy});
+                       "needed: a safetensors file", other->remedy});
     }
     throw bad_input({path, "header length = " + std::to_string(length),
                      "allowed: 2 to " + std::to_string(kMaxHeaderBytes) +
@@ -109,7 +109,7 @@ void check_layout(const SafetensorsHeader& header, uint64_t data_bytes, const st
   }
   if (expected_begin != data_bytes) {
     throw bad_input({path, std::to_string(data_bytes - expected_begin) + " bytes after the tensors",
-                     "allowed: none", kWriteAgain});
+                     "where the file must end", kWriteAgain});
   }
 }
 

@@ -14,7 +14,7 @@ uint64_t declared_bytes(const TensorDeclaration& tensor, const std::string& path
   for (const int64_t dimension : tensor.shape) {
     if (dimension < 0 || __builtin_mul_overflow(product, dimension, &product)) {
       throw bad_input({path + ": " + tensor.name, "its size overflows 2^63 bytes",
-                       "allowed: what a disk can hold", "Choose smaller dimensions."});
+                       "more than any disk holds", "Choose smaller dimensions."});
     }
   }
   return static_cast<uint64_t>(product);
@@ -32,7 +32,7 @@ void SafetensorsWriter::declare(const std::vector<TensorDeclaration>& tensors,
   for (const TensorDeclaration& tensor : tensors) {
     uint64_t end = 0;
     if (__builtin_add_overflow(begin, declared_bytes(tensor, path_), &end)) {
-      throw bad_input({path_, "the tensors overflow 2^64 bytes", "allowed: what a disk can hold",
+      throw bad_input({path_, "the tensors overflow 2^64 bytes", "more than any disk holds",
                        "Choose smaller dimensions."});
     }
     header[tensor.name] = {

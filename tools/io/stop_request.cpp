@@ -1,6 +1,9 @@
 #include "io/stop_request.hpp"
 
+#include <unistd.h>
+
 #include <atomic>
+#include <cerrno>
 
 namespace seesaw::tools {
 namespace {
@@ -15,6 +18,12 @@ struct sigaction previous_terminate;
 
 extern "C" void request_stop(int) {
   stop.store(true);
+  const int error = errno;
+  constexpr char kNote[] =
+      "\nseesaw: stopping, and keeping what was found so far; once more stops at once\n";
+  // Nothing can be done about a failing write here.
+  [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, kNote, sizeof(kNote) - 1);
+  errno = error;
   sigaction(SIGINT, &previous_interrupt, nullptr);
   sigaction(SIGTERM, &previous_terminate, nullptr);
 }

@@ -19,7 +19,7 @@ class TemporaryFile {
     const int fd = mkstemp(path_.data());
     if (fd < 0) {
       throw bad_input(
-          {path_, "it cannot be made", "allowed: a writable temporary folder", "Set TMPDIR."});
+          {path_, "it cannot be made", "needed: a writable temporary folder", "Set TMPDIR."});
     }
     close(fd);
   }

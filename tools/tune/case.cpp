@@ -164,7 +164,9 @@ void TuneCase::require_same_results(const Setting& setting) {
   Call& call = prepared(setting).call;
   call.run();
   const std::vector<std::byte> out = call.out();
-  const ErrorStatistics errors = compare(results_of(call, dtype), standard, shape_of(problem()));
+  const ResultShape shape = shape_of(problem());
+  const ErrorStatistics errors =
+      compare(results_of(call, dtype), standard, flash_mla_suite(standard, shape), shape);
   call.run();
   if (!errors.ok() || call.out() != out) {
     throw Failure(ExitCode::kCheckFailed,

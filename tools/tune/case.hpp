@@ -38,8 +38,8 @@ class TuneCase : public Tunable {
   int64_t tokens() const { return source_.total_tokens(); }
   std::string defaults_text() const;
 
-  // Throws Failure unless the setting's results are within the contract's bounds of the default's
-  // and the same in a second run.
+  // Throws Failure unless the setting's results are within the bounds of FlashMLA's suite, which
+  // these inputs are like, of the default's, and the same in a second run.
   void require_same_results(const Setting& setting);
   // Throws unless a plan of this problem uses the tuning file.
   void require_used(const std::string& path) const;

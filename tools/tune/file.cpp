@@ -49,7 +49,7 @@ Json read_existing(const std::string& path) {
   if (!file || !json.is_object() || json.value("seesaw_tuning", Json()) != 1 ||
       !json.value("entries", Json()).is_array()) {
     throw bad_input({path, "a file that is no tuning file",
-                     "allowed: none yet, or one that "
+                     "needed: none yet, or one that "
                      "`seesaw tune` wrote",
                      "Move it away or name another with -o."});
   }

@@ -7,6 +7,8 @@
 #ifndef SEESAW_OPS_DENSE_DECODE_H_
 #define SEESAW_OPS_DENSE_DECODE_H_
 
+#include <math.h>
+
 #include "seesaw/seesaw.h"
 
 /* What is asked, before any data. 0 in a field: its default. */
@@ -46,9 +48,21 @@ typedef struct seesaw_dense_decode_args {
   /* [b, s_q, h_q, d_v], dtype of q; every element is written */
   seesaw_tensor out SEESAW_ZERO;
   seesaw_tensor lse SEESAW_ZERO; /* [b, h_q, s_q] float32; data NULL if not wanted */
-  float scale SEESAW_ZERO;       /* of the scores; finite */
+  /* of the scores; finite. There is no default: it is the model's (seesaw_mla_softmax_scale), and 0
+   * makes all weights equal. In C++ a scale that is left out is NaN, which is refused; C has no
+   * means to tell it from 0 */
+  float scale SEESAW_NOT_GIVEN;
   uint32_t reserved SEESAW_ZERO;
 } seesaw_dense_decode_args;
+
+/* The scale of DeepSeek's models and their kin: of a head's width before absorption, and with YaRN
+ * (arXiv:2309.00071) of its factor: (d_nope + d_rope)^-0.5 m^2, m = 0.1 mscale_all_dim ln(factor) +
+ * 1. factor, mscale_all_dim: of the configuration's rope_scaling; 0, 0 without one. */
+static inline float seesaw_mla_softmax_scale(int64_t d_nope, int64_t d_rope, double factor,
+                                             double mscale_all_dim) {
+  const double m = factor > 1.0 ? 0.1 * mscale_all_dim * log(factor) + 1.0 : 1.0;
+  return (float)(m * m / sqrt((double)(d_nope + d_rope)));
+}
 
 /* The functions of seesaw.h with this operation's types. */
 static inline seesaw_status seesaw_dense_decode_plan_create(

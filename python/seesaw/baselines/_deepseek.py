@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Dict, Optional
+from typing import Any, Callable, Dict, Mapping, Optional
 
 from seesaw._arrays import Array
+from seesaw._yarn import RopeScaling, from_config, rope_of
 from seesaw.baselines._layer import BIAS, Layer, Sizes
 
 _MODELS: Dict[str, int] = {"expanded": 4, "absorbed": 5}
+_SIZES = {
+    "d_model": "hidden_size",
+    "num_heads": "num_attention_heads",
+    "d_q_latent": "q_lora_rank",
+    "d_latent": "kv_lora_rank",
+    "d_nope": "qk_nope_head_dim",
+    "d_rope": "qk_rope_head_dim",
+    "d_v": "v_head_dim",
+}
+"""Arguments, and their names in a configuration."""
+_NOT_COMPUTED: Dict[str, Callable[[Any], bool]] = {
+    "rope_interleave": lambda value: value is False,
+    "index_topk": bool,
+    "quantization_config": bool,
+}
+"""Entries of a configuration that ask for what the layer does not compute."""
 
 
 class DeepSeekMLA(Layer):
@@ -29,7 +46,11 @@ class DeepSeekMLA(Layer):
         o'_h = softmax(scale * q'_h cache^T) cache[:, 0:L]
         out  = concat_h(o'_h W_UV,h^T) Wo^T + bo
 
-    rope turns adjacent pairs (2i, 2i + 1) by position * rope_theta^(-2i / R), without rope scaling.
+    rope turns adjacent pairs (2i, 2i + 1) by position * f_i, f_i = rope_theta^(-2i / R). With YaRN
+    (arXiv:2309.00071; rope_scaling) f_i is divided by factor where a pair turns less than beta_slow
+    times in the original context, stays where it turns more than beta_fast times, and goes from one
+    to the other between; scale is multiplied by m(mscale_all_dim)^2, sines and cosines by
+    m(mscale) / m(mscale_all_dim), with m(x) = 0.1 x ln(factor) + 1.
 
     Parameters, named as in the published checkpoints (`self_attn.*`): q_proj [H (d_nope + R),
     d_model], or with d_q_latent q_a_proj [d_q_latent, d_model], q_a_layernorm [d_q_latent] and
@@ -47,9 +68,14 @@ class DeepSeekMLA(Layer):
         d_v: V: value columns of a head (v_head_dim).
         form: "absorbed" or "expanded".
         rope_theta: Base of the rotary embedding.
+        rope_scaling: Of the model's configuration: a dict of type "yarn" with factor,
+            original_max_position_embeddings, beta_fast, beta_slow, mscale, mscale_all_dim. None:
+            none. Published checkpoints of DeepSeek-V2, V3 and R1 need theirs: nothing in their
+            tensors tells, so `from_config` is the safer way.
         norm_epsilon: Of the RMSNorms.
         bias: attention_bias.
-        scale: Of the scores; None: (d_nope + R) ** -0.5.
+        scale: Of the scores; None: (d_nope + R) ** -0.5 m(mscale_all_dim)^2, as
+            `seesaw.softmax_scale`.
         num_threads: On the CPU; 0: as many as OpenMP would use at the call.
 
     Raises:
@@ -72,8 +98,9 @@ class DeepSeekMLA(Layer):
         bias: bool = False,
         scale: Optional[float] = None,
         num_threads: int = 0,
+        rope_scaling: Optional[Mapping[str, Any]] = None,
     ) -> None:
-        if form not in _MODELS:
+        if not isinstance(form, str) or form not in _MODELS:
             raise ValueError(
                 f'baselines: form = {form!r}, allowed: "expanded", "absorbed". Choose one of them.'
             )
@@ -94,6 +121,42 @@ class DeepSeekMLA(Layer):
             norm_epsilon=norm_epsilon,
             scale=scale,
             num_threads=num_threads,
+            rope_scaling=RopeScaling.of(rope_scaling, "baselines"),
+        )
+
+    @classmethod
+    def from_config(cls, config: Any, **more: Any) -> DeepSeekMLA:
+        """The layer of a model's configuration: the dict of its config.json, or a configuration of
+        Transformers. `more`: form, num_threads.
+
+        Raises:
+            ValueError, TypeError: The configuration asks for what this layer does not compute:
+                another rope scaling than YaRN, rotary pairs that are halves of a head, sparse
+                attention, quantised weights.
+        """
+        for name, refused in _NOT_COMPUTED.items():
+            value = from_config(config, name)
+            if refused(value):
+                raise ValueError(
+                    f"baselines: {name} = {value!r:.60} in the configuration, allowed: a model "
+                    "whose attention is dense, with interleaved rotary pairs and weights that are "
+                    "not quantised. Use another model, or convert its checkpoint."
+                )
+        sizes = {ours: from_config(config, theirs) for ours, theirs in _SIZES.items()}
+        for name, value in sizes.items():
+            if value is None and name != "d_q_latent":
+                raise ValueError(
+                    f"baselines: no {_SIZES[name]} in the configuration, allowed: those of models "
+                    "with MLA. Pass the configuration of one."
+                )
+        rope = rope_of(config)
+        theta = from_config(config, "rope_theta") or (rope or {}).get("rope_theta") or 10000.0
+        return cls(
+            **sizes,
+            rope_theta=theta,
+            rope_scaling=rope,
+            bias=bool(from_config(config, "attention_bias")),
+            **more,
         )
 
     def __call__(

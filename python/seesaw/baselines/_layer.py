@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Dict, List, Mapping, Optional, Tuple
+from numbers import Real
+from operator import index
+from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
 from seesaw._arrays import Array, ArrayLibrary, call, library_of
-from seesaw._fields import parse_device
+from seesaw._fields import dtype_name, parse_device
 from seesaw._queries import KernelSupport
 from seesaw._tables import DTYPES
+from seesaw._yarn import RopeScaling
 from seesaw.baselines._native import native, query
 
 CAUSAL = 1
@@ -38,11 +41,11 @@ class Sizes:
     def to_fields(self) -> Fields:
         # d_q_latent = 0 means what None means, to the library and in DeepSeek's own configurations.
         return (
-            self.d_model,
-            self.num_heads,
+            _whole_number("d_model", self.d_model),
+            _whole_number("num_heads", self.num_heads),
             _zero_if_none("head_dim", self.head_dim),
             _zero_if_none("d_latent", self.d_latent),
-            self.d_q_latent or 0,
+            _whole_number("d_q_latent", self.d_q_latent or 0),
             _zero_if_none("d_nope", self.d_nope),
             _zero_if_none("d_rope", self.d_rope, "2 or more, even"),
             _zero_if_none("d_v", self.d_v),
@@ -120,15 +123,21 @@ class Layer:
         norm_epsilon: Optional[float] = None,
         scale: Optional[float] = None,
         num_threads: int = 0,
+        rope_scaling: Optional[RopeScaling] = None,
     ) -> None:
+        yarn = rope_scaling or RopeScaling()
         self._sizes = sizes.to_fields()
         self._flags = flags
-        self._numbers = (
-            _zero_if_none("rope_theta", rope_theta, "a positive number"),
-            _zero_if_none("norm_epsilon", norm_epsilon, "a positive number"),
-            _zero_if_none("scale", scale, "a finite number other than 0"),
-        )
-        self._num_threads = num_threads
+        self._numbers = tuple(
+            _zero_if_none(name, value, allowed, _real_number)
+            for name, value, allowed in (
+                ("rope_theta", rope_theta, "a positive number"),
+                ("norm_epsilon", norm_epsilon, "a positive number"),
+                ("scale", scale, "a finite number other than 0"),
+            )
+        ) + (yarn.factor, yarn.beta_fast, yarn.beta_slow, yarn.mscale, yarn.mscale_all_dim)
+        self._num_threads = _whole_number("num_threads", num_threads)
+        self._original_positions = yarn.original_max_position_embeddings
         self._weights: Dict[str, Array] = {}
         self._arrays: Optional[ArrayLibrary] = None
         self.parameter_shapes: Dict[str, Tuple[int, ...]] = {
@@ -206,7 +215,7 @@ class Layer:
         fields = self._fields(
             (1, 0), _float_code(dtype, "x"), batch, tokens, cache_capacity, causal
         )
-        counts = query("cost", past_tokens, *fields)
+        counts = query("cost", _whole_number("past_tokens", past_tokens), *fields)
         return Cost(**{name: int(count) for name, count in counts.items()})
 
     def supports(
@@ -263,16 +272,21 @@ class Layer:
         if workspace is None:
             elements = query("plan_info", *fields)["workspace_elements"]
             workspace = arrays.empty((elements,), "uint8", x) if elements else None
-        for name, array in (("out", out), ("cache", cache)):
-            _check_writeable(name, array)
+        written = {"out": out, "cache": cache, "workspace": workspace}
+        for name, array in written.items():
+            if array is not None:
+                arrays.check_writable(array, name, "baselines")
         call(
             arrays,
             native().run,
             (),
             (x, out, _as_bytes(mask), positions, cache, workspace, *self._weights.values()),
-            (arrays.stream(x), past_tokens, *fields),
+            (arrays.stream(x), _whole_number("past_tokens", past_tokens), *fields),
+            ("x", "out", "mask", "positions", "cache", "workspace", *self._weights),
             "baselines",
         )
+        if arrays.mark_written is not None:
+            arrays.mark_written([array for array in (out, cache) if array is not None])
         return out
 
     def _fields_of(
@@ -316,12 +330,13 @@ class Layer:
             *device,
             self._model,
             dtype,
-            batch,
-            tokens,
-            capacity,
+            _whole_number("batch", batch),
+            _whole_number("tokens", tokens),
+            _whole_number("cache_capacity", capacity),
             *self._sizes,
             self._flags | (CAUSAL if causal else 0),
             self._num_threads,
+            self._original_positions,
             *self._numbers,
         )
 
@@ -350,11 +365,18 @@ class Layer:
             )
 
 
-def _zero_if_none(name: str, value: Any, allowed: str = "1 or more") -> Any:
+def _zero_if_none(
+    name: str,
+    value: Any,
+    allowed: str = "1 or more",
+    read: Optional[Callable[[str, Any], Any]] = None,
+) -> Any:
     """A size or number as the library reads it: 0 stands for the default, so that a caller's own 0
     would turn into another value."""
     if value is None:
         return 0
+    if not isinstance(value, Real) or value != 0:
+        value = (read or _whole_number)(name, value)
     if value == 0:
         raise ValueError(
             f"baselines: {name} = {value}, allowed: {allowed}. "
@@ -373,7 +395,36 @@ def _library_of(array: Array, name: str) -> ArrayLibrary:
     return arrays
 
 
-def _float_code(dtype: str, name: str) -> int:
+def _whole_number(name: str, value: Any) -> int:
+    try:
+        number = index(value)
+    except TypeError:
+        raise TypeError(
+            f"baselines: {name} of type {type(value).__name__}, allowed: an integer. Pass an int."
+        ) from None
+    if abs(number) >= 2**62:
+        raise ValueError(
+            f"baselines: {name} has {number.bit_length()} bits, allowed: less than 63. "
+            "Correct its value."
+        )
+    return number
+
+
+def _real_number(name: str, value: Any) -> float:
+    if not isinstance(value, Real):
+        raise TypeError(
+            f"baselines: {name} of type {type(value).__name__}, allowed: a number. Pass a float."
+        )
+    try:
+        return float(value)
+    except OverflowError:
+        raise ValueError(
+            f"baselines: {name} is beyond float64, allowed: a finite number. Correct its value."
+        ) from None
+
+
+def _float_code(dtype: Any, name: str) -> int:
+    dtype = dtype_name(dtype)
     code = DTYPES.get(dtype)
     if code is None or dtype == "int32":
         raise TypeError(
@@ -389,9 +440,3 @@ def _as_bytes(mask: Optional[Array]) -> Optional[Array]:
     return mask.view("uint8") if getattr(dtype, "name", None) == "bool" else mask  # type: ignore
 
 
-def _check_writeable(name: str, array: Optional[Array]) -> None:
-    flags = getattr(array, "flags", None)
-    if not getattr(flags, "writeable", True):
-        raise ValueError(
-            f"baselines: {name} is read only, allowed: an array that can be written. Copy it."
-        )

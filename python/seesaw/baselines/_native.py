@@ -7,6 +7,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from seesaw._library import import_tvm_ffi
+
 _MODULE = Path(__file__).parent.parent / "seesaw_baselines_ffi.so"
 
 
@@ -26,8 +28,7 @@ def require_installed() -> None:
 def native() -> Any:
     """The tvm-ffi module. Raises ImportError if a library that it needs is missing."""
     require_installed()
-    import tvm_ffi
-
+    tvm_ffi = import_tvm_ffi()
     tvm_ffi.register_error("NotImplementedError", NotImplementedError)
     try:
         return tvm_ffi.load_module(str(_MODULE))

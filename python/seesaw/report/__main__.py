@@ -17,7 +17,7 @@ FIGURE_FORMATS = (".svg", ".png")
 
 class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> Any:
-        raise Refusal(f"report: {message}, allowed: the options of --help. Mend the command line.")
+        raise Refusal(f"report: {message}, needed: what --help says. Mend the command line.")
 
 
 def parser() -> Parser:
@@ -67,7 +67,7 @@ def write(path: Path, fill: Callable[[BinaryIO], Any]) -> None:
         part.replace(path)
     except OSError as error:
         raise Refusal(
-            f"-o: {path} cannot be written ({error.strerror}), allowed: a file in a folder that is "
+            f"-o: {path} cannot be written ({error.strerror}), needed: a file in a folder that is "
             "there and writable. Name another."
         ) from None
     finally:
@@ -78,7 +78,7 @@ def run(arguments: argparse.Namespace) -> None:
     results = [read(path) for path in arguments.files]
     if len(results) > 1 and any(is_comparison(result) for result in results):
         raise Refusal(
-            "report: several files of which one is a comparison, allowed: one comparison, or "
+            "report: several files of which one is a comparison, needed: one comparison, or "
             "climbs. Run it once a file."
         )
     output: Optional[Path] = arguments.output
@@ -86,7 +86,7 @@ def run(arguments: argparse.Namespace) -> None:
     if kind not in (None, ".html", *FIGURE_FORMATS):
         raise Refusal(f"-o: {output}, allowed: names that end in .html, .svg, .png. Name another.")
     if arguments.figure and kind not in FIGURE_FORMATS:
-        raise Refusal("--figure: no file for it, allowed: with -o FILE.svg or .png. Add it.")
+        raise Refusal("--figure: no file for it, needed: -o FILE.svg or .png. Add it.")
     if output is None:
         sys.stdout.write(_page.text_of(results))
     elif kind == ".html":

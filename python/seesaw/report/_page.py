@@ -24,6 +24,8 @@ def facts_of(result: Result) -> List[Tuple[str, str]]:
             )
         )
         facts.append(("date", result["date"]))
+    if result.get("stopped_early"):
+        facts.append(("stopped early", "not measured: " + "; ".join(result["left_out"])))
     facts.append(("commit", result["commit"]))
     facts.append(("command", result.get("command", "not recorded in this file")))
     return facts

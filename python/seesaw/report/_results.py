@@ -33,15 +33,15 @@ def read(path: Path) -> Result:
         result = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise Refusal(
-            f"{path}: {error.strerror}, allowed: a readable file. Check the path."
+            f"{path}: {error.strerror}, needed: a readable file. Check the path."
         ) from None
     except ValueError as error:
         raise Refusal(
-            f"{path}: not JSON ({error}), allowed: what --json wrote. Name another file."
+            f"{path}: not JSON ({error}), needed: what --json wrote. Name another file."
         ) from None
     if not isinstance(result, dict) or not is_known(result):
         raise Refusal(
-            f"{path}: neither a comparison nor a climb, allowed: the JSON of `seesaw compare` "
+            f"{path}: neither a comparison nor a climb, needed: the JSON of `seesaw compare` "
             f"(formats {' and '.join(map(str, COMPARE_FORMATS))}) or `seesaw ladder`. "
             "Name another file."
         )

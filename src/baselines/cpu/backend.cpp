@@ -8,10 +8,12 @@
 #include <utility>
 #include <vector>
 
+#include "base/fork.hpp"
 #include "base/math.hpp"
 #include "baselines/cpu/ops.hpp"
 #include "baselines/cpu/products.hpp"
 #include "baselines/models.hpp"
+#include "baselines/refusal.hpp"
 
 namespace seesaw::baselines {
 namespace {
@@ -101,6 +103,11 @@ class CpuPrepared final : public Prepared {
   uint64_t converted_products() const override { return conversions_; }
 
   Status run(const Call& call, void* workspace, void*) const override {
+    if (num_threads_ > 1 && lost_threads_in_fork()) {
+      return bad(fmt::format("a plan of {} threads in a child of fork()", num_threads_),
+                 "plans that the child makes, which have one",
+                 "Make the plan again in the child, or start the process by spawn.");
+    }
     const ThreadCount threads(num_threads_);
     Runner products(products_, order_, workspace, engine_);
     Arena arena(static_cast<char*>(workspace) + scratch_bytes_);

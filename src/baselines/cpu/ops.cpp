@@ -74,10 +74,9 @@ void rotate_token(const Rotary& step, std::ptrdiff_t from, std::ptrdiff_t to, do
   auto* out = reinterpret_cast<T*>(at(step.out, to));
   const int64_t columns = step.x.shape[3];
   for (int64_t i = 0; i < columns; i += 2) {
-    const double angle =
-        position * std::pow(step.theta, -static_cast<double>(i) / static_cast<double>(columns));
-    const auto cosine = static_cast<float>(std::cos(angle));
-    const auto sine = static_cast<float>(std::sin(angle));
+    const double angle = position * frequency_of(step.frequencies, i / 2, columns / 2);
+    const auto cosine = static_cast<float>(step.frequencies.amplitude * std::cos(angle));
+    const auto sine = static_cast<float>(step.frequencies.amplitude * std::sin(angle));
     for (int64_t head = 0; head < step.x.shape[1]; ++head) {
       const T* pair = x + head * step.x.stride[1] + i;
       const float even = to_float(pair[0]);

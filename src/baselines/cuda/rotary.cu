@@ -20,7 +20,7 @@ struct RotaryParams {
   int64_t tokens;
   int64_t pairs;
   int64_t first_position;
-  double theta;
+  RotaryFrequencies frequencies;
 };
 
 __device__ double angle_of(const RotaryParams& p, int64_t b, int64_t n, int64_t pair) {
@@ -28,8 +28,7 @@ __device__ double angle_of(const RotaryParams& p, int64_t b, int64_t n, int64_t 
       p.positions.data == nullptr
           ? p.first_position + n
           : static_cast<const int32_t*>(p.positions.data)[p.positions.offset(b, 0, n)];
-  const double exponent = static_cast<double>(pair) / static_cast<double>(p.pairs);
-  return static_cast<double>(position) * pow(p.theta, -exponent);
+  return static_cast<double>(position) * frequency_of(p.frequencies, pair, p.pairs);
 }
 
 // x: pairs of tokens of the sequence, y: groups of heads, z: sequences.
@@ -44,6 +43,8 @@ __global__ void __launch_bounds__(kThreads) rotary_kernel(const __grid_constant_
     double sine;
     double cosine;
     sincos(angle_of(p, b, n, pair), &sine, &cosine);
+    sine *= p.frequencies.amplitude;
+    cosine *= p.frequencies.amplitude;
     const int64_t groups = ceil_div(p.heads, kHeadsOfThread);
     for (int64_t group = blockIdx.y; group < groups; group += gridDim.y) {
       const int64_t head_end = min(p.heads, (group + 1) * kHeadsOfThread);
@@ -72,7 +73,7 @@ cudaError_t launch_rotary(const Rotary& step, cudaStream_t stream) {
       .tokens = shape[2],
       .pairs = shape[3] / 2,
       .first_position = step.first_position,
-      .theta = step.theta,
+      .frequencies = step.frequencies,
   };
   const dim3 grid(grid_dim_x(ceil_div(params.tokens * params.pairs, int64_t{kThreads})),
                   grid_dim(ceil_div(params.heads, kHeadsOfThread)), grid_dim(params.batch));

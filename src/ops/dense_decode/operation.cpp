@@ -191,13 +191,13 @@ constexpr Field kScalars[] = {
 
 constexpr std::array kKernels = {
 #ifdef SEESAW_WITH_CUDA
-    erase<sm90::Variant<DType::kBFloat16>>("sm90.dense_decode.bf16", SEESAW_CUDA,
-                                           split::kSplitKnobs),
-    erase<sm90::Variant<DType::kFloat16>>("sm90.dense_decode.fp16", SEESAW_CUDA,
-                                          split::kSplitKnobs),
+    erase<sm90::Variant>({"sm90.dense_decode.bf16", SEESAW_CUDA, "Hopper GPUs", split::kSplitKnobs,
+                          sm90::kLimits<SEESAW_BFLOAT16>}),
+    erase<sm90::Variant>({"sm90.dense_decode.fp16", SEESAW_CUDA, "Hopper GPUs", split::kSplitKnobs,
+                          sm90::kLimits<SEESAW_FLOAT16>}),
 #endif
-    erase<cpu::DenseDecode>("cpu.dense_decode", SEESAW_CPU, cpu::kKnobs),
-    erase<reference::DenseDecode>("reference.dense_decode", SEESAW_CPU, {}),
+    erase<cpu::DenseDecode>({"cpu.dense_decode", SEESAW_CPU, "any CPU", cpu::kKnobs}),
+    erase<reference::DenseDecode>({"reference.dense_decode", SEESAW_CPU, "any CPU"}),
 };
 
 }  // namespace

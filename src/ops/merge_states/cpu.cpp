@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "base/float16.hpp"
+#include "base/fork.hpp"
 #include "ops/merge_states/problem.hpp"
 
 namespace seesaw::merge_states {
@@ -67,7 +68,7 @@ template <typename T>
 void merge_all(const MergePlan& plan, const Args& args) {
   const Problem& problem = plan.problem;
   const int64_t rows = batch_of(args) * problem.s * problem.h;
-#pragma omp parallel for num_threads(plan.options.num_threads)
+#pragma omp parallel for num_threads(threads_here(plan.options.num_threads))
   for (int64_t r = 0; r < rows; ++r) {
     const Row row = row_at(problem, r);
     const Weights weights = weigh(problem, args, row);

@@ -120,10 +120,10 @@ struct ReferenceKernel {
 
 constexpr std::array kKernels = {
 #ifdef SEESAW_WITH_CUDA
-    erase<gpu::Kernel>("gpu.merge_states", SEESAW_CUDA, {}),
+    erase<gpu::Kernel>({"gpu.merge_states", SEESAW_CUDA, "Hopper GPUs"}),
 #endif
-    erase<CpuKernel>("cpu.merge_states", SEESAW_CPU, {}),
-    erase<ReferenceKernel>("reference.merge_states", SEESAW_CPU, {}),
+    erase<CpuKernel>({"cpu.merge_states", SEESAW_CPU, "any CPU"}),
+    erase<ReferenceKernel>({"reference.merge_states", SEESAW_CPU, "any CPU"}),
 };
 
 Work work_of(const Problem& problem, const Args& args) {

@@ -3,6 +3,7 @@
 #include <limits>
 
 #include "base/float16.hpp"
+#include "base/fork.hpp"
 #include "ops/merge_states/problem.hpp"
 
 namespace seesaw::merge_states {
@@ -72,7 +73,7 @@ Support supports_cpu(const Problem&, const Options&) { return Support::yes(); }
 
 Status run_reference(const MergePlan& plan, const Args& args, const Call&) {
   const int64_t rows = batch_of(args) * plan.problem.s * plan.problem.h;
-#pragma omp parallel for num_threads(plan.options.num_threads)
+#pragma omp parallel for num_threads(threads_here(plan.options.num_threads))
   for (int64_t r = 0; r < rows; ++r) {
     merge_row(plan.problem, args, row_at(plan.problem, r));
   }

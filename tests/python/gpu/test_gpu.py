@@ -145,11 +145,11 @@ def test_wrong_devices_are_refused():
     case = GpuCase(Shape(2, 1, 100, 16))
     q, kv_cache, block_table, lengths = case.arrays
     with pytest.raises(ValueError, match="seq_lens is on cpu"):
-        seesaw.dense_decode(q, kv_cache, block_table, lengths.cpu())
+        seesaw.dense_decode(q, kv_cache, block_table, lengths.cpu(), scale=SCALE)
     with pytest.raises(ValueError, match="kv_cache is on cpu"):
-        seesaw.dense_decode(q, kv_cache.cpu(), block_table, lengths)
+        seesaw.dense_decode(q, kv_cache.cpu(), block_table, lengths, scale=SCALE)
     with pytest.raises(ValueError, match="out is on cpu"):
-        seesaw.dense_decode(*case.arrays, out=case.poisoned_outputs()[0].cpu())
+        seesaw.dense_decode(*case.arrays, out=case.poisoned_outputs()[0].cpu(), scale=SCALE)
 
 
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="one GPU")

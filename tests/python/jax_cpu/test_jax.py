@@ -35,14 +35,14 @@ def test_inside_jit():
 def test_errors_of_shapes_and_of_data():
     q, kv_cache, block_table, lengths = as_jax(Case([70, 3]))
     with pytest.raises(ValueError, match="q has rank 3"):
-        seesaw.dense_decode(q[0], kv_cache, block_table, lengths)
+        seesaw.dense_decode(q[0], kv_cache, block_table, lengths, scale=SCALE)
     with pytest.raises(TypeError, match="float64|int8"):
-        seesaw.dense_decode(q.astype(jnp.int8), kv_cache, block_table, lengths)
+        seesaw.dense_decode(q.astype(jnp.int8), kv_cache, block_table, lengths, scale=SCALE)
     with pytest.raises(Exception, match=r"seq_lens\[0\] = 100070, allowed"):
-        jax.block_until_ready(seesaw.dense_decode(q, kv_cache, block_table, lengths + 100000))
+        jax.block_until_ready(seesaw.dense_decode(q, kv_cache, block_table, lengths + 100000, scale=SCALE))
 
 
 def test_buffers_are_refused():
     arrays = as_jax(Case([70, 3]))
     with pytest.raises(TypeError, match="immutable"):
-        seesaw.dense_decode(*arrays, out=arrays[0])
+        seesaw.dense_decode(*arrays, out=arrays[0], scale=SCALE)

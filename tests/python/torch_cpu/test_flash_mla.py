@@ -122,8 +122,91 @@ def test_what_is_missing_is_refused_by_name():
         flash_mla_sparse_fwd(q, k_cache, lengths, SCALE)
     with pytest.raises(NotImplementedError, match="topk = 2048"):
         get_mla_metadata(lengths, 16, 1, topk=2048)
-    with pytest.raises(TypeError, match="no tile_scheduler_metadata"):
+    with pytest.raises(TypeError, match="tile_scheduler_metadata is missing. Pass"):
         flash_mla_with_kvcache(q, k_cache, block_table, lengths)
+
+
+def test_older_form_after_writes_that_torch_does_not_see():
+    """Through NumPy's views and `.data`: the version of a tensor stays, its lengths do not."""
+    case = Case([1, 65], h_q=16, spare_pages=6)
+    q, k_cache, _, _ = as_torch(case)
+    k_cache = torch.nan_to_num(k_cache, nan=0.5)
+    block_table = torch.arange(8, dtype=torch.int32).reshape(2, 4)
+    lengths = np.array([1, 65], np.int32)
+    seen = torch.from_numpy(lengths)
+    metadata, num_splits = get_mla_metadata(seen, 16, 1)
+
+    def rows():
+        return flash_mla_with_kvcache(q, k_cache, block_table, seen, 512, metadata, num_splits)
+
+    def fresh():
+        copy = torch.from_numpy(lengths.copy())
+        return flash_mla_with_kvcache(
+            q, k_cache, block_table, copy, 512, *get_mla_metadata(copy, 16, 1)
+        )
+
+    rows()
+    for write in (
+        lambda: lengths.__iadd__(100),
+        lambda: seen.data.sub_(60),
+        lambda: metadata.numpy().fill(7),
+        lambda: lengths.__setitem__(slice(None), (256, 0)),
+    ):
+        version = seen._version
+        write()
+        assert seen._version == version
+        for _ in range(2):
+            assert all(torch.equal(a, b) for a, b in zip(rows(), fresh()))
+
+
+def test_current_form_refuses_lengths_that_were_written():
+    q, k_cache, block_table, lengths = as_torch(Case([300, 3]))
+    metadata, _ = get_mla_metadata()
+    flash_mla_with_kvcache(q, k_cache, block_table, lengths, 512, metadata)
+    lengths.copy_(torch.tensor([3, 3]))
+    with pytest.raises(ValueError, match="made for other lengths .* schedule.update"):
+        flash_mla_with_kvcache(q, k_cache, block_table, lengths, 512, metadata)
+
+
+def test_compiled_without_a_graph_break():
+    """Each call makes a schedule of its own there; the metadata is made outside."""
+    case = Case([70, 300], h_q=16, s_q=2, causal=True)
+    arrays = as_torch(case)
+    metadata = get_mla_metadata(arrays[3], 2 * 16, 1)
+
+    @torch.compile(fullgraph=True, backend="aot_eager")
+    def older(q, *rest):
+        return flash_mla_with_kvcache(q + 0, *rest, 512, *metadata, SCALE, True)
+
+    current_metadata, _ = get_mla_metadata()
+
+    @torch.compile(fullgraph=True, backend="aot_eager")
+    def current(q, *rest):
+        return flash_mla_with_kvcache(
+            q + 0, *rest, 512, current_metadata, softmax_scale=SCALE, causal=True
+        )
+
+    for function in (older, current):
+        assert_close(function(*arrays), case.expected(), infinity=np.inf)
+    assert not current_metadata.have_initialized
+
+
+def test_arguments_of_other_types():
+    q, k_cache, block_table, lengths = as_torch(Case([70, 3]))
+    metadata = get_mla_metadata(lengths, 16, 1)
+    call = (q, k_cache, block_table, lengths)
+    for arguments, pattern in (
+        ((*call, 512, metadata), "tile_scheduler_metadata of type tuple, allowed: .* one by one"),
+        ((*call, "512", *metadata), "head_dim_v of type str, allowed: an integer"),
+        ((*call, 512.0, *metadata), "head_dim_v of type float, allowed: an integer"),
+        ((*call[:3], lengths.tolist(), 512, *metadata), "cache_seqlens of type list, allowed"),
+        ((*call[:3], lengths.numpy(), 512, *metadata), "cache_seqlens is a numpy.ndarray"),
+        ((*call[:2], [[0]], lengths, 512, *metadata), "block_table of type list, allowed"),
+        ((*call[:3], lengths.long(), 512, *metadata), "seq_lens has dtype int64, allowed: int32"),
+        ((q.numpy(), *call[1:], 512, *metadata), "q of type ndarray, allowed: a torch.Tensor"),
+    ):
+        with pytest.raises(TypeError, match=pattern):
+            flash_mla_with_kvcache(*arguments)
 
 
 SCRIPT = """

@@ -18,6 +18,7 @@ def rounded(case, dtype):
     """The case with the inputs that `dtype` holds, for the reference."""
     q, kv_cache, _, _ = as_torch(case, dtype)
     case.q, case.kv_cache = q.float().numpy(), kv_cache.float().numpy()
+    case.dtype = str(dtype).removeprefix("torch.")
     return case
 
 
@@ -67,21 +68,28 @@ def test_inputs_that_require_gradients_and_inference_tensors():
 def test_errors_have_the_same_types_and_texts():
     q, kv_cache, block_table, lengths = as_torch(Case([70, 3]))
     with pytest.raises(TypeError, match="seq_lens has dtype int64, allowed"):
-        seesaw.dense_decode(q, kv_cache, block_table, lengths.long())
+        seesaw.dense_decode(q, kv_cache, block_table, lengths.long(), scale=SCALE)
     with pytest.raises(TypeError, match="q has dtype float64, allowed"):
-        seesaw.dense_decode(q.double(), kv_cache, block_table, lengths)
+        seesaw.dense_decode(q.double(), kv_cache, block_table, lengths, scale=SCALE)
     with pytest.raises(ValueError, match=r"seq_lens\[0\] = 1000, allowed: 0 to 192"):
-        seesaw.dense_decode(q, kv_cache, block_table, lengths.new_tensor([1000, 3]))
+        seesaw.dense_decode(q, kv_cache, block_table, lengths.new_tensor([1000, 3]), scale=SCALE)
     with pytest.raises(TypeError, match="meta, allowed: cpu, cuda"):
-        seesaw.dense_decode(q.to("meta"), kv_cache, block_table, lengths)
+        seesaw.dense_decode(q.to("meta"), kv_cache, block_table, lengths, scale=SCALE)
 
 
 def test_operator_checks():
     q, kv_cache, block_table, lengths = as_torch(Case([70, 3]))
     arguments = (q, kv_cache, block_table, lengths)
-    torch.library.opcheck(torch.ops.seesaw.dense_decode.default, arguments)
+    torch.library.opcheck(torch.ops.seesaw.dense_decode.default, (*arguments, SCALE))
     outputs = (torch.empty(2, 1, 16, 512), torch.empty(2, 16, 1))
-    torch.library.opcheck(torch.ops.seesaw.dense_decode_out.default, (*arguments, *outputs))
+    torch.library.opcheck(torch.ops.seesaw.dense_decode_out.default, (*arguments, *outputs, SCALE))
+    parts = [torch.randn(3, 1, 2, 8) for _ in range(2)], [torch.randn(3, 1, 2) for _ in range(2)]
+    merged = (torch.empty(3, 1, 2, 8), torch.empty(3, 1, 2))
+    torch.library.opcheck(torch.ops.seesaw.merge_states_out.default, (*parts, *merged))
+    schedule = seesaw.make_schedule(seesaw.Problem.of(*arguments[:3]), lengths)
+    torch.library.opcheck(
+        torch.ops.seesaw.prepare.default, (lengths, schedule.buffer, schedule.key_text)
+    )
 
 
 def test_compiles_without_a_graph_break():

@@ -95,13 +95,13 @@ TEST_F(Call, ShapesMustFit) {
 TEST_F(Call, DtypesMustFit) {
   expect_refused(
       {
-          {"q has dtype 1 (float32)", [](Args& a) { a.q.dtype = SEESAW_FLOAT32; }},
+          {"q has dtype float32", [](Args& a) { a.q.dtype = SEESAW_FLOAT32; }},
           {"q has dtype 42", [](Args& a) { a.q.dtype = 42; }},
-          {"kv_cache has dtype 3 (float16)", [](Args& a) { a.kv_cache.dtype = SEESAW_FLOAT16; }},
-          {"block_table has dtype 1", [](Args& a) { a.block_table.dtype = SEESAW_FLOAT32; }},
-          {"seq_lens has dtype 1", [](Args& a) { a.seq_lens.dtype = SEESAW_FLOAT32; }},
-          {"out has dtype 1", [](Args& a) { a.out.dtype = SEESAW_FLOAT32; }},
-          {"lse has dtype 2", [](Args& a) { a.lse.dtype = SEESAW_BFLOAT16; }},
+          {"kv_cache has dtype float16", [](Args& a) { a.kv_cache.dtype = SEESAW_FLOAT16; }},
+          {"block_table has dtype float32", [](Args& a) { a.block_table.dtype = SEESAW_FLOAT32; }},
+          {"seq_lens has dtype float32", [](Args& a) { a.seq_lens.dtype = SEESAW_FLOAT32; }},
+          {"out has dtype float32", [](Args& a) { a.out.dtype = SEESAW_FLOAT32; }},
+          {"lse has dtype bfloat16", [](Args& a) { a.lse.dtype = SEESAW_BFLOAT16; }},
       },
       SEESAW_INVALID_TYPE);
 }
@@ -142,11 +142,17 @@ TEST_F(Call, MemoryMustBeThere) {
   });
 }
 
-TEST_F(Call, ScaleMustBeFinite) {
+TEST_F(Call, ScaleMustBeFiniteAndGiven) {
   expect_refused({
       {"scale = nan", [](Args& a) { a.scale = std::numeric_limits<float>::quiet_NaN(); }},
       {"scale = inf", [](Args& a) { a.scale = std::numeric_limits<float>::infinity(); }},
   });
+  Args left_out = args_;
+  left_out.scale = Args{.q = {}}.scale;  // as designated initialisers leave it
+  expect_refused("scale = nan, allowed: a finite number. Set it: of the scores", left_out);
+  Args zero = args_;
+  zero.scale = 0.0F;
+  EXPECT_EQ(run(zero), SEESAW_OK);
 }
 
 TEST_F(Call, StructsMustBeWhatTheySay) {
@@ -172,10 +178,10 @@ TEST_F(Call, BuffersMustHoldWhatWasPlanned) {
   const auto shifted = [](void* memory, int bytes) { return static_cast<char*>(memory) + bytes; };
   const Mistake<seesaw_call> mistakes[] = {
       {"schedule = NULL", [](seesaw_call& c) { c.schedule = nullptr; }},
-      {"schedule_bytes = ", [](seesaw_call& c) { c.schedule_bytes -= 1; }},
+      {"schedule of ", [](seesaw_call& c) { c.schedule_bytes -= 1; }},
       {"schedule at address", [&](seesaw_call& c) { c.schedule = shifted(c.schedule, 16); }},
       {"workspace = NULL", [](seesaw_call& c) { c.workspace = nullptr; }},
-      {"workspace_bytes = ", [](seesaw_call& c) { c.workspace_bytes -= 1; }},
+      {"workspace of ", [](seesaw_call& c) { c.workspace_bytes -= 1; }},
       {"workspace at address", [&](seesaw_call& c) { c.workspace = shifted(c.workspace, 64); }},
       {"struct_size = 1", [](seesaw_call& c) { c.struct_size = 1; }},
   };
@@ -222,7 +228,7 @@ TEST_F(Call, PreparingChecksWhatItReadsAndNothingElse) {
   expect_refusal(SEESAW_INVALID_ARGUMENT, "seq_lens has rank 0", prepare({}, host_.call));
   seesaw_call small = host_.call;
   small.schedule_bytes = 1;
-  expect_refusal(SEESAW_INVALID_ARGUMENT, "schedule_bytes = 1", prepare(args_, small));
+  expect_refusal(SEESAW_INVALID_ARGUMENT, "schedule of 1 bytes", prepare(args_, small));
   small.schedule = nullptr;
   expect_refusal(SEESAW_INVALID_ARGUMENT, "schedule = NULL", prepare(args_, small));
   seesaw_call without_workspace = host_.call;
@@ -339,6 +345,14 @@ TEST_F(Call, PlanDetailsAreWrittenAsFarAsTheCallerKnowsThem) {
   EXPECT_EQ(host_.decode.number("num_workers"), 2);
   EXPECT_EQ(host_.decode.number("fixed_split_tiles"), 0);
   EXPECT_EQ(host_.decode.number("no such number"), 0);
+}
+
+// 192^-1/2 m^2, m = 0.1 ln(40) + 1 = 1.3688879 in DeepSeek-V3; without YaRN m = 1.
+TEST(Scale, IsThatOfTheModel) {
+  EXPECT_FLOAT_EQ(seesaw_mla_softmax_scale(128, 64, 0.0, 0.0), 0.072168784F);
+  EXPECT_FLOAT_EQ(seesaw_mla_softmax_scale(128, 64, 40.0, 1.0), 0.072168784F * 1.8738542F);
+  EXPECT_FLOAT_EQ(seesaw_mla_softmax_scale(128, 64, 40.0, 0.0), 0.072168784F);
+  EXPECT_FLOAT_EQ(seesaw_mla_softmax_scale(128, 64, 1.0, 1.0), 0.072168784F);
 }
 
 }  // namespace

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional, Sequence, Tuple
+from operator import index
+from typing import Any, NoReturn, Optional, Sequence, Tuple
 
-from seesaw._arrays import library_of
+from seesaw._arrays import library_of, refuse_other_library
 from seesaw._call import run
 from seesaw._keys import Key, key_of_tensors, settings_key
 from seesaw._tables import DENSE_DECODE
 from seesaw.compat.flash_mla.metadata import FlashMLASchedMeta, PairedSchedules
 from seesaw.compat.flash_mla.unsupported import refuse
 
+_WHERE = "flash_mla_with_kvcache"
 _paired_schedules = PairedSchedules()
 
 
@@ -68,6 +70,12 @@ def flash_mla_with_kvcache(
             topk_length=topk_length,
             extra_topk_length=extra_topk_length,
         )
+    arrays = library_of(q, "q", _WHERE)
+    if arrays.name != "torch":
+        raise TypeError(
+            f"{_WHERE}: q of type {type(q).__name__}, allowed: a torch.Tensor. Convert it, or call "
+            "seesaw.dense_decode."
+        )
     shape = q.shape
     if len(shape) != 4:
         raise ValueError(
@@ -77,6 +85,16 @@ def flash_mla_with_kvcache(
     b, s_q, h_q, d_qk = shape
     scale = d_qk**-0.5 if softmax_scale is None else softmax_scale
     metadata = tile_scheduler_metadata
+    if library_of(cache_seqlens, "cache_seqlens", _WHERE) is not arrays:
+        refuse_other_library(arrays, cache_seqlens, "cache_seqlens", _WHERE)
+    if type(head_dim_v) is not int:
+        head_dim_v = _whole_number("head_dim_v", head_dim_v)
+    traces = arrays.traces_calls
+    if traces is not None and traces():
+        settings = {"causal": causal, "empty_lse": "+inf"}
+        return arrays.tracer().record(
+            q, k_cache, block_table, cache_seqlens, (None,) * 4, scale, head_dim_v, settings
+        )
     out = q.new_empty(b, s_q, h_q, head_dim_v)
     if isinstance(metadata, FlashMLASchedMeta):
         schedule = metadata.schedule_again(head_dim_v, causal)
@@ -85,32 +103,44 @@ def flash_mla_with_kvcache(
             schedule = metadata.fill(key, cache_seqlens, head_dim_v, causal)
         lse = metadata.float32.new_empty(b, h_q, s_q)
         tensors = (q, k_cache, block_table, cache_seqlens, out, lse)
-        arrays = library_of(q, "q")
         run(DENSE_DECODE, arrays, schedule.key, tensors, (scale,), schedule.buffer, None, True)
         return out, lse
-    if metadata is None:
-        raise TypeError(
-            "flash_mla_with_kvcache: no tile_scheduler_metadata, allowed: that of "
-            "get_mla_metadata. Pass it."
-        )
-    arrays = library_of(q, "q")
+    if not hasattr(metadata, "is_inference"):
+        _refuse_metadata(metadata)
     lse = arrays.empty((b, h_q, s_q), "float32", q)
     tensors = (q, k_cache, block_table, cache_seqlens, out, lse)
     schedule = _paired_schedules.find(metadata, cache_seqlens, head_dim_v, causal)
-    refusal: Optional[Exception] = None
     if schedule is not None:
         try:
             run(DENSE_DECODE, arrays, schedule.key, tensors, (scale,), schedule.buffer, None, True)
             return out, lse
-        except (ValueError, TypeError) as error:
-            refusal = error  # perhaps these tensors are of another problem
+        except (ValueError, TypeError):
+            pass  # tensors of another problem, or lengths that were written unseen
     key = _key_of(tensors, head_dim_v, causal)
-    if refusal is not None and schedule is not None and schedule.key == key:
-        raise refusal
     schedule = _paired_schedules.make(metadata, cache_seqlens, head_dim_v, causal, key)
     buffer = None if schedule is None else schedule.buffer
     run(DENSE_DECODE, arrays, key, tensors, (scale,), buffer, None, True)
     return out, lse
+
+
+def _whole_number(name: str, value: Any) -> int:
+    try:
+        return index(value)
+    except TypeError:
+        raise TypeError(
+            f"{_WHERE}: {name} of type {type(value).__name__}, allowed: an integer. Pass an int."
+        ) from None
+
+
+def _refuse_metadata(metadata: Any) -> NoReturn:
+    if metadata is None:
+        raise TypeError(
+            f"{_WHERE}: tile_scheduler_metadata is missing. Pass that of get_mla_metadata."
+        )
+    raise TypeError(
+        f"{_WHERE}: tile_scheduler_metadata of type {type(metadata).__name__}, allowed: the first "
+        "of the two that get_mla_metadata returns. Pass metadata, num_splits one by one."
+    )
 
 
 def _key_of(tensors: Sequence[Any], head_dim_v: int, causal: bool) -> Key:

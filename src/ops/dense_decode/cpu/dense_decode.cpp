@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <climits>
 
+#include "base/fork.hpp"
 #include "base/math.hpp"
 #include "cpu/select.hpp"
 #include "ops/dense_decode/cpu/call.hpp"
@@ -87,9 +88,10 @@ Status run(const DenseDecodePlan& plan, const Args& args, const Call& given) {
   SEESAW_RETURN_IF_ERROR(check_host_call(plan, args, given));
   const DecodeCall call = make_call(plan, args, given, microkernel_of(plan));
   const int32_t workers = plan.split.num_workers;
-  // OpenMP may deliver fewer threads than asked for (inside another parallel region, one), so a
-  // thread may be several workers. Who does what is the workers' matter: the bits are the same.
-#pragma omp parallel num_threads(workers)
+  // OpenMP may deliver fewer threads than asked for (inside another parallel region, or in a child
+  // of fork(), one), so a thread may be several workers. Who does what is the workers' matter: the
+  // bits are the same.
+#pragma omp parallel num_threads(threads_here(workers))
   {
     const int32_t threads = omp_get_num_threads();
     for (int32_t worker = omp_get_thread_num(); worker < workers; worker += threads) {

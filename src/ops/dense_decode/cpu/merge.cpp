@@ -35,18 +35,23 @@ void merge_row(const DecodeCall& call, const split::Piece* begin, const split::P
   // As in the softmax: no attended token at all must give weights of 0, not NaN.
   const float origin = maximum == -kInfinity ? 0.0F : maximum;
   const int64_t stride = call.geometry.packed.output_stride;
+  const RowPlace place = place_of(call.problem(), begin->sequence, row);
+  const int64_t visible = visible_tokens(length_of(call.args, place.sequence), call.problem().s_q,
+                                         place.token, call.problem().mask());
   float sum = 0.0F;
   Accumulators accumulators = Accumulators::kStart;
   for (const split::Piece* piece = begin; piece < end; ++piece) {
     const Partial partial = slot(piece);
     const float weight = std::exp2(partial.maximum[row] - origin);
     sum += weight * partial.sum[row];
-    if (partial.sum[row] != 0.0F) {  // otherwise there is no output to read
+    // Of a piece that the row sees nothing of, there is no output to read. One of which all scores
+    // are -inf has output, of weight 0: it may have met infinite values.
+    if (visible > int64_t{piece->tile_begin} * call.plan.split.tile_tokens) {
       call.kernel.scale_row(partial.output + row * stride, weight, stride, accumulators, merged);
       accumulators = Accumulators::kContinue;
     }
   }
-  store_result(call, place_of(call.problem(), begin->sequence, row), merged, maximum, sum);
+  store_result(call, place, merged, maximum, sum);
 }
 
 }  // namespace

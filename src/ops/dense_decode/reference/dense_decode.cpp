@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/float16.hpp"
+#include "base/fork.hpp"
 #include "base/math.hpp"
 #include "core/cache_format.hpp"
 #include "ops/dense_decode/reference/exact.hpp"
@@ -159,7 +160,7 @@ void attend_all(const DenseDecodeProblem& problem, const Args& args, const Scrat
                 const Sink& sink) {
   const CacheFormat format = cache_format(problem.kv_format, problem.d_qk);
   const int64_t rows = batch_of(args) * problem.s_q * problem.h_q;
-#pragma omp parallel num_threads(scratch.num_threads)
+#pragma omp parallel num_threads(threads_here(scratch.num_threads))
   {
     double* key = scratch.keys + omp_get_thread_num() * problem.d_qk;
 #pragma omp for schedule(dynamic)

@@ -97,11 +97,9 @@ split::SplitConfig split_config(const DenseDecodeProblem& problem, const Options
 
 }  // namespace
 
-Support supports(const DenseDecodeProblem& problem, const Options& options, DType dtype) {
-  if (problem.q_type() != dtype || problem.kv_type() != dtype) {
-    return Support::no(std::string("q is ") + name_of(problem.q_type()) + " and kv_cache " +
-                       name_of(problem.kv_type()) + ", supported: both " + name_of(dtype));
-  }
+static_assert(kLimits<SEESAW_BFLOAT16>.back().multiple_of == kDenseDecodeTileTokens);
+
+Support supports(const DenseDecodeProblem& problem, const Options& options) {
   const Support shape = supports_dense_decode_shape(problem);
   if (!shape.supported) {
     return shape;

@@ -2,13 +2,22 @@
 // algorithm, src/gpu the planner and the combine.
 #pragma once
 
+#include <array>
+
 #include "ops/dense_decode/plan.hpp"
 
 namespace seesaw::dense_decode::sm90 {
 
-// Whether the variant of a dtype can run `problem` on the planned device, or why not. Never an
-// error, also not on a machine without a GPU.
-Support supports(const DenseDecodeProblem& problem, const Options& options, DType dtype);
+// What the variant of a dtype asks of a problem; pages are whole tiles (config.hpp).
+template <seesaw_dtype dtype>
+inline constexpr std::array kLimits = {
+    Limit{.field = "q_dtype", .values = {dtype}}, Limit{.field = "kv_format", .values = {dtype}},
+    Limit{.field = "d_qk", .values = {576, 512}}, Limit{.field = "d_v", .values = {512}},
+    Limit{.field = "page_size", .multiple_of = 64}};
+
+// Whether a problem within these limits can run on the planned device, or why not. Never an error,
+// also not on a machine without a GPU.
+Support supports(const DenseDecodeProblem& problem, const Options& options);
 
 // Workers, tiles and workspace for a supported problem.
 Status plan(const DenseDecodeProblem& problem, const Options& options, KnobValues knobs,
@@ -24,15 +33,9 @@ Status run(const DenseDecodePlan& plan, const Args& args, const Call& call);
 // The same by the traced variant: trace.hpp.
 Status trace(const DenseDecodePlan& plan, const Args& args, const Call& call, Trace* trace);
 
-template <DType dtype>
-Support supports_variant(const DenseDecodeProblem& problem, const Options& options) {
-  return supports(problem, options, dtype);
-}
-
 // A kernel of the operation's table.
-template <DType dtype>
 struct Variant {
-  static constexpr Functions kFunctions = {.supports = supports_variant<dtype>,
+  static constexpr Functions kFunctions = {.supports = supports,
                                            .plan = plan,
                                            .prepare = prepare,
                                            .run = run,

@@ -190,13 +190,6 @@ void set_schedule(const DenseDecodePlan& plan, const Geometry& geometry, const C
 }  // namespace
 
 Support supports_dense_decode_shape(const DenseDecodeProblem& problem) {
-  if ((problem.d_qk != 576 && problem.d_qk != 512) || problem.d_v != 512) {
-    return Support::no("d_qk = " + text(problem.d_qk) + ", d_v = " + text(problem.d_v) +
-                       ", needs d_qk 576 or 512 and d_v 512");
-  }
-  if (problem.page_size % kTileTokens != 0) {
-    return Support::no("page_size = " + text(problem.page_size) + ", needs a multiple of 64");
-  }
   if (!tma_stride_ok(problem.kv_page_stride) || !tma_stride_ok(problem.kv_token_stride) ||
       (problem.h_kv > 1 && !tma_stride_ok(problem.kv_head_stride))) {
     return Support::no("cache strides " + text(problem.kv_page_stride) + ", " +

@@ -34,8 +34,8 @@ struct Geometry {
 };
 Geometry geometry_of(const DenseDecodePlan& plan);
 
-// Whether shapes and cache strides suit the kernel, of either 16-bit dtype; the device itself
-// (compute capability 9.0) is the caller's to check.
+// Whether the cache's strides and the number of rows suit the kernel; the device itself (compute
+// capability 9.0) is the caller's to check.
 Support supports_dense_decode_shape(const DenseDecodeProblem& problem);
 
 // TMA reads the cache, and only whole 16 bytes; dtype and strides were settled when planning. To be

@@ -22,4 +22,12 @@ uint32_t pack(float low, float high) {
   return static_cast<uint32_t>(T(low).bits) | (static_cast<uint32_t>(T(high).bits) << 16);
 }
 
+template <typename T>
+float2 unpack(uint32_t pair) {
+  T low, high;
+  low.bits = static_cast<uint16_t>(pair);
+  high.bits = static_cast<uint16_t>(pair >> 16);
+  return {static_cast<float>(low), static_cast<float>(high)};
+}
+
 }  // namespace seesaw::ptx

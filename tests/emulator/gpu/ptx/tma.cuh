@@ -57,11 +57,9 @@ inline void emulated_box(uint32_t destination, const CUtensorMap& map, const Box
 template <uint64_t kCachePolicy>
 void copy_box(uint32_t destination, const CUtensorMap* map, uint32_t barrier, const BoxAt& at) {
   if (destination % 128 != 0) emulator::fault("a box at no multiple of 128 bytes");
-  emulator::copy_asynchronously([=, map = *map] {
-    emulated_box(destination, map, at);
-    const int elements = map.box[0] * map.box[1] * map.box[2] * map.box[3] * map.box[4];
-    emulator::mbarrier_complete(barrier, elements * 2);
-  });
+  const int elements = map->box[0] * map->box[1] * map->box[2] * map->box[3] * map->box[4];
+  emulator::copy_asynchronously(barrier, elements * 2,
+                                [=, map = *map] { emulated_box(destination, map, at); });
 }
 
 }  // namespace seesaw::ptx

@@ -242,6 +242,30 @@ TEST_P(Contract, ScoresOfMinusInfinityWeighNothing) {
   }
 }
 
+// K and V are one latent vector: a value of -inf whose score is -inf has weight 0, and 0 times
+// infinity is NaN.
+TEST_P(Contract, InfiniteValuesShowInTheirColumn) {
+  constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
+  for (const int32_t length : {64, 130, 200}) {
+    for (const int64_t column : {0, 300, 511}) {
+      DecodeCase test_case(
+          {.seq_lens = {length}, .s_q = 3, .h_q = 2, .causal = 1, .query_magnitude = 0.0F});
+      test_case.set_key(0, length - 2, 0, column, kMinusInfinity);  // query tokens 1 and 2 see it
+      for (int64_t row = 0; row < 6; ++row) {
+        test_case.set_query(0, row / 2, row % 2, column, 1.0F);
+      }
+      const DecodeResults results = run_case(test_case, options());
+      for (size_t row = 0; row < 6; ++row) {
+        for (size_t c = 0; c < 512; ++c) {
+          ASSERT_EQ(std::isnan(results.out[row * 512 + c]),
+                    row >= 2 && c == static_cast<size_t>(column))
+              << length << ", row " << row << ", column " << c;
+        }
+      }
+    }
+  }
+}
+
 // Queries that read column 575 alone, whose keys are given: the scores are scale * keys.
 DecodeResults scored(const std::vector<float>& keys, float scale, seesaw_dtype dtype,
                      const RunOptions& options, DecodeResults* truth) {

@@ -67,6 +67,27 @@ TEST_P(Merge, LsesFarApartNeitherOverflowNorVanish) {
   expect_merged({.parts = 4, .lse_base = SEESAW_LSE_BASE2, .spread = 100.0F});
 }
 
+// The second part is nearly the first's opposite: what is left is small, and the error is not in
+// proportion to it.
+TEST_P(Merge, PartsThatCancel) {
+  for (const seesaw_dtype dtype : {SEESAW_BFLOAT16, SEESAW_FLOAT16, SEESAW_FLOAT32}) {
+    MergeCase the_case({.parts = 2, .dtype = dtype});
+    for (int64_t row = 0; row < the_case.rows(); ++row) {
+      float& second = the_case.lses[1][the_case.lse_index(row)];
+      if (std::isinf(second) || std::isinf(the_case.lses[0][the_case.lse_index(row)])) continue;
+      second = the_case.lses[0][the_case.lse_index(row)] + 0.01F;
+      for (int64_t c = 0; c < the_case.spec().d_v; ++c) {
+        const size_t i = the_case.out_index(row, c);
+        the_case.outs[1].set(i, -the_case.outs[0].get(i));
+      }
+      the_case.solve(row);
+    }
+    const HostMerge host(the_case);
+    MergeStates(the_case.problem(), options()).run(host.args, {});
+    EXPECT_EQ(the_case.compare(), "");
+  }
+}
+
 TEST_P(Merge, TheResultMayReplaceAPart) {
   MergeCase the_case({.parts = 3, .b = 7});
   HostMerge host(the_case);

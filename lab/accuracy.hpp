@@ -1,0 +1,16 @@
+// What the contract allows a result to differ by from the reference: the sum of what each rounding
+// of the arithmetic can do, element by element, from the inputs. docs/guide/06-numerics.md derives
+// it, under the same names.
+#pragma once
+
+#include "lab/errors.hpp"
+#include "seesaw/ops/dense_decode.h"
+
+namespace seesaw::lab {
+
+// Errors allowed to a call on these inputs, in host memory: only q, kv_cache, block_table, seq_lens
+// and scale are read. Computed in double, apart from the reference kernel.
+Allowed allowed_errors(const seesaw_dense_decode_problem& problem,
+                       const seesaw_dense_decode_args& inputs);
+
+}  // namespace seesaw::lab
