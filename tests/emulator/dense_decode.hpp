@@ -4,10 +4,11 @@
 //
 //   lab::DecodeCase test_case({.seq_lens = {200}, .h_q = 16});
 //   DecodeCall call(test_case, {.num_workers = 2});
-//   call.run();                      // fails the test if the library or the emulator complains
+//   EXPECT_EQ(call.run(), "");       // neither the library nor the emulator complains
 //   EXPECT_EQ(call.verdict(), "");   // against the double reference
 #pragma once
 
+#include <memory>
 #include <string>
 
 #include "lab/decode_case.hpp"
@@ -27,15 +28,16 @@ struct Shares {
 
 class DecodeCall {
  public:
-  // `inputs`: outputs are ignored. Both must outlive the call. out has `out_gap` elements between
-  // its rows, lse `lse_gap`.
+  // Of `inputs` outputs are ignored, and the rest must outlive the call. Of `gaps` those of out and
+  // lse count.
   DecodeCall(const seesaw_dense_decode_problem& problem, const seesaw_dense_decode_args& inputs,
              const Shares& shares, const lab::Gaps& gaps = {});
   DecodeCall(const lab::DecodeCase& test_case, const Shares& shares)
       : DecodeCall(test_case.problem(), test_case.inputs(), shares, test_case.spec().gaps) {}
 
   // Poisons outputs, schedule and workspace; plans, schedules, runs. What went wrong, or "": the
-  // library's message, or what the emulator found.
+  // library's message, or what the emulator found. What a kernel reports (gpu/faults.hpp) comes
+  // with the next call.
   std::string run();
   // The two halves of it.
   std::string prepare();
