@@ -144,11 +144,15 @@ lab::ResultsOf<double> DecodeCall::reference() const {
   return exact;
 }
 
-std::string DecodeCall::verdict() const {
+lab::ErrorStatistics DecodeCall::errors() const {
   const DenseDecodeProblem& p = plan_.problem;
-  const lab::ErrorStatistics errors = lab::compare<double>(
-      results(), reference(), lab::allowed_errors(p, args_), {p.s_q, p.h_q, p.d_v});
-  return errors.ok() ? "" : errors.text();
+  return lab::compare<double>(results(), reference(), lab::allowed_errors(p, args_),
+                              {p.s_q, p.h_q, p.d_v});
+}
+
+std::string DecodeCall::verdict() const {
+  const lab::ErrorStatistics found = errors();
+  return found.ok() ? "" : found.text();
 }
 
 }  // namespace seesaw::emulator

@@ -45,6 +45,7 @@ class DecodeCall {
 
   // "" if all results are within the contract's bounds of the reference, else what is not.
   std::string verdict() const;
+  lab::ErrorStatistics errors() const;
 
   const dense_decode::DenseDecodePlan& plan() const { return plan_; }
   const dense_decode::Args& args() const { return args_; }

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <vector>
@@ -96,11 +97,17 @@ TEST_P(DenseDecode, LargeScores) {
 // is the emulator's, the roundings are the kernel's. Under one condition: results are the same
 // under all.
 TEST(Accuracy, AdversarialInputsStayWithinTheBounds) {
+  double largest = 0;  // share of the bound
   for (const seesaw_dtype dtype : {SEESAW_BFLOAT16, SEESAW_FLOAT16}) {
     for (const int32_t workers : {1, 3}) {
       for (const testing::Adversary& adversary : testing::all_adversaries()) {
         SCOPED_TRACE(adversary.name);
-        expect_contract(adversary.make(dtype), {.num_workers = workers});
+        const lab::DecodeCase made = adversary.make(dtype);
+        DecodeCall call(made, {.num_workers = workers});
+        ASSERT_EQ(call.run(), "");
+        const lab::ErrorStatistics errors = call.errors();
+        EXPECT_TRUE(errors.ok()) << errors.text();
+        largest = std::max(largest, errors.out_of_bound.max());
       }
       for (const lab::NamedValues& named : lab::all_values()) {
         expect_contract({.seq_lens = {300, 65},
@@ -115,6 +122,7 @@ TEST(Accuracy, AdversarialInputsStayWithinTheBounds) {
       }
     }
   }
+  EXPECT_GT(largest, 0.4);  // the bounds are not loose for the kernel either
 }
 
 // Strides that TMA does not take, of everything but the cache.
