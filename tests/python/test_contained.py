@@ -19,7 +19,8 @@ import seesaw
 import seesaw.baselines
 q = np.ones((1, 1, 16, 576), np.float32)
 cache = np.ones((1, 64, 1, 576), np.float32)
-out, lse = seesaw.dense_decode(q, cache, np.zeros((1, 1), np.int32), np.array([64], np.int32), scale=1.0)
+table, lengths = np.zeros((1, 1), np.int32), np.array([64], np.int32)
+out, lse = seesaw.dense_decode(q, cache, table, lengths, scale=1.0)
 assert (out == 1).all(), out
 layer = seesaw.baselines.MultiHeadAttention(d_model=8, num_heads=2)
 shapes = layer.parameter_shapes
