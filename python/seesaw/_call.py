@@ -65,9 +65,14 @@ def run(
                 made_workspace = arrays.empty((workspace_elements(key),), "uint8", like)
                 seen[1] = arrays.seen(made_workspace, "workspace", where)
             library.run(key, stream, arrays.bits, *seen, *scalars)
-    except Exception:
+    except Exception as error:
         check_arrays(arrays, flat, operation.names(tensors), operation.name)
         _check_scalars(operation, scalars)
+        if isinstance(error, OverflowError):
+            raise ValueError(
+                f"{operation.name}: a number is an int of more than 64 bits, allowed: less. "
+                "Pass a float."
+            ) from None
         raise
     if given_outputs and arrays.mark_written is not None:
         arrays.mark_written(given_outputs)

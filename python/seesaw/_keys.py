@@ -56,7 +56,7 @@ def settings_key(operation: Operation, **settings: Any) -> Key:
 
 
 known_settings_key = lru_cache(maxsize=64)(settings_key)
-"""The same in less time. TypeError also for what cannot be hashed, which `settings_key` explains."""
+"""The same in less time. TypeError for what cannot be hashed, too: `settings_key` explains it."""
 
 
 def settings_numbers(operation: Operation, **settings: Any) -> Dict[str, Any]:

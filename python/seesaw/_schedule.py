@@ -83,7 +83,11 @@ class Schedule:
 
 
 def prepare(
-    arrays: ArrayLibrary, key: Key, buffer: Array, tensors: Sequence[Any], name: str = "dense_decode"
+    arrays: ArrayLibrary,
+    key: Key,
+    buffer: Array,
+    tensors: Sequence[Any],
+    name: str = "dense_decode",
 ) -> None:
     """Fills the buffer of a schedule. `tensors`: what the operation's schedules are made from."""
     arrays.check_writable(buffer, "schedule", name)

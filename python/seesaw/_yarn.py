@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import log
-from typing import Any, Dict, Mapping, Optional
+from typing import Any, Mapping, Optional
 
 _NUMBERS = ("factor", "beta_fast", "beta_slow", "mscale", "mscale_all_dim")
 _KNOWN = (*_NUMBERS, "original_max_position_embeddings", "type", "rope_type", "rope_theta")
@@ -50,7 +50,7 @@ class RopeScaling:
                 )
         given = {"mscale": 1.0, "mscale_all_dim": 0.0, "beta_fast": 32.0, "beta_slow": 1.0}
         given.update({name: value for name, value in rope_scaling.items() if value is not None})
-        numbers: Dict[str, float] = {name: _number(where, name, given.get(name)) for name in _NUMBERS}
+        numbers = {name: _number(where, name, given.get(name)) for name in _NUMBERS}
         for name in ("factor", "beta_fast", "beta_slow", "mscale"):
             if not 0 < numbers[name] < float("inf"):
                 raise ValueError(

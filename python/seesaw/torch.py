@@ -1,4 +1,4 @@
-"""PyTorch operators, for `torch.compile`, `torch.export` and other tracers, on CPU and CUDA tensors.
+"""PyTorch operators, for `torch.compile`, `torch.export` and other tracers; CPU and CUDA tensors.
 
 `seesaw.dense_decode`, `seesaw.merge_states` and `Schedule.update` record them by themselves while
 they are being traced. Importing this module registers the operators:

@@ -19,7 +19,8 @@ import seesaw
 import seesaw.baselines
 q = np.ones((1, 1, 16, 576), np.float32)
 cache = np.ones((1, 64, 1, 576), np.float32)
-out, lse = seesaw.dense_decode(q, cache, np.zeros((1, 1), np.int32), np.array([64], np.int32))
+table, lengths = np.zeros((1, 1), np.int32), np.array([64], np.int32)
+out, lse = seesaw.dense_decode(q, cache, table, lengths, scale=1.0)
 assert (out == 1).all(), out
 layer = seesaw.baselines.MultiHeadAttention(d_model=8, num_heads=2)
 shapes = layer.parameter_shapes
@@ -43,7 +44,7 @@ def test_every_library_of_ours_is_the_wheels():
     names = {re.split(r"[-.]", path.name)[0] for path in ours}
     assert {"libseesaw", "libseesaw_baselines", "libhwy", "libdnnl", "libgomp"} <= names
     elsewhere = [path for path in ours if path.parent not in (PACKAGE, LIBRARIES)]
-    # tvm-ffi imports PyTorch where it is, whose OpenMP then is the process's.
+    # Where something imported PyTorch first, its OpenMP is the process's.
     assert [path for path in elsewhere if path.parent.parent.name != "torch"] == []
 
 

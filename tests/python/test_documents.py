@@ -4,9 +4,11 @@ import os
 import re
 import subprocess
 import sys
+import types
 from importlib import util
 from pathlib import Path
 
+import numpy as np
 import pytest
 import seesaw
 
@@ -47,3 +49,29 @@ def test_snippets_run(name, tmp_path):
         env={**os.environ, "JAX_PLATFORMS": "cpu"},
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_dump_of_the_case_format_writes_plain_numbers(monkeypatch):
+    """Whatever scalars a model holds: numbers of Python and NumPy, tensors without dimensions."""
+    scalars = [(192**-0.5, True), (np.float64(192**-0.5), np.bool_(True))]
+    if is_here("torch"):
+        import torch
+
+        scalars.append((torch.tensor(192**-0.5, dtype=torch.float64), torch.tensor(True)))
+    written = []
+    stub = types.ModuleType("safetensors.torch")
+    stub.save_file = lambda tensors, path, metadata: written.append(metadata)
+    monkeypatch.setitem(sys.modules, "safetensors", types.ModuleType("safetensors"))
+    monkeypatch.setitem(sys.modules, "safetensors.torch", stub)
+
+    class Tensor:
+        def __getattr__(self, name):
+            return lambda: self
+
+    code = next(s for s in snippets(ROOT / "docs" / "case-format.md") if "def dump_case" in s)
+    names = {}
+    exec(code, names)
+    for scale, causal in scalars:
+        names["dump_case"]("case.safetensors", *[Tensor()] * 4, scale, causal)
+    plain = {"scale": "0.07216878364870322", "causal": "True", "d_v": "512"}
+    assert written == [plain] * len(scalars)

@@ -32,7 +32,11 @@ BAD = {
     "q_rank": (ValueError, "q has rank 3", transformed("q", lambda a: a[:, 0])),
     "q_list": (TypeError, "q of type list", transformed("q", lambda a: [1, 2])),
     "q_float64": (TypeError, "q has dtype float64", transformed("q", lambda a: a.astype("f8"))),
-    "q_int32": (TypeError, "q has dtype int32, allowed: float32, bfloat16, float16", transformed("q", lambda a: a.astype("i4"))),
+    "q_int32": (
+        TypeError,
+        "q has dtype int32, allowed: float32, bfloat16, float16",
+        transformed("q", lambda a: a.astype("i4")),
+    ),
     "q_columns": (
         ValueError,
         "kv_cache has shape|q has shape",

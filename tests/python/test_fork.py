@@ -51,5 +51,6 @@ def test_a_child_of_fork_computes(part):
         pytest.importorskip("seesaw.baselines", exc_type=ImportError)
     baselines = BASELINES if part == "baselines" else ""
     script = SCRIPT.format(folder=str(Path(__file__).parent), baselines=baselines)
-    done = subprocess.run([sys.executable, "-c", script], timeout=60, capture_output=True, text=True)
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, timeout=60, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -22,7 +22,9 @@ SEED = int(os.environ.get("SEESAW_FUZZ_SEED", "1"))
 IN_PARTS = re.compile(r"^[a-z_]+: .+\. [A-Z].+\.$", re.DOTALL)
 """Where, what arrived and what is allowed; what to do."""
 PYTHONS_OWN = re.compile(r"unexpected keyword|missing \d+ required|required keyword|positional arg")
-NAMES_OF_C = re.compile(r"seesaw_(?!ffi|tuning)\w+|SEESAW_(?!CHECK|TUNE_FILE)[A-Z]+|NULL|struct\b|tvm")
+NAMES_OF_C = re.compile(
+    r"seesaw_(?!ffi|tuning)\w+|SEESAW_(?!CHECK|TUNE_FILE)[A-Z]+|NULL|struct\b|tvm"
+)
 
 
 def numbers(rng):
@@ -34,15 +36,16 @@ def numbers(rng):
 
 def oddities(rng):
     return rng.choice(
-        [None, "", "512", "bfloat16", "é\0x", b"bytes", [], [[0]], (1, 2), {}, {"a": 1}, object(), int]
+        [None, "", "512", "bfloat16", "é\0x", b"bytes", [], [[0]], (1, 2), {}, {"a": 1}, object()]
+        + [int]
         + [Ellipsis, lambda: 1, range(3), slice(1), memoryview(b"abc"), np.float32, np.dtype("f4")]
         + [np.array(None), np.zeros((), "f4"), np.zeros(0, "f4"), np.ma.masked]
     )
 
 
 def other_dtype(rng, array):
-    names = ["f2", "f4", "f8", "i1", "i4", "i8", "u1", "u2", "u4", "?", "c8", ">f4", ">i4", "U2", "O"]
-    dtype = np.dtype(rng.choice(names + ["M8[s]", "V4"]))
+    names = "f2 f4 f8 i1 i4 i8 u1 u2 u4 ? c8 >f4 >i4 U2 O M8[s] V4".split()
+    dtype = np.dtype(rng.choice(names))
     return np.zeros(array.shape, dtype)
 
 
@@ -127,6 +130,8 @@ def mutate(rng, value):
         return items
     if isinstance(value, np.ndarray) and rng.random() < 0.75:
         return rng.choice(ARRAY_CHANGES)(rng, value)
+    if type(value).__name__ == "Tensor" and rng.random() < 0.75:
+        return other_library(rng, rng.choice(ARRAY_CHANGES[1:5])(rng, value.numpy()).copy())
     return numbers(rng) if rng.random() < 0.4 else oddities(rng)
 
 
@@ -243,6 +248,49 @@ def softmax_scale(rng):
     return seesaw.softmax_scale, {"config": config}
 
 
+def make_layer(rng):
+    baselines = pytest.importorskip("seesaw.baselines", exc_type=ImportError)
+    given = dict(d_model=8, num_heads=2, d_latent=4, d_nope=4, d_rope=2, d_v=4, num_threads=1)
+    rope = dict(type="yarn", factor=4, original_max_position_embeddings=64)
+    return baselines.DeepSeekMLA, {**given, "rope_scaling": rope, "form": "expanded", "scale": 0.5}
+
+
+def layer_call(rng):
+    baselines = pytest.importorskip("seesaw.baselines", exc_type=ImportError)
+    layer = baselines.MultiHeadAttention(d_model=8, num_heads=2, num_threads=1)
+    weights = {name: np.ones(shape, "f4") for name, shape in layer.parameter_shapes.items()}
+    layer.load_state_dict(weights)
+    x = np.ones((1, 3, 8), np.float32)
+    given = {"x": x, "mask": np.ones((3, 3), bool), "causal": True}
+    if rng.random() < 0.5:
+        given.update(cache=np.zeros((1, 6, 16), np.float32), past_tokens=1, out=x.copy())
+        given["mask"] = np.ones((3, 4), bool)
+    return layer, given
+
+
+def flash_mla(rng):
+    torch = pytest.importorskip("torch")
+    from seesaw.compat import flash_mla as drop_in
+
+    given, _ = decode_arguments(rng)
+    q, k_cache, table, lengths = (
+        torch.from_numpy(given[name]) for name in ("q", "kv_cache", "block_table", "seq_lens")
+    )
+    current, nothing = drop_in.get_mla_metadata()
+    metadata = (current, nothing) if rng.random() < 0.5 else drop_in.get_mla_metadata(lengths, 1, 1)
+    return drop_in.flash_mla_with_kvcache, dict(
+        q=q,
+        k_cache=k_cache,
+        block_table=table,
+        cache_seqlens=lengths,
+        head_dim_v=16,
+        tile_scheduler_metadata=metadata[0],
+        num_splits=metadata[1],
+        softmax_scale=0.5,
+        causal=True,
+    )
+
+
 FUNCTIONS = {
     "dense_decode": dense_decode,
     "scheduled": scheduled,
@@ -256,6 +304,9 @@ FUNCTIONS = {
     "update": update,
     "pieces": pieces,
     "softmax_scale": softmax_scale,
+    "make_layer": make_layer,
+    "layer": layer_call,
+    "flash_mla": flash_mla,
 }
 
 
@@ -301,7 +352,7 @@ def test_mutated_arguments(name):
 
 
 def summary(value):
-    if hasattr(value, "shape") and hasattr(value, "dtype"):
+    if hasattr(value, "shape") and hasattr(value, "dtype") and not isinstance(value, type):
         return f"{type(value).__name__} {value.dtype} {list(value.shape)}"
     if dataclasses.is_dataclass(value):
         return type(value).__name__

@@ -32,7 +32,7 @@ def test_a_scale_of_zero_weighs_all_keys_alike():
 
 
 def test_scales_of_published_models():
-    """DeepSeek-V3 and R1: 0.1352...; V2: mscale_all_dim 0.707; Kimi-K2: factor 32; none: 192^-1/2."""
+    """V3 and R1: 0.1352...; V2: mscale_all_dim 0.707; Kimi-K2: factor 32; no YaRN: 192^-1/2."""
     assert seesaw.softmax_scale(V3) == pytest.approx(192**-0.5 * 1.3688879454113936**2, rel=1e-15)
     v2 = {**V3, "rope_scaling": {**YARN_V3, "mscale": 0.707, "mscale_all_dim": 0.707}}
     m = 0.1 * 0.707 * math.log(40) + 1

@@ -134,7 +134,11 @@ def test_decoding_loop_does_not_grow():
         schedule.update(lengths)
         for layer in range(layers if step % 50 == 0 else 2):
             seesaw.dense_decode(
-                queries, caches[layer], table, lengths, schedule=schedule, out=out, lse=lse, scale=SCALE
+                *(queries, caches[layer], table, lengths),
+                schedule=schedule,
+                out=out,
+                lse=lse,
+                scale=SCALE,
             )
         lengths += 1
         if step == 100:

@@ -302,7 +302,7 @@ class Layer:
             ("x", x, "[B, N, d_model]"),
             ("cache", cache, "[B, capacity, cache_width]"),
         ):
-            if array is not None and len(array.shape) != 3:
+            if array is not None and len(_shape_of(array, name)) != 3:
                 raise ValueError(
                     f"baselines: {name} has rank {len(array.shape)}, allowed: {shape}. "
                     "Reshape the array."
@@ -334,7 +334,7 @@ class Layer:
             _whole_number("tokens", tokens),
             _whole_number("cache_capacity", capacity),
             *self._sizes,
-            self._flags | (CAUSAL if causal else 0),
+            self._flags | (CAUSAL if _yes_or_no("causal", causal) else 0),
             self._num_threads,
             self._original_positions,
             *self._numbers,
@@ -385,6 +385,11 @@ def _zero_if_none(
     return value
 
 
+def _shape_of(array: Array, name: str) -> Tuple[int, ...]:
+    _library_of(array, name)
+    return array.shape
+
+
 def _library_of(array: Array, name: str) -> ArrayLibrary:
     arrays = library_of(array, name, "baselines")
     if arrays.name == "jax":
@@ -408,6 +413,15 @@ def _whole_number(name: str, value: Any) -> int:
             "Correct its value."
         )
     return number
+
+
+def _yes_or_no(name: str, value: Any) -> bool:
+    try:
+        return {True: True, False: False}[value]
+    except (KeyError, TypeError):
+        raise TypeError(
+            f"baselines: {name} of type {type(value).__name__}, allowed: True, False. Pass a bool."
+        ) from None
 
 
 def _real_number(name: str, value: Any) -> float:

@@ -39,7 +39,8 @@ def test_errors_of_shapes_and_of_data():
     with pytest.raises(TypeError, match="float64|int8"):
         seesaw.dense_decode(q.astype(jnp.int8), kv_cache, block_table, lengths, scale=SCALE)
     with pytest.raises(Exception, match=r"seq_lens\[0\] = 100070, allowed"):
-        jax.block_until_ready(seesaw.dense_decode(q, kv_cache, block_table, lengths + 100000, scale=SCALE))
+        too_long = lengths + 100000
+        jax.block_until_ready(seesaw.dense_decode(q, kv_cache, block_table, too_long, scale=SCALE))
 
 
 def test_buffers_are_refused():

@@ -37,7 +37,7 @@ x = torch.ones(8, 64, 64)
 
 def both():
     assert (torch.softmax(a @ a, dim=-1) > 0).all()
-    out, _ = seesaw.dense_decode(q, cache, table, lengths, num_threads=2)
+    out, _ = seesaw.dense_decode(q, cache, table, lengths, scale=1.0, num_threads=2)
     assert (out == 1).all()
     assert (layer(x) == 0).all()
 

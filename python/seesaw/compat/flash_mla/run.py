@@ -13,6 +13,7 @@ from seesaw.compat.flash_mla.metadata import FlashMLASchedMeta, PairedSchedules
 from seesaw.compat.flash_mla.unsupported import refuse
 
 _WHERE = "flash_mla_with_kvcache"
+_WIDEST = next(field.most for field in DENSE_DECODE.problem if field.name == "d_v")
 _paired_schedules = PairedSchedules()
 
 
@@ -87,8 +88,8 @@ def flash_mla_with_kvcache(
     metadata = tile_scheduler_metadata
     if library_of(cache_seqlens, "cache_seqlens", _WHERE) is not arrays:
         refuse_other_library(arrays, cache_seqlens, "cache_seqlens", _WHERE)
-    if type(head_dim_v) is not int:
-        head_dim_v = _whole_number("head_dim_v", head_dim_v)
+    if type(head_dim_v) is not int or not 0 < head_dim_v <= _WIDEST:
+        head_dim_v = _width("head_dim_v", head_dim_v)
     traces = arrays.traces_calls
     if traces is not None and traces():
         settings = {"causal": causal, "empty_lse": "+inf"}
@@ -123,13 +124,18 @@ def flash_mla_with_kvcache(
     return out, lse
 
 
-def _whole_number(name: str, value: Any) -> int:
+def _width(name: str, value: Any) -> int:
     try:
-        return index(value)
+        width = index(value)
     except TypeError:
         raise TypeError(
             f"{_WHERE}: {name} of type {type(value).__name__}, allowed: an integer. Pass an int."
         ) from None
+    if not 0 < width <= _WIDEST:
+        raise ValueError(
+            f"{_WHERE}: {name} = {width}, allowed: 1 to {_WIDEST}. Correct its value."
+        )
+    return width
 
 
 def _refuse_metadata(metadata: Any) -> NoReturn:
