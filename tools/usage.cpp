@@ -91,8 +91,9 @@ Failure unexpected(const CLI::App& command, const std::string& where, const std:
   }
   const std::string typed = text.substr(0, text.find('='));
   // A third of the letters may be wrong: beyond that a suggestion would be a guess.
+  const size_t letters = std::max<size_t>(typed.size(), 2) - 2;
   return bad_input({where, "option " + printable(typed), "which the command does not have",
-                    advice(nearest(typed, options_of(command), typed.size() / 3), where)});
+                    advice(nearest(typed, options_of(command), letters / 3), where)});
 }
 
 std::string usage_message(const CLI::App& app, const CLI::ParseError& error) {

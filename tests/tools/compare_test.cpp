@@ -126,7 +126,7 @@ TEST(CompareRoofs, AreNotMeasuredWithMoreThreadsThanCpus) {
 // Two small groups on this CPU: with multi-head attention first, and without it.
 TEST(CompareMeasure, SpeedUpsAreOverMultiHeadAttentionOrNone) {
   const std::unique_ptr<Device> device = open_device(kCpu);
-  const Bench bench{*device, {device->id(), 1}, {}, {0, 1, 1, 0}};
+  const Bench bench{*device, {device->id(), 1}, {}, {0, 1, 1, 0}, {}};
   const Contender mha = {System::kMha, 0, 0};
   const Contender traditional = {System::kTraditional, 8, 0};
   const std::vector<Row> rows = measure_group(bench, small_setting(), {mha, traditional});

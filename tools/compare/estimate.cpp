@@ -8,6 +8,7 @@ namespace seesaw::tools {
 namespace {
 
 constexpr double kShareOfRoof = 0.5;         // what layers usually reach
+constexpr double kSetUpSeconds = 0.05;       // a plan with its primitives, and metering memory
 constexpr double kInputsPerSecond = 30e6;    // random numbers drawn, rounded and copied
 constexpr double kRunsBeforeRounds = 3;      // for memory, and the first round
 constexpr double kDoublePart = 0.25;         // of a float32 rate, in double by Eigen
@@ -46,12 +47,13 @@ double group_seconds(const Bench& bench, const Setting& setting,
   const double rounds =
       std::max(static_cast<double>(bench.rules.fewest_rounds * bench.rules.calls) * round,
                bench.rules.seconds);
-  return inputs / kInputsPerSecond + kRunsBeforeRounds * round + rounds;
+  return kSetUpSeconds * static_cast<double>(contenders.size()) + inputs / kInputsPerSecond +
+         kRunsBeforeRounds * round + rounds;
 }
 
 double error_seconds(const Bench& bench, const Setting& setting, const Contender& contender) {
   const Prediction p = predict(setting, contender, bench.place);
-  return p.operations / (1e9 * kDoublePart * host_gflops(bench)) +
+  return kSetUpSeconds + p.operations / (1e9 * kDoublePart * host_gflops(bench)) +
          static_cast<double>(p.parameters) / kInputsPerSecond;
 }
 

@@ -84,9 +84,11 @@ class Run {
       const MeasureControl& control, CompareReport* report)
       : options_(options),
         settings_(std::move(settings)),
-        bench_{device, {device.id(), options.threads}, {}, options.rules, control.stop},
+        bench_{device, {device.id(), options.threads}, {}, options.rules, {}},
         control_(control),
-        report_(report) {}
+        report_(report) {
+    bench_.stop = control.stop;
+  }
 
   void all() {
     report_->roofs = measure_roofs(bench_.device, options_.threads);
@@ -181,10 +183,12 @@ class Run {
     file.heads = options_.fit_heads;
     const HeadWeights weights =
         file.path.empty() ? synthetic_weights(spectrum) : read_weights(file);
+    int part = 0;
     report_->tradeoff =
-        measure_tradeoff(bench_, weights, tradeoff_rules(), [this](const std::string& what) {
+        measure_tradeoff(bench_, weights, tradeoff_rules(), [&](const std::string& what) {
           bench_.stop_if_wanted();
-          progress_->update(done_, "compression: " + what);
+          progress_->update(done_ + fit_seconds() * part++ / kTradeoffParts,
+                            "compression: " + what);
         });
   }
 

@@ -203,7 +203,7 @@ double tradeoff_seconds(const Bench& bench, int64_t heads, int64_t head_dim,
   setting.phase = Phase::kPrefill;
   setting.len = rules.check_tokens;
   for (const Contender& fit : fits) {
-    seconds += error_seconds(bench, setting, fit);
+    seconds += static_cast<double>(kFloatTypes.size()) * error_seconds(bench, setting, fit);
   }
   return seconds;
 }

@@ -67,7 +67,8 @@ void check_ranks(const std::vector<int64_t>& ranks, int64_t heads, int64_t head_
 double tradeoff_seconds(const Bench& bench, int64_t heads, int64_t head_dim,
                         const TradeoffRules& rules);
 
-// Calls `step` before each of its parts.
+// Calls `step` before each of its kTradeoffParts parts.
+inline constexpr int kTradeoffParts = 4;
 Tradeoff measure_tradeoff(const Bench& bench, const HeadWeights& weights,
                           const TradeoffRules& rules,
                           const std::function<void(const std::string&)>& step);
