@@ -120,11 +120,12 @@ struct Step {
   std::vector<BFloat16> rows;
   cpu::Scratch scratch;
   int64_t vectors;
+  cpu::InUse in_use{kernel};
 
   explicit Step(int64_t h_q)
       : problem(make_problem(1, h_q)),
         kernel(cpu::choose_microkernel(problem.q_type(), problem.kv_type(),
-                                       cpu::allowed_target().value_or(cpu::Target::kBaseline))),
+                                       cpu::choose_target().value_or(cpu::TargetChoice{}).target)),
         geometry(cpu::make_geometry(problem, kernel)),
         memory(zeros(cpu::scratch_bytes(geometry, kernel))),
         rows(static_cast<size_t>(std::max(h_q, geometry.chunk_tokens) * kDqk)),
@@ -142,9 +143,11 @@ struct Step {
   }
 
   cpu::PackedTokens tokens() const {
-    return {scratch.keys, scratch.values, scratch.in_place, geometry.chunk_tokens};
+    return {scratch.keys, scratch.values, scratch.in_place, geometry.chunk_tokens, kDqk * 2};
   }
-  cpu::ScoreTask score_task() const { return {scratch.query, tokens(), vectors, scratch.scores}; }
+  cpu::ScoreTask score_task() const {
+    return {scratch.query, tokens(), vectors, scratch.scores, {}};
+  }
   void pack_query() {
     for (int64_t v = 0; v < vectors; ++v) {
       const void* pointers[cpu::kMaxLanes] = {};
@@ -157,7 +160,7 @@ struct Step {
     }
   }
   void pack_tokens() {
-    cpu::PackedTokens packed{scratch.keys, scratch.values, scratch.in_place, 0};
+    cpu::PackedTokens packed{scratch.keys, scratch.values, scratch.in_place, 0, kDqk * 2};
     for (int64_t begin = 0; begin < geometry.chunk_tokens; begin += cpu::kTileKeys) {
       const auto* first = rows.data() + begin * kDqk;
       const cpu::TokenRun run{first, kDqk * 2, cpu::kTileKeys};
@@ -167,7 +170,9 @@ struct Step {
         kernel.pack_keys(geometry.packed, run, DType::kBFloat16, begin, packed.keys);
       }
       packed.count = begin + cpu::kTileKeys;
-      kernel.pack_values(geometry.packed, packed, begin);
+      if (packed.count % kernel.value_tokens == 0) {
+        kernel.pack_values(geometry.packed, packed, packed.count - kernel.value_tokens);
+      }
     }
   }
   void softmax() {

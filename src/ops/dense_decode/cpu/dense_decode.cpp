@@ -7,6 +7,7 @@
 #include <climits>
 
 #include "base/math.hpp"
+#include "base/message.hpp"
 #include "cpu/select.hpp"
 #include "ops/dense_decode/cpu/call.hpp"
 #include "ops/dense_decode/cpu/layout.hpp"
@@ -58,10 +59,10 @@ DecodeCall make_call(const DenseDecodePlan& plan, const Args& args, const Call& 
 }
 
 Support supports(const DenseDecodeProblem&, const Options&) {
-  if (!allowed_target().has_value()) {
+  if (!choose_target().has_value()) {
     return Support::no(
-        "the environment variable SEESAW_CPU_TARGET is set to something other than baseline, avx2, "
-        "avx512 or avx512bf16");
+        fmt::format("the environment variable SEESAW_CPU_TARGET is set to something other than {}",
+                    fmt::join(kTargetNames, ", ")));
   }
   return Support::yes();
 }
@@ -71,12 +72,15 @@ Status plan(const DenseDecodeProblem& problem, const Options& options, KnobValue
   plan->problem = problem;
   plan->options = options;
   plan->split = split_config(problem, options, options.num_threads);
-  plan->variant = static_cast<int32_t>(allowed_target().value_or(Target::kBaseline));
+  const TargetChoice choice = choose_target().value_or(TargetChoice{});
+  plan->variant = static_cast<int32_t>(choice.target);
   const Microkernel& kernel = microkernel_of(*plan);
   const Geometry geometry = make_geometry(problem, kernel, knob_or(knobs, kChunkTokens, 0));
   plan->tile_rows = static_cast<int32_t>(std::min(geometry.group_rows, kRowBlock));
   plan->chunk_tokens = static_cast<int32_t>(geometry.chunk_tokens);
   SEESAW_RETURN_IF_ERROR(finish_plan(knobs, plan));
+  plan->multiplier = fmt::format("CPU: multiplies with {} ({})", kernel.name, choice.reason);
+  plan->numbers.push_back({"multiplier", plan->multiplier.c_str(), plan->variant});
   plan->workspace_bytes =
       static_cast<uint64_t>(plan->split.num_workers) * scratch_bytes(geometry, kernel) +
       static_cast<uint64_t>(split::max_partials(plan->split)) * partial_bytes(geometry);

@@ -35,6 +35,7 @@ void merge_row(const DecodeCall& call, const split::Piece* begin, const split::P
   // As in the softmax: no attended token at all must give weights of 0, not NaN.
   const float origin = maximum == -kInfinity ? 0.0F : maximum;
   const int64_t stride = call.geometry.packed.output_stride;
+  const int64_t columns = call.geometry.packed.value_vectors * call.kernel.lanes;
   float sum = 0.0F;
   Accumulators accumulators = Accumulators::kStart;
   for (const split::Piece* piece = begin; piece < end; ++piece) {
@@ -42,7 +43,7 @@ void merge_row(const DecodeCall& call, const split::Piece* begin, const split::P
     const float weight = std::exp2(partial.maximum[row] - origin);
     sum += weight * partial.sum[row];
     if (partial.sum[row] != 0.0F) {  // otherwise there is no output to read
-      call.kernel.scale_row(partial.output + row * stride, weight, stride, accumulators, merged);
+      call.kernel.scale_row(partial.output + row * stride, weight, columns, accumulators, merged);
       accumulators = Accumulators::kContinue;
     }
   }
