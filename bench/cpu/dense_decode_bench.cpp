@@ -41,10 +41,13 @@ const CpuRoofs& roofs() {
 double multiply_roof(int threads) {
   const CpuRoofs& c = roofs();
   if (threads > 1) {
-    return (c.bf16_dot_gflops_all > 0 ? c.bf16_dot_gflops_all : c.float_fma_gflops_all) *
-           std::min(1.0, static_cast<double>(threads) / c.threads);
+    const double all = c.amx_first_cache_gflops_all > 0
+                           ? c.amx_first_cache_gflops_all
+                           : std::max(c.bf16_dot_gflops_all, c.float_fma_gflops_all);
+    return all * std::min(1.0, static_cast<double>(threads) / c.threads);
   }
-  return c.bf16_dot_gflops_1 > 0 ? c.bf16_dot_gflops_1 : c.float_fma_gflops_1;
+  return c.amx_first_cache_gflops_1 > 0 ? c.amx_first_cache_gflops_1
+                                        : std::max(c.bf16_dot_gflops_1, c.float_fma_gflops_1);
 }
 
 // Zeros, so that no page of it is new to the system when it is timed.
@@ -255,12 +258,15 @@ void accumulate(benchmark::State& state) {
 // best.
 void multiply(benchmark::State& state) {
   const int threads = static_cast<int>(state.range(0));
-  const auto loop = roofs().bf16_dot_gflops_1 > 0 ? run_bf16_dot : run_float_fma;
+  const CpuRoofs& c = roofs();
+  const auto loop = c.amx_first_cache_gflops_1 > 0               ? run_amx_first_cache
+                    : c.bf16_dot_gflops_1 > c.float_fma_gflops_1 ? run_bf16_dot
+                                                                 : run_float_fma;
   constexpr int64_t kSteps = 200000;  // half a millisecond
   double flops = 0;
   for (auto _ : state) {
 #pragma omp parallel num_threads(threads) reduction(+ : flops)
-    flops += loop(roofs().best_accumulators, kSteps);
+    flops += loop(c.best_accumulators, kSteps);
   }
   set_rate(state, flops / static_cast<double>(state.iterations()), threads);
 }
@@ -269,6 +275,10 @@ void add_roofs() {
   const CpuRoofs& c = roofs();
   const auto number = [](double value) { return std::to_string(value); };
   benchmark::AddCustomContext("microkernel", cpu::microkernel_name());
+  benchmark::AddCustomContext("amx_registers_gflops_1", number(c.amx_registers_gflops_1));
+  benchmark::AddCustomContext("amx_registers_gflops_all", number(c.amx_registers_gflops_all));
+  benchmark::AddCustomContext("amx_first_cache_gflops_1", number(c.amx_first_cache_gflops_1));
+  benchmark::AddCustomContext("amx_first_cache_gflops_all", number(c.amx_first_cache_gflops_all));
   benchmark::AddCustomContext("bf16_dot_gflops_1", number(c.bf16_dot_gflops_1));
   benchmark::AddCustomContext("bf16_dot_gflops_all", number(c.bf16_dot_gflops_all));
   benchmark::AddCustomContext("float_fma_gflops_1", number(c.float_fma_gflops_1));

@@ -21,18 +21,18 @@ constexpr int kTileRowBytes = 64;
 // template has, and GCC's do not say that they read and write memory.
 struct AmxTiles {
   template <int kTile>
-  SEESAW_INLINE static void zero() {
+  [[gnu::always_inline]] static inline void zero() {
     asm volatile("tilezero %%tmm%c0" : : "i"(kTile));
   }
   template <int kTile>
-  SEESAW_INLINE static void load(const void* first, int64_t row_bytes) {
+  [[gnu::always_inline]] static inline void load(const void* first, int64_t row_bytes) {
     asm volatile("tileloadd (%0,%1,1), %%tmm%c2"
                  :
                  : "r"(first), "r"(row_bytes), "i"(kTile)
                  : "memory");
   }
   template <int kTile>
-  SEESAW_INLINE static void store(void* first, int64_t row_bytes) {
+  [[gnu::always_inline]] static inline void store(void* first, int64_t row_bytes) {
     asm volatile("tilestored %%tmm%c2, (%0,%1,1)"
                  :
                  : "r"(first), "r"(row_bytes), "i"(kTile)
@@ -40,7 +40,7 @@ struct AmxTiles {
   }
   // c[m][n] += sum over k of a[m][k] * b[k][n], pairs of bfloat16.
   template <int kC, int kA, int kB>
-  SEESAW_INLINE static void dot() {
+  [[gnu::always_inline]] static inline void dot() {
     asm volatile("tdpbf16ps %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(kC), "i"(kA), "i"(kB));
   }
 

@@ -73,20 +73,23 @@ std::optional<TargetChoice> choose_target() {
                       fmt::format("the environment variable SEESAW_CPU_TARGET is {}", wanted)};
 }
 
+Target target_for(DType q_dtype, DType kv_dtype, Target target) {
+  const bool both_bf16 = q_dtype == DType::kBFloat16 && kv_dtype == DType::kBFloat16;
+  return both_bf16 ? target : best_target(std::min(target, Target::kAvx512));
+}
+
 const Microkernel& choose_microkernel(DType q_dtype, DType kv_dtype, Target target) {
-  if (q_dtype == DType::kBFloat16 && kv_dtype == DType::kBFloat16) {
-    switch (target) {
-      case Target::kEmulatedAmx:
-        return emulated_amx_microkernel();
-      case Target::kAmx:
-        return *amx_microkernel();
-      case Target::kAvx512Bf16:
-        return *bf16_dot_microkernel();
-      default:
-        break;
-    }
+  const Target served = target_for(q_dtype, kv_dtype, target);
+  switch (served) {
+    case Target::kEmulatedAmx:
+      return emulated_amx_microkernel();
+    case Target::kAmx:
+      return *amx_microkernel();
+    case Target::kAvx512Bf16:
+      return *bf16_dot_microkernel();
+    default:
+      return float_microkernel(served);
   }
-  return float_microkernel(best_target(std::min(target, Target::kAvx512)));
 }
 
 std::string microkernel_name() {

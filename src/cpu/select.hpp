@@ -31,6 +31,10 @@ std::optional<TargetChoice> choose_target();
 // Where both are there: bf16 dot products or float multiply-adds, by their rates.
 TargetChoice faster_target(double float_fma_gflops, double bf16_dot_gflops);
 
+// What of `target` serves queries and a cache of these dtypes: all but bfloat16 are multiplied in
+// float vectors.
+Target target_for(DType q_dtype, DType kv_dtype, Target target);
+
 // The microkernel for queries and a cache of these dtypes on `target`.
 const Microkernel& choose_microkernel(DType q_dtype, DType kv_dtype, Target target);
 

@@ -41,7 +41,7 @@ struct RowsAhead {
   int64_t begin = 0;
   int64_t end = 0;
 
-  SEESAW_INLINE void fetch(int64_t step) const {
+  [[gnu::always_inline]] inline void fetch(int64_t step) const {
     for (int64_t row = begin; row < end; ++row) {
       const auto* tile = static_cast<const char*>(tiles[row / kTileKeys]);
       if (tile != nullptr) {  // packed rows are near
@@ -55,7 +55,7 @@ struct RowsAhead {
 // loaded is multiplied kA or kB times.
 template <typename Tiles, int kA, int kB>
 struct Block {
-  SEESAW_INLINE static void zero() {
+  [[gnu::always_inline]] static inline void zero() {
     Tiles::template zero<0>();
     if constexpr (kB > 1) Tiles::template zero<1>();
     if constexpr (kA > 1) Tiles::template zero<2>();
@@ -63,21 +63,22 @@ struct Block {
   }
 
   // c[i][j]: the tile's first row, rows row_bytes apart.
-  SEESAW_INLINE static void load(float* const (&c)[2][2], int64_t row_bytes) {
+  [[gnu::always_inline]] static inline void load(float* const (&c)[2][2], int64_t row_bytes) {
     Tiles::template load<0>(c[0][0], row_bytes);
     if constexpr (kB > 1) Tiles::template load<1>(c[0][1], row_bytes);
     if constexpr (kA > 1) Tiles::template load<2>(c[1][0], row_bytes);
     if constexpr (kA > 1 && kB > 1) Tiles::template load<3>(c[1][1], row_bytes);
   }
-  SEESAW_INLINE static void store(float* const (&c)[2][2], int64_t row_bytes) {
+  [[gnu::always_inline]] static inline void store(float* const (&c)[2][2], int64_t row_bytes) {
     Tiles::template store<0>(c[0][0], row_bytes);
     if constexpr (kB > 1) Tiles::template store<1>(c[0][1], row_bytes);
     if constexpr (kA > 1) Tiles::template store<2>(c[1][0], row_bytes);
     if constexpr (kA > 1 && kB > 1) Tiles::template store<3>(c[1][1], row_bytes);
   }
 
-  SEESAW_INLINE static void multiply(const TileStream (&a)[2], const TileStream (&b)[2],
-                                     int64_t steps, const RowsAhead& ahead) {
+  [[gnu::always_inline]] static inline void multiply(const TileStream (&a)[2],
+                                                     const TileStream (&b)[2], int64_t steps,
+                                                     const RowsAhead& ahead) {
     for (int64_t step = 0; step < steps; ++step) {
       ahead.fetch(step);
       load_step<4>(a[0], step);
@@ -97,7 +98,7 @@ struct Block {
 
  private:
   template <int kTile>
-  SEESAW_INLINE static void load_step(const TileStream& stream, int64_t step) {
+  [[gnu::always_inline]] static inline void load_step(const TileStream& stream, int64_t step) {
     Tiles::template load<kTile>(static_cast<const char*>(stream.first) + step * stream.step_bytes,
                                 stream.row_bytes);
   }
@@ -105,7 +106,7 @@ struct Block {
 
 // Calls kernel(A tiles, B tiles as constants) for 1 or 2 of each.
 template <typename Function>
-SEESAW_INLINE void for_block(int64_t a, int64_t b, const Function& function) {
+[[gnu::always_inline]] inline void for_block(int64_t a, int64_t b, const Function& function) {
   using One = std::integral_constant<int, 1>;
   using Two = std::integral_constant<int, 2>;
   if (a > 1 && b > 1) {
@@ -123,7 +124,8 @@ SEESAW_INLINE void for_block(int64_t a, int64_t b, const Function& function) {
 // ------------------------------------------------------------------------------------------
 
 // Elements [begin, begin + 32) of a row of `count`, zero past its end; reads nothing there.
-SEESAW_INLINE Words load_elements(const uint16_t* row, int64_t begin, int64_t count) {
+[[gnu::always_inline]] inline Words load_elements(const uint16_t* row, int64_t begin,
+                                                  int64_t count) {
   if (begin + kTileElements <= count) {
     return load<Words>(row + begin);
   }
@@ -168,8 +170,8 @@ bool reads_in_place(const PackedLayout& layout, const TokenRun& run) {
 }
 
 // A tile of A from tokens [tile, tile + kTileKeys).
-SEESAW_INLINE TileStream key_tiles(const PackedLayout& layout, const PackedTokens& tokens,
-                                   int64_t tile) {
+[[gnu::always_inline]] inline TileStream key_tiles(const PackedLayout& layout,
+                                                   const PackedTokens& tokens, int64_t tile) {
   const void* in_place = tokens.in_place[tile / kTileKeys];
   if (in_place != nullptr) {
     return {in_place, tokens.row_bytes, kTileRowBytes};
@@ -273,7 +275,8 @@ constexpr float kFrameSlack = 8.0F;
 
 // Scores of one token; -inf where a row does not attend it.
 template <bool kAllSeen>
-SEESAW_INLINE Floats scores_of(const SoftmaxTask& task, Signed seen, int64_t token) {
+[[gnu::always_inline]] inline Floats scores_of(const SoftmaxTask& task, Signed seen,
+                                               int64_t token) {
   const Floats scaled = load<Floats>(task.scores + token * kLanes) * task.scale_log2;
   if constexpr (kAllSeen) {
     return scaled;
@@ -282,7 +285,7 @@ SEESAW_INLINE Floats scores_of(const SoftmaxTask& task, Signed seen, int64_t tok
 }
 
 template <bool kAllSeen>
-SEESAW_INLINE void softmax_of(const SoftmaxTask& task, Signed seen) {
+[[gnu::always_inline]] inline void softmax_of(const SoftmaxTask& task, Signed seen) {
   const int64_t padded = round_up(task.tokens, kTileElements);
   Floats top[4] = {all(-kInfinity), all(-kInfinity), all(-kInfinity), all(-kInfinity)};
   for (int64_t token = 0; token < padded; token += 4) {

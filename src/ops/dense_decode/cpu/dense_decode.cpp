@@ -50,6 +50,11 @@ const Microkernel& microkernel_of(const DenseDecodePlan& plan) {
                             static_cast<Target>(plan.variant));
 }
 
+int32_t threads_of(const DenseDecodePlan& plan) {
+  const int32_t workers = plan.split.num_workers;
+  return plan.options.follow_threads ? std::min(workers, omp_get_max_threads()) : workers;
+}
+
 DecodeCall make_call(const DenseDecodePlan& plan, const Args& args, const Call& call,
                      const Microkernel& kernel) {
   return {plan, args, call.workspace, kernel,
@@ -73,13 +78,16 @@ Status plan(const DenseDecodeProblem& problem, const Options& options, KnobValue
   plan->options = options;
   plan->split = split_config(problem, options, options.num_threads);
   const TargetChoice choice = choose_target().value_or(TargetChoice{});
-  plan->variant = static_cast<int32_t>(choice.target);
+  const Target target = target_for(problem.q_type(), problem.kv_type(), choice.target);
+  plan->variant = static_cast<int32_t>(target);
   const Microkernel& kernel = microkernel_of(*plan);
   const Geometry geometry = make_geometry(problem, kernel, knob_or(knobs, kChunkTokens, 0));
   plan->tile_rows = static_cast<int32_t>(std::min(geometry.group_rows, kRowBlock));
   plan->chunk_tokens = static_cast<int32_t>(geometry.chunk_tokens);
   SEESAW_RETURN_IF_ERROR(finish_plan(knobs, plan));
-  plan->multiplier = fmt::format("CPU: multiplies with {} ({})", kernel.name, choice.reason);
+  plan->multiplier = fmt::format(
+      "CPU: multiplies with {}: {}", kernel.name,
+      target == choice.target ? choice.reason : "only bfloat16 is multiplied in pairs or tiles");
   plan->numbers.push_back({"multiplier", plan->multiplier.c_str(), plan->variant});
   plan->workspace_bytes =
       static_cast<uint64_t>(plan->split.num_workers) * scratch_bytes(geometry, kernel) +
@@ -93,7 +101,7 @@ Status run(const DenseDecodePlan& plan, const Args& args, const Call& given) {
   const int32_t workers = plan.split.num_workers;
   // OpenMP may deliver fewer threads than asked for (inside another parallel region, one), so a
   // thread may be several workers. Who does what is the workers' matter: the bits are the same.
-#pragma omp parallel num_threads(workers)
+#pragma omp parallel num_threads(threads_of(plan))
   {
     const int32_t threads = omp_get_num_threads();
     for (int32_t worker = omp_get_thread_num(); worker < workers; worker += threads) {
