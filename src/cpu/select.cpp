@@ -1,9 +1,9 @@
 #include "cpu/select.hpp"
 
 #include <algorithm>
+#include <cstdio>
 #include <cstdlib>
 
-#include "base/message.hpp"
 #include "cpu/amx.hpp"
 #include "cpu/multiply_rates.hpp"
 
@@ -53,10 +53,11 @@ TargetChoice faster_target(double float_fma_gflops, double bf16_dot_gflops) {
   // An equal rate is for the dot product: it reads half as many bytes. CPUs have been seen at 2 and
   // at 0.5 times the rate; the latter and 1 are told apart at their geometric mean.
   constexpr double kEnough = 0.71;
+  char ratio[32];
+  std::snprintf(ratio, sizeof(ratio), "%.2f", bf16_dot_gflops / float_fma_gflops);
   return {bf16_dot_gflops >= kEnough * float_fma_gflops ? Target::kAvx512Bf16 : Target::kAvx512,
-          fmt::format("measured, bf16 dot products run at {:.2f} times the rate of float "
-                      "multiply-adds here",
-                      bf16_dot_gflops / float_fma_gflops)};
+          std::string("measured, bf16 dot products run at ") + ratio +
+              " times the rate of float multiply-adds here"};
 }
 
 std::optional<TargetChoice> choose_target() {
@@ -70,7 +71,7 @@ std::optional<TargetChoice> choose_target() {
   }
   const auto named = static_cast<Target>(name - std::begin(kTargetNames));
   return TargetChoice{named == Target::kEmulatedAmx ? named : best_target(named),
-                      fmt::format("the environment variable SEESAW_CPU_TARGET is {}", wanted)};
+                      std::string("the environment variable SEESAW_CPU_TARGET is ") + wanted};
 }
 
 Target target_for(DType q_dtype, DType kv_dtype, Target target) {
@@ -100,7 +101,7 @@ std::string microkernel_name() {
 
 std::string microkernel_description() {
   const std::optional<TargetChoice> choice = choose_target();
-  return choice.has_value() ? fmt::format("{}: {}", microkernel_name(), choice->reason)
+  return choice.has_value() ? microkernel_name() + ": " + choice->reason
                             : "nothing: SEESAW_CPU_TARGET names no instruction set";
 }
 
