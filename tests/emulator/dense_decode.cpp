@@ -29,7 +29,7 @@ DenseDecodePlan make_plan(const seesaw_dense_decode_problem& problem, const Shar
   must(dense_decode::complete(&completed));
   Options options;
   options.device = {SEESAW_CUDA, 0};
-  const Support support = sm90::supports(completed, options, completed.q_type());
+  const Support support = sm90::supports(completed, options);
   if (!support.supported) throw std::invalid_argument(support.reason);
   DenseDecodePlan plan;
   must(sm90::plan(completed, options, {}, &plan));
