@@ -7,8 +7,10 @@
 #include <stdexcept>
 #include <string>
 
+#include "lab/accuracy.hpp"
 #include "lab/elements.hpp"
 #include "lab/errors.hpp"
+#include "lab/values.hpp"
 #include "support/exact.hpp"
 
 namespace seesaw::soak {
@@ -17,7 +19,6 @@ namespace {
 constexpr uint64_t kStepsBetweenComparisons = 16;
 constexpr uint64_t kStepsBetweenRefusals = 24;
 constexpr int32_t kNoPage = INT32_MAX;
-constexpr size_t kCosineElements = 1000;  // of fewer, it is only a bound on one or two elements
 
 int64_t pages_of_a_sequence(const ServerShape& shape) {
   return shape.problem.max_pages_per_sequence;
@@ -151,7 +152,7 @@ void DecodeServer::append_token(size_t slot) {
   const uint64_t token = random_.bits();
   for (int64_t i = 0; i < width; ++i) {
     lab::store_element(cache_.data(), p.q_dtype, static_cast<size_t>(row * width + i),
-                       lab::small_normal(lab::mix(token + static_cast<uint64_t>(i))));
+                       lab::draw(lab::Values::kSuite, lab::mix(token + static_cast<uint64_t>(i))));
   }
   lengths_[slot] = static_cast<int32_t>(++sequence.length);
 }
@@ -161,7 +162,7 @@ void DecodeServer::fill_query() {
   const uint64_t step = random_.bits();
   for (size_t i = 0; i < count; ++i) {
     lab::store_element(q_.data(), shape_.problem.q_dtype, i,
-                       10 * lab::small_normal(lab::mix(step + i)));
+                       10 * lab::draw(lab::Values::kSuite, lab::mix(step + i)));
   }
 }
 
@@ -210,7 +211,7 @@ void DecodeServer::compare() {
                                std::vector<double>(got.lse.size())};
   testing::exact_dense_decode(p, args_, exact.out.data(), exact.lse.data());
   const lab::ErrorStatistics errors =
-      lab::compare<double>(got, exact, {p.s_q, p.h_q, p.d_v}, kCosineElements);
+      lab::compare<double>(got, exact, lab::allowed_errors(p, args_), {p.s_q, p.h_q, p.d_v});
   if (!errors.ok()) {
     fail(errors.text());
   }
