@@ -3,14 +3,14 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test unit wheel python asan fuzz lint tidy format bench clean bootstrap-%
+.PHONY: help run test unit aarch64 wheel python asan fuzz lint tidy format bench clean bootstrap-%
 
 NVCC := $(firstword $(shell command -v nvcc) $(wildcard /usr/local/cuda/bin/nvcc))
 PRESET ?= $(if $(NVCC),cuda,cpu)
 FUZZ_SECONDS ?= 60
 
 help: ## this list
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 bootstrap-%:
 	@scripts/bootstrap.sh $*
@@ -21,7 +21,7 @@ run: bootstrap-run ## build, make a case, run it, compare it with the reference
 	cmake --build --preset $(PRESET)
 	scripts/demo.sh build/$(PRESET)
 
-test: bootstrap-test lint unit python fuzz asan ## everything that CI runs
+test: bootstrap-test lint unit aarch64 python fuzz asan ## everything that CI runs
 
 unit: bootstrap-test ## release build, with its tests
 	cmake --preset $(PRESET) -DSEESAW_BUILD_TESTS=ON -DSEESAW_BUILD_BENCH=ON --log-level=WARNING
@@ -31,6 +31,9 @@ unit: bootstrap-test ## release build, with its tests
 
 wheel: bootstrap-test ## build/python/wheel/*.whl, for any Linux with glibc 2.34 or newer
 	scripts/build_wheel.sh
+
+aarch64: bootstrap-aarch64 ## the CPU kernels' tests on 64-bit Arm, under qemu-user
+	scripts/test_aarch64.sh
 
 python: bootstrap-test ## the wheel and its tests; SEESAW_TEST_TORCH=1: with PyTorch too (5 GB)
 	scripts/test_python.sh

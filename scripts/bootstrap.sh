@@ -1,7 +1,7 @@
 #!/bin/bash
 # Installs the Debian packages that a goal of the Makefile needs and that are missing. As root it
 # installs them; otherwise it prints the one command that would, and stops.
-# Usage: bootstrap.sh run|test|tidy
+# Usage: bootstrap.sh run|test|aarch64|tidy
 # SEESAW_SKIP_BOOTSTRAP=1 trusts that the tools are there, installed by other means.
 set -euo pipefail
 
@@ -10,14 +10,16 @@ run_packages=(cmake ninja-build g++ pkg-config
 test_packages=("${run_packages[@]}" libgtest-dev libgmock-dev libbenchmark-dev
                clang libclang-rt-14-dev libomp-14-dev clang-format python3 python3-venv
                ccache) # the wheel compiles what the unit tests have compiled
+aarch64_packages=("${test_packages[@]}" g++-aarch64-linux-gnu qemu-user)
 tidy_packages=("${test_packages[@]}" clang-tidy)
 
 case ${1:-} in
   run) packages=("${run_packages[@]}") ;;
   test) packages=("${test_packages[@]}") ;;
+  aarch64) packages=("${aarch64_packages[@]}") ;;
   tidy) packages=("${tidy_packages[@]}") ;;
   *)
-    echo "bootstrap: goal = '${1:-}', supported: run, test, tidy." >&2
+    echo "bootstrap: goal = '${1:-}', supported: run, test, aarch64, tidy." >&2
     exit 2
     ;;
 esac

@@ -44,9 +44,11 @@ std::string bench_text(const BenchReport& report) {
   std::string text = fmt::format("{}, {}; {}\n", machine.cpu_model, machine.os, machine.compiler);
   for (const auto& [threads, roof] : report.roofs) {
     text += fmt::format(
-        "roofs, {} threads: bf16 dot {:.1f} GFLOP/s, float multiply-add {:.1f} GFLOP/s, read "
+        "roofs, {} threads: AMX {:.1f} GFLOP/s from registers, {:.1f} from the first cache, "
+        "bf16 dot {:.1f} GFLOP/s, float multiply-add {:.1f} GFLOP/s, read "
         "{:.1f} GB/s\n",
-        threads, roof.bf16_dot_gflops_all, roof.float_fma_gflops_all, roof.read_gbps_all);
+        threads, roof.amx_registers_gflops_all, roof.amx_first_cache_gflops_all,
+        roof.bf16_dot_gflops_all, roof.float_fma_gflops_all, roof.read_gbps_all);
   }
   Table table({"kernel", "threads", "b", "s_q", "h_q", "s_k", "q/kv", "cache", "us", "p10", "p90",
                "schedule us", "GFLOP/s", "GB/s", "of roof"});

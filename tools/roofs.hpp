@@ -19,7 +19,8 @@ struct Roofs {
 int roof_threads(int threads);
 nlohmann::ordered_json to_json(const CpuRoofs& roofs);
 
-// bf16 dot products where both operands are bf16 and the CPU has the instruction, else float.
+// AMX, or bf16 dot products where they are faster than float multiply-adds, where both operands are
+// bf16 and the CPU has the instruction; else float.
 Roofs roofs_for(const CpuRoofs& roofs, const seesaw_dense_decode_problem& problem);
 
 }  // namespace seesaw::tools

@@ -42,10 +42,13 @@ const CpuRoofs& roofs() {
 double multiply_roof(int threads) {
   const CpuRoofs& c = roofs();
   if (threads > 1) {
-    return (c.bf16_dot_gflops_all > 0 ? c.bf16_dot_gflops_all : c.float_fma_gflops_all) *
-           std::min(1.0, static_cast<double>(threads) / c.threads);
+    const double all = c.amx_first_cache_gflops_all > 0
+                           ? c.amx_first_cache_gflops_all
+                           : std::max(c.bf16_dot_gflops_all, c.float_fma_gflops_all);
+    return all * std::min(1.0, static_cast<double>(threads) / c.threads);
   }
-  return c.bf16_dot_gflops_1 > 0 ? c.bf16_dot_gflops_1 : c.float_fma_gflops_1;
+  return c.amx_first_cache_gflops_1 > 0 ? c.amx_first_cache_gflops_1
+                                        : std::max(c.bf16_dot_gflops_1, c.float_fma_gflops_1);
 }
 
 // Zeros, so that no page of it is new to the system when it is timed.
@@ -121,11 +124,12 @@ struct Step {
   std::vector<BFloat16> rows;
   cpu::Scratch scratch;
   int64_t vectors;
+  cpu::InUse in_use{kernel};
 
   explicit Step(int64_t h_q)
       : problem(make_problem(1, h_q)),
         kernel(cpu::choose_microkernel(problem.q_type(), problem.kv_type(),
-                                       cpu::allowed_target().value_or(cpu::Target::kBaseline))),
+                                       cpu::choose_target().value_or(cpu::TargetChoice{}).target)),
         geometry(cpu::make_geometry(problem, kernel)),
         memory(zeros(cpu::scratch_bytes(geometry, kernel))),
         rows(static_cast<size_t>(std::max(h_q, geometry.chunk_tokens) * kDqk)),
@@ -143,9 +147,11 @@ struct Step {
   }
 
   cpu::PackedTokens tokens() const {
-    return {scratch.keys, scratch.values, scratch.in_place, geometry.chunk_tokens};
+    return {scratch.keys, scratch.values, scratch.in_place, geometry.chunk_tokens, kDqk * 2};
   }
-  cpu::ScoreTask score_task() const { return {scratch.query, tokens(), vectors, scratch.scores}; }
+  cpu::ScoreTask score_task() const {
+    return {scratch.query, tokens(), vectors, scratch.scores, {}};
+  }
   void pack_query() {
     for (int64_t v = 0; v < vectors; ++v) {
       const void* pointers[cpu::kMaxLanes] = {};
@@ -158,7 +164,7 @@ struct Step {
     }
   }
   void pack_tokens() {
-    cpu::PackedTokens packed{scratch.keys, scratch.values, scratch.in_place, 0};
+    cpu::PackedTokens packed{scratch.keys, scratch.values, scratch.in_place, 0, kDqk * 2};
     for (int64_t begin = 0; begin < geometry.chunk_tokens; begin += cpu::kTileKeys) {
       const auto* first = rows.data() + begin * kDqk;
       const cpu::TokenRun run{first, kDqk * 2, cpu::kTileKeys};
@@ -168,7 +174,9 @@ struct Step {
         kernel.pack_keys(geometry.packed, run, DType::kBFloat16, begin, packed.keys);
       }
       packed.count = begin + cpu::kTileKeys;
-      kernel.pack_values(geometry.packed, packed, begin);
+      if (packed.count % kernel.value_tokens == 0) {
+        kernel.pack_values(geometry.packed, packed, packed.count - kernel.value_tokens);
+      }
     }
   }
   void softmax() {
@@ -251,12 +259,15 @@ void accumulate(benchmark::State& state) {
 // best.
 void multiply(benchmark::State& state) {
   const int threads = static_cast<int>(state.range(0));
-  const auto loop = roofs().bf16_dot_gflops_1 > 0 ? run_bf16_dot : run_float_fma;
+  const CpuRoofs& c = roofs();
+  const auto loop = c.amx_first_cache_gflops_1 > 0               ? run_amx_first_cache
+                    : c.bf16_dot_gflops_1 > c.float_fma_gflops_1 ? run_bf16_dot
+                                                                 : run_float_fma;
   constexpr int64_t kSteps = 200000;  // half a millisecond
   double flops = 0;
   for (auto _ : state) {
 #pragma omp parallel num_threads(threads) reduction(+ : flops)
-    flops += loop(roofs().best_accumulators, kSteps);
+    flops += loop(c.best_accumulators, kSteps);
   }
   set_rate(state, flops / static_cast<double>(state.iterations()), threads);
 }
@@ -265,6 +276,10 @@ void add_roofs() {
   const CpuRoofs& c = roofs();
   const auto number = [](double value) { return std::to_string(value); };
   benchmark::AddCustomContext("microkernel", cpu::microkernel_name());
+  benchmark::AddCustomContext("amx_registers_gflops_1", number(c.amx_registers_gflops_1));
+  benchmark::AddCustomContext("amx_registers_gflops_all", number(c.amx_registers_gflops_all));
+  benchmark::AddCustomContext("amx_first_cache_gflops_1", number(c.amx_first_cache_gflops_1));
+  benchmark::AddCustomContext("amx_first_cache_gflops_all", number(c.amx_first_cache_gflops_all));
   benchmark::AddCustomContext("bf16_dot_gflops_1", number(c.bf16_dot_gflops_1));
   benchmark::AddCustomContext("bf16_dot_gflops_all", number(c.bf16_dot_gflops_all));
   benchmark::AddCustomContext("float_fma_gflops_1", number(c.float_fma_gflops_1));

@@ -31,6 +31,13 @@ def rates_by_case(record):
     return rates
 
 
+def multiply_roof(context, threads):
+    """GFLOP/s of what `multiply` times: AMX from the first cache, else the faster instruction."""
+    rates = {name: float(context.get(f"{name}_gflops_{threads}", 0))
+             for name in ("amx_first_cache", "bf16_dot", "float_fma")}
+    return rates["amx_first_cache"] or max(rates["bf16_dot"], rates["float_fma"])
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -41,9 +48,7 @@ def main():
     peak = {}
     for (name, _, threads), values in rates.items():
         if name == "multiply":
-            at_start = context["bf16_dot_gflops_1" if threads == 1 else "bf16_dot_gflops_all"]
-            at_start = float(at_start) or float(
-                context["float_fma_gflops_1" if threads == 1 else "float_fma_gflops_all"])
+            at_start = multiply_roof(context, "1" if threads == 1 else "all")
             peak[threads] = statistics.median(values), max(*values, at_start)
     print(f"{'case':<24}{'threads':>8}{'median':>9}{'best':>9}  of median, of best multiply"
           "   times one thread (median, best)")

@@ -111,7 +111,8 @@ def _read_json(path: Path) -> Results:
     if "cublas_bf16_tflops" in roofs:
         found = Roofs(roofs["cublas_bf16_tflops"], roofs["hbm_read_gbps"])
     elif "cpu_read_gbps" in roofs:
-        peak = roofs.get("cpu_bf16_dot_gflops") or roofs["cpu_float_fma_gflops"]
+        peak = (roofs.get("cpu_amx_first_cache_gflops")
+                or max(roofs.get("cpu_bf16_dot_gflops", 0), roofs["cpu_float_fma_gflops"]))
         found = Roofs(peak / 1e3, roofs["cpu_read_gbps"])
     else:
         found = None

@@ -1,6 +1,8 @@
 // The rate of the widest float multiply-add, from registers, and of reading memory.
 #include "lab/roofs/cpu_loops.hpp"
 
+// Vectors without a fixed size cannot form arrays of accumulators.
+#define HWY_DISABLED_TARGETS (HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128 | HWY_RVV)
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "lab/roofs/cpu_float_fma.cpp"
 #include <hwy/foreach_target.h>

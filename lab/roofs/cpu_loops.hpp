@@ -12,6 +12,10 @@ namespace seesaw::lab {
 double run_float_fma(int accumulators, int64_t steps);
 double run_bf16_dot(int accumulators, int64_t steps);
 
+// The same of AMX's tiles, which are eight: always 2 x 2 accumulators.
+double run_amx_registers(int accumulators, int64_t steps);
+double run_amx_first_cache(int accumulators, int64_t steps);
+
 // Sum of `count` words, a multiple of 1024 bytes, in the widest vectors.
 uint64_t sum_words(const uint64_t* words, size_t count);
 

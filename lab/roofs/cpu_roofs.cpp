@@ -157,6 +157,10 @@ CpuRoofs measure_cpu_roofs(int threads) {
   result.float_fma_gflops_all = multiply_rate(run_float_fma, float_best, threads);
   result.bf16_dot_gflops_1 = multiply_rate(run_bf16_dot, bf16_best, 1);
   result.bf16_dot_gflops_all = multiply_rate(run_bf16_dot, bf16_best, threads);
+  result.amx_registers_gflops_1 = multiply_rate(run_amx_registers, 4, 1);
+  result.amx_registers_gflops_all = multiply_rate(run_amx_registers, 4, threads);
+  result.amx_first_cache_gflops_1 = multiply_rate(run_amx_first_cache, 4, 1);
+  result.amx_first_cache_gflops_all = multiply_rate(run_amx_first_cache, 4, threads);
   result.best_accumulators = result.bf16_dot_gflops_1 > 0 ? bf16_best : float_best;
   result.read_gbps_all = read_rate(threads);
   return result;

@@ -20,7 +20,11 @@ struct CpuRoofs {
   double float_fma_gflops_all = 0;
   double bf16_dot_gflops_1 = 0;  // vdpbf16ps; 0 where the CPU has none
   double bf16_dot_gflops_all = 0;
-  double read_gbps_all = 0;  // summing a buffer several times the last cache's size
+  double amx_registers_gflops_1 = 0;  // tdpbf16ps; 0 where there is none, or no permission
+  double amx_registers_gflops_all = 0;
+  double amx_first_cache_gflops_1 = 0;    // with every operand loaded from the first cache: what a
+  double amx_first_cache_gflops_all = 0;  // product of matrices can reach; hyperthreads share one
+  double read_gbps_all = 0;               // summing a buffer several times the last cache's size
   int threads = 1;
   int best_accumulators = 0;  // of the fastest bf16 loop, or float loop where there is none
   AccumulatorSweep float_fma_sweep{};  // one thread

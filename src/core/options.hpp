@@ -10,7 +10,8 @@ namespace seesaw {
 
 struct Options {
   Device device{SEESAW_CPU, 0};
-  int32_t num_threads = 1;  // CPU workers, >= 1
+  int32_t num_threads = 1;      // CPU workers, >= 1
+  bool follow_threads = false;  // CPU: the caller left their number to the program's settings
   bool batch_invariant = false;
   bool check_data = false;  // also report negative lengths, and check device-side data
   std::string kernel;       // insisted on; empty = the first that can

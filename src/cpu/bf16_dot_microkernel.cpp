@@ -268,6 +268,11 @@ void softmax(const SoftmaxTask& task) {
                                             _mm512_add_ps(sum_even, sum_odd)));
 }
 
+// Few rows use a packed value so few times that packing it costs more than pairing tokens again for
+// every eighth row (docs/notebook/0043).
+constexpr int64_t kPairedRows = 32;
+static_assert(kPairedRows <= kRowBlock, "values that are not packed serve one block of rows");
+
 void scores(const PackedLayout& layout, const ScoreTask& task) {
   for_score_tiles<Kernel>(layout, task);
 }
@@ -294,6 +299,7 @@ const Microkernel* bf16_dot_microkernel() {
     merged.lanes = kLanes;
     merged.elements_per_word = 2;
     merged.values_are_keys = false;
+    merged.unpacked_rows = kPairedRows;
     merged.pack_query = pack_query;
     merged.pack_keys = pack_keys;
     merged.reads_in_place = reads_in_place;

@@ -9,6 +9,7 @@
 #include "base/message.hpp"
 #include "boundary/error.hpp"
 #include "boundary/sized.hpp"
+#include "cpu/amx.hpp"
 #include "cpu/select.hpp"
 
 #if defined(SEESAW_WITH_CUDA)
@@ -42,6 +43,7 @@ std::string cpu_features() {
   add(__builtin_cpu_supports("avx512f"), "avx512f");
   add(__builtin_cpu_supports("avx512bw"), "avx512bw");
   add(__builtin_cpu_supports("avx512bf16"), "avx512bf16");
+  add(cpu::ask_for_amx() == cpu::AmxAnswer::kGranted, "amx");
 #elif defined(__aarch64__)
   features = "neon";
 #endif
@@ -56,7 +58,7 @@ DeviceDescription describe_cpu() {
   cpu.memory_bytes = static_cast<uint64_t>(sysconf(_SC_PHYS_PAGES)) *
                      static_cast<uint64_t>(sysconf(_SC_PAGE_SIZE));
   cpu.name = cpu_name();
-  cpu.features = cpu_features() + "; multiplies with " + cpu::microkernel_name();
+  cpu.features = cpu_features() + "; multiplies bfloat16 with " + cpu::microkernel_description();
   return cpu;
 }
 

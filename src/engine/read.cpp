@@ -195,7 +195,8 @@ Status read_options(const char* where, const seesaw_options* from, Options* to) 
                "{SEESAW_CPU, 0} or {SEESAW_CUDA, ordinal}", "Set the device of the memory.");
   }
   to->device = device;
-  to->num_threads = given.num_threads == 0 ? omp_get_max_threads() : given.num_threads;
+  to->follow_threads = given.num_threads == 0;
+  to->num_threads = to->follow_threads ? omp_get_max_threads() : given.num_threads;
   to->batch_invariant = given.batch_invariant != 0;
   to->check_data = given.check_data != 0 || environment_asks_for_checks();
   to->kernel = given.kernel == nullptr ? "" : given.kernel;

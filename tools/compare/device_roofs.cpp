@@ -1,5 +1,6 @@
 #include "compare/device_roofs.hpp"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "error.hpp"
@@ -13,7 +14,7 @@ DeviceRoofs measure_cpu(int32_t threads) {
       measure_cpu_roofs(roof_threads(threads > 0 ? threads : describe_machine().logical_cpus));
   DeviceRoofs roofs;
   roofs.float32_gflops = cpu.float_fma_gflops_all;
-  roofs.bfloat16_gflops = cpu.bf16_dot_gflops_all;
+  roofs.bfloat16_gflops = std::max(cpu.bf16_dot_gflops_all, cpu.amx_first_cache_gflops_all);
   roofs.read_gbps = cpu.read_gbps_all;
   roofs.method = "multiply-adds and bf16 dot products in registers, a sum over memory; " +
                  std::to_string(cpu.threads) + " threads";

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include "core/operation.hpp"
 #include "ops/dense_decode/problem.hpp"
@@ -16,6 +17,7 @@ struct DenseDecodePlan : Plan {
   int32_t tile_rows = 0;     // query rows of a tile
   int32_t variant = 0;       // the kernel's own choice when planning; on the CPU, cpu::Target
   int32_t chunk_tokens = 0;  // CPU: tokens packed at a time
+  std::string multiplier;    // CPU: what multiplies and why, in words
 };
 
 using Functions = KernelFunctions<DenseDecodeProblem, Args, DenseDecodePlan>;

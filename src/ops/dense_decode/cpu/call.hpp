@@ -24,6 +24,10 @@ const Microkernel& microkernel_of(const DenseDecodePlan& plan);
 DecodeCall make_call(const DenseDecodePlan& plan, const Args& args, const Call& call,
                      const Microkernel& kernel);
 
+// Threads that a run asks for now: one a worker, or less if the program has set fewer since the
+// plan was made and the plan was to follow it. Workers, and so bits, are the plan's.
+int32_t threads_of(const DenseDecodePlan& plan);
+
 // A query row of a sequence, counted over KV heads: kv_head * rows + token * group + head of group.
 struct RowPlace {
   int64_t sequence;

@@ -8,6 +8,7 @@
 
 #include "base/fork.hpp"
 #include "base/math.hpp"
+#include "base/message.hpp"
 #include "cpu/select.hpp"
 #include "ops/dense_decode/cpu/call.hpp"
 #include "ops/dense_decode/cpu/layout.hpp"
@@ -50,6 +51,11 @@ const Microkernel& microkernel_of(const DenseDecodePlan& plan) {
                             static_cast<Target>(plan.variant));
 }
 
+int32_t threads_of(const DenseDecodePlan& plan) {
+  const int32_t workers = plan.split.num_workers;
+  return plan.options.follow_threads ? std::min(workers, omp_get_max_threads()) : workers;
+}
+
 DecodeCall make_call(const DenseDecodePlan& plan, const Args& args, const Call& call,
                      const Microkernel& kernel) {
   return {plan, args, call.workspace, kernel,
@@ -59,10 +65,10 @@ DecodeCall make_call(const DenseDecodePlan& plan, const Args& args, const Call& 
 }
 
 Support supports(const DenseDecodeProblem&, const Options&) {
-  if (!allowed_target().has_value()) {
+  if (!choose_target().has_value()) {
     return Support::no(
-        "the environment variable SEESAW_CPU_TARGET is set to something other than baseline, avx2, "
-        "avx512 or avx512bf16");
+        fmt::format("the environment variable SEESAW_CPU_TARGET is set to something other than {}",
+                    fmt::join(kTargetNames, ", ")));
   }
   return Support::yes();
 }
@@ -72,12 +78,18 @@ Status plan(const DenseDecodeProblem& problem, const Options& options, KnobValue
   plan->problem = problem;
   plan->options = options;
   plan->split = split_config(problem, options, options.num_threads);
-  plan->variant = static_cast<int32_t>(allowed_target().value_or(Target::kBaseline));
+  const TargetChoice choice = choose_target().value_or(TargetChoice{});
+  const Target target = target_for(problem.q_type(), problem.kv_type(), choice.target);
+  plan->variant = static_cast<int32_t>(target);
   const Microkernel& kernel = microkernel_of(*plan);
   const Geometry geometry = make_geometry(problem, kernel, knob_or(knobs, kChunkTokens, 0));
   plan->tile_rows = static_cast<int32_t>(std::min(geometry.group_rows, kRowBlock));
   plan->chunk_tokens = static_cast<int32_t>(geometry.chunk_tokens);
   SEESAW_RETURN_IF_ERROR(finish_plan(knobs, plan));
+  plan->multiplier = fmt::format(
+      "CPU: multiplies with {}: {}", kernel.name,
+      target == choice.target ? choice.reason : "only bfloat16 is multiplied in pairs or tiles");
+  plan->numbers.push_back({"multiplier", plan->multiplier.c_str(), plan->variant});
   plan->workspace_bytes =
       static_cast<uint64_t>(plan->split.num_workers) * scratch_bytes(geometry, kernel) +
       static_cast<uint64_t>(split::max_partials(plan->split)) * partial_bytes(geometry);
@@ -91,7 +103,7 @@ Status run(const DenseDecodePlan& plan, const Args& args, const Call& given) {
   // OpenMP may deliver fewer threads than asked for (inside another parallel region, or in a child
   // of fork(), one), so a thread may be several workers. Who does what is the workers' matter: the
   // bits are the same.
-#pragma omp parallel num_threads(threads_here(workers))
+#pragma omp parallel num_threads(threads_here(threads_of(plan)))
   {
     const int32_t threads = omp_get_num_threads();
     for (int32_t worker = omp_get_thread_num(); worker < workers; worker += threads) {

@@ -39,10 +39,10 @@ Scratch carve_scratch(const Geometry& geometry, const Microkernel& kernel, Carve
   Scratch scratch{};
   scratch.query = carver.take<uint32_t>(group_vectors * packed.query_vector_stride);
   scratch.keys = carver.take<uint32_t>(packed.depth_blocks * packed.key_block_stride);
-  scratch.values =
-      kernel.values_are_keys
-          ? scratch.keys
-          : carver.take<uint32_t>(ceil_div(packed.d_v, kColumnBlock) * packed.value_block_stride);
+  scratch.values = kernel.values_are_keys
+                       ? scratch.keys
+                       : carver.take<uint32_t>(ceil_div(packed.d_v, kernel.column_block) *
+                                               packed.value_block_stride);
   scratch.scores = carver.take<float>(block_vectors * packed.score_vector_stride);
   scratch.weights = carver.take<uint32_t>(block_vectors * packed.weight_vector_stride);
   scratch.output = carver.take<float>(geometry.group_rows * packed.output_stride);
@@ -71,10 +71,8 @@ Geometry make_geometry(const DenseDecodeProblem& problem, const Microkernel& ker
   const int64_t vector_rows = round_up(problem.rows(), kernel.lanes);
   geometry.group_rows = std::min(vector_rows, kMaxGroupRows);
   geometry.total_rows = problem.h_kv * problem.rows();
-  // Measured on a 1 MB second cache (docs/notebook/0040): with many rows a longer chunk spreads the
-  // accumulators' trip to memory and back; with few there is little to spread, and a shorter chunk
-  // and the one fetched behind it leave the cache room.
-  geometry.chunk_tokens = geometry.group_rows <= 32 ? 2 * kTileTokens : 3 * kTileTokens;
+  geometry.chunk_tokens =
+      geometry.group_rows <= 32 ? kernel.chunk.few_rows : kernel.chunk.many_rows;
   if (chunk_tokens > 0) {
     geometry.chunk_tokens = chunk_tokens;
   }
@@ -82,18 +80,19 @@ Geometry make_geometry(const DenseDecodeProblem& problem, const Microkernel& ker
   PackedLayout& packed = geometry.packed;
   packed.d_qk = problem.d_qk;
   packed.d_v = problem.d_v;
-  packed.depth_blocks = ceil_div(problem.d_qk, kDepthBlock);
+  packed.depth_blocks = ceil_div(problem.d_qk, kernel.depth_block);
   packed.value_vectors = ceil_div(problem.d_v, kernel.lanes);
-  packed.depth_block_words = kDepthBlock / kernel.elements_per_word;
+  packed.depth_block_words = kernel.depth_block / kernel.elements_per_word;
   packed.key_block_stride = geometry.chunk_tokens * packed.depth_block_words + kWordsPerLine;
   const int64_t token_words = geometry.chunk_tokens / kernel.elements_per_word;
-  packed.value_block_stride =
-      kernel.values_are_keys ? packed.key_block_stride : token_words * kColumnBlock + kWordsPerLine;
+  packed.value_block_stride = kernel.values_are_keys
+                                  ? packed.key_block_stride
+                                  : token_words * kernel.column_block + kWordsPerLine;
   packed.query_vector_stride =
       packed.depth_blocks * packed.depth_block_words * kernel.lanes + kWordsPerLine;
   packed.score_vector_stride = geometry.chunk_tokens * kernel.lanes + kWordsPerLine;
   packed.weight_vector_stride = token_words * kernel.lanes + kWordsPerLine;
-  packed.output_stride = packed.value_vectors * kernel.lanes;
+  packed.output_stride = packed.value_vectors * kernel.lanes + kernel.output_padding;
   return geometry;
 }
 

@@ -22,7 +22,7 @@ struct Geometry {
 struct Scratch {
   uint32_t* query;         // [row vector][d_qk / elements_per_word][lane]
   uint32_t* keys;          // [depth block][token][words]
-  uint32_t* values;        // [column block][token / elements_per_word][kColumnBlock], or the keys
+  uint32_t* values;        // [column block][token / elements_per_word][column_block], or the keys
   float* scores;           // [row vector][token][lane], of one row block
   uint32_t* weights;       // [row vector][token / elements_per_word][lane], of one row block
   float* output;           // [row][output_stride]

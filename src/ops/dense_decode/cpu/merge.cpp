@@ -11,7 +11,7 @@ namespace seesaw::dense_decode::cpu {
 namespace {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
-constexpr int64_t kMergeRows = 4;  // what a worker takes at a time
+constexpr int64_t kMostMergeRows = 4;  // what a worker takes at a time
 
 float lse_of(const DenseDecodeProblem& problem, float maximum, float sum) {
   if (sum == 0.0F) {
@@ -38,6 +38,7 @@ void merge_row(const DecodeCall& call, const split::Piece* begin, const split::P
   const RowPlace place = place_of(call.problem(), begin->sequence, row);
   const int64_t visible = visible_tokens(length_of(call.args, place.sequence), call.problem().s_q,
                                          place.token, call.problem().mask());
+  const int64_t columns = call.geometry.packed.value_vectors * call.kernel.lanes;
   float sum = 0.0F;
   Accumulators accumulators = Accumulators::kStart;
   for (const split::Piece* piece = begin; piece < end; ++piece) {
@@ -47,7 +48,7 @@ void merge_row(const DecodeCall& call, const split::Piece* begin, const split::P
     // Of a piece that the row sees nothing of, there is no output to read. One of which all scores
     // are -inf has output, of weight 0: it may have met infinite values.
     if (visible > int64_t{piece->tile_begin} * call.plan.split.tile_tokens) {
-      call.kernel.scale_row(partial.output + row * stride, weight, stride, accumulators, merged);
+      call.kernel.scale_row(partial.output + row * stride, weight, columns, accumulators, merged);
       accumulators = Accumulators::kContinue;
     }
   }
@@ -86,6 +87,9 @@ void store_result(const DecodeCall& call, const RowPlace& place, const float* ou
 void merge_partials(const DecodeCall& call, int32_t worker) {
   float* merged = scratch_of(call.geometry, call.kernel, call.workspace, worker).output;
   const int64_t rows = call.geometry.total_rows;
+  const int64_t workers = call.plan.split.num_workers;
+  // Fewer where they would leave workers without any.
+  const int64_t merge_rows = std::clamp<int64_t>(rows / workers, 1, kMostMergeRows);
   int64_t turn = 0;  // of the workers, over all split sequences
   for (int64_t sequence = 0; sequence < batch_of(call.args); ++sequence) {
     const int32_t* bounds = call.schedule.item_piece_begin + sequence;
@@ -94,11 +98,11 @@ void merge_partials(const DecodeCall& call, int32_t worker) {
     if (begin->partial < 0) {
       continue;
     }
-    for (int64_t row = 0; row < rows; row += kMergeRows, ++turn) {
-      if (turn % call.plan.split.num_workers != worker) {
+    for (int64_t row = 0; row < rows; row += merge_rows, ++turn) {
+      if (turn % workers != worker) {
         continue;
       }
-      for (int64_t r = row; r < std::min(row + kMergeRows, rows); ++r) {
+      for (int64_t r = row; r < std::min(row + merge_rows, rows); ++r) {
         merge_row(call, begin, end, r, merged);
       }
     }

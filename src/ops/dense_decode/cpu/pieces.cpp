@@ -14,11 +14,6 @@ namespace {
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr float kLog2E = 1.44269504088896341F;
 
-// Few rows use a packed value so few times that packing it costs more than pairing tokens again for
-// every eighth row (docs/notebook/0043).
-constexpr int64_t kPairedRows = 32;
-static_assert(kPairedRows <= kRowBlock, "values that are not packed serve one block of rows");
-
 // Rows [row_begin, row_begin + count) of one KV head of one sequence, and their accumulators.
 struct RowGroup {
   int64_t sequence;
@@ -100,7 +95,8 @@ class PieceWorker {
     }
     start_rows(group);  // [1]
     // Nothing has fetched the first chunk ahead, so it is short; each one after is twice as long.
-    Chunk chunk{begin, std::min(begin + tile, end), Accumulators::kStart};
+    const int64_t first = std::min(kernel_.chunk.first, call_.geometry.chunk_tokens);
+    Chunk chunk{begin, std::min(begin + first, end), Accumulators::kStart};
     for (; chunk.begin < end; chunk.accumulators = Accumulators::kContinue) {
       const PackedTokens tokens = pack(group, chunk, pairs_rows(group, chunk));  // [2]
       const int64_t length = std::min(2 * (chunk.end - chunk.begin), call_.geometry.chunk_tokens);
@@ -165,14 +161,14 @@ class PieceWorker {
   // Whether a chunk's values are not packed but paired while they are accumulated. Not where some
   // row's sight ends in the chunk: accumulate_masked works on packed values.
   bool pairs_rows(const RowGroup& group, const Chunk& chunk) const {
-    return !kernel_.values_are_keys && group.count <= kPairedRows &&
-           packed_.value_vectors % 2 == 0 && visible_to(group, 0) >= chunk.end;
+    return group.count <= kernel_.unpacked_rows && packed_.value_vectors % 2 == 0 &&
+           visible_to(group, 0) >= chunk.end;
   }
 
   // [2] gathers a chunk through the block table, once for all rows. A few tokens at a time, so that
   // values are made from keys that are in the first cache.
   PackedTokens pack(const RowGroup& group, const Chunk& chunk, bool paired) {
-    PackedTokens tokens{scratch_.keys, scratch_.values, scratch_.in_place, 0};
+    PackedTokens tokens{scratch_.keys, scratch_.values, scratch_.in_place, 0, row_bytes()};
     for (int64_t tile = chunk.begin; tile < chunk.end; tile += kTileKeys) {
       const int64_t tile_end = std::min(tile + kTileKeys, chunk.end);
       const int64_t index = (tile - chunk.begin) / kTileKeys;
@@ -185,8 +181,12 @@ class PieceWorker {
         token += run.count;
       }
       tokens.count = tile_end - chunk.begin;
+      if (tokens.count % kernel_.value_tokens != 0 && tile_end != chunk.end) {
+        continue;
+      }
       if (!paired || tokens.count % kTileKeys != 0) {  // it also clears what a tile lacks
-        kernel_.pack_values(packed_, tokens, tile - chunk.begin);
+        kernel_.pack_values(packed_, tokens,
+                            (tokens.count - 1) / kernel_.value_tokens * kernel_.value_tokens);
       }
     }
     return tokens;
@@ -197,9 +197,10 @@ class PieceWorker {
     for (int64_t token = begin; token < end; token += kTileKeys) {
       scratch_.next_rows[(token - begin) / kTileKeys] = run_at(group, token, 1).first;
     }
-    return {scratch_.next_rows, std::max<int64_t>(end - begin, 0),
-            problem_.kv_token_stride * size_of(problem_.kv_type())};
+    return {scratch_.next_rows, std::max<int64_t>(end - begin, 0), row_bytes()};
   }
+
+  int64_t row_bytes() const { return problem_.kv_token_stride * size_of(problem_.kv_type()); }
 
   int64_t visible_to(const RowGroup& group, int64_t row) const {
     const int64_t token = (group.row_begin + row) / problem_.group();
@@ -214,7 +215,7 @@ class PieceWorker {
     const int64_t vectors = ceil_div(count, kernel_.lanes);
     const int64_t first_vector = row / kernel_.lanes;
     kernel_.scores(packed_, {scratch_.query + first_vector * packed_.query_vector_stride, tokens,
-                             vectors, scratch_.scores});  // [3]
+                             vectors, scratch_.scores, next});  // [3]
     const bool masked = visible_to(group, row) < chunk.end;
     if (masked) {
       for (int64_t r = 0; r < vectors * kernel_.lanes; ++r) {
@@ -271,15 +272,16 @@ class PieceWorker {
   // Zeroes the packed values of tokens [begin, end).
   void clear_values(const PackedTokens& tokens, int64_t begin, int64_t end) const {
     const int64_t per_word = kernel_.elements_per_word;
-    const int64_t column_blocks = ceil_div(packed_.d_v, kColumnBlock);
+    const int64_t column_blocks = ceil_div(packed_.d_v, kernel_.column_block);
     for (int64_t token = begin; token < end; ++token) {
       // The elements before this token in its word stay: they are its word's low bits.
       const int64_t bits = 32 / per_word * (token % per_word);
       const uint32_t keep = (uint32_t{1} << bits) - 1;
       for (int64_t block = 0; block < column_blocks; ++block) {
-        uint32_t* words =
-            tokens.values + block * packed_.value_block_stride + token / per_word * kColumnBlock;
-        std::for_each(words, words + kColumnBlock, [keep](uint32_t& word) { word &= keep; });
+        uint32_t* words = tokens.values + block * packed_.value_block_stride +
+                          token / per_word * kernel_.column_block;
+        std::for_each(words, words + kernel_.column_block,
+                      [keep](uint32_t& word) { word &= keep; });
       }
     }
   }
@@ -310,6 +312,7 @@ class PieceWorker {
 }  // namespace
 
 void do_pieces(const DecodeCall& call, int32_t worker) {
+  const InUse kernel(call.kernel);
   PieceWorker state(call, worker);
   const split::WorkerPieces* pieces = call.schedule.worker_pieces + worker;
   for (int32_t piece = pieces[0].begin; piece < pieces[1].begin; ++piece) {

@@ -171,7 +171,7 @@ Status trace(const DenseDecodePlan& plan, const Args& args, const Call& given, T
     worker.start = start;
   }
   // As run: a thread may be several workers.
-#pragma omp parallel num_threads(threads_here(workers))
+#pragma omp parallel num_threads(threads_here(threads_of(plan)))
   {
     const int32_t threads = omp_get_num_threads();
     for (int32_t worker = omp_get_thread_num(); worker < workers; worker += threads) {

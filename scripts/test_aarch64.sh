@@ -1,0 +1,42 @@
+#!/bin/bash
+# Builds the CPU kernels' tests for 64-bit Arm and runs them under qemu-user: NEON on any machine.
+# The libraries come from Debian, for arm64, into build/aarch64-libraries: unpacked, not installed, so
+# that the system's own packages stay as they are.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+build=build/aarch64
+libraries=$PWD/build/aarch64-libraries
+packages=(libhwy-dev:arm64 libhwy1:arm64 libfmt-dev:arm64 libfmt9:arm64 libgtest-dev:arm64 libgmock-dev:arm64
+          nlohmann-json3-dev libcli11-dev)
+# The emulated instructions take 20 to 50 times as long: the contract and determinism whole, shapes
+# by their edges.
+filter='Contract.*/cpu:Determinism.*/cpu:Memory.*/cpu:Shapes.QueryHeads/cpu:Shapes.Dtypes/cpu'
+filter+=':Shapes.PageSizes/cpu:Shapes.Lengths/cpu:Shapes.HeadDimensions/cpu'
+
+if [[ ! -f $libraries/complete ]]; then
+  rm -rf "$libraries"
+  mkdir -p "$libraries"/apt/lists/partial "$libraries"/debs
+  apt=(apt-get -qq -o APT::Architectures::=arm64 -o Dir::State::Lists="$libraries/apt/lists"
+       -o APT::Sandbox::User="$(id -un)")
+  "${apt[@]}" update
+  (cd "$libraries/debs" && "${apt[@]}" download "${packages[@]}")
+  for package in "$libraries"/debs/*.deb; do
+    dpkg -x "$package" "$libraries"
+  done
+  rm -r "$libraries/apt" "$libraries/debs"
+  touch "$libraries/complete"
+fi
+
+cmake --preset aarch64 --log-level=WARNING
+targets=(unit_base unit_cpu unit_dense_decode unit_merge_states)
+cmake --build $build --target "${targets[@]}"
+for target in "${targets[@]}"; do
+  program=$(find $build/tests/unit -name "$target" -type f)
+  echo "aarch64: $target"
+  if [[ $target == unit_dense_decode ]]; then
+    qemu-aarch64 -L /usr/aarch64-linux-gnu "$program" --gtest_brief=1 --gtest_filter="$filter"
+  else
+    qemu-aarch64 -L /usr/aarch64-linux-gnu "$program" --gtest_brief=1
+  fi
+done
