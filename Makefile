@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test unit wheel python aarch64 asan fuzz lint tidy format bench clean bootstrap-%
+.PHONY: help run test unit aarch64 wheel python asan fuzz lint tidy format bench clean bootstrap-%
 
 NVCC := $(firstword $(shell command -v nvcc) $(wildcard /usr/local/cuda/bin/nvcc))
 PRESET ?= $(if $(NVCC),cuda,cpu)

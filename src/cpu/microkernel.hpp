@@ -176,7 +176,7 @@ const Microkernel* bf16_dot_microkernel();
 // AMX's tiles of bfloat16; nullptr where they are not compiled.
 const Microkernel* amx_microkernel();
 
-// The same arithmetic in plain C++, thousands of times slower: for tests, and to reproduce bits.
+// The same arithmetic in plain C++, far slower: for tests, and to reproduce bits.
 const Microkernel& emulated_amx_microkernel();
 
 }  // namespace seesaw::cpu

@@ -143,14 +143,16 @@ Status HostOps::rotary(const Rotary& step) {
         step.positions.present()
             ? static_cast<const int32_t*>(step.positions.data)[index_of(step.positions, at)]
             : step.first_position + at[2];
-    const double exponent = -2.0 * static_cast<double>(at[3]) / static_cast<double>(width);
-    const double angle = static_cast<double>(given) * std::pow(step.theta, exponent);
+    const double angle =
+        static_cast<double>(given) * frequency_of(step.frequencies, at[3], width / 2);
     const Dims first = {at[0], at[1], at[2], 2 * at[3]};
     const Dims second = {at[0], at[1], at[2], 2 * at[3] + 1};
     const double x = get(step.x, first);
     const double y = get(step.x, second);
-    set(step.out, first, x * std::cos(angle) - y * std::sin(angle));
-    set(step.out, second, x * std::sin(angle) + y * std::cos(angle));
+    const double cosine = step.frequencies.amplitude * std::cos(angle);
+    const double sine = step.frequencies.amplitude * std::sin(angle);
+    set(step.out, first, x * cosine - y * sine);
+    set(step.out, second, x * sine + y * cosine);
   });
   return {};
 }

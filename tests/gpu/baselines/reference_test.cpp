@@ -50,7 +50,7 @@ ReferenceCall reference_of(const ModelRun& run) {
                 .d_nope = p.d_nope,
                 .d_rope = p.d_rope,
                 .d_v = p.d_v,
-                .rope_theta = p.rope_theta,
+                .rope_theta = p.rope.theta,
                 .norm_epsilon = p.norm_epsilon,
                 .scale = p.scale};
   const std::vector<seesaw_baseline_parameter> all = parameters(p);
