@@ -101,10 +101,13 @@ std::string usage_message(const CLI::App& app, const CLI::ParseError& error) {
   const CLI::App& command = commands.empty() ? app : *commands[0];
   const std::string where = commands.empty() ? "seesaw" : "seesaw " + command.get_name();
   const std::vector<std::string> rest = command.remaining();
-  if (dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr && !rest.empty()) {
+  const bool no_command =
+      dynamic_cast<const CLI::RequiredError*>(&error) != nullptr && commands.empty();
+  const bool too_much = dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr;
+  if ((no_command || too_much) && !rest.empty()) {
     return unexpected(command, where, rest.front()).what();
   }
-  if (dynamic_cast<const CLI::RequiredError*>(&error) != nullptr && commands.empty()) {
+  if (no_command) {
     return where + ": no command, needed: one of " + joined(commands_of(app)) + ". " +
            advice("", where);
   }

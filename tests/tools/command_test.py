@@ -187,7 +187,7 @@ class BadInput(CommandTest):
         self.refuse("make-case", "-o", "x", "--len", "-3", part="lengths")
         self.refuse("make-case", "-o", "x", "--dtype", "int8", part="--dtype")
         self.refuse("make-case", "-o", "x", "--spare-pages", "-1", part="pages")
-        self.refuse(part="subcommand")
+        self.refuse(part="no command")
         self.assertEqual(self.leftovers(), ["case"])
 
     def test_outputs(self):

@@ -180,7 +180,7 @@ class Profile(unittest.TestCase):
 
     def test_usage(self):
         for arguments, words in ((["--tool", "magic"], "--tool"),
-                                 (["--tool", "ncu"], "with --device cuda"),
+                                 (["--tool", "ncu"], "needed: --device cuda"),
                                  (["--rung", "2"], "a case and --rung"),
                                  (["--heads", "16"], "with --rung"),
                                  (["--kernel", "reference.dense_decode"], "traced variant")):

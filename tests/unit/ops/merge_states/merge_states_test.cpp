@@ -133,7 +133,7 @@ TEST(MergeErrors, AreFourParts) {
     expect_refusal(status, words, seesaw_merge_states_run(plan.get(), &host.args, &call));
   };
   host.outs[2].dtype = SEESAW_FLOAT32;
-  refused(SEESAW_INVALID_TYPE, "outs has dtype 1");
+  refused(SEESAW_INVALID_TYPE, "outs has dtype float32");
   host.outs[2] = host.outs[1];
   host.lses[1].shape[0] = 2;
   refused(SEESAW_INVALID_ARGUMENT, "lses has shape [2, 1, 4]");
