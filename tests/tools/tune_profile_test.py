@@ -182,7 +182,7 @@ class Profile(unittest.TestCase):
         for arguments, words in ((["--tool", "magic"], "--tool"),
                                  (["--tool", "ncu"], "needed: --device cuda"),
                                  (["--rung", "2"], "a case and --rung"),
-                                 (["--heads", "16"], "with --rung"),
+                                 (["--heads", "16"], "are for --rung"),
                                  (["--kernel", "reference.dense_decode"], "traced variant")):
             result = run("profile", "case.safetensors", *arguments)
             self.assertEqual(result.returncode, 2, result.stderr)
