@@ -183,7 +183,9 @@ bool reads_in_place(const PackedLayout& layout, const TokenRun& run) {
 // Values of tokens [tile, tile + kTileKeys), of which those from tokens.count on are zero.
 void pack_value_tile(const PackedLayout& layout, const PackedTokens& tokens, int64_t tile) {
   const int64_t columns = ceil_div<int64_t>(layout.d_v, kLanes);
-  const TileStream keys = key_tiles(layout, tokens, tile);
+  // A tile behind the last token has no rows.
+  const TileStream keys =
+      tile < tokens.count ? key_tiles(layout, tokens, tile) : TileStream{nullptr, 0, 0};
   for (int64_t token = tile; token < tile + kTileKeys; token += 2) {
     uint32_t* values = tokens.values + token / 2 * kLanes;
     const auto* even = static_cast<const char*>(keys.first) + (token - tile) * keys.row_bytes;
