@@ -31,6 +31,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 
 #include "base/host_device.hpp"
 #include "base/math.hpp"
@@ -39,9 +40,9 @@ namespace seesaw::gpu {
 
 inline constexpr int kPartialUnitElements = 8;
 inline constexpr int kPartialUnitBytes = 2 * kPartialUnitElements;
-inline constexpr int kPartialMostColumns = 256;        // of a block
-inline constexpr int kPartialLeastColumns = 64;        // of a block: a row is padded to a multiple
-inline constexpr float kEmptyFrame = -3.40282347e38F;  // -FLT_MAX: below every finite score
+inline constexpr int kPartialMostColumns = 256;  // of a block
+inline constexpr int kPartialLeastColumns = 64;  // of a block: a row is padded to a multiple
+inline constexpr float kEmptyFrame = std::numeric_limits<float>::lowest();
 
 // Statistics of one block of a row.
 struct alignas(16) PartialStat {

@@ -83,9 +83,7 @@ Status check_schedule_header(const SplitConfig& config, const void* buffer) {
                fmt::format("a buffer filled by seesaw_plan_prepare ({:#010x})", kScheduleMagic),
                "Call it before seesaw_plan_run.");
   }
-  if (header.num_workers != config.num_workers || header.tile_tokens != config.tile_tokens ||
-      header.fixed_split_tiles != config.fixed_split_tiles ||
-      header.max_batch != config.max_batch || header.row_groups != config.row_groups) {
+  if (!made_by(config, header)) {
     return bad(
         fmt::format("schedule of another plan (batch {}, {} row groups, {} workers, tiles "
                     "of {} tokens, fixed splits of {} tiles)",
@@ -95,8 +93,7 @@ Status check_schedule_header(const SplitConfig& config, const void* buffer) {
                     config.num_workers, config.tile_tokens, config.fixed_split_tiles),
         "Fill it with the plan that runs it.");
   }
-  if (header.batch < 0 || header.batch > config.max_batch || header.num_pieces < 0 ||
-      header.num_pieces > max_pieces(config)) {
+  if (!counts_fit(config, header)) {
     return bad(
         fmt::format("schedule of {} sequences in {} pieces", header.batch, header.num_pieces),
         fmt::format("up to {} in {}", config.max_batch, max_pieces(config)),

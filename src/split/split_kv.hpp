@@ -47,8 +47,7 @@ struct Piece {
   int32_t tile_begin;
   int32_t tile_end;
   int32_t partial;  // slot of the partial result, or -1: the whole sequence, written out directly
-  int32_t
-      sequence_tiles;  // of the whole sequence, by which a run knows a schedule of other lengths
+  int32_t sequence_tiles;  // of the whole sequence: tells a run that lengths have changed
 };
 
 struct ScheduleHeader {
@@ -126,16 +125,24 @@ SEESAW_HOST_DEVICE inline int32_t rest_piece_of(int64_t worker, int64_t rest_beg
   return static_cast<int32_t>(rest_begin + worker < num_pieces ? rest_begin + worker : -1);
 }
 
-// Whether a schedule is one of `config` for `batch` sequences, by its header: then its pieces lie
-// in its arrays, and its partials in the plan's workspace. Whether it was made for the lengths of a
-// call only its pieces tell (Piece::sequence_tiles).
+// Whether the plan of `config` made a schedule, and whether its counts are possible: then its
+// pieces lie in its arrays, and its partials in the plan's workspace.
+SEESAW_HOST_DEVICE inline bool made_by(const SplitConfig& config, const ScheduleHeader& header) {
+  return header.num_workers == config.num_workers && header.tile_tokens == config.tile_tokens &&
+         header.fixed_split_tiles == config.fixed_split_tiles &&
+         header.max_batch == config.max_batch && header.row_groups == config.row_groups;
+}
+SEESAW_HOST_DEVICE inline bool counts_fit(const SplitConfig& config, const ScheduleHeader& header) {
+  return header.batch >= 0 && header.batch <= config.max_batch && header.num_pieces >= 0 &&
+         header.num_pieces <= max_pieces(config);
+}
+
+// All of it, for `batch` sequences. Whether it was made for the lengths of a call only its pieces
+// tell (Piece::sequence_tiles).
 SEESAW_HOST_DEVICE inline bool is_schedule_of(const ScheduleHeader& header,
                                               const SplitConfig& config, int32_t batch) {
-  return header.magic == kScheduleMagic && header.batch == batch &&
-         header.num_workers == config.num_workers && header.tile_tokens == config.tile_tokens &&
-         header.fixed_split_tiles == config.fixed_split_tiles &&
-         header.max_batch == config.max_batch && header.row_groups == config.row_groups &&
-         header.num_pieces >= 0 && header.num_pieces <= max_pieces(config);
+  return header.magic == kScheduleMagic && made_by(config, header) && counts_fit(config, header) &&
+         header.batch == batch;
 }
 
 // KV tiles of a sequence; a negative length counts as 0.

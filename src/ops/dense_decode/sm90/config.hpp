@@ -22,6 +22,8 @@ inline constexpr int kHalves = kValueBoxes / kHalfBoxes;
 inline constexpr int kHalfColumns = kHalfBoxes * kBoxColumns;
 inline constexpr int kValueColumns = kValueBoxes * kBoxColumns;
 
+inline constexpr uint16_t kNaNBits = 0x7FFF;  // NaN of bf16 and of fp16
+
 inline constexpr int kCopyBoxes = 2;  // boxes that one TMA instruction brings (notebook 0003)
 static_assert(kHalfBoxes % kCopyBoxes == 0);
 inline constexpr int kHalfCopies = kHalfBoxes / kCopyBoxes;

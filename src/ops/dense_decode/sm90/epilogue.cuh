@@ -215,19 +215,18 @@ struct Epilogue {
 
   // The result of a row of the tile in one column becomes NaN, if the row sees the token.
   __device__ __forceinline__ void make_nan(int row, int32_t token, int column) const {
-    constexpr uint16_t kNaN = 0x7FFF;  // of bf16 and of fp16
     const PieceInfo& piece = storage.piece[slot];
     const int32_t packed = piece.row_tile * kTileRows + row;
     if (packed >= params.rows || visible_tokens(params, packed, piece.seq_len) <= token) return;
     if (piece.partial < 0) {
       const bool empty = storage.sum[slot][0][row] + storage.sum[slot][1][row] == 0.0F;
-      if (!empty) out_row(piece.sequence, packed)[column] = kNaN;
+      if (!empty) out_row(piece.sequence, packed)[column] = kNaNBits;
     } else {
       const int64_t index = params.partials.row_index(piece.partial, work.kv_head,
                                                       work.tile_of_group * kTileRows + row);
       auto* out = reinterpret_cast<uint16_t*>(params.partial_out +
                                               index * gpu::partial_units(kValueColumns));
-      out[gpu::partial_place(column)] = kNaN;
+      out[gpu::partial_place(column)] = kNaNBits;
     }
   }
 
