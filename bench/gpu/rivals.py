@@ -22,7 +22,7 @@ import statistics
 import sys
 import time
 from pathlib import Path
-from typing import Any, Callable, Dict, List, NamedTuple, Optional
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "bench" / "python"))
@@ -33,6 +33,7 @@ import torch
 D_QK, D_V, PAGE = 576, 512, 64
 SCALE = D_QK**-0.5
 DEVICE = (c_abi.CUDA, 0)
+DTYPES = {torch.bfloat16: c_abi.BFLOAT16, torch.float16: c_abi.FLOAT16}
 
 
 class Case(NamedTuple):
@@ -65,10 +66,16 @@ def table() -> List[Case]:
     return cases
 
 
-class Inputs:
-    """randn / 10 within 1; pages of one pool in random order."""
+def drawn_values(shape: Sequence[int], deviation: float) -> torch.Tensor:
+    """Normal values within ten standard deviations."""
+    values = torch.randn(*shape, device="cuda") * deviation
+    return values.clamp_(-10 * deviation, 10 * deviation)
 
-    def __init__(self, case: Case, pool: torch.Tensor) -> None:
+
+class Inputs:
+    """Normal values, of a standard deviation of 1/10 within 1; pages of one pool in random order."""
+
+    def __init__(self, case: Case, pool: torch.Tensor, deviation: float) -> None:
         self.case, self.cache = case, pool
         self.lengths = case.lengths()
         width = -(-max(self.lengths) // PAGE)
@@ -81,8 +88,8 @@ class Inputs:
             begin += n
         self.block_table = rows.cuda()
         self.seq_lens = torch.tensor(self.lengths, dtype=torch.int32).cuda()
-        drawn = torch.randn(case.b, case.s_q, case.h_q, D_QK, device="cuda")
-        self.q = (drawn / 10).clamp_(-1, 1).bfloat16()
+        self.q = drawn_values((case.b, case.s_q, case.h_q, D_QK), deviation).to(pool.dtype)
+        self.scale = SCALE
 
     @property
     def flops(self) -> float:
@@ -101,9 +108,10 @@ def view(tensor: torch.Tensor, dtype: int) -> c_abi.View:
 def seesaw_call(library: Any, inputs: Inputs) -> Callable[[], Any]:
     """A run on the current stream by the C ABI of the library, whichever that is; returns out."""
     case = inputs.case
+    dtype = inputs.q.dtype
     plan = library.plan(
         DEVICE,
-        q_dtype=c_abi.BFLOAT16,
+        q_dtype=DTYPES[dtype],
         batch=case.b,
         s_q=case.s_q,
         h_q=case.h_q,
@@ -114,21 +122,21 @@ def seesaw_call(library: Any, inputs: Inputs) -> Callable[[], Any]:
         max_pages_per_sequence=inputs.block_table.shape[1],
         causal=1 if case.causal else 0,
     )
-    out = torch.empty(case.b, case.s_q, case.h_q, D_V, dtype=torch.bfloat16, device="cuda")
+    out = torch.empty(case.b, case.s_q, case.h_q, D_V, dtype=dtype, device="cuda")
     lse = torch.empty(case.b, case.h_q, case.s_q, device="cuda")
     schedule = torch.empty(plan.schedule_bytes, dtype=torch.uint8, device="cuda")
     workspace = torch.empty(max(plan.workspace_bytes, 1), dtype=torch.uint8, device="cuda")
     tensors = dict(
-        q=view(inputs.q, c_abi.BFLOAT16),
-        kv_cache=view(inputs.cache, c_abi.BFLOAT16),
+        q=view(inputs.q, DTYPES[dtype]),
+        kv_cache=view(inputs.cache, DTYPES[dtype]),
         block_table=view(inputs.block_table, c_abi.INT32),
         seq_lens=view(inputs.seq_lens, c_abi.INT32),
-        out=view(out, c_abi.BFLOAT16),
+        out=view(out, DTYPES[dtype]),
         lse=view(lse, c_abi.FLOAT32),
     )
     plan.prepare(tensors["seq_lens"], schedule.data_ptr())
     torch.cuda.synchronize()
-    bound = plan.bind(tensors, SCALE, schedule.data_ptr(), workspace.data_ptr())
+    bound = plan.bind(tensors, inputs.scale, schedule.data_ptr(), workspace.data_ptr())
 
     def call(_keep: Any = (schedule, workspace, lse)) -> torch.Tensor:
         bound.set_stream(torch.cuda.current_stream().cuda_stream)
@@ -141,7 +149,7 @@ def seesaw_call(library: Any, inputs: Inputs) -> Callable[[], Any]:
 def flash_mla_call(inputs: Inputs) -> Callable[[], Any]:
     """Its schedule is made by a first call, and given to the later ones."""
     run = torch.ops.flash_mla_legacy.dense_decode_fwd
-    arguments = (inputs.q, inputs.cache, D_V, inputs.seq_lens, inputs.block_table, SCALE)
+    arguments = (inputs.q, inputs.cache, D_V, inputs.seq_lens, inputs.block_table, inputs.scale)
     schedule = run(*arguments, inputs.case.causal, None, None)[2:]
     return lambda: run(*arguments, inputs.case.causal, *schedule)[0]
 
@@ -240,6 +248,7 @@ def main() -> int:
     parser.add_argument("--json", help="file to write the results to")
     parser.add_argument("--filter", help="only cases whose name contains one of these, by commas")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--deviation", type=float, default=0.1, help="standard deviation of values")
     parser.add_argument("--pool-mib", type=int, default=5120)
     arguments = parser.parse_args()
     makers: Dict[str, Callable[[Inputs], Callable[[], Any]]] = {}
@@ -255,12 +264,12 @@ def main() -> int:
     pages = (arguments.pool_mib << 20) // (PAGE * D_QK * 2)
     pool = torch.empty(pages, PAGE, 1, D_QK, dtype=torch.bfloat16, device="cuda")
     for part in pool.split(4096):
-        part.copy_((torch.randn(part.shape, device="cuda") / 10).clamp_(-1, 1))
+        part.copy_(drawn_values(part.shape, arguments.deviation))
     records = []
     for case in table():
         if not any(part in str(case) for part in wanted):
             continue
-        inputs = Inputs(case, pool)
+        inputs = Inputs(case, pool, arguments.deviation)
         results = measure(inputs, {n: make(inputs) for n, make in makers.items()}, arguments.rounds)
         roof_us = None
         if roofs:
@@ -270,7 +279,8 @@ def main() -> int:
         records.append({"case": case._asdict(), "roof_us": roof_us, "us": results})
         if arguments.json:
             device = torch.cuda.get_device_name()
-            record = {"device": device, "roofs": roofs, "results": records}
+            record = {"device": device, "roofs": roofs, "deviation": arguments.deviation,
+                      "results": records}
             Path(arguments.json).write_text(json.dumps(record, indent=1) + "\n")
     return 0
 
