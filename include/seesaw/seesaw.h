@@ -76,15 +76,42 @@ typedef enum seesaw_dtype {
   SEESAW_FLOAT32 = 1,
   SEESAW_BFLOAT16 = 2,
   SEESAW_FLOAT16 = 3,
-  SEESAW_INT32 = 4
+  SEESAW_INT32 = 4,
+  SEESAW_INT64 = 5,
+  SEESAW_UINT8 = 6 /* bytes: caches of formats that mix element types */
 } seesaw_dtype;
 
-/* What a cached token is made of. The formats of one element type have that dtype's number. */
+/* What a cached token is made of. The formats of one element type have that dtype's number, and any
+ * number of columns. The others fix theirs; a cache of such a format is a tensor of bytes whose
+ * last dimension is what a token takes, its scales behind the page included
+ * (docs/cache-formats.md). */
 typedef enum seesaw_format {
   SEESAW_FORMAT_FLOAT32 = SEESAW_FLOAT32,
   SEESAW_FORMAT_BFLOAT16 = SEESAW_BFLOAT16,
-  SEESAW_FORMAT_FLOAT16 = SEESAW_FLOAT16
+  SEESAW_FORMAT_FLOAT16 = SEESAW_FLOAT16,
+  SEESAW_FORMAT_FP8_656 = 16,       /* DeepSeek-V3.2, GLM-5 */
+  SEESAW_FORMAT_FP8_584 = 17,       /* DeepSeek-V4 */
+  SEESAW_FORMAT_FP8_576 = 18,       /* dense engines: one scale of the whole cache */
+  SEESAW_FORMAT_FP8_576_TOKEN = 19, /* the same with a scale a token, behind the page's rows */
+  SEESAW_FORMAT_FP8_528 = 20,       /* DeepSeek-V4.1 */
+  SEESAW_FORMAT_FP4_288 = 21,       /* DeepSeek-V4.1's extra cache */
+  SEESAW_FORMAT_INDEXER_132 = 22,   /* keys of the lightning indexer */
+  SEESAW_FORMAT_INT8_644 = 23       /* for CPUs: int8 latents, a scale a token */
 } seesaw_format;
+
+/* How the scales of a cache's tokens come about. A scale multiplies what is stored. */
+typedef enum seesaw_scale_rule {
+  SEESAW_SCALES_POWER_OF_TWO = 0, /* the least power of two with which no value is too large */
+  SEESAW_SCALES_EXACT = 1,        /* the largest magnitude becomes the type's largest number */
+  SEESAW_SCALES_GIVEN = 2         /* by the caller; what is too large saturates */
+} seesaw_scale_rule;
+
+/* Rotary embedding (RoPE, arXiv:2104.09864): which two columns of d_rope turn together. */
+typedef enum seesaw_rotary {
+  SEESAW_ROTARY_NONE = 0,
+  SEESAW_ROTARY_INTERLEAVED = 1, /* 2i and 2i + 1, as DeepSeek's own code has them */
+  SEESAW_ROTARY_HALF_SPLIT = 2   /* i and i + d_rope / 2: "neox" */
+} seesaw_rotary;
 
 /* The logarithm of a log-sum-exp (LSE). */
 typedef enum seesaw_lse_base { SEESAW_LSE_NATURAL = 0, SEESAW_LSE_BASE2 = 1 } seesaw_lse_base;

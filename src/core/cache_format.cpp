@@ -3,7 +3,6 @@
 #include <cstring>
 
 #include "base/float16.hpp"
-#include "base/float8.hpp"
 
 namespace seesaw {
 namespace {
@@ -52,10 +51,105 @@ void read_segment(const Segment& segment, const RecordView& record, double* valu
 
 constexpr int32_t kMostScales = 128;  // of a record: read in pieces of this many
 
+template <typename T>
+void store(T value, std::byte* to) {
+  std::memcpy(to, &value, sizeof(value));
+}
+
+std::byte* bytes_of(const Segment& segment, const RecordSlot& record) {
+  return (segment.place == Place::kRow ? record.row : record.tail) + segment.offset;
+}
+
+constexpr bool is_scaled_type(ElementType type) {
+  return type == ElementType::kInt8 || type == ElementType::kFloat8E4M3 ||
+         type == ElementType::kFloat4E2M1;
+}
+
+// Element i of a segment, as its type's bits.
+void store_bits(const Segment& segment, const RecordSlot& record, int32_t i, uint32_t bits) {
+  std::byte* to = bytes_of(segment, record);
+  switch (bits_of(segment.type)) {
+    case 32:
+      return store(bits, to + 4 * i);
+    case 16:
+      return store(static_cast<uint16_t>(bits), to + 2 * i);
+    case 8:
+      return store(static_cast<uint8_t>(bits), to + i);
+    default: {  // two a byte
+      const auto old = static_cast<uint32_t>(to[i / 2]);
+      to[i / 2] =
+          static_cast<std::byte>(i % 2 == 0 ? (old & 0xF0u) | bits : (old & 0xFu) | bits << 4);
+    }
+  }
+}
+
+uint32_t plain_bits(float value, ElementType type) {
+  return type == ElementType::kFloat32    ? bits_of(value)
+         : type == ElementType::kBFloat16 ? from_float<BFloat16>(value).bits
+                                          : from_float<Float16>(value).bits;
+}
+
+// Columns [begin, end) of the record with one scale, those of plain types as they are.
+struct Group {
+  const CacheFormat& format;
+  const float* values;
+  int32_t begin;
+  int32_t end;
+
+  const Segment& segment_of(int32_t column) const {
+    return column < format.latent.count ? format.latent : format.rotary;
+  }
+  int32_t index_of(int32_t column) const {
+    return column < format.latent.count ? column : column - format.latent.count;
+  }
+
+  // All of a group's scaled columns have the type of its first.
+  ElementType type() const { return segment_of(begin).type; }
+
+  StoredScale scale(ScaleRule rule, const float* given) const {
+    float greatest = 0.0F;
+    bool nan = false;
+    for (int32_t c = begin; c < end; ++c) {
+      const float m = finite_magnitude(values[c]);
+      greatest = m > greatest ? m : greatest;
+      nan = nan || float8::is_nan(values[c]);
+    }
+    if ((nan && !has_nan(type())) || (rule == ScaleRule::kGiven && !is_scale(*given))) {
+      return nan_scale(format.scales.type);
+    }
+    return rule == ScaleRule::kGiven ? store_scale(*given, format.scales.type)
+                                     : computed_scale(greatest, type(), format.scales.type, rule);
+  }
+
+  int64_t store(float scale, const RecordSlot& record) const {
+    int64_t saturated = 0;
+    for (int32_t c = begin; c < end; ++c) {
+      const Segment& segment = segment_of(c);
+      if (!is_scaled_type(segment.type)) {
+        store_bits(segment, record, index_of(c), plain_bits(values[c], segment.type));
+        continue;
+      }
+      store_bits(segment, record, index_of(c), quantize(values[c], scale, segment.type));
+      saturated += saturates(values[c], scale, segment.type) ? 1 : 0;
+    }
+    return saturated;
+  }
+};
+
 }  // namespace
 
-CacheFormat cache_format(int32_t id, int64_t columns) {
-  return plain_format(storage_of(id), columns);
+int64_t write_record(const CacheFormat& format, const float* values, ScaleRule rule,
+                     const float* given, float tensor_scale, const RecordSlot& record) {
+  int64_t saturated = 0;
+  int32_t column = 0;
+  for (int32_t g = 0; g < format.scales.count; ++g) {
+    const Group group{format, values, column, column + format.scale_group};
+    const StoredScale scale = group.scale(rule, given + g);
+    store_bits(format.scales, record, g, scale.bits);
+    saturated += group.store(scale.value, record);
+    column = group.end;
+  }
+  return saturated + Group{format, values, column, format.columns()}.store(tensor_scale, record);
 }
 
 void read_record(const CacheFormat& format, const RecordView& record, double tensor_scale,

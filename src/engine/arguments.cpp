@@ -22,7 +22,7 @@ const Field* find_field(std::span<const Field> fields, std::string_view name) {
 
 // The dtype that an argument has to have.
 DType dtype_wanted(const Arg& arg, const Operation& operation, const void* problem) {
-  for (const DType dtype : {DType::kFloat32, DType::kBFloat16, DType::kFloat16, DType::kInt32}) {
+  for (const DType dtype : kAllDTypes) {
     if (std::string_view(arg.dtype) == name_of(dtype)) {
       return dtype;
     }

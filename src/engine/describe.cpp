@@ -6,6 +6,7 @@
 #include "base/message.hpp"
 #include "boundary/error.hpp"
 #include "boundary/sized.hpp"
+#include "core/cache_format.hpp"
 #include "core/operation.hpp"
 #include "engine/read.hpp"
 #include "seesaw/seesaw.h"
@@ -121,12 +122,39 @@ Json json_of(const Operation& operation) {
   return json;
 }
 
+Json json_of(const Segment& segment) {
+  return {{"type", name_of(segment.type)},
+          {"count", segment.count},
+          {"offset", segment.offset},
+          {"place", segment.place == Place::kRow ? "row" : "tail"}};
+}
+
+Json json_of(const CacheFormat& format) {
+  return {{"name", format.name},
+          {"id", format.id},
+          {"help", format.help},
+          {"d_latent", format.latent.count},
+          {"d_rope", format.rotary.count},
+          {"latent", json_of(format.latent)},
+          {"rotary", json_of(format.rotary)},
+          {"scales", json_of(format.scales)},
+          {"scaled_columns", format.scaled_columns},
+          {"scale_group", format.scale_group},
+          {"tensor_scale", format.tensor_scale},
+          {"row_bytes", format.row_bytes},
+          {"tail_bytes", format.tail_bytes},
+          {"page_alignment", format.page_alignment}};
+}
+
 std::string describe() {
   Json json = {{"version", SEESAW_VERSION_STRING}};
-  json["dtypes"] = {{"float32", SEESAW_FLOAT32},
-                    {"bfloat16", SEESAW_BFLOAT16},
-                    {"float16", SEESAW_FLOAT16},
-                    {"int32", SEESAW_INT32}};
+  for (const DType dtype : kAllDTypes) {
+    json["dtypes"][seesaw::name_of(dtype)] = static_cast<int32_t>(dtype);
+  }
+  json["formats"] = Json::array();
+  for (const CacheFormat& format : byte_formats()) {
+    json["formats"].push_back(json_of(format));
+  }
   json["devices"] = {{"cpu", SEESAW_CPU}, {"cuda", SEESAW_CUDA}};
   for (int status = SEESAW_OK; status <= SEESAW_INVALID_TYPE; ++status) {
     json["statuses"][seesaw_status_name(static_cast<seesaw_status>(status))] = status;

@@ -34,13 +34,15 @@ typedef struct seesaw_dense_decode_problem {
   int32_t lse_base SEESAW_ZERO;  /* seesaw_lse_base */
   int32_t empty_lse SEESAW_ZERO; /* seesaw_empty_lse */
   int32_t reserved SEESAW_ZERO;
+  /* elements of a token in the cache's last dimension; default: the format's, d_qk or its bytes */
+  int64_t kv_columns SEESAW_ZERO;
 } seesaw_dense_decode_problem;
 
 /* The tensors of one call, all on the planned device. seesaw_plan_prepare reads seq_lens only. */
 typedef struct seesaw_dense_decode_args {
   uint64_t struct_size SEESAW_SIZE_OF(seesaw_dense_decode_args);
   seesaw_tensor q SEESAW_ZERO;        /* [b, s_q, h_q, d_qk], b <= the plan's batch */
-  seesaw_tensor kv_cache SEESAW_ZERO; /* [num_pages, page_size, h_kv, d_qk] */
+  seesaw_tensor kv_cache SEESAW_ZERO; /* [num_pages, page_size, h_kv, kv_columns] */
   /* [b, max_pages_per_sequence] int32: page ids */
   seesaw_tensor block_table SEESAW_ZERO;
   /* [b] int32: tokens in the cache, the s_q new ones included; a negative length counts as 0 */
@@ -53,6 +55,9 @@ typedef struct seesaw_dense_decode_args {
    * means to tell it from 0 */
   float scale SEESAW_NOT_GIVEN;
   uint32_t reserved SEESAW_ZERO;
+  /* [1] float32: what every number of the cache is multiplied by, for formats of one scale
+   * (fp8_576); data NULL: 1 */
+  seesaw_tensor kv_scale SEESAW_ZERO;
 } seesaw_dense_decode_args;
 
 /* The scale of DeepSeek's models and their kin: of a head's width before absorption, and with YaRN

@@ -3,6 +3,8 @@
 
 #include <array>
 
+#include "core/format_choices.hpp"
+
 #include "ops/dense_decode/cpu/dense_decode.hpp"
 #include "ops/dense_decode/plan.hpp"
 #include "ops/dense_decode/reference/dense_decode.hpp"
@@ -14,10 +16,6 @@ namespace seesaw::dense_decode {
 namespace {
 
 constexpr int64_t kMostStride = INT64_MAX / 8;
-
-constexpr Choice kFormats[] = {{"float32", SEESAW_FORMAT_FLOAT32},
-                               {"bfloat16", SEESAW_FORMAT_BFLOAT16},
-                               {"float16", SEESAW_FORMAT_FLOAT16}};
 
 #define AT(field) offsetof(seesaw_dense_decode_problem, field)
 constexpr Field kProblem[] = {
@@ -33,7 +31,7 @@ constexpr Field kProblem[] = {
     {.name = "kv_format",
      .type = FieldType::kFormat,
      .offset = AT(kv_format),
-     .choices = kFormats,
+     .choices = kFormatChoices,
      .from = "kv_cache.dtype",
      .flag = "--kv-format,--kv-dtype,--kv",
      .match = Match::kValue,
@@ -148,6 +146,13 @@ constexpr Field kProblem[] = {
      .choices = kEmptyLse,
      .from = "-",
      .help = "log-sum-exp of a row with nothing to attend: -inf, or FlashMLA's +inf"},
+    {.name = "kv_columns",
+     .type = FieldType::kInt64,
+     .offset = AT(kv_columns),
+     .least = 0,
+     .most = 1 << 18,
+     .from = "-",
+     .help = "elements of a token in the cache's last dimension; default: what the format needs"},
 };
 #undef AT
 
@@ -156,7 +161,7 @@ constexpr Arg kArgs[] = {
     {.name = "q", .offset = AT(q), .shape = "[b, s_q, h_q, d_qk]", .dtype = "q_dtype"},
     {.name = "kv_cache",
      .offset = AT(kv_cache),
-     .shape = "[num_pages, page_size, h_kv, d_qk]",
+     .shape = "[num_pages, page_size, h_kv, kv_columns]",
      .dtype = "kv_format"},
     {.name = "block_table",
      .offset = AT(block_table),
@@ -180,6 +185,12 @@ constexpr Arg kArgs[] = {
      .dtype = "float32",
      .use = Use::kOut,
      .optional = true},
+    {.name = "kv_scale",
+     .offset = AT(kv_scale),
+     .shape = "[one]",
+     .dtype = "float32",
+     .optional = true,
+     .help = "what the cache's numbers are multiplied by, for formats of one scale"},
 };
 constexpr Field kScalars[] = {
     {.name = "scale",

@@ -1,10 +1,9 @@
 // What the tables cannot say: fields of the problem against each other, and data in host memory.
 #include <string_view>
 
-#include "base/checked.hpp"
 #include "base/math.hpp"
 #include "base/message.hpp"
-#include "core/cache_format.hpp"
+#include "core/cache_shape.hpp"
 #include "ops/dense_decode/operation.hpp"
 #include "ops/dense_decode/plan.hpp"
 #include "split/check_schedule.hpp"
@@ -19,22 +18,25 @@ Status bad(std::string_view arrived, std::string_view allowed, std::string_view 
   return invalid_argument(four_part_message(kWhere, arrived, allowed, remedy));
 }
 
-// Replaces KV strides of 0 by those of a packed [num_pages, page_size, h_kv, d_qk] cache.
-Status resolve_strides(DenseDecodeProblem* problem) {
-  int64_t token = 0;
-  int64_t page = 0;
-  if (!checked_mul(problem->h_kv, problem->d_qk, &token) ||
-      !checked_mul(token, problem->page_size, &page)) {
-    return bad(fmt::format("page_size = {}, h_kv = {}, d_qk = {}", problem->page_size,
-                           problem->h_kv, problem->d_qk),
-               "a page of less than 2^63 elements", "Check the cache's shape.");
+// The cache's columns and strides, by its format.
+Status complete_cache(DenseDecodeProblem* problem) {
+  const CacheFormat format = problem->format();
+  if (format.columns() != problem->d_qk) {
+    return bad(fmt::format("d_qk = {} with format {}", problem->d_qk, format.name),
+               fmt::format("{}, the format's columns", format.columns()),
+               "Set d_qk, or choose another format.");
   }
-  const auto resolve = [](int64_t* stride, int64_t packed) {
-    *stride = *stride == 0 ? packed : *stride;
-  };
-  resolve(&problem->kv_head_stride, problem->d_qk);
-  resolve(&problem->kv_token_stride, token);
-  resolve(&problem->kv_page_stride, page);
+  CacheShape shape = {.page_size = problem->page_size,
+                      .h_kv = problem->h_kv,
+                      .columns = problem->kv_columns,
+                      .page_stride = problem->kv_page_stride,
+                      .token_stride = problem->kv_token_stride,
+                      .head_stride = problem->kv_head_stride};
+  SEESAW_RETURN_IF_ERROR(complete_cache_shape(kWhere, format, &shape));
+  problem->kv_columns = shape.columns;
+  problem->kv_page_stride = shape.page_stride;
+  problem->kv_token_stride = shape.token_stride;
+  problem->kv_head_stride = shape.head_stride;
   return {};
 }
 
@@ -93,7 +95,7 @@ Status complete(DenseDecodeProblem* problem) {
                            problem->d_qk),
                "Set d_v to the columns of out.");
   }
-  return resolve_strides(problem);
+  return complete_cache(problem);
 }
 
 Status finish_plan(KnobValues knobs, DenseDecodePlan* plan) {
@@ -148,7 +150,7 @@ Work work_of(const DenseDecodeProblem& problem, const Options& options, const Ar
   const uint64_t row_bytes =
       number(problem.d_qk + problem.d_v) * number(size_of(problem.q_type())) +
       (args.lse.data == nullptr ? 0 : sizeof(float));
-  const CacheFormat format = cache_format(problem.kv_format, problem.d_qk);
+  const CacheFormat format = problem.format();
   const uint64_t token_bytes = number(problem.h_kv) * number(format.row_bytes + format.tail_bytes);
   Work work;
   work.sequences = batch;

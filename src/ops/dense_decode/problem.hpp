@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "core/cache_format.hpp"
 #include "core/lse.hpp"
 #include "core/operation.hpp"
 #include "core/tensor.hpp"
@@ -16,6 +17,8 @@ enum class Mask { kFull, kCausal };
 // The problem after complete(): no field is 0 that has a default.
 struct DenseDecodeProblem : seesaw_dense_decode_problem {
   DType q_type() const { return static_cast<DType>(q_dtype); }  // of out too
+  CacheFormat format() const { return cache_format(kv_format, d_qk); }
+  // Of caches whose format is a dtype's.
   DType kv_type() const { return static_cast<DType>(kv_format); }
   Mask mask() const { return causal != 0 ? Mask::kCausal : Mask::kFull; }
   LseBase lse() const { return lse_base == SEESAW_LSE_BASE2 ? LseBase::kTwo : LseBase::kNatural; }
@@ -35,6 +38,11 @@ using Args = seesaw_dense_decode_args;
 
 // Sequences of one call, up to the problem's batch.
 inline int64_t batch_of(const Args& args) { return args.seq_lens.shape[0]; }
+
+// The scale of the whole cache, in host memory; 1 if there is none.
+inline float kv_scale_of(const Args& args) {
+  return args.kv_scale.data == nullptr ? 1.0F : *static_cast<const float*>(args.kv_scale.data);
+}
 
 // A length in host memory, as the contract counts it: a negative one is 0.
 inline int64_t length_of(const Args& args, int64_t sequence) {

@@ -41,5 +41,47 @@ TEST(Float8, E2m1HasEightMagnitudes) {
   }
 }
 
+// The nearest of all finite values, the even pattern where two are as near.
+template <typename From>
+int nearest(double value, int largest_pattern, From from) {
+  int best = 0;
+  for (int bits = 0; bits <= largest_pattern; ++bits) {
+    const double distance =
+        std::fabs(static_cast<double>(from(static_cast<uint8_t>(bits))) - value);
+    const double least = std::fabs(static_cast<double>(from(static_cast<uint8_t>(best))) - value);
+    if (distance < least || (distance == least && bits % 2 == 0)) {
+      best = bits;
+    }
+  }
+  return best;
+}
+
+TEST(Float8, RoundsToTheNearestAndTiesToEven) {
+  for (int exponent = -12; exponent <= 9; ++exponent) {
+    for (int i = 0; i < 64; ++i) {
+      const float value = std::ldexp(1.0F + static_cast<float>(i) / 64.0F, exponent);
+      EXPECT_EQ(to_e4m3(value), nearest(value, 0x7E, from_e4m3)) << value;
+      EXPECT_EQ(to_e4m3(-value), 0x80 | nearest(value, 0x7E, from_e4m3)) << value;
+      EXPECT_EQ(to_e2m1(value), nearest(value, 7, from_e2m1)) << value;
+      EXPECT_EQ(to_int8(-value), -std::fmin(127.0, std::nearbyint(value))) << value;
+    }
+  }
+  EXPECT_EQ(to_e4m3(INFINITY), 0x7E);
+  EXPECT_EQ(to_e4m3(-NAN) & 0x7F, 0x7F);
+  EXPECT_EQ(to_e4m3(0.0F), 0);
+  EXPECT_EQ(to_int8(INFINITY), 127);
+}
+
+TEST(Float8, ScalesAreRoundedUpToAPowerOfTwo) {
+  EXPECT_EQ(to_e8m0_up(1.0F), 127);
+  EXPECT_EQ(to_e8m0_up(1.0000001F), 128);
+  EXPECT_EQ(to_e8m0_up(0x1p-127F), 0);
+  EXPECT_EQ(to_e8m0_up(0x1p-149F), 0);
+  EXPECT_EQ(to_e8m0_up(3e38F), 254);
+  for (const float none : {0.0F, -1.0F, INFINITY, NAN}) {
+    EXPECT_EQ(to_e8m0_up(none), 0xFF);
+  }
+}
+
 }  // namespace
 }  // namespace seesaw

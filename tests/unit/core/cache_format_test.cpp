@@ -12,62 +12,13 @@
 namespace seesaw {
 namespace {
 
-// DeepSeek-V3.2, GLM-5: 512 e4m3, 4 float scales of 128 values, 64 bf16.
-constexpr CacheFormat kFp8Of656 = {.name = "fp8_656",
-                                   .latent = {ElementType::kFloat8E4M3, 512, 0},
-                                   .rotary = {ElementType::kBFloat16, 64, 528},
-                                   .scales = {ElementType::kFloat32, 4, 512},
-                                   .scaled_columns = 512,
-                                   .scale_group = 128,
-                                   .row_bytes = 656};
-// DeepSeek-V4: 448 e4m3 and 64 bf16, then behind the page's rows 7 scales of 64 values and a pad.
-constexpr CacheFormat kFp8Of584 = {.name = "fp8_584",
-                                   .latent = {ElementType::kFloat8E4M3, 448, 0},
-                                   .rotary = {ElementType::kBFloat16, 64, 448},
-                                   .scales = {ElementType::kFloat8E8M0, 7, 0, Place::kTail},
-                                   .scaled_columns = 448,
-                                   .scale_group = 64,
-                                   .row_bytes = 576,
-                                   .tail_bytes = 8,
-                                   .page_alignment = 576};
-// Dense engines: 576 e4m3, one scale of the whole cache.
-constexpr CacheFormat kFp8Of576 = {.name = "fp8_576",
-                                   .latent = {ElementType::kFloat8E4M3, 512, 0},
-                                   .rotary = {ElementType::kFloat8E4M3, 64, 512},
-                                   .tensor_scale = true,
-                                   .row_bytes = 576};
-// DeepSeek-V4.1: 512 e4m3, rotary included, 16 scales of 32 values behind the page's rows.
-constexpr CacheFormat kFp8Of528 = {.name = "fp8_528",
-                                   .latent = {ElementType::kFloat8E4M3, 512, 0},
-                                   .scales = {ElementType::kFloat8E8M0, 16, 0, Place::kTail},
-                                   .scaled_columns = 512,
-                                   .scale_group = 32,
-                                   .row_bytes = 512,
-                                   .tail_bytes = 16,
-                                   .page_alignment = 512};
-// DeepSeek-V4.1's extra cache: 512 e2m1, 32 e4m3 scales of 16 values.
-constexpr CacheFormat kFp4Of288 = {.name = "fp4_288",
-                                   .latent = {ElementType::kFloat4E2M1, 512, 0},
-                                   .scales = {ElementType::kFloat8E4M3, 32, 256},
-                                   .scaled_columns = 512,
-                                   .scale_group = 16,
-                                   .row_bytes = 288};
-// The lightning indexer's keys: 128 e4m3, one float scale behind the page's rows.
-constexpr CacheFormat kIndexerOf132 = {.name = "indexer_132",
-                                       .latent = {ElementType::kFloat8E4M3, 128, 0},
-                                       .scales = {ElementType::kFloat32, 1, 0, Place::kTail},
-                                       .scaled_columns = 128,
-                                       .scale_group = 128,
-                                       .row_bytes = 128,
-                                       .tail_bytes = 4};
-// For CPUs: 512 int8 with a scale a token, 64 bf16.
-constexpr CacheFormat kInt8 = {.name = "int8",
-                               .latent = {ElementType::kInt8, 512, 0},
-                               .rotary = {ElementType::kBFloat16, 64, 516},
-                               .scales = {ElementType::kFloat32, 1, 512},
-                               .scaled_columns = 512,
-                               .scale_group = 512,
-                               .row_bytes = 644};
+const CacheFormat kFp8Of656 = cache_format(SEESAW_FORMAT_FP8_656, 0);
+const CacheFormat kFp8Of584 = cache_format(SEESAW_FORMAT_FP8_584, 0);
+const CacheFormat kFp8Of576 = cache_format(SEESAW_FORMAT_FP8_576, 0);
+const CacheFormat kFp8Of528 = cache_format(SEESAW_FORMAT_FP8_528, 0);
+const CacheFormat kFp4Of288 = cache_format(SEESAW_FORMAT_FP4_288, 0);
+const CacheFormat kIndexerOf132 = cache_format(SEESAW_FORMAT_INDEXER_132, 0);
+const CacheFormat kInt8 = cache_format(SEESAW_FORMAT_INT8_644, 0);
 
 // A record as text: "[0,512) latent [512,528) scales".
 std::string drawn(const CacheFormat& format) {
@@ -92,12 +43,12 @@ TEST(CacheFormat, PublishedLayoutsFit) {
   EXPECT_EQ(kFp8Of584.page_bytes(64), 37'440);
   EXPECT_EQ(kFp8Of584.page_bytes(256), 149'760);
   EXPECT_EQ(drawn(kFp8Of576), "[0,512) latent [512,576) rotary");
-  EXPECT_EQ(drawn(kFp8Of528), "[0,512) latent [0,16) scales behind the page");
+  EXPECT_EQ(drawn(kFp8Of528), "[0,448) latent [448,512) rotary [0,16) scales behind the page");
   EXPECT_EQ(kFp8Of528.page_bytes(64), 33'792);
-  EXPECT_EQ(drawn(kFp4Of288), "[0,256) latent [256,288) scales");
+  EXPECT_EQ(drawn(kFp4Of288), "[0,224) latent [224,256) rotary [0,32) scales behind the page");
   EXPECT_EQ(drawn(kIndexerOf132), "[0,128) latent [0,4) scales behind the page");
   EXPECT_EQ(kIndexerOf132.page_bytes(64), 64 * 132);
-  EXPECT_EQ(drawn(kInt8), "[0,512) latent [516,644) rotary [512,516) scales");
+  EXPECT_EQ(drawn(kInt8), "[0,512) latent [512,640) rotary [0,4) scales behind the page");
   for (const CacheFormat& format : {kFp8Of656, kFp8Of584, kFp8Of576, kInt8}) {
     EXPECT_EQ(format.columns(), format.name == kFp8Of584.name ? 512 : 576) << format.name;
   }
@@ -156,8 +107,8 @@ TEST(CacheFormat, ScalesBehindThePageAreRead) {
 TEST(CacheFormat, FourBitElementsComeInPairsAndTensorScalesMultiplyAll) {
   constexpr int64_t kPage = 2;
   std::vector<std::byte> page = page_of(kFp4Of288, kPage);
-  page[288 + 0] = std::byte{0x92};    // 1.0 in the low half, -0.5 in the high one
-  page[288 + 256] = std::byte{0x40};  // 2.0, of columns 0 to 15
+  page[256] = std::byte{0x92};               // 1.0 in the low half, -0.5 in the high one
+  page[kPage * 256 + 32] = std::byte{0x40};  // 2.0, of columns 0 to 15
   const std::vector<double> values = record(kFp4Of288, page, kPage, 1);
   EXPECT_EQ(values[0], 2.0);
   EXPECT_EQ(values[1], -1.0);
@@ -172,8 +123,84 @@ TEST(CacheFormat, FourBitElementsComeInPairsAndTensorScalesMultiplyAll) {
   std::vector<std::byte> whole = page_of(kInt8, kPage);
   whole[0] = std::byte{0x80};
   const float scale = 0.5F;
-  std::memcpy(whole.data() + 512, &scale, sizeof(scale));
+  std::memcpy(whole.data() + kPage * 640, &scale, sizeof(scale));
   EXPECT_EQ(record(kInt8, whole, kPage, 0)[0], -64.0);
+}
+
+// What a token becomes and is read as again.
+struct Stored {
+  std::vector<double> values;
+  int64_t saturated;
+};
+Stored stored(const CacheFormat& format, const std::vector<float>& values, ScaleRule rule,
+              const float* given = nullptr, float tensor_scale = 1.0F) {
+  std::vector<std::byte> page(static_cast<size_t>(format.page_bytes(1)), std::byte{0x7F});
+  RecordSlot slot = {page.data(), page.data() + format.row_bytes};
+  Stored result{std::vector<double>(values.size()), 0};
+  result.saturated = write_record(format, values.data(), rule, given, tensor_scale, slot);
+  read_record(format, {slot.row, slot.tail}, static_cast<double>(tensor_scale),
+              result.values.data());
+  return result;
+}
+
+std::vector<float> waves(const CacheFormat& format, float amplitude) {
+  std::vector<float> values(static_cast<size_t>(format.columns()));
+  for (size_t i = 0; i < values.size(); ++i) {
+    values[i] = amplitude * std::sin(static_cast<float>(i) * 0.7F);
+  }
+  return values;
+}
+
+TEST(CacheFormat, WrittenRecordsAreReadWithinHalfAStep) {
+  for (const CacheFormat& format : byte_formats()) {
+    for (const ScaleRule rule : {ScaleRule::kPowerOfTwo, ScaleRule::kExact}) {
+      for (const float amplitude : {1e-20F, 0.01F, 3.0F, 1e4F}) {
+        if (format.tensor_scale && amplitude != 3.0F) {
+          continue;  // its scale is the caller's
+        }
+        if (format.scales.type == ElementType::kFloat8E4M3 &&
+            (amplitude == 1e-20F || amplitude == 1e4F)) {
+          continue;  // no scale is as small or as large
+        }
+        const std::vector<float> values = waves(format, amplitude);
+        const Stored result = stored(format, values, rule);
+        EXPECT_EQ(result.saturated, 0) << format.name;
+        // Half of the coarsest step between neighbours: e4m3 2^-4, e2m1 1 of 4 in scales rounded
+        // up to twice the least, int8 of the largest.
+        const double step = format.latent.type == ElementType::kFloat4E2M1 ? 0.36 : 0.07;
+        for (size_t i = 0; i < values.size(); ++i) {
+          EXPECT_NEAR(result.values[i], values[i], step * static_cast<double>(amplitude))
+              << format.name << " column " << i;
+        }
+      }
+    }
+  }
+}
+
+TEST(CacheFormat, NaNsAreStoredAndWhatIsTooLargeSaturates) {
+  for (const CacheFormat& format : byte_formats()) {
+    std::vector<float> values = waves(format, 1.0F);
+    values[5] = NAN;
+    const Stored poisoned = stored(format, values, ScaleRule::kPowerOfTwo);
+    EXPECT_TRUE(std::isnan(poisoned.values[5])) << format.name;
+    EXPECT_EQ(poisoned.saturated, 0);
+    values[5] = -INFINITY;
+    const Stored limited = stored(format, values, ScaleRule::kExact);
+    EXPECT_EQ(limited.saturated, 1) << format.name;
+    EXPECT_TRUE(std::isfinite(limited.values[5]));
+    EXPECT_LT(limited.values[5], -0.9);
+  }
+}
+
+TEST(CacheFormat, GivenScalesAreUsedAndBadOnesShow) {
+  const CacheFormat format = cache_format(SEESAW_FORMAT_FP8_656, 0);
+  const std::vector<float> values = waves(format, 1.0F);
+  const float given[] = {0.37F, 1e-3F, 0.0F, INFINITY};
+  const Stored result = stored(format, values, ScaleRule::kGiven, given);
+  EXPECT_NEAR(result.values[3], values[3], 0.07);
+  EXPECT_GT(result.saturated, 50);              // of the second group: 448e-3 is its largest
+  EXPECT_TRUE(std::isnan(result.values[300]));  // 0 and infinity are no scales
+  EXPECT_TRUE(std::isnan(result.values[500]));
 }
 
 TEST(CacheFormat, PlainFormatsAreElements) {

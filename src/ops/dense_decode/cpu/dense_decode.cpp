@@ -64,7 +64,10 @@ DecodeCall make_call(const DenseDecodePlan& plan, const Args& args, const Call& 
           split::schedule_view(call.schedule, plan.split)};
 }
 
-Support supports(const DenseDecodeProblem&, const Options&) {
+Support supports(const DenseDecodeProblem& problem, const Options&) {
+  if (!is_plain(problem.kv_format)) {
+    return Support::no("it reads caches of one element type");
+  }
   if (!choose_target().has_value()) {
     return Support::no(
         fmt::format("the environment variable SEESAW_CPU_TARGET is set to something other than {}",

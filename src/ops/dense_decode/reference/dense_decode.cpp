@@ -43,6 +43,7 @@ struct RowInput {
   const DenseDecodeProblem& problem;
   const Args& args;
   const CacheFormat& format;
+  double tensor_scale;
   Row row;
   int64_t visible;
 
@@ -50,15 +51,14 @@ struct RowInput {
   void read_key(int64_t t, double* key) const {
     const int64_t page =
         *element<int32_t>(args.block_table, row.sequence, t / problem.page_size, 0);
-    const int64_t size = element_bytes(args.kv_cache);
     const auto* first =
         static_cast<const std::byte*>(args.kv_cache.data) +
         (page * problem.kv_page_stride + row.head / problem.group() * problem.kv_head_stride) *
-            size;
+            element_bytes(args.kv_cache);
     read_record(format,
-                record_at(format, first, problem.page_size, problem.kv_token_stride * size,
-                          t % problem.page_size),
-                1.0, key);
+                record_at(format, first, problem.page_size,
+                          row_stride_bytes(format, problem.kv_token_stride), t % problem.page_size),
+                tensor_scale, key);
   }
 
   // [1] score of a key. Eight sums side by side, added in a fixed order, let the compiler vectorise
@@ -158,7 +158,8 @@ uint64_t scratch_bytes(const DenseDecodeProblem& problem, int32_t num_threads) {
 template <typename Query, typename Sink>
 void attend_all(const DenseDecodeProblem& problem, const Args& args, const Scratch& scratch,
                 const Sink& sink) {
-  const CacheFormat format = cache_format(problem.kv_format, problem.d_qk);
+  const CacheFormat format = problem.format();
+  const double tensor_scale = kv_scale_of(args);
   const int64_t rows = batch_of(args) * problem.s_q * problem.h_q;
 #pragma omp parallel num_threads(threads_here(scratch.num_threads))
   {
@@ -169,7 +170,7 @@ void attend_all(const DenseDecodeProblem& problem, const Args& args, const Scrat
       const Row row{token_of_batch / problem.s_q, token_of_batch % problem.s_q, r % problem.h_q};
       const int64_t visible =
           visible_tokens(length_of(args, row.sequence), problem.s_q, row.token, problem.mask());
-      attend(RowInput<Query>{problem, args, format, row, visible}, key, sink);
+      attend(RowInput<Query>{problem, args, format, tensor_scale, row, visible}, key, sink);
     }
   }
 }
@@ -184,8 +185,8 @@ void with_type(DType dtype, Visit visit) {
       return visit(BFloat16{});
     case DType::kFloat16:
       return visit(Float16{});
-    case DType::kInt32:
-      return;  // validation admits no such query or cache
+    default:
+      return;  // validation admits no such query
   }
 }
 
