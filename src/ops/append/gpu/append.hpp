@@ -5,6 +5,7 @@
 
 #include <cstdint>
 
+#include "base/host_device.hpp"
 #include "ops/append/problem.hpp"
 
 namespace seesaw::append::gpu {
@@ -78,7 +79,9 @@ inline constexpr int kThreads = 32 * kWarps;
 enum class Access { kUnits, kElements };
 
 // Pairs that a thread turns at once: 16 bytes of 16-bit elements each of x and y.
-constexpr int32_t pairs_at_once(Access access) { return access == Access::kUnits ? 8 : 1; }
+SEESAW_HOST_DEVICE constexpr int32_t pairs_at_once(Access access) {
+  return access == Access::kUnits ? 8 : 1;
+}
 
 cudaError_t launch_append(const AppendParams& params, DType dtype, Access access,
                           cudaStream_t stream);
