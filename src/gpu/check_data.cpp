@@ -71,8 +71,8 @@ std::string name_of_word(const split::SplitConfig& config, int64_t word) {
   }
   if (word < word_of(view.item_piece_begin)) {
     const int64_t in_workers = word - word_of(view.worker_pieces);
-    return fmt::format("worker_pieces[{}].{}", in_workers / 2,
-                       in_workers % 2 == 0 ? "begin" : "rest");
+    const char* fields[] = {"begin", "end", "rest", "tag"};
+    return fmt::format("worker_pieces[{}].{}", in_workers / 4, fields[in_workers % 4]);
   }
   if (word < word_of(view.pieces)) {
     return fmt::format("item_piece_begin[{}]", word - word_of(view.item_piece_begin));

@@ -131,6 +131,9 @@ T __ldcg(const T* from) {
   return *from;
 }
 
+// One rounding each, as written.
+inline float __fmul_rn(float a, float b) { return a * b; }
+
 inline unsigned __float_as_uint(float value) {
   unsigned bits;
   std::memcpy(&bits, &value, sizeof(bits));
