@@ -73,6 +73,7 @@ struct AppendParams {
 
 inline constexpr int kWarps = 8;  // of a block
 inline constexpr int kThreads = 32 * kWarps;
+inline constexpr int kBlocksAtOnce = 3;  // of an SM: 80 registers a thread, 24 rows in flight
 
 // Whether rows are read and written 16 bytes at a time, or element by element, in bytes where
 // nothing better is aligned.
