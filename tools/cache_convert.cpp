@@ -138,4 +138,13 @@ void PageConverter::add_loss(int64_t tokens, Loss* loss) const {
   }
 }
 
+float PageConverter::largest_before(int64_t tokens) const {
+  float largest = 0.0F;
+  for (size_t i = 0; i < static_cast<size_t>(tokens * conversion_.columns); ++i) {
+    const float magnitude = std::fabs(before_[i]);
+    largest = std::isfinite(magnitude) ? std::max(largest, magnitude) : largest;
+  }
+  return largest;
+}
+
 }  // namespace seesaw::tools
