@@ -1,6 +1,7 @@
 // All operations of the library: a new one adds its line, and its folder to ops/CMakeLists.txt.
 #include "core/operation.hpp"
 #include "ops/dense_decode/operation.hpp"
+#include "ops/gather/operation.hpp"
 #include "ops/merge_states/operation.hpp"
 
 namespace seesaw {
@@ -8,6 +9,7 @@ namespace seesaw {
 std::span<const Operation* const> operations() {
   static constexpr const Operation* kAll[] = {
       &dense_decode::kOperation,
+      &gather::kOperation,
       &merge_states::kOperation,
   };
   return kAll;
