@@ -30,18 +30,6 @@ Status find_first(const Params& params, cudaStream_t stream, unsigned long long*
   return read_back(params.first_fault, first, stream);
 }
 
-Status refuse_while_capturing(cudaStream_t stream) {
-  cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
-  SEESAW_RETURN_IF_ERROR(failed(cudaStreamIsCapturing(stream, &status), "asking for the capture"));
-  if (status == cudaStreamCaptureStatusNone) {
-    return {};
-  }
-  return not_supported(
-      four_part_message(kWhere, "SEESAW_CHECK on a stream that is capturing a graph",
-                        "a stream that can be waited for",
-                        "Check calls outside the capture, or unset SEESAW_CHECK."));
-}
-
 Status check_block_table(const CallToCheck& call, void* report, cudaStream_t stream) {
   const LengthsToCheck& lengths = call.lengths;
   const BlockTableParams params = {
@@ -136,6 +124,18 @@ Status check_schedule(const CallToCheck& call, void* report, void* rebuilt, cuda
 
 size_t check_bytes(const split::SplitConfig& config) {
   return split::kScheduleAlignment + split::schedule_bytes(config);
+}
+
+Status refuse_while_capturing(cudaStream_t stream) {
+  cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+  SEESAW_RETURN_IF_ERROR(failed(cudaStreamIsCapturing(stream, &status), "asking for the capture"));
+  if (status == cudaStreamCaptureStatusNone) {
+    return {};
+  }
+  return not_supported(
+      four_part_message(kWhere, "SEESAW_CHECK on a stream that is capturing a graph",
+                        "a stream that can be waited for",
+                        "Check calls outside the capture, or unset SEESAW_CHECK."));
 }
 
 Status check_lengths(const LengthsToCheck& lengths, void* report, cudaStream_t stream) {
