@@ -145,5 +145,7 @@ inline float __uint_as_float(unsigned bits) {
   return value;
 }
 
+constexpr int __popc(unsigned bits) { return __builtin_popcount(bits); }
+
 constexpr int min(int a, int b) { return b < a ? b : a; }
 constexpr int max(int a, int b) { return a < b ? b : a; }
