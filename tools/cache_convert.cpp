@@ -15,12 +15,18 @@ size_t bytes_of(int32_t format) {
   return format == SEESAW_FORMAT_FLOAT32 ? 4 : format <= SEESAW_FORMAT_FLOAT16 ? 2 : 1;
 }
 
+seesaw_tensor on_cpu(seesaw_tensor tensor) {
+  tensor.device = kCpu;
+  return tensor;
+}
+
 // Without the dimension of KV heads.
 seesaw_tensor without_heads(const seesaw_tensor& cache) {
   seesaw_tensor tensor = cache;
   tensor.rank = 3;
   tensor.shape[2] = cache.shape[3];
   tensor.stride[2] = cache.stride[3];
+  tensor.device = kCpu;
   return tensor;
 }
 
@@ -71,7 +77,7 @@ PageConverter::PageConverter(const seesaw_dense_decode_problem& problem,
     : conversion_(conversion),
       page_size_(problem.page_size),
       source_(without_heads(inputs.kv_cache)),
-      source_scale_(inputs.kv_scale),
+      source_scale_(on_cpu(inputs.kv_scale)),
       reader_(reader_of(problem)),
       writer_(writing(conversion, problem.page_size)),
       new_reader_(reading_back(conversion, problem.page_size)),
@@ -108,7 +114,9 @@ const std::vector<std::byte>& PageConverter::convert(int64_t page) {
   seesaw_tensor rotary = rows;
   rotary.shape[1] = columns - conversion_.d_latent;
   rotary.data = columns == conversion_.d_latent ? nullptr : before_.data() + conversion_.d_latent;
-  if (rotary.data == nullptr) rotary = {};
+  if (rotary.data == nullptr) {
+    rotary = {};
+  }
   writer_.run({.c_kv = latent,
                .k_rope = rotary,
                .slot_mapping = make_tensor(own_slots_.data(), SEESAW_INT64, {page_size_}),

@@ -17,7 +17,7 @@ REFERENCE = "reference.dense_decode"
 
 class OtherCommands(CommandTest):
     def test_help_everywhere(self):
-        for command in ([], ["info"], ["run"], ["make-case"], ["check"], ["explain"], ["plan"],
+        for command in ([], ["info"], ["cache"], ["run"], ["make-case"], ["check"], ["explain"], ["plan"],
                         ["bench"]):
             self.assertIn("Examples:", self.succeed(*command, "--help").stdout)
         self.assertRegex(self.succeed("--version").stdout, r"^seesaw \d+\.\d+\.\d+\n$")

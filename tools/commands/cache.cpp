@@ -121,8 +121,8 @@ AttentionLoss attention_loss(const seesaw_dense_decode_problem& problem, const C
                              const Conversion& conversion, const std::vector<std::byte>& cache) {
   seesaw_dense_decode_problem converted = problem;
   converted.kv_format = conversion.format;
-  converted.kv_columns = converted.kv_page_stride = 0;
-  converted.kv_token_stride = converted.kv_head_stride = 0;
+  converted.kv_columns = converted.kv_token_stride = converted.kv_head_stride = 0;
+  converted.kv_page_stride = problem.page_size * conversion.token_elements;
   seesaw_dense_decode_args args = input.args;
   const bool bytes = conversion.format > SEESAW_FORMAT_FLOAT16;
   args.kv_cache = make_tensor(
