@@ -11,8 +11,19 @@ namespace seesaw::lab {
 // All bits set is a NaN in every floating format: what memory holds that must not matter.
 inline constexpr unsigned char kPoison = 0xFF;
 
-constexpr size_t size_of(int32_t dtype) {  // bytes; of a seesaw_dtype
-  return dtype == SEESAW_BFLOAT16 || dtype == SEESAW_FLOAT16 ? 2 : 4;
+constexpr size_t size_of(int32_t dtype) {  // bytes; of a seesaw_dtype, 1 of formats of bytes
+  switch (dtype) {
+    case SEESAW_BFLOAT16:
+    case SEESAW_FLOAT16:
+      return 2;
+    case SEESAW_FLOAT32:
+    case SEESAW_INT32:
+      return 4;
+    case SEESAW_INT64:
+      return 8;
+    default:
+      return 1;
+  }
 }
 
 // values[i] as float, for any floating dtype; stored rounded to nearest even.
