@@ -179,7 +179,7 @@ def support_rows(info: Dict[str, Any]) -> Dict[str, List[str]]:
                 texts = [limits_text(operation["problem"], kernel, name) for name in names]
                 return next((text for text in texts if text is not None), "")
 
-            query, cache = takes("q_dtype", "dtype"), takes("kv_format")
+            query, cache = takes("q_dtype", "dtype", "out_dtype"), takes("kv_format")
             both = query if cache in ("", query) else f"{query}; cache {cache}"
             if len(cache.split(", ")) > 1:
                 both += ", in any mix"

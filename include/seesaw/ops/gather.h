@@ -4,8 +4,12 @@
  *   by slots: row j of out is the token at slots[j] (page * page_size + place); a negative slot, or
  *             one behind the cache, gives a row of zeros.
  * Exactly one of block_table and slots is given. Rows of out behind cu_seq_lens[b] are left alone.
- * A row as stored is the record's bytes, row then tail; as numbers it is its columns, elements
- * times scales in float32, rounded once to out's dtype. */
+ * A row as stored is the record's bytes, row then tail; as numbers it is its columns, each element
+ * times its scale in float32 (then times the cache's own), rounded once to out's dtype: every
+ * kernel gives the same bits, but for which NaN a NaN is.
+ * On the CPU lengths, starts and page ids are checked before anything is written. On a GPU they are
+ * with the option check_data; without it a page id that is none gives a row of zeros, and nothing
+ * leads out of the tensors. */
 #ifndef SEESAW_OPS_GATHER_H_
 #define SEESAW_OPS_GATHER_H_
 
@@ -34,15 +38,16 @@ typedef struct seesaw_gather_problem {
 typedef struct seesaw_gather_args {
   uint64_t struct_size SEESAW_SIZE_OF(seesaw_gather_args);
   seesaw_tensor kv_cache SEESAW_ZERO; /* [num_pages, page_size, kv_columns] */
-  /* by pages: [b, max_pages] int32 page ids, [b + 1] int32 growing from 0, and [b] int32 first
-   * tokens (data NULL: 0) */
+  /* by pages: [b, max_pages] int32 page ids, of which only those that tokens need are read; [b + 1]
+   * int32 sums of lengths, from 0 up to n at most; [b] int32 first tokens (data NULL: 0) */
   seesaw_tensor block_table SEESAW_ZERO;
   seesaw_tensor cu_seq_lens SEESAW_ZERO;
   seesaw_tensor starts SEESAW_ZERO;
   seesaw_tensor slots SEESAW_ZERO; /* by slots: [n] */
-  /* [1] float32, for formats of one scale (fp8_576): what is stored is multiplied by it; NULL: 1 */
+  /* [1] float32, for formats of one scale (fp8_576): what is stored is multiplied by it; NULL: 1.
+   * Others do not read it, nor do rows of bytes */
   seesaw_tensor kv_scale SEESAW_ZERO;
-  seesaw_tensor out SEESAW_ZERO; /* [n, out_columns] */
+  seesaw_tensor out SEESAW_ZERO; /* [n, out_columns]: shares no memory with the cache */
 } seesaw_gather_args;
 
 /* The functions of seesaw.h with this operation's types. */
