@@ -9,7 +9,9 @@
 #include <span>
 #include <vector>
 
+#include "base/float16.hpp"
 #include "lab/accuracy_math.hpp"
+#include "lab/cache_records.hpp"
 #include "lab/elements.hpp"
 
 namespace seesaw::lab {
@@ -43,7 +45,23 @@ int32_t int_at(const seesaw_tensor& tensor, int64_t element) {
 struct Product {
   double sum;
   double magnitude;
+  double slack;  // what `sum` may be off by as the key's numbers are rounded
 };
+
+// A cached token as the definition has it, and how far each number may be from what is multiplied.
+struct Key {
+  std::vector<double> values;
+  std::vector<double> errors;  // of a quantised cache; else empty
+};
+
+// Whether a dtype has the number.
+bool is_representable(double value, int32_t dtype) {
+  const auto narrow = static_cast<float>(value);
+  const float kept = dtype == SEESAW_BFLOAT16  ? to_float(from_float<BFloat16>(narrow))
+                     : dtype == SEESAW_FLOAT16 ? to_float(from_float<Float16>(narrow))
+                                               : narrow;
+  return static_cast<double>(kept) == value || std::isnan(value);
+}
 
 // Eight sums side by side can be vectorised; their order does not matter here.
 Product product_of(const double* x, const double* y, int64_t count) {
@@ -127,14 +145,40 @@ class Accuracy {
             std::max<int64_t>(length(block.sequence) - hidden, 0)};
   }
 
-  void read_key(const Block& block, int64_t token, int64_t count, double* key) const {
+  void read_key(const Block& block, int64_t token, Key* key) const {
     const seesaw_tensor& table = inputs_.block_table;
     const seesaw_tensor& cache = inputs_.kv_cache;
     const int64_t page = int_at(
         table, block.sequence * table.stride[0] + token / problem_.page_size * table.stride[1]);
-    widen(address(cache, page * cache.stride[0] + token % problem_.page_size * cache.stride[1] +
-                             block.kv_head * cache.stride[2]),
-          cache.dtype, count, key);
+    const int64_t slot = token % problem_.page_size;
+    const int64_t head = page * cache.stride[0] + block.kv_head * cache.stride[2];
+    key->values.resize(to_size(problem_.d_qk));
+    if (!is_quantised(problem_.kv_format)) {
+      widen(address(cache, head + slot * cache.stride[1]), cache.dtype, problem_.d_qk,
+            key->values.data());
+      return;
+    }
+    const RecordPlace place{static_cast<std::byte*>(cache.data) + head, problem_.page_size,
+                            cache.stride[1], slot};
+    const auto* scale = static_cast<const float*>(inputs_.kv_scale.data);
+    load_record(problem_.kv_format, place, scale == nullptr ? 1.0 : static_cast<double>(*scale),
+                key->values.data());
+    key->errors.clear();
+    for (const double value : key->values) {
+      key->errors.push_back(
+          element_error(value, is_representable(value, problem_.q_dtype), rounding_));
+    }
+  }
+
+  // A query's product with a key, times the scale.
+  Product score_of(const double* query, const Key& key) const {
+    const double scale = static_cast<double>(inputs_.scale);
+    Product product = product_of(query, key.values.data(), problem_.d_qk);
+    for (size_t c = 0; c < key.errors.size(); ++c) {
+      product.slack += std::fabs(query[c]) * key.errors[c];
+    }
+    return {product.sum * scale, product.magnitude * std::fabs(scale),
+            product.slack * std::fabs(scale)};
   }
 
   void do_block(const Block& block) {
@@ -142,7 +186,7 @@ class Accuracy {
     const int64_t keys = length(block.sequence);
     const int64_t count = block.row_end - block.row_begin;
     std::vector<double> queries(to_size(count * d_qk));
-    std::vector<double> key(to_size(d_qk));
+    Key key;
     std::vector<Product> scores(to_size(count * keys));
     for (int64_t r = 0; r < count; ++r) {
       const Row row = row_of(block, block.row_begin + r);
@@ -152,12 +196,9 @@ class Accuracy {
             q.dtype, d_qk, queries.data() + r * d_qk);
     }
     for (int64_t t = 0; t < keys; ++t) {
-      read_key(block, t, d_qk, key.data());
+      read_key(block, t, &key);
       for (int64_t r = 0; r < count; ++r) {
-        Product product = product_of(queries.data() + r * d_qk, key.data(), d_qk);
-        product.sum *= static_cast<double>(inputs_.scale);
-        product.magnitude *= std::fabs(static_cast<double>(inputs_.scale));
-        scores[to_size(r * keys + t)] = product;
+        scores[to_size(r * keys + t)] = score_of(queries.data() + r * d_qk, key);
       }
     }
     std::vector<RowScores> rows;
@@ -168,13 +209,13 @@ class Accuracy {
       errors.push_back(row_errors(rows.back(), rounding_));
     }
     for (int64_t t = 0; t < keys; ++t) {
-      read_key(block, t, problem_.d_v, key.data());
+      read_key(block, t, &key);
       for (int64_t r = 0; r < count; ++r) {
         const Row row = row_of(block, block.row_begin + r);
         if (t < row.keys && rows[to_size(r)].weight_sum != 0) {
           const double score = scores[to_size(r * keys + t)].sum;
           const double weight = std::exp(score - rows[to_size(r)].greatest);
-          add_value(value_error(weight, errors[to_size(r)], rounding_), key.data(),
+          add_value(weight, value_error(weight, errors[to_size(r)], rounding_), key,
                     out_of(block, row));
         }
       }
@@ -192,7 +233,9 @@ class Accuracy {
       row.greatest = std::max(row.greatest, score.sum);  // NaN shows in the sum of weights
     }
     for (const Product& score : scores) {
-      const double error = score_error(static_cast<double>(problem_.d_qk), score.magnitude);
+      const double error =
+          score_error(static_cast<double>(problem_.d_qk), score.magnitude + score.slack) +
+          score.slack;
       if (score.sum == -kInfinity) {
         continue;  // it weighs nothing, exactly
       }
@@ -211,9 +254,15 @@ class Accuracy {
     return allowed_.out.data() + index_of(block, row) * problem_.d_v;
   }
 
-  void add_value(double error, const double* value, double* out) const {
+  void add_value(double weight, double error, const Key& key, double* out) const {
+    const double* value = key.values.data();
     for (int64_t c = 0; c < problem_.d_v; ++c) {
       out[c] += error * std::fabs(value[c]);
+    }
+    if (!key.errors.empty()) {
+      for (int64_t c = 0; c < problem_.d_v; ++c) {
+        out[c] += (weight + error) * key.errors[to_size(c)];
+      }
     }
   }
 

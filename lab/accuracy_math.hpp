@@ -33,7 +33,11 @@ constexpr double least_of(int32_t dtype) {
 }
 
 constexpr Rounding rounding_of(int32_t q_dtype, int32_t kv_format) {
-  return {roundoff_of(kv_format), least_of(kv_format),
+  // Weights meet values of the cache's dtype; those of a quantised cache, of the query's.
+  const bool plain =
+      kv_format == SEESAW_FLOAT32 || kv_format == SEESAW_BFLOAT16 || kv_format == SEESAW_FLOAT16;
+  const int32_t multiplied = plain ? kv_format : q_dtype;
+  return {roundoff_of(multiplied), least_of(multiplied),
           q_dtype == SEESAW_FLOAT32 ? kFloatRoundoff : 0x1p-11, roundoff_of(q_dtype),
           least_of(q_dtype)};
 }
@@ -53,6 +57,14 @@ inline constexpr double kLeastPartial = 0x1p-28;
 // What a score may be off by, from sum(abs(q * k)) * abs(scale).
 SEESAW_HOST_DEVICE inline double score_error(double d_qk, double magnitude) {
   return (d_qk + kScoreRoundings) * kFloatRoundoff * magnitude;
+}
+
+// What a number of a quantised cache may be off by when it becomes one of the query's dtype:
+// nothing if it is one, else a rounding, and the float product's before it.
+SEESAW_HOST_DEVICE inline double element_error(double value, bool representable,
+                                               const Rounding& rounding) {
+  return representable ? 0.0
+                       : fmax(fabs(value), rounding.least_out) * (rounding.out + kFloatRoundoff);
 }
 
 struct RowScores {

@@ -26,11 +26,11 @@ std::string describe(const DecodeSpec& spec) {
   const std::vector<int32_t> lengths(spec.seq_lens.begin(),
                                      spec.seq_lens.begin() + static_cast<ptrdiff_t>(shown));
   return fmt::format(
-      "b {} lengths {}{} s_q {} h_q {} h_kv {} d_qk {} d_v {} page {} dtypes {}/{} causal {} "
+      "b {} lengths {}{} s_q {} h_q {} h_kv {} d_qk {} d_v {} page {} dtype {} format {} causal {} "
       "scale {} seed {} values {}",
       spec.batch(), lengths, shown < spec.seq_lens.size() ? "..." : "", spec.s_q, spec.h_q,
       spec.h_kv, spec.d_qk, spec.d_v, spec.page_size, static_cast<int>(spec.q_dtype),
-      static_cast<int>(spec.kv_dtype), spec.causal, spec.scale, spec.seed, name_of(spec.values));
+      format_name(spec.format()), spec.causal, spec.scale, spec.seed, name_of(spec.values));
 }
 
 struct DecodeCase::Pool {
@@ -67,8 +67,8 @@ DecodeCase::DecodeCase(const DecodeSpec& spec) : spec_(spec) {
   for (int64_t i = 0; i < spec_.batch(); ++i) {
     set_length(i, spec_.seq_lens[static_cast<size_t>(i)]);
   }
-  token_stride_ = spec_.h_kv * spec_.d_qk + spec_.gaps.kv_token;
-  page_stride_ = spec_.page_size * token_stride_ + spec_.gaps.kv_page;
+  token_stride_ = spec_.h_kv * token_columns(spec_.format(), spec_.d_qk) + spec_.gaps.kv_token;
+  page_stride_ = std::max(spec_.page_size * token_stride_, page_elements()) + spec_.gaps.kv_page;
   build_block_table();
   fill_query();
   fill_cache();
@@ -112,19 +112,31 @@ void DecodeCase::fill_query() {
   }
 }
 
-void DecodeCase::fill_cache() {
-  const int64_t elements = (num_pages_ - 1) * page_stride_ + (spec_.page_size - 1) * token_stride_ +
-                           spec_.h_kv * spec_.d_qk;
-  pool_ = std::make_shared<Pool>(static_cast<size_t>(elements) * size_of(spec_.kv_dtype),
-                                 spec_.sparse_pool, spec_.poison);
-  if (spec_.sparse_pool) {  // only what pages cover: the rest has no memory behind it
-    const int64_t page_elements = (spec_.page_size - 1) * token_stride_ + spec_.h_kv * spec_.d_qk;
-    const size_t size = size_of(spec_.kv_dtype);
-    for (int64_t page = 0; page < num_pages_; ++page) {
-      std::memset(pool_->data + static_cast<size_t>(page * page_stride_) * size, spec_.poison,
-                  static_cast<size_t>(page_elements) * size);
-    }
+// What the last page spans: nothing follows it.
+int64_t DecodeCase::page_elements() const {
+  if (is_quantised(spec_.format())) {
+    return page_span(spec_.format(), spec_.page_size, spec_.h_kv, token_stride_);
   }
+  return (spec_.page_size - 1) * token_stride_ + spec_.h_kv * spec_.d_qk;
+}
+
+// Only what pages cover: the rest has no memory behind it.
+void DecodeCase::poison_sparse_pages() {
+  const auto size = static_cast<size_t>(column_bytes(spec_.format()));
+  for (int64_t page = 0; page < num_pages_; ++page) {
+    std::memset(pool_->data + static_cast<size_t>(page * page_stride_) * size, spec_.poison,
+                static_cast<size_t>(page_elements()) * size);
+  }
+}
+
+void DecodeCase::fill_cache() {
+  const int64_t elements = (num_pages_ - 1) * page_stride_ + page_elements();
+  pool_ = std::make_shared<Pool>(static_cast<size_t>(elements * column_bytes(spec_.format())),
+                                 spec_.sparse_pool, spec_.poison);
+  if (spec_.sparse_pool) {
+    poison_sparse_pages();
+  }
+  std::vector<float> record(static_cast<size_t>(spec_.d_qk));
   for (int64_t i = 0; i < spec_.batch(); ++i) {
     const uint64_t id = mix(spec_.seed * 2 + 1, spec_.first_id + static_cast<uint64_t>(i));
     for (int64_t t = 0; t < spec_.length(i); ++t) {
@@ -132,7 +144,15 @@ void DecodeCase::fill_cache() {
       for (int64_t c = 0; c < spec_.h_kv * spec_.d_qk; ++c) {
         const float drawn = draw(spec_.values, mix(token + static_cast<uint64_t>(c)));
         const Place place{t, c % spec_.d_qk, spec_.d_v};
-        set_key(i, t, c / spec_.d_qk, place.column, key_element(spec_.values, drawn, place));
+        const float value = key_element(spec_.values, drawn, place);
+        if (!is_quantised(spec_.format())) {
+          set_key(i, t, c / spec_.d_qk, place.column, value);
+          continue;
+        }
+        record[static_cast<size_t>(place.column)] = value;
+        if (place.column + 1 == spec_.d_qk) {
+          set_record(i, t, c / spec_.d_qk, record.data());
+        }
       }
     }
   }
@@ -155,6 +175,18 @@ size_t DecodeCase::key_index(int64_t sequence, int64_t token, int64_t kv_head,
                              kv_head * spec_.d_qk + column);
 }
 
+RecordPlace DecodeCase::record_place(int64_t sequence, int64_t token, int64_t kv_head) const {
+  const int64_t page = block_table_[table_index(sequence, token / spec_.page_size)];
+  return {reinterpret_cast<std::byte*>(pool_->data) + page * page_stride_ +
+              kv_head * token_columns(spec_.format(), spec_.d_qk),
+          spec_.page_size, token_stride_, token % spec_.page_size};
+}
+
+void DecodeCase::set_record(int64_t sequence, int64_t token, int64_t kv_head, const float* values) {
+  store_record(spec_.format(), values, spec_.scale_rule, spec_.kv_scale,
+               record_place(sequence, token, kv_head));
+}
+
 void DecodeCase::set_query(int64_t sequence, int64_t token, int64_t head, int64_t column,
                            float value) {
   store_element(query_.data(), spec_.q_dtype, query_index(sequence, token, head, column), value);
@@ -170,6 +202,12 @@ float DecodeCase::query(int64_t sequence, int64_t token, int64_t head, int64_t c
 }
 
 float DecodeCase::key(int64_t sequence, int64_t token, int64_t kv_head, int64_t column) const {
+  if (is_quantised(spec_.format())) {
+    std::vector<double> values(static_cast<size_t>(spec_.d_qk));
+    load_record(spec_.format(), record_place(sequence, token, kv_head),
+                static_cast<double>(spec_.kv_scale), values.data());
+    return static_cast<float>(values[static_cast<size_t>(column)]);
+  }
   return load_element(pool_->data, spec_.kv_dtype, key_index(sequence, token, kv_head, column));
 }
 
@@ -183,7 +221,7 @@ void DecodeCase::set_length(int64_t sequence, int32_t length) {
 
 seesaw_dense_decode_problem DecodeCase::problem() const {
   return {.q_dtype = spec_.q_dtype,
-          .kv_format = spec_.kv_dtype,
+          .kv_format = spec_.format(),
           .batch = std::max<int64_t>(std::max(spec_.planned_batch, spec_.batch()), 1),
           .s_q = spec_.s_q,
           .h_q = spec_.h_q,
@@ -212,8 +250,13 @@ seesaw_dense_decode_args DecodeCase::inputs() const {
   tensors.q.stride[2] = spec_.d_qk + spec_.gaps.q;
   tensors.q.stride[1] = spec_.h_q * tensors.q.stride[2];
   tensors.q.stride[0] = spec_.s_q * tensors.q.stride[1];
-  tensors.kv_cache = make_tensor(pool_->data, spec_.kv_dtype,
-                                 {num_pages_, spec_.page_size, spec_.h_kv, spec_.d_qk});
+  const bool quantised = is_quantised(spec_.format());
+  tensors.kv_cache = make_tensor(
+      pool_->data, quantised ? SEESAW_UINT8 : spec_.kv_dtype,
+      {num_pages_, spec_.page_size, spec_.h_kv, token_columns(spec_.format(), spec_.d_qk)});
+  if (spec_.format() == SEESAW_FORMAT_FP8_576) {
+    tensors.kv_scale = make_tensor(&spec_.kv_scale, SEESAW_FLOAT32, {1});
+  }
   tensors.kv_cache.stride[0] = page_stride_;
   tensors.kv_cache.stride[1] = token_stride_;
   tensors.block_table = make_tensor(block_table_.data(), SEESAW_INT32, {b, max_pages_});

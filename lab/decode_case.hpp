@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "lab/cache_records.hpp"
 #include "lab/elements.hpp"
 #include "lab/values.hpp"
 #include "seesaw/ops/dense_decode.h"
@@ -35,7 +36,11 @@ struct DecodeSpec {
   int64_t page_size = 64;
   seesaw_dtype q_dtype = SEESAW_BFLOAT16;
   seesaw_dtype kv_dtype = SEESAW_BFLOAT16;
-  int32_t causal = 0;  // these three as in the problem
+  int32_t kv_format = 0;  // a format of bytes instead of kv_dtype; gaps.kv_token: where rows may
+                          // lie apart
+  int32_t scale_rule = SEESAW_SCALES_EXACT;  // of a quantised cache: how its scales are computed
+  float kv_scale = 1.0F;                     // of a format with a scale of the whole cache
+  int32_t causal = 0;                        // these three as in the problem
   int32_t lse_base = SEESAW_LSE_NATURAL;
   int32_t empty_lse = SEESAW_EMPTY_LSE_NEGATIVE_INFINITY;
   bool batch_invariant = false;
@@ -52,6 +57,7 @@ struct DecodeSpec {
   int64_t table_pages = 0;   // columns of the block table; 0 = as many as needed, and spare ones
   bool sparse_pool = false;  // reserve address space without memory behind it, for huge kv_page
 
+  int32_t format() const { return kv_format != 0 ? kv_format : static_cast<int32_t>(kv_dtype); }
   int64_t batch() const { return static_cast<int64_t>(seq_lens.size()); }
   int64_t length(int64_t sequence) const {  // as the contract counts it
     return seq_lens[static_cast<size_t>(sequence)] > 0 ? seq_lens[static_cast<size_t>(sequence)]
@@ -80,6 +86,9 @@ class DecodeCase {
 
   void set_query(int64_t sequence, int64_t token, int64_t head, int64_t column, float value);
   void set_key(int64_t sequence, int64_t token, int64_t kv_head, int64_t column, float value);
+  // Of a quantised cache, whole tokens instead: values [d_qk].
+  void set_record(int64_t sequence, int64_t token, int64_t kv_head, const float* values);
+  RecordPlace record_place(int64_t sequence, int64_t token, int64_t kv_head) const;
   void set_block_table(int64_t sequence, int64_t page, int32_t id);
   void set_length(int64_t sequence, int32_t length);
 
@@ -100,6 +109,8 @@ class DecodeCase {
   void build_block_table();
   void fill_query();
   void fill_cache();
+  void poison_sparse_pages();
+  int64_t page_elements() const;
   size_t table_index(int64_t sequence, int64_t page) const;
   size_t query_index(int64_t sequence, int64_t token, int64_t head, int64_t column) const;
   size_t key_index(int64_t sequence, int64_t token, int64_t kv_head, int64_t column) const;

@@ -7,6 +7,7 @@
 #include <numeric>
 #include <utility>
 
+#include "lab/cache_records.hpp"
 #include "lab/elements.hpp"
 #include "seesaw/seesaw.hpp"
 
@@ -89,7 +90,11 @@ size_t SyntheticCase::q_bytes() const {
 
 size_t SyntheticCase::page_bytes() const {
   const seesaw_dense_decode_problem& p = problem_;
-  return to_size(p.page_size * p.h_kv * p.d_qk) * size_of(p.kv_format);
+  const int64_t token = p.h_kv * token_bytes(p.kv_format, p.d_qk);
+  return to_size(
+      is_quantised(p.kv_format)
+          ? std::max(p.page_size * token, page_span(p.kv_format, p.page_size, p.h_kv, token))
+          : p.page_size * token);
 }
 
 void SyntheticCase::fill_q_of_sequence(int64_t sequence, void* values) const {
@@ -113,16 +118,41 @@ void SyntheticCase::fill_page(int64_t page, void* values) const {
       owner.sequence < 0 ? 0
                          : std::min(p.page_size, seq_lens_[to_size(owner.sequence)] - first_token);
   const size_t live = to_size(live_tokens * p.h_kv * p.d_qk);
+  if (is_quantised(p.kv_format)) {
+    std::vector<float> drawn(live);
+    fill_values(page, first_token, SEESAW_FLOAT32, drawn.data(), live);
+    std::memset(values, kPoison, page_bytes());
+    fill_records(drawn, values);
+    return;
+  }
   const size_t live_bytes = live * size_of(p.kv_format);
-  fill_drawn(rules_.values, p.kv_format, stream(rules_.seed, Stream::kCache, to_size(page)), values,
-             live);
+  fill_values(page, first_token, p.kv_format, values, live);
+  std::memset(static_cast<std::byte*>(values) + live_bytes, kPoison, page_bytes() - live_bytes);
+}
+
+// The first `count` elements of a page, as elements of `dtype`.
+void SyntheticCase::fill_values(int64_t page, int64_t first_token, int32_t dtype, void* values,
+                                size_t count) const {
+  const seesaw_dense_decode_problem& p = problem_;
+  fill_drawn(rules_.values, dtype, stream(rules_.seed, Stream::kCache, to_size(page)), values,
+             count);
   if (rules_.values == Values::kCancel) {
-    place_elements(values, p.kv_format, live, p.h_kv * p.d_qk, first_token,
+    place_elements(values, dtype, count, p.h_kv * p.d_qk, first_token,
                    [&](float drawn, int64_t token, int64_t column) {
                      return key_element(rules_.values, drawn, {token, column % p.d_qk, p.d_v});
                    });
   }
-  std::memset(static_cast<std::byte*>(values) + live_bytes, kPoison, page_bytes() - live_bytes);
+}
+
+// The page's tokens [token][h_kv][d_qk] as records, their scales as the format's publisher does.
+void SyntheticCase::fill_records(const std::vector<float>& tokens, void* page) const {
+  const seesaw_dense_decode_problem& p = problem_;
+  const int64_t bytes = token_bytes(p.kv_format, p.d_qk);
+  for (int64_t row = 0; row * p.d_qk < static_cast<int64_t>(tokens.size()); ++row) {
+    store_record(p.kv_format, tokens.data() + row * p.d_qk, usual_scale_rule(p.kv_format), 1.0F,
+                 {static_cast<std::byte*>(page) + row % p.h_kv * bytes, p.page_size, p.h_kv * bytes,
+                  row / p.h_kv});
+  }
 }
 
 void SyntheticCase::fill_q(void* values) const {
@@ -142,8 +172,13 @@ seesaw_dense_decode_args SyntheticCase::inputs(const void* q, const void* cache)
   const seesaw_dense_decode_problem& p = problem_;
   seesaw_dense_decode_args args;
   args.q = make_tensor(q, static_cast<seesaw_dtype>(p.q_dtype), {p.batch, p.s_q, p.h_q, p.d_qk});
-  args.kv_cache = make_tensor(cache, static_cast<seesaw_dtype>(p.kv_format),
-                              {num_pages(), p.page_size, p.h_kv, p.d_qk});
+  const bool quantised = is_quantised(p.kv_format);
+  args.kv_cache =
+      make_tensor(cache, quantised ? SEESAW_UINT8 : static_cast<seesaw_dtype>(p.kv_format),
+                  {num_pages(), p.page_size, p.h_kv, token_columns(p.kv_format, p.d_qk)});
+  if (quantised) {
+    args.kv_cache.stride[0] = static_cast<int64_t>(page_bytes());
+  }
   args.block_table =
       make_tensor(block_table().data(), SEESAW_INT32, {p.batch, p.max_pages_per_sequence});
   args.seq_lens = make_tensor(seq_lens_.data(), SEESAW_INT32, {p.batch});

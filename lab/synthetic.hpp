@@ -46,6 +46,10 @@ class SyntheticCase {
   seesaw_dense_decode_args inputs(const void* q, const void* cache) const;
 
  private:
+  void fill_values(int64_t page, int64_t first_token, int32_t dtype, void* values,
+                   size_t count) const;
+  void fill_records(const std::vector<float>& tokens, void* page) const;
+
   seesaw_dense_decode_problem problem_;
   SyntheticRules rules_;
   std::vector<int32_t> seq_lens_;

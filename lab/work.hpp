@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <span>
 
+#include "lab/cache_records.hpp"
 #include "lab/elements.hpp"
 #include "seesaw/ops/dense_decode.h"
 
@@ -38,8 +39,7 @@ inline Work work_of(const seesaw_dense_decode_problem& p, std::span<const int32_
   const auto columns = static_cast<double>(p.d_qk + p.d_v);
   const auto rows = static_cast<double>(static_cast<int64_t>(seq_lens.size()) * p.s_q * p.h_q);
   work.flops = 2 * visible * static_cast<double>(p.h_q) * columns;
-  work.bytes = static_cast<double>(work.tokens * p.h_kv * p.d_qk) *
-                   static_cast<double>(size_of(p.kv_format)) +
+  work.bytes = static_cast<double>(work.tokens * p.h_kv * token_bytes(p.kv_format, p.d_qk)) +
                rows * columns * static_cast<double>(size_of(p.q_dtype));
   return work;
 }

@@ -20,7 +20,7 @@ engine:           engine boundary cpu gpu core base public
 operations:       ops/* core
 boundary:         boundary public base
 baselines:        baselines boundary gpu public base
-lab:              lab public base
+lab:              lab core public base
 tools:            tools lab public
 python:           python public
 ladder:           ladder gpu base public

@@ -4,6 +4,7 @@
 #include <iterator>
 
 #include "error.hpp"
+#include "lab/cache_records.hpp"
 
 namespace seesaw::tools {
 namespace {
@@ -37,8 +38,12 @@ seesaw_dtype parse_dtype(const std::string& text, const std::string& option) {
       {option, "dtype = " + printable(text), "supported: bf16, fp16, fp32", "Choose one of them."});
 }
 
-const char* short_name(int32_t dtype) { return names_of(dtype).short_name; }
-const char* contract_name(int32_t dtype) { return names_of(dtype).contract_name; }
+const char* short_name(int32_t dtype) {
+  return lab::is_quantised(dtype) ? lab::format_name(dtype) : names_of(dtype).short_name;
+}
+const char* contract_name(int32_t dtype) {
+  return lab::is_quantised(dtype) ? lab::format_name(dtype) : names_of(dtype).contract_name;
+}
 FileDType file_dtype(int32_t dtype) { return names_of(dtype).file; }
 
 std::string dtypes_text(const seesaw_dense_decode_problem& problem) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "lab/cache_records.hpp"
 #include "machine.hpp"
 
 namespace seesaw::tools {
@@ -23,8 +24,10 @@ nlohmann::ordered_json to_json(const CpuRoofs& roofs) {
 }
 
 Roofs roofs_for(const CpuRoofs& roofs, const seesaw_dense_decode_problem& problem) {
+  // Numbers of a quantised cache are multiplied as the query's are.
   const bool bf16 =
-      problem.q_dtype == SEESAW_BFLOAT16 && problem.kv_format == SEESAW_FORMAT_BFLOAT16;
+      problem.q_dtype == SEESAW_BFLOAT16 &&
+      (problem.kv_format == SEESAW_FORMAT_BFLOAT16 || lab::is_quantised(problem.kv_format));
   if (bf16 && roofs.amx_first_cache_gflops_all > 0) {
     return {roofs.amx_first_cache_gflops_all, roofs.read_gbps_all,
             "AMX tiles from the first cache"};

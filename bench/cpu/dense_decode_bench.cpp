@@ -3,16 +3,26 @@
 // is measured in the same process just before (lab/roofs).
 //
 //   seesaw_cpu_bench --benchmark_filter='run/' --benchmark_counters_tabular=true
+//
+// formats/NAME/...: the same runs on quantised caches, interleaved with those on bf16:
+//
+//   seesaw_cpu_bench --benchmark_filter='formats/' --benchmark_min_time=0.1
+//       --benchmark_repetitions=15 --benchmark_enable_random_interleaving=true
+//       --benchmark_out=record.json
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
+#include <map>
 #include <memory>
 #include <thread>
 #include <vector>
 
 #include "base/float16.hpp"
+#include "core/cache_format.hpp"
 #include "cpu/select.hpp"
+#include "lab/cache_records.hpp"
 #include "lab/call.hpp"
 #include "lab/elements.hpp"
 #include "lab/random.hpp"
@@ -58,9 +68,12 @@ AlignedBuffer zeros(size_t bytes) {
   return buffer;
 }
 
-dense_decode::DenseDecodeProblem make_problem(int64_t batch, int64_t h_q) {
+dense_decode::DenseDecodeProblem make_problem(int64_t batch, int64_t h_q,
+                                              int32_t kv_format = SEESAW_FORMAT_BFLOAT16) {
+  const CacheFormat format = cache_format(kv_format, kDqk);
+  const int64_t token = token_elements(format);
   return {{.q_dtype = SEESAW_BFLOAT16,
-           .kv_format = SEESAW_FORMAT_BFLOAT16,
+           .kv_format = kv_format,
            .batch = batch,
            .s_q = 1,
            .h_q = h_q,
@@ -69,9 +82,9 @@ dense_decode::DenseDecodeProblem make_problem(int64_t batch, int64_t h_q) {
            .d_v = kDv,
            .page_size = kPageSize,
            .max_pages_per_sequence = 1,
-           .kv_page_stride = kPageSize * kDqk,
-           .kv_token_stride = kDqk,
-           .kv_head_stride = kDqk}};
+           .kv_page_stride = format.page_bytes(kPageSize) / size_of(storage_of(kv_format)),
+           .kv_token_stride = token,
+           .kv_head_stride = token}};
 }
 
 // A whole call: every sequence s_k long, pages in random order.
@@ -82,8 +95,9 @@ struct Decode {
   std::unique_ptr<lab::Device> device;
   lab::Call call;
 
-  Decode(int64_t batch, int64_t h_q, int64_t s_k, int threads)
-      : source(make_problem(batch, h_q),
+  Decode(int64_t batch, int64_t h_q, int64_t s_k, int threads,
+         int32_t kv_format = SEESAW_FORMAT_BFLOAT16)
+      : source(make_problem(batch, h_q, kv_format),
                std::vector<int32_t>(static_cast<size_t>(batch), static_cast<int32_t>(s_k)),
                {.seed = 7}),
         memory(source),
@@ -102,17 +116,28 @@ void set_rate(benchmark::State& state, double flops, int threads) {
       benchmark::Counter(total * 1e-9 / multiply_roof(threads), benchmark::Counter::kIsRate);
 }
 
-void run(benchmark::State& state) {
+// Made once: a quantised cache takes longer to write than to read.
+Decode& decode_of(const std::array<int64_t, 4>& shape, int threads) {
+  static std::map<std::pair<std::array<int64_t, 4>, int>, std::unique_ptr<Decode>> made;
+  std::unique_ptr<Decode>& decode = made[{shape, threads}];
+  if (decode == nullptr) {
+    decode = std::make_unique<Decode>(shape[1], shape[2], shape[3], threads,
+                                      static_cast<int32_t>(shape[0]));
+  }
+  return *decode;
+}
+
+void run(benchmark::State& state, int32_t kv_format) {
   const int64_t h_q = state.range(0), batch = state.range(1), s_k = state.range(2);
   const int threads = static_cast<int>(state.range(3));
-  Decode decode(batch, h_q, s_k, threads);
+  Decode& decode = decode_of({kv_format, batch, h_q, s_k}, threads);
   for (auto _ : state) {
     decode.call.run();
   }
   set_rate(state, 2.0 * static_cast<double>(h_q * batch * s_k * (kDqk + kDv)), threads);
-  state.counters["KV GB/s"] =
-      benchmark::Counter(static_cast<double>(state.iterations() * batch * s_k * kDqk * 2) * 1e-9,
-                         benchmark::Counter::kIsRate);
+  state.counters["KV GB/s"] = benchmark::Counter(
+      static_cast<double>(state.iterations() * batch * s_k * token_bytes(kv_format, kDqk)) * 1e-9,
+      benchmark::Counter::kIsRate);
 }
 
 // One worker's scratch with one packed chunk, for the steps on their own.
@@ -225,6 +250,29 @@ void pack_tokens(benchmark::State& state) {
   set_per_token(state, step);
 }
 
+// A chunk of a quantised cache, converted: what stands for pack_tokens there.
+void pack_records(benchmark::State& state, int32_t kv_format) {
+  Step step(state.range(0));
+  const CacheFormat format = cache_format(kv_format, kDqk);
+  const int64_t tokens = step.geometry.chunk_tokens;
+  const SyntheticCase source(make_problem(1, 1, kv_format), {static_cast<int32_t>(tokens)},
+                             {.seed = 7});
+  const SyntheticMemory memory(source);
+  const auto* cache = static_cast<const std::byte*>(memory.inputs(source).kv_cache.data);
+  for (auto _ : state) {
+    for (int64_t begin = 0; begin < tokens; begin += cpu::kTileKeys) {
+      const std::byte* page = cache + begin / kPageSize * format.page_bytes(kPageSize);
+      step.kernel.pack_records(
+          step.geometry.packed, format,
+          {record_at(format, page, kPageSize, format.row_bytes, begin % kPageSize),
+           format.row_bytes, cpu::kTileKeys},
+          begin, step.scratch.keys);
+    }
+    benchmark::ClobberMemory();
+  }
+  set_per_token(state, step);
+}
+
 void scores(benchmark::State& state) {
   Step step(state.range(0));
   for (auto _ : state) {
@@ -307,7 +355,7 @@ int main(int argc, char** argv) {
   for (const auto& [name, step] : kSteps) {
     benchmark::RegisterBenchmark(name, step)->ArgName("h_q")->Arg(16)->Arg(64)->Arg(128);
   }
-  auto* runs = benchmark::RegisterBenchmark("run", run)
+  auto* runs = benchmark::RegisterBenchmark("run", run, SEESAW_FORMAT_BFLOAT16)
                    ->ArgNames({"h_q", "b", "s_k", "threads"})
                    ->UseRealTime()
                    ->Unit(benchmark::kMicrosecond);
@@ -328,6 +376,22 @@ int main(int argc, char** argv) {
         }
       }
     }
+  }
+  // bf16 beside formats of one element type each; what differs elsewhere is how scales are read.
+  for (int32_t format : {SEESAW_FORMAT_BFLOAT16, SEESAW_FORMAT_FP8_656, SEESAW_FORMAT_FP8_576,
+                         SEESAW_FORMAT_INT8_644}) {
+    const std::string name = seesaw::lab::format_name(format);
+    if (seesaw::lab::is_quantised(format)) {
+      benchmark::RegisterBenchmark(("pack_records/" + name).c_str(), pack_records, format)
+          ->ArgName("h_q")
+          ->Arg(16)
+          ->Arg(128);
+    }
+    benchmark::RegisterBenchmark(("formats/" + name).c_str(), run, format)
+        ->ArgNames({"h_q", "b", "s_k", "threads"})
+        ->UseRealTime()
+        ->Unit(benchmark::kMicrosecond)
+        ->ArgsProduct({{128, 16}, {1, 8}, {8192}, {1, threads}});
   }
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) {

@@ -10,6 +10,7 @@
 #include <type_traits>
 
 #include "base/math.hpp"
+#include "cpu/dequantize.hpp"
 #include "cpu/exp2.hpp"
 
 #if defined(__clang__)
@@ -30,8 +31,8 @@
 namespace seesaw::cpu {
 
 const Microkernel* amx_microkernel() {
-  static const Microkernel kernel =
-      tile_microkernel<AmxTiles>("amx (bf16 tiles)", float_microkernel(Target::kAvx512));
+  static const Microkernel kernel = tile_microkernel<AmxTiles>(
+      "amx (bf16 tiles)", float_microkernel(Target::kAvx512), record_packers(Target::kAvx512));
   return &kernel;
 }
 

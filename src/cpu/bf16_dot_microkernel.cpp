@@ -1,5 +1,6 @@
 // The microkernel of AVX-512's bfloat16 dot products (vdpbf16ps: 16 sums of pairs an instruction).
 // Intrinsics in a target region: this file compiles without -march, and runs where the CPU has it.
+#include "cpu/dequantize.hpp"
 #include "cpu/exp2.hpp"
 #include "cpu/microkernel.hpp"
 #include "cpu/tile_loops.hpp"
@@ -302,6 +303,7 @@ const Microkernel* bf16_dot_microkernel() {
     merged.unpacked_rows = kPairedRows;
     merged.pack_query = pack_query;
     merged.pack_keys = pack_keys;
+    merged.pack_records = record_packers(Target::kAvx512).as_bf16;
     merged.reads_in_place = reads_in_place;
     merged.pack_values = pack_values;
     merged.scores = scores;

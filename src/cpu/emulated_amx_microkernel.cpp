@@ -5,8 +5,9 @@
 namespace seesaw::cpu {
 
 const Microkernel& emulated_amx_microkernel() {
+  const Target target = best_target(Target::kAvx512);
   static const Microkernel kernel = tile_microkernel<EmulatedTiles>(
-      "emulated-amx (bf16 tiles in plain C++)", float_microkernel(best_target(Target::kAvx512)));
+      "emulated-amx (bf16 tiles in plain C++)", float_microkernel(target), record_packers(target));
   return kernel;
 }
 

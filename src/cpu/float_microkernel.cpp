@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "base/float16.hpp"
+#include "cpu/dequantize.hpp"
 #include "cpu/exp2.hpp"
 #include "cpu/tile_loops.hpp"
 
@@ -25,6 +26,9 @@ namespace hn = hwy::HWY_NAMESPACE;
 using Floats = hn::CappedTag<float, kMaxLanes>;
 using Vector = hn::Vec<Floats>;
 constexpr int64_t kLanes = hn::MaxLanes(Floats());
+constexpr Target kTarget = HWY_TARGET == HWY_AVX3   ? Target::kAvx512
+                           : HWY_TARGET == HWY_AVX2 ? Target::kAvx2
+                                                    : Target::kBaseline;
 constexpr bool kFewRegisters = HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_EMU128;
 // Highway 1.0.3 emulates conversions of halves without infinities and NaN.
 constexpr bool kHasHalfConversion = HWY_TARGET != HWY_EMU128 && HWY_TARGET != HWY_SCALAR;
@@ -372,6 +376,7 @@ const Microkernel& microkernel() {
       .values_are_keys = true,
       .pack_query = pack_query,
       .pack_keys = pack_keys,
+      .pack_records = record_packers(kTarget).as_float,
       .reads_in_place = reads_in_place,
       .pack_values = pack_values,
       .scores = scores,

@@ -9,6 +9,7 @@
 
 #include <cstdint>
 
+#include "core/cache_format.hpp"
 #include "core/tensor.hpp"
 
 namespace seesaw::cpu {
@@ -40,6 +41,13 @@ struct PackedLayout {
 struct TokenRun {
   const void* first;     // row of the first token
   int64_t stride_bytes;  // between tokens
+  int64_t count;
+};
+
+// Quantised tokens of one page, as the cache has them.
+struct RecordRun {
+  RecordView first;
+  int64_t row_stride_bytes;
   int64_t count;
 };
 
@@ -136,6 +144,10 @@ struct Microkernel {
   void (*pack_query)(const PackedLayout&, const void* const* rows, DType, uint32_t* query);
   // Puts a run at token `begin` of the packed keys.
   void (*pack_keys)(const PackedLayout&, const TokenRun&, DType, int64_t begin, uint32_t* keys);
+  // The same with a run of a quantised cache, as elements that this microkernel multiplies
+  // (dequantize.hpp).
+  void (*pack_records)(const PackedLayout&, const CacheFormat&, const RecordRun&, int64_t begin,
+                       uint32_t* keys);
   // Whether a tile's rows, one after another, can stand in for packed keys.
   bool (*reads_in_place)(const PackedLayout&, const TokenRun&);
   // For tokens [begin, tokens.count): zero-fills up to a multiple of value_tokens, of which

@@ -17,6 +17,7 @@
 
 #include "base/math.hpp"
 #include "cpu/amx_tiles.hpp"
+#include "cpu/dequantize.hpp"
 #include "cpu/lanes.hpp"
 #include "cpu/microkernel.hpp"
 
@@ -450,7 +451,8 @@ void accumulate(const PackedLayout& layout, const AccumulateTask& task) {
 }
 
 template <typename Tiles>
-Microkernel tile_microkernel(const char* name, const Microkernel& of_floats) {
+Microkernel tile_microkernel(const char* name, const Microkernel& of_floats,
+                             const RecordPackers& packers) {
   Microkernel kernel = of_floats;  // rows of floats are handled alike for every way of multiplying
   kernel.name = name;
   kernel.lanes = kLanes;
@@ -469,6 +471,7 @@ Microkernel tile_microkernel(const char* name, const Microkernel& of_floats) {
   kernel.leave = Tiles::leave;
   kernel.pack_query = pack_query;
   kernel.pack_keys = pack_keys;
+  kernel.pack_records = packers.as_bf16;
   kernel.reads_in_place = reads_in_place;
   kernel.pack_values = pack_values;
   kernel.scores = scores<Tiles>;

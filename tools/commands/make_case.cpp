@@ -60,6 +60,11 @@ void write_case(const MakeCaseOptions& options, const SyntheticCase& source,
 
 void make_case(const MakeCaseOptions& options) {
   const seesaw_dense_decode_problem p = complete(options.problem);
+  if (is_quantised(p.kv_format)) {  // case files hold plain tensors
+    throw bad_input({"make-case", fmt::format("kv_format = {}", format_name(p.kv_format)),
+                     "allowed in files: bfloat16, float16, float32",
+                     "Write a plain case, or let bench and check make quantised ones in memory"});
+  }
   const SyntheticCase source(
       p, options.lengths.draw(p.batch),
       {.seed = options.lengths.seed, .values = options.values, .spare_pages = options.spare_pages});

@@ -41,7 +41,7 @@ Prediction predict_decode(const Setting& setting, const Contender& contender, co
   prediction.operations = work.flops;
   prediction.attention_operations = work.flops;
   prediction.bytes = work.bytes;
-  prediction.cache_bytes_per_token = static_cast<uint64_t>(p.d_qk) * lab::size_of(p.kv_format);
+  prediction.cache_bytes_per_token = static_cast<uint64_t>(lab::token_bytes(p.kv_format, p.d_qk));
   return prediction;
 }
 

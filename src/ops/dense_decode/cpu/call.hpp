@@ -14,9 +14,14 @@ struct DecodeCall {
   const Microkernel& kernel;
   Geometry geometry;
   split::ScheduleView schedule;
+  CacheFormat format;
 
   const DenseDecodeProblem& problem() const { return plan.problem; }
 };
+
+// The scale of the whole cache, which goes into the scores and the results: the cache's elements
+// are multiplied without it. 1 where the format has none; NaN if it is infinite, as 0 times it is.
+float tensor_scale_of(const DecodeCall& call);
 
 // The microkernel that the plan chose.
 const Microkernel& microkernel_of(const DenseDecodePlan& plan);

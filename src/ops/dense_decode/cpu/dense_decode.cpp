@@ -40,6 +40,14 @@ split::SplitConfig split_config(const DenseDecodeProblem& problem, const Options
   return split;
 }
 
+// What the elements of the cache are multiplied as: those of quantised formats as the query's, but
+// that halves are not multiplied (decision 0032).
+DType multiplied_type(const DenseDecodeProblem& problem) {
+  return is_plain(problem.kv_format)            ? problem.kv_type()
+         : problem.q_type() == DType::kBFloat16 ? DType::kBFloat16
+                                                : DType::kFloat32;
+}
+
 int32_t knob_or(KnobValues knobs, size_t knob, int32_t otherwise) {
   return knobs.empty() || knobs[knob] == kUnset ? otherwise : knobs[knob];
 }
@@ -47,7 +55,7 @@ int32_t knob_or(KnobValues knobs, size_t knob, int32_t otherwise) {
 }  // namespace
 
 const Microkernel& microkernel_of(const DenseDecodePlan& plan) {
-  return choose_microkernel(plan.problem.q_type(), plan.problem.kv_type(),
+  return choose_microkernel(plan.problem.q_type(), multiplied_type(plan.problem),
                             static_cast<Target>(plan.variant));
 }
 
@@ -61,13 +69,10 @@ DecodeCall make_call(const DenseDecodePlan& plan, const Args& args, const Call& 
   return {plan, args, call.workspace, kernel,
           make_geometry(plan.problem, kernel, plan.chunk_tokens),
           // Read only; the view's pointers are mutable because the builder shares it.
-          split::schedule_view(call.schedule, plan.split)};
+          split::schedule_view(call.schedule, plan.split), plan.problem.format()};
 }
 
-Support supports(const DenseDecodeProblem& problem, const Options&) {
-  if (!is_plain(problem.kv_format)) {
-    return Support::no("it reads caches of one element type");
-  }
+Support supports(const DenseDecodeProblem&, const Options&) {
   if (!choose_target().has_value()) {
     return Support::no(
         fmt::format("the environment variable SEESAW_CPU_TARGET is set to something other than {}",
@@ -82,7 +87,7 @@ Status plan(const DenseDecodeProblem& problem, const Options& options, KnobValue
   plan->options = options;
   plan->split = split_config(problem, options, options.num_threads);
   const TargetChoice choice = choose_target().value_or(TargetChoice{});
-  const Target target = target_for(problem.q_type(), problem.kv_type(), choice.target);
+  const Target target = target_for(problem.q_type(), multiplied_type(problem), choice.target);
   plan->variant = static_cast<int32_t>(target);
   const Microkernel& kernel = microkernel_of(*plan);
   const Geometry geometry = make_geometry(problem, kernel, knob_or(knobs, kChunkTokens, 0));

@@ -57,6 +57,14 @@ void merge_row(const DecodeCall& call, const split::Piece* begin, const split::P
 
 }  // namespace
 
+float tensor_scale_of(const DecodeCall& call) {
+  if (!call.format.tensor_scale) {
+    return 1.0F;
+  }
+  const float scale = kv_scale_of(call.args);
+  return std::isfinite(scale) ? scale : std::numeric_limits<float>::quiet_NaN();
+}
+
 RowPlace place_of(const DenseDecodeProblem& problem, int64_t sequence, int64_t row) {
   const int64_t kv_head = row / problem.rows();
   const int64_t in_head = row % problem.rows();
@@ -74,7 +82,7 @@ void store_result(const DecodeCall& call, const RowPlace& place, const float* ou
   if (sum == 0.0F) {
     std::memset(target, 0, static_cast<size_t>(d_v * element_bytes(out)));
   } else {
-    call.kernel.store_row(output, 1.0F / sum, d_v, dtype_of(out), target);
+    call.kernel.store_row(output, tensor_scale_of(call) / sum, d_v, dtype_of(out), target);
   }
   const Tensor& lse = call.args.lse;
   if (lse.data != nullptr) {

@@ -39,7 +39,7 @@ struct ScaleParts {
 
 ScaleParts parts_of(float scale) {
   constexpr float kSmall = 0x1p-20F;
-  if (std::abs(scale) >= kSmall) {
+  if (!(std::abs(scale) < kSmall)) {  // or NaN
     return {1.0F, scale};
   }
   if (scale == 0.0F) {
@@ -71,7 +71,9 @@ class PieceWorker {
         problem_(call.problem()),
         kernel_(call.kernel),
         packed_(call.geometry.packed),
-        scale_(parts_of(call.args.scale)),
+        quantised_(!is_plain(call.problem().kv_format)),
+        row_bytes_(row_stride_bytes(call.format, call.problem().kv_token_stride)),
+        scale_(parts_of(call.args.scale * tensor_scale_of(call))),
         scratch_(scratch_of(call.geometry, call.kernel, call.workspace, worker)) {}
 
   void run(const split::Piece& piece) {
@@ -150,12 +152,32 @@ class PieceWorker {
     const Tensor& table = call_.args.block_table;
     const auto* pages = static_cast<const int32_t*>(table.data) + group.sequence * table.stride[0];
     const int64_t slot = token % problem_.page_size;
-    const int64_t offset = pages[token / problem_.page_size] * problem_.kv_page_stride +
-                           slot * problem_.kv_token_stride +
-                           group.kv_head * problem_.kv_head_stride;
-    const int64_t size = element_bytes(cache);
-    return {static_cast<const char*>(cache.data) + offset * size, problem_.kv_token_stride * size,
-            std::min(problem_.page_size - slot, count)};
+    const int64_t page = pages[token / problem_.page_size] * problem_.kv_page_stride +
+                         group.kv_head * problem_.kv_head_stride;
+    return {static_cast<const char*>(cache.data) + page * element_bytes(cache) + slot * row_bytes_,
+            row_bytes_, std::min(problem_.page_size - slot, count)};
+  }
+
+  // The records of a run that begins with `token`.
+  RecordRun records_of(const TokenRun& run, int64_t token) const {
+    const int64_t slot = token % problem_.page_size;
+    const auto* row = static_cast<const std::byte*>(run.first);
+    return {record_at(call_.format, row - slot * row_bytes_, problem_.page_size, row_bytes_, slot),
+            row_bytes_, run.count};
+  }
+
+  // Puts tokens [token, tile_end) at token `at` of the packed keys.
+  void pack_tile(const RowGroup& group, int64_t token, int64_t tile_end, int64_t at) {
+    while (token < tile_end) {
+      const TokenRun run = run_at(group, token, tile_end - token);
+      if (quantised_) {
+        kernel_.pack_records(packed_, call_.format, records_of(run, token), at, scratch_.keys);
+      } else {
+        kernel_.pack_keys(packed_, run, problem_.kv_type(), at, scratch_.keys);
+      }
+      token += run.count;
+      at += run.count;
+    }
   }
 
   // Whether a chunk's values are not packed but paired while they are accumulated. Not where some
@@ -168,17 +190,15 @@ class PieceWorker {
   // [2] gathers a chunk through the block table, once for all rows. A few tokens at a time, so that
   // values are made from keys that are in the first cache.
   PackedTokens pack(const RowGroup& group, const Chunk& chunk, bool paired) {
-    PackedTokens tokens{scratch_.keys, scratch_.values, scratch_.in_place, 0, row_bytes()};
+    PackedTokens tokens{scratch_.keys, scratch_.values, scratch_.in_place, 0, row_bytes_};
     for (int64_t tile = chunk.begin; tile < chunk.end; tile += kTileKeys) {
       const int64_t tile_end = std::min(tile + kTileKeys, chunk.end);
       const int64_t index = (tile - chunk.begin) / kTileKeys;
       const TokenRun first = run_at(group, tile, tile_end - tile);
-      const bool in_place = kernel_.reads_in_place(packed_, first);
+      const bool in_place = !quantised_ && kernel_.reads_in_place(packed_, first);
       scratch_.in_place[index] = in_place ? first.first : nullptr;
-      for (int64_t token = tile; !in_place && token < tile_end;) {
-        const TokenRun run = run_at(group, token, tile_end - token);
-        kernel_.pack_keys(packed_, run, problem_.kv_type(), token - chunk.begin, tokens.keys);
-        token += run.count;
+      if (!in_place) {
+        pack_tile(group, tile, tile_end, tile - chunk.begin);
       }
       tokens.count = tile_end - chunk.begin;
       if (tokens.count % kernel_.value_tokens != 0 && tile_end != chunk.end) {
@@ -197,10 +217,8 @@ class PieceWorker {
     for (int64_t token = begin; token < end; token += kTileKeys) {
       scratch_.next_rows[(token - begin) / kTileKeys] = run_at(group, token, 1).first;
     }
-    return {scratch_.next_rows, std::max<int64_t>(end - begin, 0), row_bytes()};
+    return {scratch_.next_rows, std::max<int64_t>(end - begin, 0), row_bytes_};
   }
-
-  int64_t row_bytes() const { return problem_.kv_token_stride * size_of(problem_.kv_type()); }
 
   int64_t visible_to(const RowGroup& group, int64_t row) const {
     const int64_t token = (group.row_begin + row) / problem_.group();
@@ -305,6 +323,8 @@ class PieceWorker {
   const DenseDecodeProblem& problem_;
   const Microkernel& kernel_;
   const PackedLayout& packed_;
+  const bool quantised_;
+  const int64_t row_bytes_;  // from a token's row to the next
   const ScaleParts scale_;
   const Scratch scratch_;
 };

@@ -82,6 +82,12 @@ void pack_keys(const PackedLayout& layout, const TokenRun& run, DType dtype, int
   recorder->kernel->pack_keys(layout, run, dtype, begin, keys);
 }
 
+void pack_records(const PackedLayout& layout, const CacheFormat& format, const RecordRun& run,
+                  int64_t begin, uint32_t* keys) {
+  const Step step("pack");
+  recorder->kernel->pack_records(layout, format, run, begin, keys);
+}
+
 void pack_values(const PackedLayout& layout, const PackedTokens& tokens, int64_t begin) {
   const Step step("pack");
   recorder->kernel->pack_values(layout, tokens, begin);
@@ -111,6 +117,7 @@ Microkernel with_clock(const Microkernel& kernel) {
   Microkernel timed = kernel;
   timed.pack_query = pack_query;
   timed.pack_keys = pack_keys;
+  timed.pack_records = pack_records;
   timed.pack_values = pack_values;
   timed.scores = scores;
   timed.softmax = softmax;
