@@ -462,6 +462,7 @@ Microkernel tile_microkernel(const char* name, const Microkernel& of_floats,
   kernel.column_block = kLanes;
   kernel.value_tokens = kTileElements;
   kernel.unpacked_rows = 0;
+  kernel.values_follow_scores = true;
   // Rows of 512 floats would share two sets of the first cache.
   kernel.output_padding = kLanes;
   // Accumulators go to the second cache and back once a chunk: 256 tokens, with their values,

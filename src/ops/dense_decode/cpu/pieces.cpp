@@ -201,6 +201,7 @@ class PieceWorker {
         pack_tile(group, tile, tile_end, tile - chunk.begin);
       }
       tokens.count = tile_end - chunk.begin;
+      if (kernel_.values_follow_scores) continue;
       if (tokens.count % kernel_.value_tokens != 0 && tile_end != chunk.end) {
         continue;
       }
@@ -234,6 +235,9 @@ class PieceWorker {
     const int64_t first_vector = row / kernel_.lanes;
     kernel_.scores(packed_, {scratch_.query + first_vector * packed_.query_vector_stride, tokens,
                              vectors, scratch_.scores, next});  // [3]
+    if (kernel_.values_follow_scores && row + count == group.count) {  // the first block of the chunk
+      kernel_.pack_values(packed_, tokens, 0);
+    }
     const bool masked = visible_to(group, row) < chunk.end;
     if (masked) {
       for (int64_t r = 0; r < vectors * kernel_.lanes; ++r) {
