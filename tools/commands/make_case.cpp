@@ -8,6 +8,7 @@
 #include "commands/commands.hpp"
 #include "error.hpp"
 #include "io/safetensors_writer.hpp"
+#include "lab/cache_records.hpp"
 #include "machine.hpp"
 #include "numbers.hpp"
 #include "options.hpp"
@@ -63,7 +64,7 @@ void make_case(const MakeCaseOptions& options) {
   if (is_quantised(p.kv_format)) {  // case files hold plain tensors
     throw bad_input({"make-case", fmt::format("kv_format = {}", format_name(p.kv_format)),
                      "allowed in files: bfloat16, float16, float32",
-                     "Write a plain case, or let bench and check make quantised ones in memory"});
+                     "Write a plain case, or let bench make a quantised one in memory"});
   }
   const SyntheticCase source(
       p, options.lengths.draw(p.batch),
