@@ -74,7 +74,7 @@ Arg arg_of(const Json& json, const Json& rows, const std::vector<Field>& problem
   arg.offset = json.at("offset");
   arg.prepares = json.at("prepares");
   arg.optional = json.at("optional");
-  arg.written = json.at("use") == "out";
+  arg.written = json.at("use") != "in";
   const std::string dtype = json.at("dtype");
   arg.elements = elements_of(dtype, rows);
   const auto row = std::ranges::find_if(rows, [&](const Json& it) { return it.at("name") == dtype; });

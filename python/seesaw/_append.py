@@ -121,7 +121,7 @@ def append_key(has_rope: bool, settings: Dict[str, Any]) -> Key:
 
 
 _K_ROPE = next(i for i, arg in enumerate(APPEND.args) if arg.name == "k_rope")
-_WRITTEN = tuple(i for i, arg in enumerate(APPEND.args) if arg.use == "out")
+_WRITTEN = tuple(i for i, arg in enumerate(APPEND.args) if arg.use != "in")
 
 
 def run_append(arrays: ArrayLibrary, tensors: Tuple[Any, ...], settings: Dict[str, Any]) -> None:

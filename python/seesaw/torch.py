@@ -74,7 +74,7 @@ def _to_parameter(field: Field, value: Any) -> Any:
 
 
 def _tensor(arg: Arg, mark: str) -> str:
-    changed = f"({mark}!)" if arg.use == "out" else ""
+    changed = f"({mark}!)" if arg.use != "in" else ""
     return f"Tensor{changed}{'[]' if arg.list else '?' if arg.optional else ''} {arg.name}"
 
 
@@ -89,7 +89,7 @@ def _parameters_of(operation: Operation) -> str:
 
 _DECODE, _MERGE = _settings_of(DENSE_DECODE), _settings_of(MERGE_STATES)
 _APPEND, _GATHER = _settings_of(APPEND), _settings_of(GATHER)
-_required = [arg for arg in DENSE_DECODE.args if not arg.optional or arg.use == "out"]
+_required = [arg for arg in DENSE_DECODE.args if not arg.optional or arg.use != "in"]
 _tensors = ", ".join(f"Tensor{'(' + mark + '!)' if arg.use == 'out' else ''} {arg.name}"
                      for arg, mark in zip(_required, "abcdefgh"))
 _inputs = ", ".join(f"Tensor {arg.name}" for arg in _required if arg.use == "in")
@@ -185,7 +185,8 @@ def _merge_states_out(
     settings = {field.name: _from_parameter(field, value) for field, value in zip(_MERGE, options)}
     key = settings_key(MERGE_STATES, num_parts=len(outs), **settings)
     tensors = (list(outs), list(lses), out, lse)
-    run(MERGE_STATES, library_of(out, "out"), key, tensors, given_outputs=(out, lse))
+    written = (out,) if lse is None else (out, lse)
+    run(MERGE_STATES, library_of(out, "out"), key, tensors, given_outputs=written)
 
 
 def _split(fields: List[Field], operation: Operation, arguments: Sequence[Any]) -> Any:
@@ -202,7 +203,7 @@ def _append(*arguments: Any) -> None:
 
 def _gather_out(*arguments: Any) -> None:
     tensors, settings = _split(_GATHER, GATHER, arguments)
-    written = tuple(tensor for arg, tensor in zip(GATHER.args, tensors) if arg.use == "out")
+    written = tuple(tensor for arg, tensor in zip(GATHER.args, tensors) if arg.use != "in")
     run_gather(library_of(tensors[0], GATHER.args[0].name, "gather"), tensors, settings, written)
 
 
