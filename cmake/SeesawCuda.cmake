@@ -43,5 +43,15 @@ set(SEESAW_PTXAS_LOGS ${CMAKE_BINARY_DIR}/ptxas)
 file(MAKE_DIRECTORY ${SEESAW_PTXAS_LOGS})
 set(CMAKE_CUDA_COMPILER_LAUNCHER ${PROJECT_SOURCE_DIR}/scripts/nvcc_with_log.sh
     ${SEESAW_PTXAS_LOGS} ${CMAKE_CXX_COMPILER_LAUNCHER})
+# Kernels of operations that run on any GPU: machine code for Turing and Ampere (which Ada runs, too)
+# beside Hopper's, and PTX for what comes later. PTX of 90a runs on nothing but Hopper.
+#   seesaw_portable_cuda(gpu/merge.cu)   in the folder whose target_sources lists it
+set(SEESAW_PORTABLE_CUDA
+    --generate-code=arch=compute_75,code=sm_75
+    --generate-code=arch=compute_80,code=[compute_80,sm_80])
+function(seesaw_portable_cuda)
+  set_source_files_properties(${ARGV} TARGET_DIRECTORY seesaw_objects PROPERTIES
+    COMPILE_OPTIONS "${SEESAW_PORTABLE_CUDA}")
+endfunction()
 set(SEESAW_WITH_CUDA TRUE)
 message(STATUS "seesaw: GPU kernels for ${CMAKE_CUDA_ARCHITECTURES} with ${CMAKE_CUDA_COMPILER}")

@@ -1,5 +1,6 @@
 // All operations of the library: a new one adds its line, and its folder to ops/CMakeLists.txt.
 #include "core/operation.hpp"
+#include "ops/append/operation.hpp"
 #include "ops/dense_decode/operation.hpp"
 #include "ops/merge_states/operation.hpp"
 
@@ -9,6 +10,7 @@ std::span<const Operation* const> operations() {
   static constexpr const Operation* kAll[] = {
       &dense_decode::kOperation,
       &merge_states::kOperation,
+      &append::kOperation,
   };
   return kAll;
 }

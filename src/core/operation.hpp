@@ -20,13 +20,13 @@
 namespace seesaw {
 
 // A tensor of the arguments struct.
-enum class Use : uint8_t { kIn, kOut };
+enum class Use : uint8_t { kIn, kOut, kInOut };
 
 struct Arg {
   const char* name;
   size_t offset;      // of a seesaw_tensor; of a const seesaw_tensor* if it is a list
-  const char* shape;  // "[b, s_q, h_q, d_qk]": fields of the problem, or any size where the name is
-                      // no field's; the same name is the same size in every argument
+  const char* shape;  // "[b, s_q, h_q, d_qk]": fields of the problem, "1", or any size where
+                      // the name is no field's; the same name is the same size in every argument
   const char* dtype;  // "int32", or the field that has the dtype or the format: "q_dtype"
   Use use = Use::kIn;
   bool optional = false;  // data NULL: not given

@@ -90,7 +90,8 @@ SEESAW_HOST_DEVICE inline bool is_scale(float scale) {
 
 // value / scale as an element of a scaled type, in the low bits.
 SEESAW_HOST_DEVICE inline uint32_t quantize(float value, float scale, ElementType type) {
-  const float quotient = value / scale;
+  // A NaN keeps its sign: what division makes of it differs between devices.
+  const float quotient = float8::is_nan(value) ? value : value / scale;
   return type == ElementType::kInt8         ? static_cast<uint8_t>(to_int8(quotient))
          : type == ElementType::kFloat4E2M1 ? to_e2m1(quotient)
                                             : to_e4m3(quotient);

@@ -176,6 +176,8 @@ ArgumentChecker::Expected ArgumentChecker::expect(const Arg& arg, const Operatio
     Dimension& dimension = expected.dims[static_cast<size_t>(expected.rank++)];
     if (const Field* field = find_field(operation.problem, name); field != nullptr) {
       dimension.expected = get_number(*field, problem);
+    } else if (name == "1") {
+      dimension.expected = 1;
     } else {
       dimension.symbol = symbol_of(name, operation, problem);
     }
@@ -250,7 +252,7 @@ Status ArgumentChecker::check_tensor(const Expected& expected, const Tensor& ten
                name_of(device_), "Move the tensor, or plan for its device.");
   }
   SEESAW_RETURN_IF_ERROR(check_strides(where, arg, tensor));
-  if (arg.use == Use::kOut) {
+  if (arg.use != Use::kIn) {
     SEESAW_RETURN_IF_ERROR(check_no_overlap(where, arg, tensor));
   }
   for (int32_t i = 0; i < expected.rank; ++i) {

@@ -67,7 +67,9 @@ Json json_of(const Arg& arg) {
           {"offset", arg.offset},
           {"shape", arg.shape},
           {"dtype", arg.dtype},
-          {"use", arg.use == Use::kIn ? "in" : "out"},
+          {"use", arg.use == Use::kIn    ? "in"
+                  : arg.use == Use::kOut ? "out"
+                                         : "inout"},
           {"optional", arg.optional},
           {"prepares", arg.prepares},
           {"strided", arg.strided},

@@ -73,14 +73,15 @@ void add_gpus(std::vector<DeviceDescription>& devices) {
       break;
     }
     const gpu::DeviceProperties& found = *answer.properties;
+    const Support runs = gpu::runs_portable(index);
     devices.push_back({.device = {SEESAW_CUDA, index},
-                       .usable = true,
+                       .usable = runs.supported,
                        .num_units = found.num_sms,
                        .memory_bytes = found.memory_bytes,
                        .name = found.name,
                        .features = fmt::format("compute capability {}.{}", found.compute_major,
                                                found.compute_minor),
-                       .reason = {}});
+                       .reason = runs.reason});
   }
   if (devices.back().device.type == SEESAW_CUDA) {
     return;

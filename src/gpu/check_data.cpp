@@ -14,13 +14,9 @@ namespace {
 constexpr const char* kWhere = "check_data";
 Status failed(cudaError_t error, const char* what) { return status_of(error, kWhere, what); }
 
-// Copies one word from the device and waits for it.
 template <typename T>
 Status read_back(const void* from, T* to, cudaStream_t stream) {
-  SEESAW_RETURN_IF_ERROR(
-      failed(cudaMemcpyAsync(to, from, sizeof(T), cudaMemcpyDeviceToHost, stream),
-             "copying a check's result"));
-  return failed(cudaStreamSynchronize(stream), "waiting for a check");
+  return gpu::read_back(from, to, sizeof(T), stream);
 }
 
 // Launches the check, and waits for the least fault it reports.
@@ -28,18 +24,6 @@ template <typename Params>
 Status find_first(const Params& params, cudaStream_t stream, unsigned long long* first) {
   SEESAW_RETURN_IF_ERROR(failed(launch_check(params, stream), "launching a check"));
   return read_back(params.first_fault, first, stream);
-}
-
-Status refuse_while_capturing(cudaStream_t stream) {
-  cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
-  SEESAW_RETURN_IF_ERROR(failed(cudaStreamIsCapturing(stream, &status), "asking for the capture"));
-  if (status == cudaStreamCaptureStatusNone) {
-    return {};
-  }
-  return not_supported(
-      four_part_message(kWhere, "SEESAW_CHECK on a stream that is capturing a graph",
-                        "a stream that can be waited for",
-                        "Check calls outside the capture, or unset SEESAW_CHECK."));
 }
 
 Status check_block_table(const CallToCheck& call, void* report, cudaStream_t stream) {
@@ -133,6 +117,24 @@ Status check_schedule(const CallToCheck& call, void* report, void* rebuilt, cuda
 }
 
 }  // namespace
+
+Status read_back(const void* from, void* to, size_t bytes, cudaStream_t stream) {
+  SEESAW_RETURN_IF_ERROR(failed(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, stream),
+                                "copying a check's result"));
+  return failed(cudaStreamSynchronize(stream), "waiting for a check");
+}
+
+Status refuse_while_capturing(cudaStream_t stream) {
+  cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+  SEESAW_RETURN_IF_ERROR(failed(cudaStreamIsCapturing(stream, &status), "asking for the capture"));
+  if (status == cudaStreamCaptureStatusNone) {
+    return {};
+  }
+  return not_supported(
+      four_part_message(kWhere, "SEESAW_CHECK on a stream that is capturing a graph",
+                        "a stream that can be waited for",
+                        "Check calls outside the capture, or unset SEESAW_CHECK."));
+}
 
 size_t check_bytes(const split::SplitConfig& config) {
   return split::kScheduleAlignment + split::schedule_bytes(config);

@@ -11,6 +11,12 @@
 
 namespace seesaw::gpu {
 
+// Copies what a check found from the device and waits for it.
+Status read_back(const void* from, void* to, size_t bytes, cudaStream_t stream);
+
+// A check reads its result back, which a stream that captures a graph cannot do.
+Status refuse_while_capturing(cudaStream_t stream);
+
 // Bytes that the checks need in device memory: a report, and room to build the schedule again.
 size_t check_bytes(const split::SplitConfig& config);
 

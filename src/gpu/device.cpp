@@ -75,6 +75,12 @@ cudaError_t read_properties(int32_t index, DeviceProperties* result) {
   return cudaSuccess;
 }
 
+Support too_old_or_new(const DeviceProperties& p, const char* supported) {
+  return Support::no(std::string(p.name) + " has compute capability " +
+                     std::to_string(p.compute_major) + "." + std::to_string(p.compute_minor) +
+                     ", supported: " + supported);
+}
+
 }  // namespace
 
 DeviceAnswer device_of(int32_t index) {
@@ -114,12 +120,18 @@ Support runs_sm90(int32_t index) {
     return Support::no(device.why_not);
   }
   const DeviceProperties& p = *device.properties;
-  if (p.compute_major != 9 || p.compute_minor != 0) {
-    return Support::no(std::string(p.name) + " has compute capability " +
-                       std::to_string(p.compute_major) + "." + std::to_string(p.compute_minor) +
-                       ", supported: 9.0 (Hopper)");
+  const bool hopper = p.compute_major == 9 && p.compute_minor == 0;
+  return hopper ? Support::yes() : too_old_or_new(p, "9.0 (Hopper)");
+}
+
+Support runs_portable(int32_t index) {
+  const DeviceAnswer device = device_of(index);
+  if (device.properties == nullptr) {
+    return Support::no(device.why_not);
   }
-  return Support::yes();
+  const DeviceProperties& p = *device.properties;
+  const bool recent = p.compute_major > 7 || (p.compute_major == 7 && p.compute_minor >= 5);
+  return recent ? Support::yes() : too_old_or_new(p, "7.5 (Turing) and later");
 }
 
 DeviceGuard::DeviceGuard(int32_t index) {

@@ -42,6 +42,9 @@ DeviceAnswer device_of(int32_t index);
 // error.
 Support runs_sm90(int32_t index);
 
+// Whether it runs the code for any GPU (cmake's seesaw_portable_cuda), or why not. Never an error.
+Support runs_portable(int32_t index);
+
 // Makes `index` the calling thread's current device, and the previous one again when it ends.
 class DeviceGuard {
  public:

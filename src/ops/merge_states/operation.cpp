@@ -120,7 +120,7 @@ struct ReferenceKernel {
 
 constexpr std::array kKernels = {
 #ifdef SEESAW_WITH_CUDA
-    erase<gpu::Kernel>({"gpu.merge_states", SEESAW_CUDA, "Hopper GPUs"}),
+    erase<gpu::Kernel>({"gpu.merge_states", SEESAW_CUDA, "any GPU from sm_75"}),
 #endif
     erase<CpuKernel>({"cpu.merge_states", SEESAW_CPU, "any CPU"}),
     erase<ReferenceKernel>({"reference.merge_states", SEESAW_CPU, "any CPU"}),

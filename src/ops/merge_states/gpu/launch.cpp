@@ -29,7 +29,7 @@ bool aligned(const Tensor& tensor) {
 }  // namespace
 
 Support supports(const Problem& problem, const Options& options) {
-  const Support device = seesaw::gpu::runs_sm90(options.device.index);
+  const Support device = seesaw::gpu::runs_portable(options.device.index);
   if (!device.supported) {
     return device;
   }
