@@ -2,6 +2,7 @@
 #include "core/operation.hpp"
 #include "ops/append/operation.hpp"
 #include "ops/dense_decode/operation.hpp"
+#include "ops/gather/operation.hpp"
 #include "ops/merge_states/operation.hpp"
 
 namespace seesaw {
@@ -9,6 +10,7 @@ namespace seesaw {
 std::span<const Operation* const> operations() {
   static constexpr const Operation* kAll[] = {
       &dense_decode::kOperation,
+      &gather::kOperation,
       &merge_states::kOperation,
       &append::kOperation,
   };

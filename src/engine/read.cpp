@@ -68,8 +68,8 @@ std::string names_of(std::span<const Choice> choices) {
 Status check_choice(const char* where, const Field& field, int64_t value) {
   const bool known = std::any_of(field.choices.begin(), field.choices.end(),
                                  [&](const Choice& choice) { return choice.value == value; });
-  // A format that follows another field is still 0: complete() fills it in.
-  if (known || (value == 0 && field.type == FieldType::kFormat)) {
+  // A dtype or format that follows another field is still 0: complete() fills it in.
+  if (known || (value == 0 && field.type != FieldType::kChoice)) {
     return {};
   }
   if (field.type == FieldType::kChoice) {
