@@ -52,6 +52,9 @@ const Operation& read_operation(ArgumentReader& reader) {
 // which is 1 in MLA, or have it where the table does not.
 seesaw_tensor read_tensor(ArgumentReader& reader, const Operation& operation, const Arg& arg) {
   seesaw_tensor tensor = reader.tensor(arg.name.c_str(), arg.elements);
+  if (arg.format != nullptr && tensor.shape[0] == 1) {
+    tensor.stride[0] = 0;  // of one page says nothing: DLPack's producers give what they like
+  }
   if (tensor.rank == arg.rank) {
     return tensor;
   }

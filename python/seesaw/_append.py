@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Dict, Optional, Tuple
 
 from seesaw._arrays import Array, ArrayLibrary, library_of, one_number
 from seesaw._call import run
+from seesaw._formats import check_kv_scale
 from seesaw._keys import Key, known_settings_key, settings_key
 from seesaw._tables import APPEND, OptionSettings
 
@@ -77,6 +78,10 @@ def append(
     """
     arrays = library_of(c_kv, "c_kv", "append")
     rule, given_scales = read_scales(scales)
+    if kv_scale is not None:
+        check_kv_scale("append", kv_format)
+    if rotary is None:
+        _refuse_rotary(positions=positions, cos_sin=cos_sin, q_rope=q_rope)
     named = {
         "c_kv": c_kv,
         "k_rope": k_rope,
@@ -97,6 +102,15 @@ def append(
         return kv_cache if written is None else written
     run_append(arrays, tensors, settings)
     return kv_cache
+
+
+def _refuse_rotary(**given: Optional[Array]) -> None:
+    for name, array in given.items():
+        if array is not None:
+            raise ValueError(
+                f"append: {name} without rotary, allowed: with it, as nothing is rotated. "
+                "Say which columns turn together, or leave it out."
+            )
 
 
 def read_scales(scales: Any) -> Tuple[str, Optional[Array]]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Mapping, Optional, Tuple
 from seesaw._arrays import Array, library_of, one_number
 from seesaw._call import run
 from seesaw._fields import dtype_name
+from seesaw._formats import check_kv_scale
 from seesaw._keys import known_settings_key, settings_key
 from seesaw._schedule import Schedule
 from seesaw._tables import DENSE_DECODE, DenseDecodeSettings
@@ -73,6 +74,9 @@ def dense_decode(
         NotImplementedError: No kernel of this build runs the problem here.
     """
     arrays = library_of(q, "q")
+    if kv_scale is not None:
+        told = settings if schedule is None else vars(schedule.problem)
+        check_kv_scale("dense_decode", told.get("kv_format"))
     traces = arrays.traces_calls
     if traces is not None and traces():
         buffers = (schedule, out, lse, workspace)

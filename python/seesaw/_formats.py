@@ -73,6 +73,17 @@ def format_of(where: str, name: object) -> Optional[CacheFormat]:
     return found
 
 
+def check_kv_scale(where: str, kv_format: object) -> None:
+    """Refuses a scale of the whole cache for a format that has none."""
+    cache_format = format_of(where, kv_format)
+    if cache_format is None or not cache_format.tensor_scale:
+        allowed = ", ".join(name for name, known in formats().items() if known.tensor_scale)
+        raise ValueError(
+            f"{where}: kv_scale given with kv_format = {kv_format!r}, allowed: with {allowed}. "
+            "Leave kv_scale out."
+        )
+
+
 def empty_cache(kv_format: str, num_pages: int, page_size: int, *, like: Array) -> Array:
     """An uninitialised cache of bytes in a format: [num_pages, page_size, token_bytes] uint8, its
     pages as far apart as the format wants them.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Dict, Optional, Tuple
 from seesaw._arrays import CPU, Array, ArrayLibrary, library_of, one_number
 from seesaw._call import run
 from seesaw._fields import dtype_name
-from seesaw._formats import CacheFormat, format_of
+from seesaw._formats import CacheFormat, check_kv_scale, format_of
 from seesaw._keys import known_settings_key, settings_key
 from seesaw._tables import GATHER, OptionSettings
 
@@ -66,6 +66,8 @@ def gather(
     """
     arrays = library_of(kv_cache, "kv_cache", "gather")
     stored = format_of("gather", kv_format)
+    if kv_scale is not None:
+        check_kv_scale("gather", kv_format)
     settings = {"kv_format": kv_format, **options}
     traces = arrays.traces_calls
     traced = traces is not None and traces()

@@ -102,7 +102,8 @@ def test_scales(name, rule, kernel):
     )
     np.testing.assert_array_equal(pool.pages, expected.pages)
     assert saturated[0] == 7 + too_large
-    assert (too_large > 0) == (rule == "given")
+    # e4m3 scales end at 448: what is larger than six of that saturates by any rule.
+    assert (too_large > 0) == (rule == "given" or name == "fp4_288")
     got = seesaw.gather(pool.view, slots=slots, kv_format=name, dtype="float32")
     np.testing.assert_array_equal(got, model.decode(parts).astype(np.float32))
 

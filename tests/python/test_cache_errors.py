@@ -58,7 +58,7 @@ def test_dtypes(call):
 def test_formats(call):
     refused(call, (ValueError, TypeError), "kv_format = 'fp8_999'", kv_format="fp8_999")
     refused(call, ValueError, "kv_columns|shape", kv_format="fp8_576")
-    refused(call, (ValueError, TypeError), "kv_cache", kv_format="bfloat16")
+    refused(call, (ValueError, TypeError), "kv_cache|kv_columns", kv_format="bfloat16")
 
 
 def test_scales(call):
@@ -77,7 +77,8 @@ def test_rotary(call):
     refused(call, ValueError, "rotary = 'neox'", rotary="neox", **given)
     refused(call, ValueError, r"positions\[4\] = 4", rotary="half_split", **given)
     refused(call, ValueError, "positions|cos_sin", rotary="half_split")
-    refused(call, ValueError, "rotary|positions|cos_sin", **given)
+    refused(call, ValueError, "positions without rotary", **given)
+    refused(call, ValueError, "q_rope without rotary", q_rope=np.zeros((T, 2, 64), np.float32))
 
 
 def test_outputs_that_may_not_be_written(call):
@@ -90,11 +91,10 @@ def test_outputs_that_may_not_be_written(call):
     refused(call, ValueError, "saturated is read only", saturated=saturated)
 
 
-def test_overlap(call):
-    arguments, pool = call
-    memory = np.zeros((2, 64, 576), np.float32)
-    more = {"kv_format": None, "kv_cache": memory}
-    refused(call, ValueError, "overlap|share|memory", c_kv=memory[0, :T, :512], **more)
+def test_caches_whose_slots_share_memory(call):
+    one = np.zeros((1, 64, 576), np.float32)
+    shared = np.lib.stride_tricks.as_strided(one, (2, 64, 576), (576 * 4, 576 * 4, 4))
+    refused(call, ValueError, "kv_cache has stride", kv_cache=shared, kv_format=None)
 
 
 @pytest.mark.parametrize("name", ["fp8_584", "fp4_288"])
