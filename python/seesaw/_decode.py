@@ -77,6 +77,7 @@ def dense_decode(
     if kv_scale is not None:
         told = settings if schedule is None else vars(schedule.problem)
         check_kv_scale("dense_decode", told.get("kv_format"))
+        kv_scale = one_number(kv_scale)
     traces = arrays.traces_calls
     if traces is not None and traces():
         buffers = (schedule, out, lse, workspace)
@@ -104,8 +105,6 @@ def dense_decode(
             out = arrays.empty((b, s_q, h_q, columns), "like", q)
         if lse is None:
             lse = arrays.empty((b, h_q, s_q), "float32", q)
-    if kv_scale is not None:
-        kv_scale = one_number(kv_scale)
     tensors = (q, kv_cache, block_table, seq_lens, out, lse, kv_scale)
     complete = schedule is not None
     run(DENSE_DECODE, arrays, key, tensors, (scale,), buffer, workspace, complete, given)
