@@ -8,7 +8,6 @@ from seesaw._arrays import CPU, CUDA, Array, ArrayLibrary
 from seesaw._fields import Operation
 from seesaw._library import CURRENT_STREAM, import_tvm_ffi, load_torch_support
 
-
 _BYTES = ("float8_e4m3fn", "int8")
 """Dtypes, beside uint8, of caches whose format says what their bytes mean."""
 

@@ -1,8 +1,8 @@
 """JAX entry, through jax-tvm-ffi: eager or under `jax.jit`, on CPU and GPU.
 
-JAX arrays are immutable, so outputs, schedule and workspace are results of one XLA call, and what is
-changed in place is an input and a result of it; the call schedules by itself, and may be captured
-in a CUDA graph.
+JAX arrays are immutable, so outputs, schedule and workspace are results of one XLA call, and what
+is changed in place is an input and a result of it; the call schedules by itself, and may be
+captured in a CUDA graph.
 """
 
 from __future__ import annotations
@@ -297,7 +297,5 @@ def record_gather(
     dtype = named["kv_cache"].dtype if name == "like" else jnp.dtype(name)
     results = {"out": jax.ShapeDtypeStruct((rows, columns), dtype)}
     told = {"rows": max(rows, 1), "out_dtype": dtype.name}
-    (made,) = _run(
-        GATHER, _of(GATHER, named), _of(GATHER, results), {**told, **settings}, {}
-    )
+    (made,) = _run(GATHER, _of(GATHER, named), _of(GATHER, results), {**told, **settings}, {})
     return made

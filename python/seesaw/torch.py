@@ -90,8 +90,10 @@ def _parameters_of(operation: Operation) -> str:
 _DECODE, _MERGE = _settings_of(DENSE_DECODE), _settings_of(MERGE_STATES)
 _APPEND, _GATHER = _settings_of(APPEND), _settings_of(GATHER)
 _required = [arg for arg in DENSE_DECODE.args if not arg.optional or arg.use != "in"]
-_tensors = ", ".join(f"Tensor{'(' + mark + '!)' if arg.use == 'out' else ''} {arg.name}"
-                     for arg, mark in zip(_required, "abcdefgh"))
+_tensors = ", ".join(
+    f"Tensor{'(' + mark + '!)' if arg.use == 'out' else ''} {arg.name}"
+    for arg, mark in zip(_required, "abcdefgh")
+)
 _inputs = ", ".join(f"Tensor {arg.name}" for arg in _required if arg.use == "in")
 _OPTIONS = ", ".join(
     [

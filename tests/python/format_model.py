@@ -1,5 +1,5 @@
-"""Cache formats in NumPy, from their published descriptions: the tests' second opinion, which shares
-no code, no table and no arithmetic with the library.
+"""Cache formats in NumPy, from their published descriptions: the tests' second opinion, which
+shares no code, no table and no arithmetic with the library.
 
 Sources: FlashMLA, tests/quant.py and README (656 and 584 bytes a token); SGLang, store.cuh of its
 DeepSeek-V4 kernels (584), KVLayoutTraits (528, 288); vLLM, csrc/cache_kernels.cu (656, the
@@ -341,9 +341,7 @@ class Pool:
         page, place = divmod(int(slot), self.page_size)
         row = place * self.row_stride
         tail = self.page_size * self.model.row + place * self.model.tail
-        at = np.concatenate(
-            [row + np.arange(self.model.row), tail + np.arange(self.model.tail)]
-        )
+        at = np.concatenate([row + np.arange(self.model.row), tail + np.arange(self.model.tail)])
         return page, at
 
     def put(self, slots, parts, written):

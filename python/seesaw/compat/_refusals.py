@@ -1,4 +1,5 @@
-"""How engines' arguments that Seesaw has no answer to are refused: by name, before anything runs."""
+"""How engines' arguments that Seesaw has no answer to are refused: by name, before anything
+runs."""
 
 from __future__ import annotations
 

@@ -73,6 +73,4 @@ def merge_states(v: Any, s: Any) -> Tuple[Any, Any]:
     require_rank("merge_states", "s", s, "[t, n, h]")
     if v.shape[1] == 1:
         return v[:, 0].clone(), s[:, 0].float().clone()
-    return merge_parts(
-        v.transpose(0, 1), s.float().transpose(0, 1), lse_layout="th", lse_base=2
-    )
+    return merge_parts(v.transpose(0, 1), s.float().transpose(0, 1), lse_layout="th", lse_base=2)

@@ -1,5 +1,5 @@
-"""sgl_kernel's functions that merge partial results, over Seesaw, for PyTorch tensors on GPUs and on
-the CPU: SGLang's names and arguments, LSEs [t, h].
+"""sgl_kernel's functions that merge partial results, over Seesaw, for PyTorch tensors on GPUs and
+on the CPU: SGLang's names and arguments, LSEs [t, h].
 
     from seesaw.compat import sgl_kernel
 

@@ -4,10 +4,10 @@ with its names and arguments, for PyTorch tensors on GPUs and on the CPU.
     from seesaw.compat import vllm_ops as ops
 
 kv_cache_dtype is "auto" (the dtype of kv_c), "fp8" and "fp8_e4m3" (576 bytes a token and one scale
-of the whole cache), or "fp8_ds_mla" (656 bytes a token, DeepSeek-V3.2 and GLM-5; scales are greatest
-magnitude / 448, as vLLM writes them). As in vLLM, slot_mapping says how many tokens there are: the
-other tensors may be longer. Everything is asynchronous on the current stream and capturable in a
-CUDA graph. What is not covered is refused by name.
+of the whole cache), or "fp8_ds_mla" (656 bytes a token, DeepSeek-V3.2 and GLM-5; scales are
+greatest magnitude / 448, as vLLM writes them). As in vLLM, slot_mapping says how many tokens there
+are: the other tensors may be longer. Everything is asynchronous on the current stream and
+capturable in a CUDA graph. What is not covered is refused by name.
 """
 
 from __future__ import annotations
@@ -101,8 +101,9 @@ def gather_and_maybe_dequant_cache(
     scale: Any,
     seq_starts: Optional[Any] = None,
 ) -> None:
-    """Gathers the first num_tokens rows of dst [n, 576] from the pages of each sequence, as numbers.
-    token_to_seq is not read: cu_seq_lens [b + 1] says the same. seq_starts [b]: first tokens."""
+    """Gathers the first num_tokens rows of dst [n, 576] from the pages of each sequence, as
+    numbers. token_to_seq is not read: cu_seq_lens [b + 1] says the same. seq_starts [b]: first
+    tokens."""
     where = "gather_and_maybe_dequant_cache"
     require_torch(where, "src_cache", src_cache)
     if kv_cache_dtype == "fp8_ds_mla":

@@ -118,7 +118,8 @@ def test_gather_and_maybe_dequant_cache(kv_cache_dtype):
         want = cache.reshape(-1, 576)[order]
     else:
         cache = torch.randint(0, 126, (PAGES, PAGE, 576), dtype=torch.uint8)
-        want = torch.from_numpy(MODELS["fp8_576"].decode(cache.reshape(-1, 576)[order].numpy(), 0.5))
+        decoded = MODELS["fp8_576"].decode(cache.reshape(-1, 576)[order].numpy(), 0.5)
+        want = torch.from_numpy(decoded)
     dst = torch.full((60, 576), 3.0, dtype=torch.bfloat16)
     token_to_seq = torch.repeat_interleave(torch.arange(3), torch.tensor(LENGTHS)).int()
     vllm_ops.gather_and_maybe_dequant_cache(
@@ -255,9 +256,8 @@ def test_merge_attn_states(context):
     for with_lse in (True, False):
         out, lse = torch.full_like(outs[0], 9), torch.full_like(turned[0], 9)
         given = {"output_lse": lse} if with_lse else {}
-        vllm_ops.merge_attn_states(
-            out, outs[0], turned[0], outs[1], turned[1], prefill_tokens_with_context=context, **given
-        )
+        given["prefill_tokens_with_context"] = context
+        vllm_ops.merge_attn_states(out, outs[0], turned[0], outs[1], turned[1], **given)
         count = T if context is None else context
         want_out, want_lse = merged(outs, lses, np.e)
         np.testing.assert_allclose(out[:count].numpy(), want_out[:count], rtol=3e-6, atol=3e-6)
@@ -268,9 +268,7 @@ def test_merge_attn_states(context):
             )
             assert torch.equal(lse[:, count:], turned[1][:, count:])
     with pytest.raises(NotImplementedError, match="output_scale given"):
-        vllm_ops.merge_attn_states(
-            out, outs[0], turned[0], outs[1], turned[1], None, None, ONE
-        )
+        vllm_ops.merge_attn_states(out, outs[0], turned[0], outs[1], turned[1], None, None, ONE)
     with pytest.raises(ValueError, match="prefill_tokens_with_context = 24"):
         vllm_ops.merge_attn_states(out, outs[0], turned[0], outs[1], turned[1], None, T + 1)
 
@@ -284,11 +282,12 @@ def test_flashinfer_merges_are_to_base_2():
     assert torch.equal(v, got[0]) and torch.equal(s, got[1])
     with pytest.raises(NotImplementedError, match="mask given"):
         flashinfer.merge_state_in_place(v, s, outs[1], lses[1], torch.ones(T, dtype=torch.bool))
-    for count in (1, 2, 5):
-        outs, lses = parts(max(count, 2))
-        outs, lses = outs[-count:], lses[-count:]
+    for count in (2, 5):
+        outs, lses = parts(count)
         got = flashinfer.merge_states(torch.stack(outs, 1), torch.stack(lses, 1))
         assert_merged(got, outs, lses, 2)
+    alone = flashinfer.merge_states(outs[0][:, None], lses[0][:, None])
+    assert torch.equal(alone[0], outs[0]) and torch.equal(alone[1], lses[0])
 
 
 @pytest.mark.parametrize("one_cache", [False, True])
@@ -302,9 +301,7 @@ def test_flashinfer_append(one_cache):
     if not one_cache:
         caches = tuple(cache.contiguous() for cache in caches)
     last = torch.tensor([9, 1]).int()
-    flashinfer.append_paged_mla_kv_cache(
-        ckv, kpe, batch, positions, *caches, indices, indptr, last
-    )
+    flashinfer.append_paged_mla_kv_cache(ckv, kpe, batch, positions, *caches, indices, indptr, last)
     want = np.zeros((PAGES, PAGE, 576), np.float16)
     for i in range(T - 1):
         page = indices[indptr[batch[i]] + positions[i] // PAGE]
