@@ -77,7 +77,8 @@ Arg arg_of(const Json& json, const Json& rows, const std::vector<Field>& problem
   arg.written = json.at("use") != "in";
   const std::string dtype = json.at("dtype");
   arg.elements = elements_of(dtype, rows);
-  const auto row = std::ranges::find_if(rows, [&](const Json& it) { return it.at("name") == dtype; });
+  const auto row =
+      std::ranges::find_if(rows, [&](const Json& it) { return it.at("name") == dtype; });
   if (row != rows.end() && row->at("type") == "format") {
     arg.format = &*std::ranges::find(problem, dtype, &Field::name);
   }
