@@ -88,21 +88,32 @@ SEESAW_HOST_DEVICE inline bool is_scale(float scale) {
   return scale > 0.0F && bits_of(scale) < float8::kInfinity;
 }
 
-// value / scale as an element of a scaled type, in the low bits.
-SEESAW_HOST_DEVICE inline uint32_t quantize(float value, float scale, ElementType type) {
-  // A NaN keeps its sign: what division makes of it differs between devices.
-  const float quotient = float8::is_nan(value) ? value : value / scale;
+// value / scale. A NaN keeps its sign: what division makes of it differs between devices.
+SEESAW_HOST_DEVICE inline float quotient_of(float value, float scale) {
+  return float8::is_nan(value) ? value : value / scale;
+}
+
+// The element of a scaled type that stands for a quotient, in the low bits.
+SEESAW_HOST_DEVICE inline uint32_t to_element(float quotient, ElementType type) {
   return type == ElementType::kInt8         ? static_cast<uint8_t>(to_int8(quotient))
          : type == ElementType::kFloat4E2M1 ? to_e2m1(quotient)
                                             : to_e4m3(quotient);
 }
 
 // Whether rounding alone would have gone beyond the largest number. False for NaN.
-SEESAW_HOST_DEVICE inline bool saturates(float value, float scale, ElementType type) {
-  const float m = float8::magnitude_of(value / scale);
+SEESAW_HOST_DEVICE inline bool is_too_large(float quotient, ElementType type) {
+  const float m = float8::magnitude_of(quotient);
   return type == ElementType::kInt8         ? m >= 127.5F
          : type == ElementType::kFloat4E2M1 ? m >= 7.0F
                                             : m > 464.0F;
+}
+
+SEESAW_HOST_DEVICE inline uint32_t quantize(float value, float scale, ElementType type) {
+  return to_element(quotient_of(value, scale), type);
+}
+
+SEESAW_HOST_DEVICE inline bool saturates(float value, float scale, ElementType type) {
+  return is_too_large(quotient_of(value, scale), type);
 }
 
 }  // namespace seesaw

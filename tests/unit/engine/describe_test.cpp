@@ -62,7 +62,7 @@ TEST(Tables, AreSound) {
     for (const Arg& arg : operation->args) {
       SCOPED_TRACE(arg.name);
       EXPECT_LT(arg.offset, operation->args_bytes);
-      const std::set<std::string> dtypes = {"float32", "bfloat16", "float16", "int32"};
+      const std::set<std::string> dtypes = {"float32", "bfloat16", "float16", "int32", "int64"};
       EXPECT_TRUE(dtypes.count(arg.dtype) + fields.count(arg.dtype) > 0);
       EXPECT_TRUE(*arg.list == '\0' || fields.count(arg.list) > 0);
     }

@@ -2,7 +2,7 @@
 #include "gpu/launch.cuh"
 #include "ops/append/gpu/append.hpp"
 #include "ops/append/gpu/queries.cuh"
-#include "ops/append/gpu/record.cuh"
+#include "ops/append/gpu/scaled_record.cuh"
 
 namespace seesaw::append::gpu {
 namespace {
@@ -39,7 +39,8 @@ __device__ void append_token(const AppendParams& p, int64_t token, int lane) {
 }
 
 template <Access kAccess, typename T>
-__global__ void __launch_bounds__(kThreads) append_kernel(const __grid_constant__ AppendParams p) {
+__global__ void __launch_bounds__(kThreads, kBlocksAtOnce)
+    append_kernel(const __grid_constant__ AppendParams p) {
   const int lane = static_cast<int>(threadIdx.x) % 32;
   const int warp = static_cast<int>(threadIdx.x) / 32;
   if (blockIdx.x < p.append_blocks) {

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 
+#include "base/host_device.hpp"
 #include "ops/append/problem.hpp"
 
 namespace seesaw::append::gpu {
@@ -72,13 +73,16 @@ struct AppendParams {
 
 inline constexpr int kWarps = 8;  // of a block
 inline constexpr int kThreads = 32 * kWarps;
+inline constexpr int kBlocksAtOnce = 3;  // of an SM: 80 registers a thread, 24 rows in flight
 
 // Whether rows are read and written 16 bytes at a time, or element by element, in bytes where
 // nothing better is aligned.
 enum class Access { kUnits, kElements };
 
 // Pairs that a thread turns at once: 16 bytes of 16-bit elements each of x and y.
-constexpr int32_t pairs_at_once(Access access) { return access == Access::kUnits ? 8 : 1; }
+SEESAW_HOST_DEVICE constexpr int32_t pairs_at_once(Access access) {
+  return access == Access::kUnits ? 8 : 1;
+}
 
 cudaError_t launch_append(const AppendParams& params, DType dtype, Access access,
                           cudaStream_t stream);

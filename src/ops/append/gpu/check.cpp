@@ -1,6 +1,7 @@
 #include "ops/append/gpu/check.hpp"
 
 #include "gpu/check_data.hpp"
+#include "gpu/device.hpp"
 
 namespace seesaw::append::gpu {
 namespace {
