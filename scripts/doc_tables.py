@@ -6,9 +6,9 @@ them is typed. A table stands between two comments of the Markdown:
 
 Usage: doc_tables.py                  writes every table that a record tells
        doc_tables.py --check          only says which differ: exit code 1
-       doc_tables.py --info FILE      writes the support matrix, from `seesaw info --json` of a build
-                                      with CUDA; with --check it may be any build's: the kernels
-                                      that it lacks are not looked at
+       doc_tables.py --info FILE      writes the support matrix and the cache formats, from
+                                      `seesaw info --json` of a build with CUDA; with --check it may
+                                      be any build's: the kernels that it lacks are not looked at
        doc_tables.py --self-test      plants wrong tables and checks that each is found
 Needs nothing but Python's standard library.
 """
@@ -25,13 +25,20 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT / "python"), str(ROOT / "bench" / "python")]
+sys.path[:0] = [str(ROOT / name) for name in ("scripts", "python", "bench/python")]
+
+import format_tables  # noqa: E402
 
 MARKED = re.compile(
     r"(?P<begin><!-- table: (?P<name>[\w-]+) -->\n)(?P<body>.*?)(?P<end>^<!-- end -->$)",
     re.DOTALL | re.MULTILINE,
 )
 SUPPORT = "support"
+FORMATS: Dict[str, Callable[[Dict[str, Any]], str]] = {
+    "cache-formats": format_tables.summary, "byte-maps": format_tables.byte_maps,
+}  # fmt: skip
+"""Tables that any build tells alike."""
+OF_A_BUILD = (SUPPORT, *FORMATS)
 
 Shape = Tuple[int, int, int]
 """(sequences, query heads, tokens of each), one query token."""
@@ -210,7 +217,7 @@ def rewrite(text: str, name: str, tables: Dict[str, Callable[[], str]]) -> Tuple
     wrong: List[str] = []
 
     def filled(match: re.Match[str]) -> str:
-        if match["name"] == SUPPORT and SUPPORT not in tables:
+        if match["name"] in OF_A_BUILD and match["name"] not in tables:
             return match[0]
         if match["name"] not in tables:
             wrong.append(f"{name}: table {match['name']} is unknown, known: {', '.join(tables)}")
@@ -316,6 +323,7 @@ def main(argv: Optional[List[str]] = None) -> int:
     wrong: List[str] = []
     if arguments.info:
         info = json.loads(arguments.info.read_text())
+        tables.update({name: lambda make=make: make(info) for name, make in FORMATS.items()})
         if arguments.check:
             wrong += check_support(ROOT, info)
         else:

@@ -62,7 +62,7 @@ class Reader {
 
   Case read() {
     for (const Argument& argument : operation_.arguments) {
-      if (argument.is_input) {
+      if (argument.is_input && (!argument.is_optional || header_.find(argument.name) != nullptr)) {
         read_tensor(argument);
       }
     }
@@ -97,7 +97,9 @@ class Reader {
     if (entry == nullptr) {
       std::string needed;
       for (const Argument& argument : operation_.arguments) {
-        needed += argument.is_input ? (needed.empty() ? "" : ", ") + argument.name : "";
+        needed += argument.is_input && !argument.is_optional
+                      ? (needed.empty() ? "" : ", ") + argument.name
+                      : "";
       }
       throw refuse(name, "no such tensor in the file, which has " + names_in_file(),
                    "needed: " + needed);
@@ -141,12 +143,17 @@ class Reader {
       stride *= tensor.shape[i];
     }
     const bool is_integer = argument.dtype == "int32";
-    tensor.dtype = is_integer ? SEESAW_INT32 : float_dtype(entry.dtype).value_or(SEESAW_INT32);
+    const bool is_bytes = argument.dtype == "kv_format" && entry.dtype == FileDType::kU8;
     if (is_integer ? entry.dtype != FileDType::kI32 && entry.dtype != FileDType::kI64
-                   : !float_dtype(entry.dtype)) {
+                   : !is_bytes && !float_dtype(entry.dtype)) {
       throw refuse(entry.name, std::string("dtype ") + name_of(entry.dtype),
-                   is_integer ? "allowed: I32, I64" : "allowed: BF16, F16, F32");
+                   is_integer                        ? "allowed: I32, I64"
+                   : argument.dtype == "kv_format" ? "allowed: BF16, F16, F32, U8"
+                                                   : "allowed: BF16, F16, F32");
     }
+    tensor.dtype = is_integer ? SEESAW_INT32
+                   : is_bytes ? SEESAW_UINT8
+                              : *float_dtype(entry.dtype);
     tensor.data = is_integer ? nullptr : const_cast<void*>(address_of(entry));
     std::memcpy(reinterpret_cast<char*>(&case_.args) + argument.offset, &tensor, sizeof(tensor));
   }
@@ -224,8 +231,15 @@ class Reader {
 
   void read_settings() {
     for (const Field& field : operation_.problem) {
-      if (!operation_.told_by_inputs(field)) {
-        read_setting(field, &case_.problem);
+      // Bytes do not tell their format.
+      const bool format_of_bytes =
+          field.name == "kv_format" && case_.args.kv_cache.dtype == SEESAW_UINT8;
+      if (format_of_bytes || !operation_.told_by_inputs(field)) {
+        const bool found = read_setting(field, &case_.problem);
+        if (format_of_bytes && !found) {
+          throw refuse("kv_cache", "dtype U8 without kv_format in __metadata__",
+                       "needed: the name of its format, as `seesaw cache` lists them");
+        }
       }
     }
     const int64_t d_qk = case_.args.q.shape[3];

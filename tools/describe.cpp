@@ -68,7 +68,7 @@ Operation operation_of(const Json& row) {
                       {}};
   for (const Json& arg : row.at("args")) {
     operation.arguments.push_back({arg.at("name"), arg.at("offset"), names_in(arg.at("shape")),
-                                   arg.at("dtype"), arg.at("use") == "in"});
+                                   arg.at("dtype"), arg.at("use") == "in", arg.at("optional")});
   }
   for (const Json& kernel : row.at("kernels")) {
     operation.kernels.push_back({kernel.at("name"), kernel.at("device"), {}});

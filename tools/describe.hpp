@@ -38,6 +38,7 @@ struct Argument {
   std::vector<std::string> shape;  // names of its dimensions
   std::string dtype;               // "int32", or the field that has it
   bool is_input = false;
+  bool is_optional = false;
 };
 
 // A number that a tuning file may set.

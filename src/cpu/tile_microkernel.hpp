@@ -275,11 +275,22 @@ void scores(const PackedLayout& layout, const ScoreTask& task) {
 // so that accumulators are seldom rescaled. Weights stay below 2^8, and none of their bits is lost.
 constexpr float kFrameSlack = 8.0F;
 
+// A product that stays one: fused with the subtraction of a frame it would not be the number that the
+// frame was, and from a frame beyond 2^24 the difference would be as large as the frame's rounding.
+[[gnu::always_inline]] inline Floats product(Floats a, float b) {
+#if defined(__clang__)
+#pragma clang fp contract(off)
+  return a * b;
+#else
+  return __builtin_assoc_barrier(a * b);
+#endif
+}
+
 // Scores of one token; -inf where a row does not attend it.
 template <bool kAllSeen>
 [[gnu::always_inline]] inline Floats scores_of(const SoftmaxTask& task, Signed seen,
                                                int64_t token) {
-  const Floats scaled = load<Floats>(task.scores + token * kLanes) * task.scale_log2;
+  const Floats scaled = product(load<Floats>(task.scores + token * kLanes), task.scale_log2);
   if constexpr (kAllSeen) {
     return scaled;
   }

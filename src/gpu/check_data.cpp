@@ -77,8 +77,10 @@ std::string name_of_word(const split::SplitConfig& config, int64_t word) {
   if (word < word_of(view.pieces)) {
     return fmt::format("item_piece_begin[{}]", word - word_of(view.item_piece_begin));
   }
-  const char* fields[] = {"sequence", "row_group", "tile_begin", "tile_end", "partial"};
+  const char* fields[] = {"sequence", "row_group", "tile_begin",
+                          "tile_end", "partial",   "sequence_tiles"};
   constexpr auto kWords = static_cast<int64_t>(std::size(fields));
+  static_assert(kWords * sizeof(int32_t) == sizeof(split::Piece));
   const int64_t in_pieces = word - word_of(view.pieces);
   return fmt::format("pieces[{}].{}", in_pieces / kWords, fields[in_pieces % kWords]);
 }

@@ -50,7 +50,8 @@ struct Piece {
   int32_t sequence_tiles;  // of the whole sequence: tells a run that lengths have changed
 };
 
-struct ScheduleHeader {
+// Aligned so that a GPU reads it by two loads.
+struct alignas(16) ScheduleHeader {
   uint32_t magic;  // kScheduleMagic once built
   int32_t batch;   // sequences in this schedule, <= config.max_batch
   int32_t num_pieces;
@@ -128,21 +129,28 @@ SEESAW_HOST_DEVICE inline int32_t rest_piece_of(int64_t worker, int64_t rest_beg
 // Whether the plan of `config` made a schedule, and whether its counts are possible: then its
 // pieces lie in its arrays, and its partials in the plan's workspace.
 SEESAW_HOST_DEVICE inline bool made_by(const SplitConfig& config, const ScheduleHeader& header) {
-  return header.num_workers == config.num_workers && header.tile_tokens == config.tile_tokens &&
-         header.fixed_split_tiles == config.fixed_split_tiles &&
-         header.max_batch == config.max_batch && header.row_groups == config.row_groups;
+  // All at once: one comparison behind the other would be one load behind the other.
+  const int32_t differences = (header.num_workers ^ config.num_workers) |
+                              (header.tile_tokens ^ config.tile_tokens) |
+                              (header.fixed_split_tiles ^ config.fixed_split_tiles) |
+                              (header.max_batch ^ config.max_batch) |
+                              (header.row_groups ^ config.row_groups);
+  return differences == 0;
 }
 SEESAW_HOST_DEVICE inline bool counts_fit(const SplitConfig& config, const ScheduleHeader& header) {
-  return header.batch >= 0 && header.batch <= config.max_batch && header.num_pieces >= 0 &&
-         header.num_pieces <= max_pieces(config);
+  const bool batch_fits = (header.batch >= 0) & (header.batch <= config.max_batch);
+  const bool pieces_fit = (header.num_pieces >= 0) & (header.num_pieces <= max_pieces(config));
+  return batch_fits & pieces_fit;
 }
 
 // All of it, for `batch` sequences. Whether it was made for the lengths of a call only its pieces
 // tell (Piece::sequence_tiles).
-SEESAW_HOST_DEVICE inline bool is_schedule_of(const ScheduleHeader& header,
+SEESAW_HOST_DEVICE inline bool is_schedule_of(const ScheduleHeader& given,
                                               const SplitConfig& config, int32_t batch) {
-  return header.magic == kScheduleMagic && made_by(config, header) && counts_fit(config, header) &&
-         header.batch == batch;
+  const ScheduleHeader header = given;
+  const bool magic = header.magic == kScheduleMagic;
+  const bool same_batch = header.batch == batch;
+  return magic & same_batch & made_by(config, header) & counts_fit(config, header);
 }
 
 // KV tiles of a sequence; a negative length counts as 0.

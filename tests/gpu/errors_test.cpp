@@ -64,12 +64,12 @@ TEST_F(BadCall, AnotherDevice) {
 
 TEST_F(BadCall, AWorkspaceTooSmall) {
   run.call().workspace_bytes -= 1;
-  expect_four_parts(message_of([&] { run.run(); }), "workspace_bytes");
+  expect_four_parts(message_of([&] { run.run(); }), "workspace of");
 }
 
 TEST_F(BadCall, AScheduleTooSmall) {
   run.call().schedule_bytes = 16;
-  expect_four_parts(message_of([&] { run.run(); }), "schedule_bytes");
+  expect_four_parts(message_of([&] { run.run(); }), "schedule of 16 bytes");
 }
 
 TEST_F(BadCall, AnUnalignedCache) {
@@ -120,7 +120,9 @@ class CheckData : public testing::Test {
     run.poison_results();
     run.schedule();
   }
+  // After the schedule is made, which the stream does on its own.
   void put(const void* tensor, int64_t index, int32_t value) {
+    must(cudaStreamSynchronize(run.stream().get()), "waiting");
     must(cudaMemcpy(static_cast<int32_t*>(const_cast<void*>(tensor)) + index, &value, 4,
                     cudaMemcpyHostToDevice),
          "cudaMemcpy");

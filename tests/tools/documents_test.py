@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The support matrix of the README is what the library says of its kernels.
+"""The support matrix of the README and the cache formats are what the library says of them.
 
 Usage: documents_test.py SEESAW WORK_FOLDER. Needs nothing but Python's standard library.
 """
@@ -32,6 +32,14 @@ class Documents(CommandTest):
         result = self.tables(info)
         self.assertEqual(result.returncode, 1)
         self.assertIn("support of cpu.dense_decode is not the build's", result.stdout)
+
+    def test_the_drawn_cache_formats_are_the_tables(self):
+        info = json.loads(self.succeed("info", "--json").stdout)
+        self.assertGreaterEqual(len(info["formats"]), 8)
+        info["formats"][0]["rotary"]["offset"] += 2
+        result = self.tables(info)
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("table byte-maps differs", result.stdout)
 
 
 if __name__ == "__main__":

@@ -120,6 +120,7 @@ nlohmann::ordered_json to_json(const Machine& machine, const std::vector<DeviceA
   const auto described = nlohmann::ordered_json::parse(describe());
   json["options"] = described["options"];
   json["operations"] = described["operations"];
+  json["formats"] = described["formats"];
   for (const DeviceAnswers& answer : answers) {
     for (const KernelSupport& kernel : answer.kernels) {
       json["kernels"][answer.device].push_back(

@@ -151,7 +151,6 @@ constexpr Field kProblem[] = {
      .offset = AT(kv_columns),
      .least = 0,
      .most = 1 << 18,
-     .from = "-",
      .help = "elements of a token in the cache's last dimension; default: what the format needs"},
 };
 #undef AT
