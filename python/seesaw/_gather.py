@@ -110,7 +110,8 @@ def _count_rows(
     traced: bool,
 ) -> int:
     if slots is not None:
-        return int(library_of(slots, "slots", "gather") and slots.shape[0])
+        library_of(slots, "slots", "gather")
+        return int(slots.shape[0])
     if rows is not None:
         return int(rows)
     if cu_seq_lens is None:
