@@ -31,6 +31,15 @@ class NumPy(ArrayLibrary):
         return (CPU, 0)
 
     def empty(self, shape: Tuple[int, ...], dtype: str, like: Array) -> Array:
+        if dtype == "bfloat16" and like.dtype.name != "bfloat16":
+            try:
+                import ml_dtypes
+            except ImportError:
+                raise TypeError(
+                    "seesaw: an array of bfloat16 to be made, allowed: float32, float16, as NumPy "
+                    "has bfloat16 with the package ml_dtypes alone. Say which dtype, or install it."
+                ) from None
+            return self._numpy.empty(shape, ml_dtypes.bfloat16)
         return self._numpy.empty(shape, like.dtype if dtype == "like" else dtype)
 
     def view(self, array: Array, name: str, where: str) -> Any:
@@ -222,6 +231,11 @@ class CuPy(ArrayLibrary):
         return (CUDA, array.device.id)
 
     def empty(self, shape: Tuple[int, ...], dtype: str, like: Array) -> Array:
+        if dtype == "bfloat16":
+            raise TypeError(
+                "seesaw: an array of bfloat16 to be made, allowed: float32, float16, as CuPy has no "
+                "bfloat16. Say which dtype."
+            )
         with like.device:
             return self._cupy.empty(shape, like.dtype if dtype == "like" else dtype)
 

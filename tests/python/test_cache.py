@@ -1,6 +1,8 @@
 """append, gather and dense_decode over caches in every format, against format_model: the same
 bytes, the same numbers."""
 
+import sys
+
 import numpy as np
 import pytest
 import seesaw
@@ -224,19 +226,18 @@ def test_rotary_embedding(rotary, cos_sin_dtype):
     before = k_rope.copy()
     seesaw.append(c_kv, k_rope, slots, cache, q_rope=q_rope, **given)
     kept = slots >= 0
-    np.testing.assert_allclose(cache[0, slots[kept], 512:], want_k[kept], rtol=1e-6, atol=1e-6)
+    np.testing.assert_array_equal(cache[0, slots[kept], 512:], want_k[kept])
     np.testing.assert_array_equal(cache[0, slots[kept], :512], c_kv[kept])
-    np.testing.assert_allclose(q_rope, want_q, rtol=1e-6, atol=1e-6)  # skipped tokens, too
+    np.testing.assert_array_equal(q_rope, want_q)  # skipped tokens, too
     assert (k_rope == before).all()
     for name in ATTENDED:  # rotation, then the format's own rounding
         model = MODELS[name]
         pool = Pool(model, 1, 64)
         seesaw.append(c_kv[:, : model.d_latent], k_rope, slots, pool.view, kv_format=name, **given)
         values = np.concatenate([c_kv[:, : model.d_latent], want_k], axis=1)
-        want = model.decode(model.encode(values)[0])[kept]
-        got = model.decode(pool.get(slots[kept]))
-        step = {"bfloat16": 2.0**-8, "e4m3": 2.0**-3, "e2m1": 2.0**-1}[model.rope[0]]
-        np.testing.assert_allclose(got, want, rtol=step, atol=1e-2)
+        expected = Pool(model, 1, 64)
+        expected.put(slots, *model.encode(values)[:2])
+        np.testing.assert_array_equal(pool.pages, expected.pages)
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
@@ -280,6 +281,20 @@ def test_dense_decode_from_what_append_wrote(name, dtype, kernel):
         q, pool.view, table, lens, scale=SCALE, schedule=schedule, kv_scale=kv_scale, kv_format=name
     )
     np.testing.assert_allclose(again[1], lse, rtol=1e-5)
+
+
+def test_numbers_of_bytes_are_bfloat16_unless_said_otherwise(monkeypatch):
+    cache = np.zeros((1, 64, 656), np.uint8)
+    given = {"slots": np.arange(3), "kv_format": "fp8_656"}
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "ml_dtypes", None)
+        with pytest.raises(TypeError, match="an array of bfloat16 to be made, allowed: float32"):
+            seesaw.gather(cache, **given)
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    assert seesaw.gather(cache, **given).dtype == ml_dtypes.bfloat16
+    assert seesaw.gather(cache, dtype=ml_dtypes.bfloat16, **given).dtype == ml_dtypes.bfloat16
+    assert seesaw.gather(cache, dtype=np.float16, **given).dtype == np.float16
+    assert seesaw.gather(cache, dtype=np.dtype("float32"), **given).dtype == np.float32
 
 
 def test_bytes_by_other_names():
