@@ -14,6 +14,7 @@ constexpr std::pair<std::string_view, std::string_view> kNamesInPython[] = {
     {"seesaw_plan_info", "seesaw.workspace_size"},
     {"seesaw_plan_run", "the operation itself"},
     {"data = NULL", "no memory"},
+    {" = NULL", " not given"},
     {"a pointer to its first element", "memory that holds its elements"},
 };
 

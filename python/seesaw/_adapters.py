@@ -233,8 +233,8 @@ class CuPy(ArrayLibrary):
     def empty(self, shape: Tuple[int, ...], dtype: str, like: Array) -> Array:
         if dtype == "bfloat16":
             raise TypeError(
-                "seesaw: an array of bfloat16 to be made, allowed: float32, float16, as CuPy has no "
-                "bfloat16. Say which dtype."
+                "seesaw: an array of bfloat16 to be made, allowed: float32, float16, as CuPy has "
+                "no bfloat16. Say which dtype."
             )
         with like.device:
             return self._cupy.empty(shape, like.dtype if dtype == "like" else dtype)

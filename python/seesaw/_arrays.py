@@ -110,8 +110,8 @@ class ArrayLibrary(ABC):
 
 def one_number(array: Optional[Array]) -> Optional[Array]:
     """An array of one number with a dimension, [1]."""
-    if array is not None and getattr(array, "shape", None) == ():
-        return array.reshape(1)
+    if getattr(array, "shape", None) == () and hasattr(array, "reshape"):
+        return array.reshape(1)  # type: ignore[union-attr]
     return array
 
 

@@ -113,6 +113,21 @@ def to_number(where: str, field: Field, value: Any) -> Any:
     return number
 
 
+def whole_number(where: str, name: str, value: Any, least: int, most: int) -> int:
+    """An argument that is an integer in [least, most]."""
+    try:
+        number = index(value)
+    except TypeError:
+        raise TypeError(
+            f"{where}: {name} of type {type(value).__name__}, allowed: an integer. Pass an int."
+        ) from None
+    if not least <= number <= most:
+        raise ValueError(
+            f"{where}: {name} = {number}, allowed: {least} to {most}. Correct its value."
+        )
+    return number
+
+
 def dtype_name(dtype: Any) -> str:
     """"bfloat16" of that text, and of a dtype of NumPy, PyTorch, CuPy or JAX."""
     name = getattr(dtype, "__name__", None) or getattr(dtype, "name", None) or str(dtype)

@@ -9,6 +9,9 @@ if TYPE_CHECKING:
     from seesaw._arrays import Array
 
 
+_MOST = 2**31 - 1
+
+
 @dataclass(frozen=True)
 class CacheFormat:
     """How a cached token is stored, in bytes: its row, and behind the page's rows its tail.
@@ -92,6 +95,7 @@ def empty_cache(kv_format: str, num_pages: int, page_size: int, *, like: Array) 
         arrays have no strides: there, formats without padding fit in an array of zeros.
     """
     from seesaw._arrays import library_of
+    from seesaw._fields import whole_number
 
     cache_format = format_of("empty_cache", kv_format)
     if cache_format is None:
@@ -99,7 +103,12 @@ def empty_cache(kv_format: str, num_pages: int, page_size: int, *, like: Array) 
             f"empty_cache: kv_format = {kv_format!r}, allowed: a format of bytes (seesaw.formats). "
             "Allocate an array of that dtype, [num_pages, page_size, columns]."
         )
+    num_pages = whole_number("empty_cache", "num_pages", num_pages, 0, _MOST)
+    page_size = whole_number("empty_cache", "page_size", page_size, 1, _MOST)
+    size = num_pages * cache_format.page_bytes(page_size)
+    whole_number("empty_cache", "the size in bytes", size, 0, 2**62)
     arrays = library_of(like, "like", "empty_cache")
+    arrays.check(like, "like", "empty_cache")
     token_bytes = cache_format.token_bytes
     pages = arrays.empty((num_pages, cache_format.page_bytes(page_size)), "uint8", like)
     packed = pages[:, : page_size * token_bytes]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Dict, Optional, Tuple
 
 from seesaw._arrays import CPU, Array, ArrayLibrary, library_of, one_number
 from seesaw._call import run
-from seesaw._fields import dtype_name
+from seesaw._fields import dtype_name, whole_number
 from seesaw._formats import CacheFormat, check_kv_scale, format_of
 from seesaw._keys import known_settings_key, settings_key
 from seesaw._tables import GATHER, OptionSettings
@@ -66,6 +66,11 @@ def gather(
     """
     arrays = library_of(kv_cache, "kv_cache", "gather")
     stored = format_of("gather", kv_format)
+    if len(kv_cache.shape) not in (3, 4):
+        raise ValueError(
+            f"gather: kv_cache has rank {len(kv_cache.shape)}, allowed: "
+            "[num_pages, page_size, columns]. Reshape the array."
+        )
     if kv_scale is not None:
         check_kv_scale("gather", kv_format)
     settings = {"kv_format": kv_format, **options}
@@ -111,9 +116,13 @@ def _count_rows(
 ) -> int:
     if slots is not None:
         library_of(slots, "slots", "gather")
+        if len(slots.shape) != 1:
+            raise ValueError(
+                f"gather: slots has rank {len(slots.shape)}, allowed: [n]. Reshape the array."
+            )
         return int(slots.shape[0])
     if rows is not None:
-        return int(rows)
+        return whole_number("gather", "rows", rows, 0, 2**62)
     if cu_seq_lens is None:
         raise ValueError(
             "gather: neither slots nor block_table with cu_seq_lens, allowed: one of them. "
@@ -126,6 +135,11 @@ def _count_rows(
             + ("in a trace" if traced else "on a device")
             + ", allowed: one of them, as reading cu_seq_lens would wait for it. "
             "Pass rows, an int."
+        )
+    if where.dtype_name(cu_seq_lens) != "int32":
+        raise TypeError(
+            f"gather: cu_seq_lens has dtype {where.dtype_name(cu_seq_lens)}, allowed: int32. "
+            "Convert the array."
         )
     if len(cu_seq_lens.shape) != 1 or cu_seq_lens.shape[0] == 0:
         raise ValueError(
