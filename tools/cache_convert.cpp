@@ -12,9 +12,7 @@ seesaw_dtype storage_of(int32_t format) {
 }
 
 size_t bytes_of(int32_t format) {
-  return format == SEESAW_FORMAT_FLOAT32     ? 4
-         : format <= SEESAW_FORMAT_FLOAT16 ? 2
-                                           : 1;
+  return format == SEESAW_FORMAT_FLOAT32 ? 4 : format <= SEESAW_FORMAT_FLOAT16 ? 2 : 1;
 }
 
 // Without the dimension of KV heads.
@@ -99,8 +97,7 @@ Gather PageConverter::reader_of(const seesaw_dense_decode_problem& problem) cons
 const std::vector<std::byte>& PageConverter::convert(int64_t page) {
   std::iota(slots_.begin(), slots_.end(), page * page_size_);
   const int64_t columns = conversion_.columns;
-  const seesaw_tensor rows =
-      make_tensor(before_.data(), SEESAW_FLOAT32, {page_size_, columns});
+  const seesaw_tensor rows = make_tensor(before_.data(), SEESAW_FLOAT32, {page_size_, columns});
   reader_.run({.kv_cache = source_,
                .slots = make_tensor(slots_.data(), SEESAW_INT64, {page_size_}),
                .kv_scale = source_scale_,
@@ -125,13 +122,13 @@ const std::vector<std::byte>& PageConverter::convert(int64_t page) {
 }
 
 void PageConverter::read_new_page() {
-  new_reader_.run({.kv_cache = make_tensor(page_.data(), storage_of(conversion_.format),
-                                           {1, page_size_, conversion_.token_elements}),
-                   .slots = make_tensor(own_slots_.data(), SEESAW_INT64, {page_size_}),
-                   .kv_scale = make_tensor(&conversion_.kv_scale, SEESAW_FLOAT32, {1}),
-                   .out = make_tensor(after_.data(), SEESAW_FLOAT32,
-                                      {page_size_, conversion_.columns})},
-                  {});
+  new_reader_.run(
+      {.kv_cache = make_tensor(page_.data(), storage_of(conversion_.format),
+                               {1, page_size_, conversion_.token_elements}),
+       .slots = make_tensor(own_slots_.data(), SEESAW_INT64, {page_size_}),
+       .kv_scale = make_tensor(&conversion_.kv_scale, SEESAW_FLOAT32, {1}),
+       .out = make_tensor(after_.data(), SEESAW_FLOAT32, {page_size_, conversion_.columns})},
+      {});
 }
 
 void PageConverter::add_loss(int64_t tokens, Loss* loss) const {
@@ -139,6 +136,15 @@ void PageConverter::add_loss(int64_t tokens, Loss* loss) const {
   for (size_t i = 0; i < count; ++i) {
     loss->add(before_[i], after_[i]);
   }
+}
+
+float PageConverter::largest_before(int64_t tokens) const {
+  float largest = 0.0F;
+  for (size_t i = 0; i < static_cast<size_t>(tokens * conversion_.columns); ++i) {
+    const float magnitude = std::fabs(before_[i]);
+    largest = std::isfinite(magnitude) ? std::max(largest, magnitude) : largest;
+  }
+  return largest;
 }
 
 }  // namespace seesaw::tools

@@ -25,7 +25,6 @@ struct Conversion {
 // Sums over numbers before and after.
 struct Loss {
   uint64_t numbers = 0;
-  uint64_t saturated = 0;
   double largest_error = 0.0;
   double largest_relative_error = 0.0;  // of numbers that are not 0
   double squared_errors = 0.0;
@@ -47,6 +46,8 @@ class PageConverter {
 
   // Of that page: its first `tokens` tokens' numbers before and after.
   void add_loss(int64_t tokens, Loss* loss) const;
+  // The largest finite magnitude among its first `tokens` tokens.
+  float largest_before(int64_t tokens) const;
   uint64_t saturated() const { return static_cast<uint64_t>(saturated_); }
 
  private:

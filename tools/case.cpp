@@ -147,13 +147,11 @@ class Reader {
     if (is_integer ? entry.dtype != FileDType::kI32 && entry.dtype != FileDType::kI64
                    : !is_bytes && !float_dtype(entry.dtype)) {
       throw refuse(entry.name, std::string("dtype ") + name_of(entry.dtype),
-                   is_integer                        ? "allowed: I32, I64"
+                   is_integer                      ? "allowed: I32, I64"
                    : argument.dtype == "kv_format" ? "allowed: BF16, F16, F32, U8"
                                                    : "allowed: BF16, F16, F32");
     }
-    tensor.dtype = is_integer ? SEESAW_INT32
-                   : is_bytes ? SEESAW_UINT8
-                              : *float_dtype(entry.dtype);
+    tensor.dtype = is_integer ? SEESAW_INT32 : is_bytes ? SEESAW_UINT8 : *float_dtype(entry.dtype);
     tensor.data = is_integer ? nullptr : const_cast<void*>(address_of(entry));
     std::memcpy(reinterpret_cast<char*>(&case_.args) + argument.offset, &tensor, sizeof(tensor));
   }

@@ -68,9 +68,24 @@ struct Operation {
   bool told_by_inputs(const Field& field) const;
 };
 
+// A cache format that is no dtype's. `all`: as the library describes it, JSON.
+struct FormatFacts {
+  std::string name;
+  std::string help;
+  int32_t id = 0;
+  int64_t d_latent = 0;
+  int64_t d_rope = 0;
+  int64_t token_bytes = 0;
+  bool has_tensor_scale = false;
+  std::string all;
+
+  int64_t columns() const { return d_latent + d_rope; }
+};
+
 struct Description {
   std::vector<Field> options;
   std::vector<Operation> operations;
+  std::vector<FormatFacts> formats;
 };
 
 // Asked once; lives as long as the program.

@@ -71,8 +71,8 @@ std::string name_of_word(const split::SplitConfig& config, int64_t word) {
   }
   if (word < word_of(view.item_piece_begin)) {
     const int64_t in_workers = word - word_of(view.worker_pieces);
-    return fmt::format("worker_pieces[{}].{}", in_workers / 2,
-                       in_workers % 2 == 0 ? "begin" : "rest");
+    const char* fields[] = {"begin", "end", "rest", "tag"};
+    return fmt::format("worker_pieces[{}].{}", in_workers / 4, fields[in_workers % 4]);
   }
   if (word < word_of(view.pieces)) {
     return fmt::format("item_piece_begin[{}]", word - word_of(view.item_piece_begin));
@@ -140,6 +140,18 @@ Status refuse_while_capturing(cudaStream_t stream) {
 
 size_t check_bytes(const split::SplitConfig& config) {
   return split::kScheduleAlignment + split::schedule_bytes(config);
+}
+
+Status refuse_while_capturing(cudaStream_t stream) {
+  cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+  SEESAW_RETURN_IF_ERROR(failed(cudaStreamIsCapturing(stream, &status), "asking for the capture"));
+  if (status == cudaStreamCaptureStatusNone) {
+    return {};
+  }
+  return not_supported(
+      four_part_message(kWhere, "SEESAW_CHECK on a stream that is capturing a graph",
+                        "a stream that can be waited for",
+                        "Check calls outside the capture, or unset SEESAW_CHECK."));
 }
 
 Status check_lengths(const LengthsToCheck& lengths, void* report, cudaStream_t stream) {

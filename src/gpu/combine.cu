@@ -1,9 +1,8 @@
 // The combine, by blocks that share out *jobs*: a job is some units (8 columns of a row) of one
 // split sequence.
 //
-//   [1] as many pieces as items, or no schedule of this plan, which the attention kernel has
-//       reported: nothing to do. All blocks but one leave, so that the next kernel finds the SMs
-//       empty, and that one waits, so that the stream's order holds
+//   [1] as many pieces as items: nothing is split. All blocks but one leave, so that the next
+//       kernel finds the SMs empty, and that one waits, so that the stream's order holds
 //   [2] list the split items, a candidate a thread
 //   [3] cut each into jobs. A thread has up to 8 loads of 16 bytes in flight: of two pieces four
 //       units, of four pieces two, of five one; of more, several threads share a unit
@@ -55,8 +54,7 @@ __global__ void __launch_bounds__(kThreads, Output::kStores == Stores::kPairs ? 
     const int32_t index = base + static_cast<int32_t>(threadIdx.x);
     const int32_t num_pieces = ptx::load_now(&view.header->num_pieces);
     const int32_t last_piece = combine::last_piece_of_worker(p, view, index);
-    if (num_pieces == combine::num_items(p) ||
-        !split::is_schedule_of(*view.header, p.config, p.batch)) {  // [1]
+    if (num_pieces == combine::num_items(p)) {  // [1]
       if (blockIdx.x == 0) ptx::wait_for_previous_grid();
       return;
     }
@@ -100,6 +98,7 @@ Params params_of(const CombineCall& call) {
   Params params = {};
   params.config = call.split;
   params.schedule = call.schedule;
+  params.schedule_tag = split::schedule_tag(call.split, call.batch);
   params.partial_out = reinterpret_cast<const uint4*>(workspace + partials.out_offset());
   params.partial_stat = reinterpret_cast<const PartialStat*>(workspace + partials.stat_offset());
   params.units = static_cast<int32_t>(units_of_slot(partials));

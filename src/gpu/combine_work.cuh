@@ -29,6 +29,7 @@ static_assert(kPartialLeastColumns / kPartialUnitElements >= kSharingLanes);
 struct Params {
   split::SplitConfig config;
   const void* schedule;
+  uint32_t schedule_tag;            // of the plan and the batch
   const uint4* partial_out;         // [slot][kv_head][row][unit]
   const PartialStat* partial_stat;  // [slot][kv_head][row][block]
   int32_t units;                    // of a slot
@@ -93,17 +94,20 @@ __device__ inline int32_t num_candidates(const Params& p) {
   return p.config.fixed_split_tiles > 0 ? num_items(p) : p.config.num_workers;
 }
 
-// The last piece of worker `index`, or -1: its rest piece, or the last before these.
+// The last piece of worker `index`, or -1: its rest piece, or the last before these. None of a
+// schedule of another plan, which the attention kernel reports.
 __device__ inline int32_t last_piece_of_worker(const Params& p, const split::ScheduleView& view,
                                                int32_t index) {
   if (index >= p.config.num_workers) {
     return -1;
   }
-  const split::WorkerPieces* pieces = view.worker_pieces + index;
-  const int32_t begin = ptx::load_now(&pieces[0].begin);
-  const int32_t end = ptx::load_now(&pieces[1].begin);
-  const int32_t rest = ptx::load_now(&pieces[0].rest);
-  return rest >= 0 ? rest : begin < end ? end - 1 : -1;
+  const uint4 row = ptx::load_now(reinterpret_cast<const uint4*>(view.worker_pieces + index));
+  static_assert(sizeof(row) == sizeof(split::WorkerPieces));
+  const auto begin = static_cast<int32_t>(row.x);
+  const auto end = static_cast<int32_t>(row.y);
+  const auto rest = static_cast<int32_t>(row.z);
+  const int32_t last = rest >= 0 ? rest : begin < end ? end - 1 : -1;
+  return row.w == p.schedule_tag ? last : -1;
 }
 
 // What candidate `index` stands for. `last_piece`: last_piece_of_worker(index).
@@ -111,7 +115,7 @@ __device__ inline SplitItem candidate(const Params& p, const split::ScheduleView
                                       int32_t index, int32_t last_piece) {
   SplitItem found = {};
   if (p.config.fixed_split_tiles > 0) {
-    if (index >= num_items(p)) {
+    if (index >= num_items(p) || view.worker_pieces[0].tag != p.schedule_tag) {
       return found;
     }
     found.sequence = index / p.config.row_groups;

@@ -35,16 +35,10 @@ __device__ __forceinline__ float next_frame(float frame, float tile_max_log2) {
   return tile_max_log2 - frame > kFrameSlack ? tile_max_log2 : frame;
 }
 
-// Frames up to here leave s * scale_log2 - frame, computed with one rounding, below 1 for every
-// score: frame is the product of one of them, rounded to a multiple of at most 2.
-inline constexpr float kExactFrame = 0x1p24F;
-
-// For frames beyond it, where that difference would be as large as the rounding of the frame: the
-// scores become their rounded products, from which row_probabilities of a scale of 1 subtracts.
-__device__ __forceinline__ void scale_scores(float (&s)[32], float scale_log2) {
-#pragma unroll
-  for (float& score : s) score *= scale_log2;
-}
+// s * scale_log2 - frame is computed with one rounding, while the frame is a product that was
+// rounded. Up to here that moves all of a row's probabilities alike, by 2^64 at most. Beyond, they
+// overflow or vanish: rows with such a frame are computed anew.
+inline constexpr float kLargestFrame = 0x1p30F;
 
 // s becomes the probabilities of row r in `frame`, p their 16-bit copies; returns this thread's
 // part of their sum.

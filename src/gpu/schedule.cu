@@ -146,6 +146,12 @@ __device__ int item_of_piece(const Chunk& chunk, int chunk_size, int32_t piece) 
   return low;
 }
 
+// Worker w begins with this piece, and the one before it ends there.
+__device__ void begin_pieces(const split::ScheduleView& view, int64_t w, int32_t piece) {
+  view.worker_pieces[w].begin = piece;
+  if (w > 0) view.worker_pieces[w - 1].end = piece;
+}
+
 // Pieces [piece_begin, piece_end) of the chunk's items, one a thread at a time. `last_worker`
 // is the worker of piece piece_begin - 1, or -1; returns that of piece_end - 1.
 __device__ int64_t place_chunk(const SplitRule& rule, const Chunk& chunk, int chunk_size,
@@ -168,7 +174,7 @@ __device__ int64_t place_chunk(const SplitRule& rule, const Chunk& chunk, int ch
     if (index < piece_end) {
       const int64_t previous = threadIdx.x == 0 ? last_worker : workers[threadIdx.x - 1];
       for (int64_t w = previous + 1; w <= workers[threadIdx.x]; ++w) {
-        view.worker_pieces[w].begin = index;
+        begin_pieces(view, w, index);
       }
     }
     const int32_t placed_here = piece_end - base < kThreads ? piece_end - base : kThreads;
@@ -212,13 +218,16 @@ __global__ void __launch_bounds__(kThreads)
   }
   // Rest pieces have no worker of their own: they begin where the last worker's end.
   const int64_t rest_begin = rule.layout == split::Layout::kRest ? rule.rest_begin : pieces_so_far;
+  const uint32_t tag = split::schedule_tag(call.config, call.batch);
   for (int64_t w = threadIdx.x; w <= call.config.num_workers; w += kThreads) {
     view.worker_pieces[w].rest = split::rest_piece_of(w, rest_begin, pieces_so_far);
+    view.worker_pieces[w].tag = tag;
   }
   for (int64_t w = last_worker + 1 + threadIdx.x; w <= call.config.num_workers; w += kThreads) {
-    view.worker_pieces[w].begin = static_cast<int32_t>(pieces_so_far);  // [5]
+    begin_pieces(view, w, static_cast<int32_t>(pieces_so_far));  // [5]
   }
   if (threadIdx.x == 0) {
+    view.worker_pieces[call.config.num_workers].end = static_cast<int32_t>(pieces_so_far);
     view.item_piece_begin[0] = 0;
     *view.header = {.magic = split::kScheduleMagic,
                     .batch = call.batch,

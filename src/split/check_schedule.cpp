@@ -38,9 +38,13 @@ class Comparison {
 
   bool end(int64_t num_pieces) {
     workers_begin_at(config_.num_workers, num_pieces);
-    const int64_t rest_begin = view_.worker_pieces[config_.num_workers].begin;
+    const int32_t rest_begin = view_.worker_pieces[config_.num_workers].begin;
+    const uint32_t tag = schedule_tag(config_, view_.header->batch);
     for (int32_t w = 0; w <= config_.num_workers; ++w) {
-      same_ = same_ && view_.worker_pieces[w].rest == rest_piece_of(w, rest_begin, num_pieces);
+      const WorkerPieces& pieces = view_.worker_pieces[w];
+      const int32_t end = w < config_.num_workers ? view_.worker_pieces[w + 1].begin : rest_begin;
+      same_ = same_ && pieces.end == end && pieces.tag == tag &&
+              pieces.rest == rest_piece_of(w, rest_begin, num_pieces);
     }
     return same_ && view_.header->num_pieces == num_pieces;
   }

@@ -41,9 +41,13 @@ void build_schedule(const SplitConfig& config, const int32_t* seq_lens, int64_t 
   while (next_worker <= config.num_workers) {
     view.worker_pieces[next_worker++].begin = static_cast<int32_t>(num_pieces);
   }
-  const int64_t rest_begin = view.worker_pieces[config.num_workers].begin;
+  const int32_t rest_begin = view.worker_pieces[config.num_workers].begin;
+  const uint32_t tag = schedule_tag(config, batch);
   for (int32_t w = 0; w <= config.num_workers; ++w) {
-    view.worker_pieces[w].rest = rest_piece_of(w, rest_begin, num_pieces);
+    WorkerPieces& pieces = view.worker_pieces[w];
+    pieces.end = w < config.num_workers ? view.worker_pieces[w + 1].begin : rest_begin;
+    pieces.rest = rest_piece_of(w, rest_begin, num_pieces);
+    pieces.tag = tag;
   }
   *view.header = header_for(config, batch, num_pieces);
 }

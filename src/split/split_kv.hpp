@@ -50,8 +50,7 @@ struct Piece {
   int32_t sequence_tiles;  // of the whole sequence: tells a run that lengths have changed
 };
 
-// Aligned so that a GPU reads it by two loads.
-struct alignas(16) ScheduleHeader {
+struct ScheduleHeader {
   uint32_t magic;  // kScheduleMagic once built
   int32_t batch;   // sequences in this schedule, <= config.max_batch
   int32_t num_pieces;
@@ -64,18 +63,21 @@ struct alignas(16) ScheduleHeader {
 
 inline constexpr uint32_t kScheduleMagic = 0x57415353;  // "SSAW"
 
-// What a worker does: pieces [begin, the next worker's begin), then piece `rest` unless it is -1.
-// Rest pieces are those from the begin behind the last worker on.
-struct WorkerPieces {
+// What a worker does: pieces [begin, end), then piece `rest` unless it is -1. Rest pieces are those
+// from the begin behind the last worker on. One load on a GPU, with what tells it that the schedule
+// is its plan's.
+struct alignas(16) WorkerPieces {
   int32_t begin;
+  int32_t end;  // the next worker's begin
   int32_t rest;
+  uint32_t tag;  // schedule_tag()
 };
 
 // Typed pointers into a schedule buffer.
 struct ScheduleView {
   ScheduleHeader* header;
   WorkerPieces*
-      worker_pieces;          // [num_workers + 1]; the last: where the workers' pieces end, and -1
+      worker_pieces;  // [num_workers + 1]; the last: where the workers' pieces end, twice, and -1
   int32_t* item_piece_begin;  // [max_items + 1]: item i is pieces [begin[i], begin[i+1])
   Piece* pieces;              // in order of (item, tile_begin); so of worker, but for rest pieces
 };
@@ -101,7 +103,7 @@ inline constexpr size_t kScheduleAlignment = 256;
 // Bytes of a schedule buffer for any batch up to max_batch.
 SEESAW_HOST_DEVICE inline size_t schedule_bytes(const SplitConfig& config) {
   const size_t words = sizeof(ScheduleHeader) / 4 +
-                       2 * round_up<size_t>(static_cast<size_t>(config.num_workers) + 1, 2) +
+                       sizeof(WorkerPieces) / 4 * (static_cast<size_t>(config.num_workers) + 1) +
                        round_up<size_t>(static_cast<size_t>(config.max_items()) + 1, 4);
   return round_up(4 * words + static_cast<size_t>(max_pieces(config)) * sizeof(Piece),
                   kScheduleAlignment);
@@ -113,7 +115,7 @@ SEESAW_HOST_DEVICE inline ScheduleView schedule_view(void* buffer, const SplitCo
   view.header = reinterpret_cast<ScheduleHeader*>(base);
   base += sizeof(ScheduleHeader);
   view.worker_pieces = reinterpret_cast<WorkerPieces*>(base);
-  base += sizeof(WorkerPieces) * round_up<size_t>(static_cast<size_t>(config.num_workers) + 1, 2);
+  base += sizeof(WorkerPieces) * (static_cast<size_t>(config.num_workers) + 1);
   view.item_piece_begin = reinterpret_cast<int32_t*>(base);
   base += 4 * round_up<size_t>(static_cast<size_t>(config.max_items()) + 1, 4);
   view.pieces = reinterpret_cast<Piece*>(base);
@@ -129,28 +131,31 @@ SEESAW_HOST_DEVICE inline int32_t rest_piece_of(int64_t worker, int64_t rest_beg
 // Whether the plan of `config` made a schedule, and whether its counts are possible: then its
 // pieces lie in its arrays, and its partials in the plan's workspace.
 SEESAW_HOST_DEVICE inline bool made_by(const SplitConfig& config, const ScheduleHeader& header) {
-  // All at once: one comparison behind the other would be one load behind the other.
-  const int32_t differences = (header.num_workers ^ config.num_workers) |
-                              (header.tile_tokens ^ config.tile_tokens) |
-                              (header.fixed_split_tiles ^ config.fixed_split_tiles) |
-                              (header.max_batch ^ config.max_batch) |
-                              (header.row_groups ^ config.row_groups);
-  return differences == 0;
+  return header.num_workers == config.num_workers && header.tile_tokens == config.tile_tokens &&
+         header.fixed_split_tiles == config.fixed_split_tiles &&
+         header.max_batch == config.max_batch && header.row_groups == config.row_groups;
 }
 SEESAW_HOST_DEVICE inline bool counts_fit(const SplitConfig& config, const ScheduleHeader& header) {
-  const bool batch_fits = (header.batch >= 0) & (header.batch <= config.max_batch);
-  const bool pieces_fit = (header.num_pieces >= 0) & (header.num_pieces <= max_pieces(config));
-  return batch_fits & pieces_fit;
+  return header.batch >= 0 && header.batch <= config.max_batch && header.num_pieces >= 0 &&
+         header.num_pieces <= max_pieces(config);
 }
 
-// All of it, for `batch` sequences. Whether it was made for the lengths of a call only its pieces
-// tell (Piece::sequence_tiles).
-SEESAW_HOST_DEVICE inline bool is_schedule_of(const ScheduleHeader& given,
-                                              const SplitConfig& config, int32_t batch) {
-  const ScheduleHeader header = given;
-  const bool magic = header.magic == kScheduleMagic;
-  const bool same_batch = header.batch == batch;
-  return magic & same_batch & made_by(config, header) & counts_fit(config, header);
+// Stands for the plan and the number of sequences that a schedule was made for. Plans or numbers
+// that differ have different tags, but for a chance of 2^-32. Whether it was made for the lengths
+// of a call only its pieces tell (Piece::sequence_tiles).
+SEESAW_HOST_DEVICE inline uint32_t schedule_tag(const SplitConfig& config, int32_t batch) {
+  const int32_t facts[] = {batch,
+                           config.num_workers,
+                           config.tile_tokens,
+                           config.fixed_split_tiles,
+                           config.max_batch,
+                           config.row_groups};
+  uint32_t tag = kScheduleMagic;
+  for (const int32_t fact : facts) {
+    tag = (tag ^ static_cast<uint32_t>(fact)) * 0x9E3779B1u;
+    tag ^= tag >> 15;
+  }
+  return tag;
 }
 
 // KV tiles of a sequence; a negative length counts as 0.
@@ -173,7 +178,7 @@ void visit_pieces(const SplitConfig& config, const void* schedule, Visit visit) 
   const int32_t num_pieces = view.header->num_pieces;
   for (int32_t worker = 0; worker < config.num_workers; ++worker) {
     const int32_t begin = view.worker_pieces[worker].begin;
-    const int32_t end = view.worker_pieces[worker + 1].begin;
+    const int32_t end = view.worker_pieces[worker].end;
     for (int32_t i = begin < 0 ? 0 : begin; i < end && i < num_pieces; ++i) {
       visit(worker, view.pieces[i]);
     }

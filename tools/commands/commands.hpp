@@ -10,6 +10,7 @@ namespace seesaw::tools {
 
 void register_info(CLI::App& app);
 void register_run(CLI::App& app);
+void register_cache(CLI::App& app);
 void register_make_case(CLI::App& app);
 void register_check(CLI::App& app);
 void register_compare(CLI::App& app);

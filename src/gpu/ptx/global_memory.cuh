@@ -13,4 +13,12 @@ __device__ __forceinline__ int32_t load_now(const int32_t* from) {
   return value;
 }
 
+__device__ __forceinline__ uint4 load_now(const uint4* from) {
+  uint4 value;
+  asm volatile("ld.global.v4.b32 {%0, %1, %2, %3}, [%4];"
+               : "=r"(value.x), "=r"(value.y), "=r"(value.z), "=r"(value.w)
+               : "l"(from));
+  return value;
+}
+
 }  // namespace seesaw::ptx

@@ -5,6 +5,9 @@
 
 #include "core/format_choices.hpp"
 #include "ops/gather/problem.hpp"
+#ifdef SEESAW_WITH_CUDA
+#include "ops/gather/gpu/gather.hpp"
+#endif
 
 namespace seesaw::gather {
 namespace {
@@ -161,6 +164,9 @@ struct ReferenceKernel {
 };
 
 constexpr std::array kKernels = {
+#ifdef SEESAW_WITH_CUDA
+    erase<gpu::Kernel>({"gpu.gather", SEESAW_CUDA, "any GPU from sm_75"}),
+#endif
     erase<CpuKernel>({"cpu.gather", SEESAW_CPU, "any CPU"}),
     erase<ReferenceKernel>({"reference.gather", SEESAW_CPU, "any CPU"}),
 };

@@ -131,6 +131,9 @@ T __ldcg(const T* from) {
   return *from;
 }
 
+// One rounding each, as written.
+inline float __fmul_rn(float a, float b) { return a * b; }
+
 inline unsigned __float_as_uint(float value) {
   unsigned bits;
   std::memcpy(&bits, &value, sizeof(bits));
@@ -141,6 +144,8 @@ inline float __uint_as_float(unsigned bits) {
   std::memcpy(&value, &bits, sizeof(value));
   return value;
 }
+
+constexpr int __popc(unsigned bits) { return __builtin_popcount(bits); }
 
 constexpr int min(int a, int b) { return b < a ? b : a; }
 constexpr int max(int a, int b) { return a < b ? b : a; }

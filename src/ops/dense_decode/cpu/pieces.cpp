@@ -315,7 +315,7 @@ void do_pieces(const DecodeCall& call, int32_t worker) {
   const InUse kernel(call.kernel);
   PieceWorker state(call, worker);
   const split::WorkerPieces* pieces = call.schedule.worker_pieces + worker;
-  for (int32_t piece = pieces[0].begin; piece < pieces[1].begin; ++piece) {
+  for (int32_t piece = pieces->begin; piece < pieces->end; ++piece) {
     state.run(call.schedule.pieces[piece]);
   }
 }

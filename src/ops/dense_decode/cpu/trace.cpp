@@ -120,18 +120,18 @@ Microkernel with_clock(const Microkernel& kernel) {
 }
 
 // Does a worker's pieces one by one, so that each step is noted with its piece. `one_piece` has
-// num_workers + 1 entries.
+// num_workers entries.
 void do_pieces_noted(const DecodeCall& call, Recorder& notes,
                      std::vector<split::WorkerPieces>& one_piece) {
   DecodeCall single = call;
   single.schedule.worker_pieces = one_piece.data();
   const split::WorkerPieces* pieces = call.schedule.worker_pieces + notes.worker;
   const auto worker = static_cast<size_t>(notes.worker);
-  for (int32_t piece = pieces[0].begin; piece < pieces[1].begin; ++piece) {
+  for (int32_t piece = pieces->begin; piece < pieces->end; ++piece) {
     notes.sequence = call.schedule.pieces[piece].sequence;
     notes.tile = call.schedule.pieces[piece].tile_begin;
     one_piece[worker].begin = piece;
-    one_piece[worker + 1].begin = piece + 1;
+    one_piece[worker].end = piece + 1;
     do_pieces(single, notes.worker);
   }
   notes.sequence = -1;
@@ -160,7 +160,7 @@ Status trace(const DenseDecodePlan& plan, const Args& args, const Call& given, T
   const bool merges = merges_anything(call);
   std::vector<Recorder> notes(static_cast<size_t>(workers));
   std::vector<std::vector<split::WorkerPieces>> one_piece(
-      notes.size(), std::vector<split::WorkerPieces>(notes.size() + 1));
+      notes.size(), std::vector<split::WorkerPieces>(notes.size()));
   for (size_t i = 0; i < notes.size(); ++i) {
     notes[i].kernel = &kernel;
     notes[i].worker = static_cast<int32_t>(i);

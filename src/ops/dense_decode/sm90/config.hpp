@@ -80,11 +80,10 @@ struct DenseDecodeParams {
   const int32_t* block_table;  // [b, max pages]
   int64_t block_table_stride;
 
-  split::SplitConfig split;
-  int32_t batch;
-  const split::ScheduleHeader* schedule;  // see split/split_kv.hpp
-  const split::WorkerPieces* worker_pieces;
+  const split::WorkerPieces* worker_pieces;  // see split/split_kv.hpp
   const split::Piece* pieces;
+  uint32_t schedule_tag;  // of the plan and the batch
+  int32_t batch;
   gpu::Fault* fault;   // where a schedule of another plan or other lengths is reported
   uint4* partial_out;  // see gpu/partials.hpp
   gpu::PartialStat* partial_stat;

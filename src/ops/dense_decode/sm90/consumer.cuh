@@ -18,7 +18,6 @@ struct ConsumerState {
   uint32_t p[16];         // probabilities in 16 bits: A fragments
   uint32_t q_rotary[16];  // box 8 of Q as A fragments (Config::kHasRotaryBox)
   float sum0, sum1;       // this thread's part of the sums of probabilities of its two rows
-  bool large_frames;      // of the warp: a frame is beyond gpu::kExactFrame, or there is none yet
 };
 
 // A consumer thread's place.

@@ -9,6 +9,7 @@ namespace seesaw::dense_decode::sm90 {
 // A piece's final row statistics, for the thread's two rows.
 struct RowTotals {
   float sum[2];
+  float frame[2];
 };
 
 // Four lanes hold, for four groups of eight columns each, one pair of elements of every group.
@@ -55,6 +56,11 @@ __device__ __forceinline__ float largest_of_row(const ConsumerState& state, int 
 inline constexpr int kHalfUnits = kHalfColumns / gpu::kPartialUnitElements;
 static_assert(gpu::partial_block_columns(kValueColumns) == kHalfColumns);
 
+inline constexpr int kWarpRows = kTileRows / 4;  // of a warpgroup's four warps
+
+template <typename Config>
+struct RowAnew;
+
 // What the end of a piece needs to know, of one consumer thread.
 template <typename Config>
 struct Epilogue {
@@ -69,15 +75,38 @@ struct Epilogue {
   __device__ __forceinline__ void run(const ConsumerState& state, uint32_t number) const {
     RowTotals totals = join_sums(state);
     const PieceInfo& piece = storage.piece[slot];
-    if (piece.stale) totals.sum[0] = totals.sum[1] = NAN;
+    const bool anew[2] = {beyond_frames(totals, 0), beyond_frames(totals, 1)};
+    if (__builtin_expect(piece.stale, 0)) totals.sum[0] = totals.sum[1] = NAN;
     if (piece.partial < 0) {
       write_out(piece.sequence, state, totals);
       if (side == Side::kLeft) write_lse(piece.sequence, totals);
     } else {
       write_partial(piece.partial, state, totals);
     }
+    if (__builtin_expect(__any_sync(~0u, anew[0] || anew[1]), 0)) compute_rows_anew(anew);
     const uint32_t(&not_finite)[2] = storage.not_finite[slot];
-    if (not_finite[0] == number + 1 || not_finite[1] == number + 1) restore_infinities();
+    if (__builtin_expect(not_finite[0] == number + 1 || not_finite[1] == number + 1, 0)) {
+      restore_infinities();
+    }
+  }
+
+  // Whether the tensor cores' result of row r of the thread is none: a frame beyond kLargestFrame,
+  // or on the way to the last one a frame that was, whose probabilities were infinite.
+  static __device__ __forceinline__ bool beyond_frames(const RowTotals& totals, int r) {
+    const bool large =
+        fabsf(totals.frame[r]) > gpu::kLargestFrame && totals.frame[r] != gpu::kEmptyFrame;
+    return large || !(totals.sum[r] < INFINITY);
+  }
+
+  // Rows of the warp that `anew` asks for, whose results are written already.
+  __device__ __forceinline__ void compute_rows_anew(const bool (&anew)[2]) const {
+    if (storage.piece[slot].stale) return;
+    const uint32_t asked[2] = {__ballot_sync(~0u, anew[0]), __ballot_sync(~0u, anew[1])};
+#pragma unroll 1
+    for (int i = 0; i < kWarpRows; ++i) {
+      const uint32_t row_asked = (i < 8 ? asked[0] >> (4 * i) : asked[1] >> (4 * (i - 8))) & 1u;
+      if (row_asked != 0) RowAnew<Config>(*this, thread.warp * kWarpRows + i).run();
+    }
   }
 
   // Joins the two warpgroups' sums (both are in the final frame).
@@ -85,13 +114,17 @@ struct Epilogue {
     const float sum0 = gpu::quad_sum(state.sum0);
     const float sum1 = gpu::quad_sum(state.sum1);
     const int row = thread.row();
+    // Before the sums are ready: behind that the other warpgroup may begin the next piece's frame.
+    const float frame0 = storage.frame[row];
+    const float frame1 = storage.frame[row + 8];
     const int own = static_cast<int>(side);
     if (thread.lane % 4 == 0) {
       storage.sum[slot][own][row] = sum0;
       storage.sum[slot][own][row + 8] = sum1;
     }
     wait_for_fact(kSumsReady);
-    return {{sum0 + storage.sum[slot][1 - own][row], sum1 + storage.sum[slot][1 - own][row + 8]}};
+    return {{sum0 + storage.sum[slot][1 - own][row], sum1 + storage.sum[slot][1 - own][row + 8]},
+            {frame0, frame1}};
   }
 
   // The thread's row r, 0 or 1: packed, of all query rows of the KV head.
@@ -160,16 +193,19 @@ struct Epilogue {
 
   // LSE of the thread's two rows; warpgroup left writes it, one lane of each four.
   __device__ __forceinline__ void write_lse(int32_t sequence, const RowTotals& totals) const {
-    if (params.lse == nullptr || thread.lane % 4 != 0) return;
+    if (thread.lane % 4 != 0) return;
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
-      if (packed_row(r) >= params.rows) continue;
-      const Place place = place_of(packed_row(r));
-      const float sum = totals.sum[r];
-      const float lse = (storage.frame[thread.row() + 8 * r] + log2f(sum)) * params.lse_factor;
-      params.lse[sequence * params.lse_stride_batch + place.head * params.lse_stride_head +
-                 place.token * params.lse_stride_token] = sum == 0.0F ? params.empty_lse : lse;
+      write_lse_of(sequence, packed_row(r), totals.frame[r], totals.sum[r]);
     }
+  }
+  __device__ __forceinline__ void write_lse_of(int32_t sequence, int32_t packed, float frame,
+                                               float sum) const {
+    if (params.lse == nullptr || packed >= params.rows) return;
+    const Place place = place_of(packed);
+    const float lse = (frame + log2f(sum)) * params.lse_factor;
+    params.lse[sequence * params.lse_stride_batch + place.head * params.lse_stride_head +
+               place.token * params.lse_stride_token] = sum == 0.0F ? params.empty_lse : lse;
   }
 
   // What scrub_values has kept from the products: a column in which a row sees an infinite value is
@@ -189,7 +225,8 @@ struct Epilogue {
                        2 * (static_cast<int>(threadIdx.x) % kWarpgroupThreads);
 #pragma unroll 1
     for (int32_t token = max(least, piece.token_begin); token < end; ++token) {
-      const uint32_t pair = value_pair(piece.sequence, token, column);
+      const auto pair =
+          *reinterpret_cast<const uint32_t*>(cache_row(piece.sequence, token) + column);
 #pragma unroll 1
       for (int e = 0; e < 2; ++e) {
         const uint32_t bits = e == 0 ? pair : pair >> 16;
@@ -200,17 +237,15 @@ struct Epilogue {
     }
   }
 
-  // Two neighbouring values of a token in the cache.
-  __device__ __forceinline__ uint32_t value_pair(int32_t sequence, int32_t token,
-                                                 int column) const {
+  // A token's row in the cache.
+  __device__ __forceinline__ const uint16_t* cache_row(int32_t sequence, int32_t token) const {
     const int32_t tile = token / kTileTokens;
     const int32_t entry = params.tiles_per_page.divide(tile);
     const int64_t page = params.block_table[sequence * params.block_table_stride + entry];
     const int32_t token_of_page =
         params.tiles_per_page.remainder(tile, entry) * kTileTokens + token % kTileTokens;
-    return *reinterpret_cast<const uint32_t*>(
-        static_cast<const uint16_t*>(params.kv) + page * params.kv_stride_page +
-        token_of_page * params.kv_stride_token + work.kv_head * params.kv_stride_head + column);
+    return static_cast<const uint16_t*>(params.kv) + page * params.kv_stride_page +
+           token_of_page * params.kv_stride_token + work.kv_head * params.kv_stride_head;
   }
 
   // The result of a row of the tile in one column becomes NaN, if the row sees the token.
@@ -251,11 +286,128 @@ struct Epilogue {
                                    output_word<__half>(state, r, 4 * four + 3, scale));
       }
       if (quad_lane != 0) continue;
-      params.partial_stat[index * kHalves + half] = {.frame = storage.frame[thread.row() + 8 * r],
+      params.partial_stat[index * kHalves + half] = {.frame = totals.frame[r],
                                                      .sum = totals.sum[r],
                                                      .unscale = __uint_as_float(bits.unscale_bits),
                                                      .padding = 0.0F};
     }
+  }
+};
+
+// One row of a piece by one warp, from the cache, token by token: where scores are so large that
+// the frames of the tensor cores' tiles fail (scores beyond 2^30, in powers of two). Slow, and
+// right: a score's product with the scale is rounded before the frame, one of these products, is
+// subtracted. A warpgroup does its half of the columns, and both do the scores.
+template <typename Config>
+struct RowAnew {
+  using Element = typename Config::Element;
+  static constexpr int kColumns = kHalfColumns / 32;  // of a lane
+
+  const Epilogue<Config>& piece_end;
+  int row;  // of the tile
+
+  float top = -INFINITY;  // largest product so far
+  float sum = 0.0F;       // of 2^(product - top)
+  float out[kColumns] = {};
+
+  __device__ __forceinline__ RowAnew(const Epilogue<Config>& end, int tile_row)
+      : piece_end(end), row(tile_row) {}
+
+  __device__ __forceinline__ const PieceInfo& piece() const {
+    return piece_end.storage.piece[piece_end.slot];
+  }
+  __device__ __forceinline__ int lane() const { return piece_end.thread.lane; }
+  __device__ __forceinline__ int column(int i) const {
+    return static_cast<int>(piece_end.side) * kHalfColumns + lane() + 32 * i;
+  }
+  static __device__ __forceinline__ float number(uint16_t bits) {
+    return ptx::unpack<Element>(bits).x;
+  }
+
+  __device__ __forceinline__ void run() {
+    const DenseDecodeParams& params = piece_end.params;
+    const int32_t packed = piece().row_tile * kTileRows + row;
+    if (packed >= params.rows) return;
+    const auto place = piece_end.place_of(packed);
+    const uint16_t* query = static_cast<const uint16_t*>(params.q) +
+                            piece().sequence * params.q_stride_batch +
+                            place.token * params.q_stride_token + place.head * params.q_stride_head;
+    const int32_t end = min(visible_tokens(params, packed, piece().seq_len),
+                            piece().token_begin + piece().num_tiles * kTileTokens);
+#pragma unroll 1
+    for (int32_t token = piece().token_begin; token < end; ++token) attend(query, token);
+    __syncwarp();  // other lanes have written what is written over
+    if (piece().partial < 0) {
+      write_out(packed);
+    } else {
+      write_partial();
+    }
+  }
+
+  __device__ __forceinline__ void attend(const uint16_t* query, int32_t token) {
+    const DenseDecodeParams& params = piece_end.params;
+    const uint16_t* key = piece_end.cache_row(piece().sequence, token);
+    float score = 0.0F;
+#pragma unroll 1
+    for (int c = lane(); c < Config::kQkColumns; c += 32) {
+      score = fmaf(number(query[c]) * params.q_factor, number(key[c]), score);
+    }
+#pragma unroll 1
+    for (int step = 16; step > 0; step /= 2) score += __shfl_xor_sync(~0u, score, step);
+    const float product = __fmul_rn(score, params.scale_log2);
+    if (product > top) {
+      const float factor = ptx::exp2_approx(top - product);
+      sum *= factor;
+#pragma unroll
+      for (float& value : out) value *= factor;
+      top = product;
+    }
+    const float weight = product == -INFINITY ? 0.0F : ptx::exp2_approx(product - top);
+    sum += weight;
+#pragma unroll
+    for (int i = 0; i < kColumns; ++i) out[i] = fmaf(weight, number(key[column(i)]), out[i]);
+  }
+
+  __device__ __forceinline__ void write_out(int32_t packed) const {
+    uint16_t* to = piece_end.out_row(piece().sequence, packed);
+    const float factor = 1.0F / sum;
+#pragma unroll
+    for (int i = 0; i < kColumns; ++i) {
+      const float value = sum == 0.0F ? 0.0F : out[i] * factor;
+      to[column(i)] = static_cast<uint16_t>(ptx::pack<Element>(value, 0.0F));
+    }
+    if (piece_end.side == Side::kLeft && lane() == 0) {
+      piece_end.write_lse_of(piece().sequence, packed, top, sum);
+    }
+  }
+
+  __device__ __forceinline__ void write_partial() const {
+    const DenseDecodeParams& params = piece_end.params;
+    const int32_t row_of_group = piece_end.work.tile_of_group * kTileRows + row;
+    if (row_of_group >= params.partials.rows_per_head) return;
+    float largest = 0.0F;
+#pragma unroll
+    for (const float value : out) largest = fmaxf(largest, fabsf(value));
+#pragma unroll 1
+    for (int step = 16; step > 0; step /= 2) {
+      largest = fmaxf(largest, __shfl_xor_sync(~0u, largest, step));
+    }
+    const gpu::PartialScale bits = gpu::partial_scale(__float_as_uint(largest));
+    const int64_t index =
+        params.partials.row_index(piece().partial, piece_end.work.kv_head, row_of_group);
+    auto* to =
+        reinterpret_cast<uint16_t*>(params.partial_out + index * gpu::partial_units(kValueColumns));
+#pragma unroll
+    for (int i = 0; i < kColumns; ++i) {
+      const float value = out[i] * __uint_as_float(bits.scale_bits);
+      to[gpu::partial_place(column(i))] = static_cast<uint16_t>(ptx::pack<__half>(value, 0.0F));
+    }
+    if (lane() != 0) return;
+    params.partial_stat[index * kHalves + static_cast<int>(piece_end.side)] = {
+        .frame = top == -INFINITY ? gpu::kEmptyFrame : top,
+        .sum = sum,
+        .unscale = __uint_as_float(bits.unscale_bits),
+        .padding = 0.0F};
   }
 };
 

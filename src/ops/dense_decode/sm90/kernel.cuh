@@ -33,8 +33,7 @@ __global__ void __launch_bounds__(kThreads, 1)
     ptx::prefetch_tensor_map(&params.q_rotary_map);
   }
   ptx::wait_for_previous_grid();
-  BlockWork work = block_work(params);
-  const bool foreign = !split::is_schedule_of(*params.schedule, params.split, params.batch);
+  const BlockWork work = block_work(params);
   // The first KV loader starts at once; everybody else needs to know that the barriers are there.
   if (first_loader) {
     __syncwarp();
@@ -44,10 +43,7 @@ __global__ void __launch_bounds__(kThreads, 1)
   }
   mark<Config>(0, Mark::kGo);
   ptx::release_next_grid();
-  if (foreign) {
-    refuse_schedule(params);
-    work.num_pieces = 0;
-  }
+  if (__builtin_expect(work.foreign, 0)) refuse_schedule(params);
 
   const ConsumerThread thread{warp % 4, lane};
   if (warpgroup == 2) {

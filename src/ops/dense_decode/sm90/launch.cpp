@@ -173,11 +173,10 @@ void set_problem(const DenseDecodeProblem& problem, const Geometry& geometry, co
 
 void set_schedule(const DenseDecodePlan& plan, const Geometry& geometry, const Call& call,
                   DenseDecodeParams* params) {
-  params->split = plan.split;
+  params->schedule_tag = split::schedule_tag(plan.split, params->batch);
   // The schedule is only read; the view has no const form.
   const split::ScheduleView schedule =
       split::schedule_view(const_cast<void*>(call.schedule), plan.split);
-  params->schedule = schedule.header;
   params->worker_pieces = schedule.worker_pieces;
   params->pieces = schedule.pieces;
   params->partials = geometry.partials;

@@ -18,6 +18,7 @@ struct BlockWork {
   int32_t piece_begin;  // of the schedule
   int32_t num_pieces;
   int32_t rest_step;  // from the piece before the last to the last: 1 unless that is a rest piece
+  bool foreign;       // the schedule is another plan's: no pieces
 
   // The schedule's number of piece k of the worker.
   __device__ __forceinline__ int32_t piece_at(int32_t k) const {
@@ -35,11 +36,11 @@ __device__ __forceinline__ BlockWork block_work(const DenseDecodeParams& params)
   work.tile_of_group = static_cast<int32_t>(blockIdx.x);
   work.kv_head = static_cast<int32_t>(blockIdx.y);
   const auto worker = static_cast<int32_t>(blockIdx.z);
-  work.piece_begin = params.worker_pieces[worker].begin;
-  const int32_t piece_end = params.worker_pieces[worker + 1].begin;
-  const int32_t rest = params.worker_pieces[worker].rest;
-  work.num_pieces = piece_end - work.piece_begin + (rest >= 0 ? 1 : 0);
-  work.rest_step = rest >= 0 ? rest - piece_end + 1 : 1;
+  const split::WorkerPieces row = params.worker_pieces[worker];
+  work.foreign = row.tag != params.schedule_tag;
+  work.piece_begin = row.begin;
+  work.num_pieces = work.foreign ? 0 : row.end - row.begin + (row.rest >= 0 ? 1 : 0);
+  work.rest_step = row.rest >= 0 ? row.rest - row.end + 1 : 1;
   return work;
 }
 

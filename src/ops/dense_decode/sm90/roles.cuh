@@ -48,7 +48,6 @@ struct Consumer {
     for (int i = 0; i < 128; ++i) state.o[i] = 0.0F;
     state.sum0 = 0.0F;
     state.sum1 = 0.0F;
-    state.large_frames = true;  // the empty frame is
   }
 
   // Waits for the queries' rotary box: for every piece, even an empty one. A copy that is still
@@ -105,25 +104,18 @@ struct Consumer {
   static __device__ __forceinline__ bool any_moved(float factor0, float factor1) {
     return __any_sync(~0u, factor0 != 1.0F || factor1 != 1.0F);
   }
-
-  // Notes whether the warp's frames, which have moved, are beyond gpu::kExactFrame.
-  static __device__ __forceinline__ void note_frames(ConsumerState& state, const FrameMove& move) {
-    const float larger = fmaxf(fabsf(move.frame0), fabsf(move.frame1));
-    state.large_frames = __any_sync(~0u, larger > gpu::kExactFrame);
+  static __device__ __forceinline__ void scale_output(ConsumerState& state, float factor0,
+                                                      float factor1) {
+    if (any_moved(factor0, factor1)) gpu::scale_rows(state.o, factor0, factor1);
   }
 
   __device__ __forceinline__ void probabilities(ConsumerState& state, const FrameMove& move,
                                                 float factor0, float factor1) const {
     using Element = typename Config::Element;
-    float scale_log2 = params.scale_log2;
-    if (state.large_frames) {
-      gpu::scale_scores(state.s, scale_log2);
-      scale_log2 = 1.0F;
-    }
-    state.sum0 = state.sum0 * factor0 +
-                 gpu::row_probabilities<Element>(state.s, state.p, 0, scale_log2, move.frame0);
-    state.sum1 = state.sum1 * factor1 +
-                 gpu::row_probabilities<Element>(state.s, state.p, 1, scale_log2, move.frame1);
+    state.sum0 = state.sum0 * factor0 + gpu::row_probabilities<Element>(
+                                            state.s, state.p, 0, params.scale_log2, move.frame0);
+    state.sum1 = state.sum1 * factor1 + gpu::row_probabilities<Element>(
+                                            state.s, state.p, 1, params.scale_log2, move.frame1);
   }
 
   // ---- scores
@@ -231,10 +223,7 @@ struct Consumer {
     // [3] m0 = max(m, rowmax S0), a0 = 2^(m - m0); O_left times a0; P0 = 2^(S0 - m0)
     mask_tile(state, loop, tile, Side::kLeft);
     const FrameMove move = move_frame(state, 0);
-    if (any_moved(move.factor0, move.factor1)) {
-      if (tile > 0) gpu::scale_rows(state.o, move.factor0, move.factor1);  // before it is still 0
-      note_frames(state, move);
-    }
+    if (tile > 0) scale_output(state, move.factor0, move.factor1);  // before it is still 0
     probabilities(state, move, move.factor0, move.factor1);
     state_fact(kFrame0Ready);
     // [5] O_left += P0 V0_left
@@ -296,20 +285,16 @@ struct Consumer {
     wait_for_fact(kFrame0Ready);
     float factor0 = storage.scale[0][thread.row()];
     float factor1 = storage.scale[0][thread.row() + 8];
-    bool moved;
     if (second) {
       const FrameMove move = move_frame(state, 1);
       factor0 *= move.factor0;
       factor1 *= move.factor1;
-      moved = any_moved(factor0, factor1);
-      if (moved) note_frames(state, move);
       probabilities(state, move, factor0, factor1);
     } else {  // tile 0 is the last: follow its frame
-      moved = any_moved(factor0, factor1);
       state.sum0 *= factor0;
       state.sum1 *= factor1;
     }
-    if (moved && tile > 0) gpu::scale_rows(state.o, factor0, factor1);
+    if (tile > 0) scale_output(state, factor0, factor1);
     state_fact(kFrame1Ready);
     // [6] P1 to shared memory; O_right += P1 V1_right
     if (second) {

@@ -183,7 +183,7 @@ void add_spans(const DenseDecodePlan& plan, Recorded& recorded, int32_t blocks_o
   add_device_spans(recorded, scale, trace);
   for (int32_t worker = 0; worker < plan.split.num_workers; ++worker) {
     const int32_t begin = schedule.worker_pieces[worker].begin;
-    const int32_t end = schedule.worker_pieces[worker + 1].begin;
+    const int32_t end = schedule.worker_pieces[worker].end;
     const int32_t rest = schedule.worker_pieces[worker].rest;
     const int32_t pieces = end - begin + (rest >= 0 ? 1 : 0);
     trace->dropped += static_cast<uint64_t>(std::max(pieces - kTracedPieces, 0));

@@ -7,4 +7,6 @@ namespace seesaw::ptx {
 
 inline int32_t load_now(const int32_t* from) { return *from; }
 
+inline uint4 load_now(const uint4* from) { return *from; }
+
 }  // namespace seesaw::ptx
