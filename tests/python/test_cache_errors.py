@@ -100,12 +100,14 @@ def test_caches_whose_slots_share_memory(call):
 @pytest.mark.parametrize("name", ["fp8_584", "fp4_288"])
 def test_pages_too_close(name):
     model = MODELS[name]
-    cache = np.zeros((4, 61, model.token), np.uint8)  # packed: no room behind a page
+    memory = np.zeros(5 * 61 * model.token, np.uint8)
+    strides = (61 * model.token - 1, model.token, 1)  # into the scales of the page before
+    cache = np.lib.stride_tricks.as_strided(memory, (4, 61, model.token), strides)
     c_kv = np.zeros((1, model.d_latent), np.float32)
     k_rope = np.zeros((1, model.d_rope), np.float32)
-    with pytest.raises(ValueError, match="kv_page_stride"):
+    with pytest.raises(ValueError, match="kv_page_stride|kv_cache has stride"):
         seesaw.append(c_kv, k_rope, np.zeros(1, np.int64), cache, kv_format=name)
-    with pytest.raises(ValueError, match="kv_page_stride"):
+    with pytest.raises(ValueError, match="kv_page_stride|kv_cache has stride"):
         seesaw.gather(cache, slots=np.zeros(1, np.int64), kv_format=name, dtype="float32")
 
 
