@@ -10,9 +10,9 @@ namespace seesaw {
 std::span<const Operation* const> operations() {
   static constexpr const Operation* kAll[] = {
       &dense_decode::kOperation,
-      &gather::kOperation,
       &merge_states::kOperation,
       &append::kOperation,
+      &gather::kOperation,
   };
   return kAll;
 }

@@ -142,18 +142,6 @@ size_t check_bytes(const split::SplitConfig& config) {
   return split::kScheduleAlignment + split::schedule_bytes(config);
 }
 
-Status refuse_while_capturing(cudaStream_t stream) {
-  cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
-  SEESAW_RETURN_IF_ERROR(failed(cudaStreamIsCapturing(stream, &status), "asking for the capture"));
-  if (status == cudaStreamCaptureStatusNone) {
-    return {};
-  }
-  return not_supported(
-      four_part_message(kWhere, "SEESAW_CHECK on a stream that is capturing a graph",
-                        "a stream that can be waited for",
-                        "Check calls outside the capture, or unset SEESAW_CHECK."));
-}
-
 Status check_lengths(const LengthsToCheck& lengths, void* report, cudaStream_t stream) {
   SEESAW_RETURN_IF_ERROR(refuse_while_capturing(stream));
   const LengthsParams params = {

@@ -40,9 +40,6 @@ struct CallToCheck {
   const void* schedule = nullptr;  // schedule_bytes(split)
 };
 
-// What a check that reads back says of a stream that is capturing a graph.
-Status refuse_while_capturing(cudaStream_t stream);
-
 // Lengths: 0 to max_tokens(). `report`: >= 8 bytes of device memory, aligned to 8.
 Status check_lengths(const LengthsToCheck& lengths, void* report, cudaStream_t stream);
 
