@@ -75,8 +75,12 @@ def dense_decode(
     """
     arrays = library_of(q, "q")
     if kv_scale is not None:
-        told = settings if schedule is None else vars(schedule.problem)
-        check_kv_scale("dense_decode", told.get("kv_format"))
+        if schedule is None:
+            check_kv_scale("dense_decode", settings.get("kv_format"))
+        elif not isinstance(schedule, Schedule):
+            require_schedule(schedule)
+        else:
+            check_kv_scale("dense_decode", getattr(schedule.problem, "kv_format", None))
         kv_scale = one_number(kv_scale)
     traces = arrays.traces_calls
     if traces is not None and traces():

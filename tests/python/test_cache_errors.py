@@ -164,6 +164,18 @@ def test_kv_scale_of_formats_that_have_none(call):
     refused(call, ValueError, "kv_scale", kv_scale=np.ones(1, np.float32))
 
 
+def test_kv_scale_of_dense_decode():
+    q, cache = np.zeros((1, 1, 2, 576), np.float32), np.zeros((1, 64, 576), np.float32)
+    arrays = (q, cache, np.zeros((1, 1), np.int32), np.ones(1, np.int32))
+    schedule = seesaw.make_schedule(seesaw.Problem.of(*arrays[:3]), arrays[3])
+    one = np.ones(1, np.float32)
+    for given in ({}, {"schedule": schedule}, {"kv_format": "float32"}):
+        with pytest.raises(ValueError, match="kv_scale given .*, allowed: with fp8_576"):
+            seesaw.dense_decode(*arrays, scale=1, kv_scale=one, **given)
+    with pytest.raises(TypeError, match="schedule of type int"):
+        seesaw.dense_decode(*arrays, scale=1, kv_scale=one, schedule=3)
+
+
 def test_dense_decode_wants_the_format_of_bytes():
     q = np.zeros((1, 1, 2, 576), np.float32)
     table, lengths = np.zeros((1, 1), np.int32), np.ones(1, np.int32)
