@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Dict, Literal, Optional, Tuple, Type, TypedDict
 
 from seesaw._fields import Arg, Field, Operation, OptionsBase, ProblemBase
+from seesaw._formats import CacheFormat
 '''
 
 
@@ -113,6 +114,17 @@ def arg_row(arg: Dict[str, Any]) -> str:
     return row("Arg", **{name: arg[name] for name in names})
 
 
+def format_row(cache_format: Dict[str, Any]) -> str:
+    names = ("name", "help", "d_latent", "d_rope", "row_bytes", "tail_bytes", "page_alignment")
+    scales = {
+        "scales": cache_format["scales"]["count"],
+        "scaled_columns": cache_format["scaled_columns"],
+        "scale_group": cache_format["scale_group"],
+        "tensor_scale": cache_format["tensor_scale"],
+    }
+    return row("CacheFormat", **{name: cache_format[name] for name in names}, **scales)
+
+
 def table(name: str, rows: List[str]) -> List[str]:
     return [f"{name} = (", *rows, ")"] if rows else [f"{name} = ()"]
 
@@ -157,7 +169,11 @@ def camel(name: str) -> str:
 
 def operation_block(index: int, operation: Dict[str, Any], options: List[Dict[str, Any]]) -> str:
     name, upper = operation["name"], operation["name"].upper()
-    untold = [field for field in operation["problem"] if field["from"] == "-"]
+    untold = [
+        field
+        for field in operation["problem"]
+        if field["from"] == "-" or field["type"] == "format"  # a byte has many meanings
+    ]
     settings = untold + [field for field in options if field["type"] != "device"]
     scalars = [scalar["name"] for scalar in operation["scalars"]]
     lines = [
@@ -201,6 +217,10 @@ def generate(description: Dict[str, Any]) -> str:
                 f"DTYPES: Dict[str, int] = {literal(description['dtypes'])}",
                 f"DEVICES: Dict[str, int] = {literal(description['devices'])}",
                 f"STATUSES: Dict[str, int] = {literal(statuses)}",
+                *table(
+                    "FORMATS: Tuple[CacheFormat, ...]",
+                    [format_row(cache_format) for cache_format in description["formats"]],
+                ),
                 *table("OPTIONS: Tuple[Field, ...]", [field_row(field) for field in options]),
             ]
         ),

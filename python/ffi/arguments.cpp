@@ -14,6 +14,7 @@ constexpr std::pair<std::string_view, std::string_view> kNamesInPython[] = {
     {"seesaw_plan_info", "seesaw.workspace_size"},
     {"seesaw_plan_run", "the operation itself"},
     {"data = NULL", "no memory"},
+    {" = NULL", " not given"},
     {"a pointer to its first element", "memory that holds its elements"},
 };
 
@@ -32,6 +33,52 @@ std::string name_of(const DLDataType& dtype) {
     return "of DLPack's kind " + std::to_string(dtype.code) + " and " + std::to_string(dtype.bits) +
            " bits";
   }
+}
+
+constexpr int32_t kNoDType = 0;
+
+// The library's number of a scalar dtype, if it is one of these.
+int32_t dtype_among(const DLDataType& dtype, Elements elements, bool uint16_is_bfloat16) {
+  const auto is = [&](uint8_t code, uint8_t bits) {
+    return dtype.code == code && dtype.bits == bits;
+  };
+  if (allows(elements, Elements::kFloat)) {
+    if (is(kDLFloat, 32)) {
+      return SEESAW_FLOAT32;
+    }
+    if (is(kDLFloat, 16)) {
+      return SEESAW_FLOAT16;
+    }
+    if (is(kDLBfloat, 16) || (is(kDLUInt, 16) && uint16_is_bfloat16)) {
+      return SEESAW_BFLOAT16;
+    }
+  }
+  if (allows(elements, Elements::kInt32) && is(kDLInt, 32)) {
+    return SEESAW_INT32;
+  }
+  if (allows(elements, Elements::kInt64) && is(kDLInt, 64)) {
+    return SEESAW_INT64;
+  }
+  if (allows(elements, Elements::kBytes) &&
+      (is(kDLUInt, 8) || is(kDLInt, 8) || is(kDLFloat8_e4m3fn, 8))) {
+    return SEESAW_UINT8;
+  }
+  return kNoDType;
+}
+
+std::string names_of(Elements elements) {
+  constexpr std::pair<Elements, std::string_view> kNames[] = {
+      {Elements::kFloat, "float32, bfloat16, float16"},
+      {Elements::kInt32, "int32"},
+      {Elements::kInt64, "int64"},
+      {Elements::kBytes, "uint8"}};
+  std::string names;
+  for (const auto& [one, name] : kNames) {
+    if (allows(elements, one)) {
+      names += (names.empty() ? "" : ", ") + std::string(name);
+    }
+  }
+  return names;
 }
 
 bool is_uint8_or_bool(const DLDataType& dtype) {
@@ -175,23 +222,13 @@ ffi::TensorView ArgumentReader::view(const char* name) {
 
 int32_t ArgumentReader::dtype_of(const char* name, const DLDataType& dtype,
                                  Elements elements) const {
-  const bool scalar = dtype.lanes == 1;
-  if (elements == Elements::kInt32) {
-    if (scalar && dtype.code == kDLInt && dtype.bits == 32) {
-      return SEESAW_INT32;
-    }
-  } else if (scalar && dtype.code == kDLFloat && dtype.bits == 32) {
-    return SEESAW_FLOAT32;
-  } else if (scalar && dtype.code == kDLFloat && dtype.bits == 16) {
-    return SEESAW_FLOAT16;
-  } else if (scalar && dtype.bits == 16 &&
-             (dtype.code == kDLBfloat || (dtype.code == kDLUInt && uint16_is_bfloat16_))) {
-    return SEESAW_BFLOAT16;
+  const int32_t found =
+      dtype.lanes == 1 ? dtype_among(dtype, elements, uint16_is_bfloat16_) : kNoDType;
+  if (found == kNoDType) {
+    throw_type_error(std::string(where_) + ": " + name + " has dtype " + name_of(dtype) +
+                     ", allowed: " + names_of(elements) + ". Convert the array.");
   }
-  throw_type_error(
-      std::string(where_) + ": " + name + " has dtype " + name_of(dtype) +
-      ", allowed: " + (elements == Elements::kInt32 ? "int32" : "float32, bfloat16, float16") +
-      ". Convert the array.");
+  return found;
 }
 
 seesaw_tensor ArgumentReader::tensor(const char* name, Elements elements) {

@@ -24,8 +24,19 @@ struct Buffer {
 // A message of the library with Python's names for what it tells a C caller to use.
 std::string in_words_of_python(std::string message);
 
-// What the elements of a tensor may be.
-enum class Elements : uint8_t { kFloat, kInt32 };
+// What the elements of a tensor may be: a set.
+enum class Elements : uint8_t {
+  kFloat = 1,  // float32, bfloat16, float16
+  kInt32 = 2,
+  kInt64 = 4,
+  kBytes = 8  // uint8; int8 and float8_e4m3fn are taken as the bytes that they are
+};
+constexpr Elements operator|(Elements a, Elements b) {
+  return static_cast<Elements>(static_cast<uint8_t>(a) | static_cast<uint8_t>(b));
+}
+constexpr bool allows(Elements set, Elements one) {
+  return (static_cast<uint8_t>(set) & static_cast<uint8_t>(one)) != 0;
+}
 
 // Arguments in order. Each reader throws TypeError, in the library's four parts, if the next
 // argument is something else.

@@ -27,6 +27,7 @@ struct Arguments {
   alignas(8) std::byte data[kMostArgsBytes];
   std::vector<std::vector<seesaw_tensor>> lists;  // what its list arguments point to
   seesaw_device device{SEESAW_CPU, 0};            // of the first tensor
+  bool have_device = false;
 
   explicit Arguments(const Operation& operation) {
     std::memset(data, 0, operation.args_bytes);
@@ -48,11 +49,21 @@ const Operation& read_operation(ArgumentReader& reader) {
 }
 
 // A tensor of the rank that the table has for it. A cache may lack the dimension of its KV heads,
-// which is 1 in MLA.
+// which is 1 in MLA, or have it where the table does not.
 seesaw_tensor read_tensor(ArgumentReader& reader, const Operation& operation, const Arg& arg) {
-  seesaw_tensor tensor =
-      reader.tensor(arg.name.c_str(), arg.is_int32 ? Elements::kInt32 : Elements::kFloat);
+  seesaw_tensor tensor = reader.tensor(arg.name.c_str(), arg.elements);
+  if (arg.format != nullptr && tensor.shape[0] == 1) {
+    tensor.stride[0] = 0;  // of one page says nothing: DLPack's producers give what they like
+  }
   if (tensor.rank == arg.rank) {
+    return tensor;
+  }
+  if (arg.no_heads >= 0 && tensor.rank == arg.rank + 1 && tensor.shape[arg.no_heads] == 1) {
+    for (int32_t i = arg.no_heads; i < arg.rank; ++i) {
+      tensor.shape[i] = tensor.shape[i + 1];
+      tensor.stride[i] = tensor.stride[i + 1];
+    }
+    --tensor.rank;
     return tensor;
   }
   if (arg.heads >= 0 && tensor.rank == arg.rank - 1) {
@@ -74,8 +85,15 @@ seesaw_tensor read_tensor(ArgumentReader& reader, const Operation& operation, co
 // there are yet (the others None), or those that prepare reads.
 enum class Take : uint8_t { kAll, kSome, kPrepares };
 
+void put(const Arg& arg, const seesaw_tensor& tensor, Arguments* to) {
+  if (!to->have_device) {
+    to->device = tensor.device;
+    to->have_device = true;
+  }
+  std::memcpy(to->data + arg.offset, &tensor, sizeof(tensor));
+}
+
 void read_tensors(ArgumentReader& reader, const Operation& operation, Take take, Arguments* to) {
-  bool have_device = false;
   for (const Arg& arg : operation.args) {
     if (take == Take::kPrepares && !arg.prepares) {
       continue;
@@ -85,9 +103,9 @@ void read_tensors(ArgumentReader& reader, const Operation& operation, Take take,
       for (seesaw_tensor& tensor : list) {
         tensor = read_tensor(reader, operation, arg);
       }
-      if (!list.empty() && !have_device) {
+      if (!list.empty() && !to->have_device) {
         to->device = list.front().device;
-        have_device = true;
+        to->have_device = true;
       }
       const seesaw_tensor* first = list.data();
       std::memcpy(to->data + arg.offset, &first, sizeof(first));
@@ -98,12 +116,25 @@ void read_tensors(ArgumentReader& reader, const Operation& operation, Take take,
       reader.skip();
       continue;
     }
-    const seesaw_tensor tensor = read_tensor(reader, operation, arg);
-    if (!have_device) {
-      to->device = tensor.device;
-      have_device = true;
+    put(arg, read_tensor(reader, operation, arg), to);
+  }
+}
+
+// Tensors as XLA brings them: those that are read, then those that are written, in the order of the
+// table. `given`: a bit for each row of the table. `aliased`: so many written ones are there twice,
+// among the inputs, too, which is how XLA says "in place".
+void read_tensors_of_xla(ArgumentReader& reader, const Operation& operation, uint64_t given,
+                         int64_t aliased, Arguments* to) {
+  for (const bool written : {false, true}) {
+    for (int64_t i = 0; written && i < aliased; ++i) {
+      reader.skip();
     }
-    std::memcpy(to->data + arg.offset, &tensor, sizeof(tensor));
+    for (size_t i = 0; i < operation.args.size(); ++i) {
+      const Arg& arg = operation.args[i];
+      if (arg.written == written && (given >> i & 1) != 0) {
+        put(arg, read_tensor(reader, operation, arg), to);
+      }
+    }
   }
 }
 
@@ -152,9 +183,27 @@ void read_problem(ArgumentReader& reader, Request* to) {
   }
 }
 
+// A cache of bytes does not say what they mean.
+void require_format(const Operation& operation, const Arg& arg, const Arguments& args,
+                    const Request& request) {
+  seesaw_tensor tensor;
+  std::memcpy(&tensor, args.data + arg.offset, sizeof(tensor));
+  if (tensor.dtype == SEESAW_UINT8 && request.get(*arg.format) == 0) {
+    throw Error(SEESAW_INVALID_TYPE, operation.name + ": " + arg.name +
+                                         " has dtype uint8, a byte, without " + arg.format->name +
+                                         ", allowed: the name of its format with it. Pass " +
+                                         arg.format->name + "; seesaw.formats() has the names.");
+  }
+}
+
 // Fills in what the tensors tell of the problem.
 void complete(const Arguments& args, Request* request) {
   const Operation& operation = *request->operation;
+  for (const Arg& arg : operation.args) {
+    if (arg.format != nullptr && arg.count == nullptr) {
+      require_format(operation, arg, args, *request);
+    }
+  }
   size_t lists = 0;
   for (const Arg& arg : operation.args) {
     if (arg.count != nullptr) {
@@ -273,13 +322,15 @@ int run_tensors(ArgumentReader& reader, TVMFFIAny* result) {
   return run_with(reader, true, result);
 }
 
-// run_attributes(operation, tensors..., workspace, scalars..., fields of the problem...,
-// options...): the same for those who can pass nothing but arrays and plain numbers, as XLA's
-// compiled code. Fields that tensors tell may be 0; the workspace has both_bytes.
+// run_attributes(operation, given, aliased, tensors..., workspace, scalars..., fields of the
+// problem..., options...): the same for those who can pass nothing but arrays and plain numbers, as
+// XLA's compiled code. Fields that tensors tell may be 0; the workspace has both_bytes.
 int run_attributes(ArgumentReader& reader) {
   const Operation& operation = read_operation(reader);
+  const auto given = static_cast<uint64_t>(reader.integer("given"));
+  const int64_t aliased = reader.integer("aliased");
   Arguments args(operation);
-  read_tensors(reader, operation, Take::kAll, &args);
+  read_tensors_of_xla(reader, operation, given, aliased, &args);
   const Buffer workspace = reader.buffer("workspace");
   read_scalars(reader, operation, &args);
   Request request(operation, {});

@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "arguments.hpp"
+
 namespace seesaw::python {
 
 enum class Kind : uint8_t { kInt64, kInt32, kFloat32, kText, kDevice };
@@ -24,11 +26,14 @@ struct Arg {
   std::string shape;  // for messages
   size_t offset = 0;
   int32_t rank = 0;
-  int32_t heads = -1;            // the dimension h_kv, which an array may lack
-  bool is_int32 = false;         // else of a float type
-  const Field* count = nullptr;  // how many tensors the list has; null: it is no list
-  bool prepares = false;         // read by seesaw_plan_prepare
+  int32_t heads = -1;     // the dimension h_kv, which an array may lack
+  int32_t no_heads = -1;  // where an array may have one head, though the shape has none
+  Elements elements = Elements::kFloat;
+  const Field* format = nullptr;  // of the cache that it holds
+  const Field* count = nullptr;   // how many tensors the list has; null: it is no list
+  bool prepares = false;          // read by seesaw_plan_prepare
   bool optional = false;
+  bool written = false;
 };
 
 struct Operation {

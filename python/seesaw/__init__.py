@@ -3,6 +3,7 @@
 Works on NumPy, PyTorch, CuPy and JAX arrays. Importing this package loads none of them, nor the
 native library; both wait for the first call.
 
+    seesaw.append(c_kv, k_rope, slot_mapping, kv_cache)
     out, lse = seesaw.dense_decode(q, kv_cache, block_table, seq_lens, scale=192**-0.5)
 
 See docs/python.md, and docs/contract.md for what every kernel promises.
@@ -15,7 +16,10 @@ try:
 except ImportError:  # the sources themselves, where seesaw.report works: no build made these two
     __version__ = "0"
 else:
+    from seesaw._append import append
     from seesaw._decode import dense_decode
+    from seesaw._formats import CacheFormat, empty_cache, formats
+    from seesaw._gather import gather
     from seesaw._merge_states import merge_states
     from seesaw._prometheus import stats_prometheus
     from seesaw._queries import (
@@ -35,6 +39,7 @@ else:
     from seesaw._yarn import softmax_scale
 
 __all__ = [
+    "CacheFormat",
     "Device",
     "Explanation",
     "Info",
@@ -45,8 +50,12 @@ __all__ = [
     "Problem",
     "Schedule",
     "__version__",
+    "append",
     "dense_decode",
+    "empty_cache",
     "explain",
+    "formats",
+    "gather",
     "info",
     "make_schedule",
     "merge_states",

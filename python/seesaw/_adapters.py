@@ -8,6 +8,9 @@ from seesaw._arrays import CPU, CUDA, Array, ArrayLibrary
 from seesaw._fields import Operation
 from seesaw._library import CURRENT_STREAM, import_tvm_ffi, load_torch_support
 
+_BYTES = ("float8_e4m3fn", "int8")
+"""Dtypes, beside uint8, of caches whose format says what their bytes mean."""
+
 
 class NumPy(ArrayLibrary):
     name = "numpy"
@@ -28,12 +31,23 @@ class NumPy(ArrayLibrary):
         return (CPU, 0)
 
     def empty(self, shape: Tuple[int, ...], dtype: str, like: Array) -> Array:
+        if dtype == "bfloat16" and like.dtype.name != "bfloat16":
+            try:
+                import ml_dtypes
+            except ImportError:
+                raise TypeError(
+                    "seesaw: an array of bfloat16 to be made, allowed: float32, float16, as NumPy "
+                    "has bfloat16 with the package ml_dtypes alone. Say which dtype, or install it."
+                ) from None
+            return self._numpy.empty(shape, ml_dtypes.bfloat16)
         return self._numpy.empty(shape, like.dtype if dtype == "like" else dtype)
 
     def view(self, array: Array, name: str, where: str) -> Any:
         if array.dtype.name == "bfloat16":
             # DLPack knows bfloat16 but NumPy does not: its bits travel as uint16.
             array = array.view(self._numpy.uint16)
+        elif array.dtype.name in _BYTES:
+            array = array.view(self._numpy.uint8)
         elif array.dtype == self._numpy.uint16:
             raise TypeError(
                 f"{where}: {name} has dtype uint16, allowed: float32, bfloat16, float16, "
@@ -42,7 +56,7 @@ class NumPy(ArrayLibrary):
         elif array.dtype.kind not in "biufc" or not array.dtype.isnative:
             raise TypeError(
                 f"{where}: {name} has dtype {array.dtype}, allowed: float32, bfloat16, float16, "
-                "int32, in this machine's byte order. Convert it."
+                "int32, int64, uint8, in this machine's byte order. Convert it."
             )
         return array if array.flags.writeable else self._writeable(array)
 
@@ -86,9 +100,11 @@ class Torch(ArrayLibrary):
             torch.bfloat16: "bfloat16",
             torch.float16: "float16",
             torch.int32: "int32",
+            torch.int64: "int64",
+            torch.uint8: "uint8",
         }
         self._dtypes = {name: dtype for dtype, name in self._names.items()}
-        self._dtypes["uint8"] = torch.uint8
+        self._bytes = (torch.float8_e4m3fn, torch.int8)
         self.traces_calls = _tracing_of(torch)
         self.wants_views = _has_lazy_minus
         self.mark_written = torch._C._increment_version
@@ -128,6 +144,8 @@ class Torch(ArrayLibrary):
                 "float16, int32. Convert it."
             )
         array = array.detach() if array.requires_grad else array
+        if array.dtype in self._bytes:
+            array = array.view(self._torch.uint8)
         return array.resolve_neg()
 
     def may_write(self, outputs: Sequence[Array]) -> bool:
@@ -165,12 +183,12 @@ def _always() -> bool:
 
 def _has_lazy_minus(operation: Operation, tensors: Sequence[Any]) -> bool:
     """Whether the minus sign of an input is yet to be applied (`Tensor.is_neg`)."""
-    inputs = tensors[: operation.float_inputs]
+    inputs = [tensors[i] for i in operation.float_inputs]
     if operation.has_lists:
         inputs = [part for parts in inputs for part in parts]
     try:
         for tensor in inputs:
-            if tensor.is_neg():
+            if tensor is not None and tensor.is_neg():
                 return True
     except AttributeError:
         pass  # no tensor: the call knows
@@ -213,6 +231,11 @@ class CuPy(ArrayLibrary):
         return (CUDA, array.device.id)
 
     def empty(self, shape: Tuple[int, ...], dtype: str, like: Array) -> Array:
+        if dtype == "bfloat16":
+            raise TypeError(
+                "seesaw: an array of bfloat16 to be made, allowed: float32, float16, as CuPy has "
+                "no bfloat16. Say which dtype."
+            )
         with like.device:
             return self._cupy.empty(shape, like.dtype if dtype == "like" else dtype)
 

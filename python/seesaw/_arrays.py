@@ -103,8 +103,16 @@ class ArrayLibrary(ABC):
     """Whether calls are to be recorded by `tracer`, not made now. None: never."""
 
     def tracer(self) -> Any:
-        """The module whose functions record calls: `record`, `record_prepare`, `record_merge`."""
+        """The module whose functions record calls: `record`, `record_prepare`, `record_merge`,
+        `record_append`, `record_gather`."""
         raise NotImplementedError(f"{self.name} makes its calls at once")
+
+
+def one_number(array: Optional[Array]) -> Optional[Array]:
+    """An array of one number with a dimension, [1]."""
+    if getattr(array, "shape", None) == () and hasattr(array, "reshape"):
+        return array.reshape(1)  # type: ignore[union-attr]
+    return array
 
 
 def refuse_other_library(arrays: ArrayLibrary, array: Array, name: str, where: str) -> NoReturn:

@@ -84,7 +84,7 @@ def _check_writable(
     tensors: Sequence[Any],
     workspace: Optional[Array],
 ) -> None:
-    outputs = {arg.name: item for arg, item in zip(operation.args, tensors) if arg.use == "out"}
+    outputs = {arg.name: item for arg, item in zip(operation.args, tensors) if arg.use != "in"}
     for name, array in {**outputs, "workspace": workspace}.items():
         if array is not None:
             arrays.check_writable(array, name, operation.name)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from operator import index
 from typing import TYPE_CHECKING, Any, Mapping, Optional, Tuple
 
-from seesaw._arrays import Array, library_of
+from seesaw._arrays import Array, library_of, one_number
 from seesaw._call import run
+from seesaw._fields import dtype_name
+from seesaw._formats import check_kv_scale
 from seesaw._keys import known_settings_key, settings_key
 from seesaw._schedule import Schedule
 from seesaw._tables import DENSE_DECODE, DenseDecodeSettings
@@ -29,6 +31,7 @@ def dense_decode(
     lse: Optional[Array] = None,
     workspace: Optional[Array] = None,
     d_v: Optional[int] = None,
+    kv_scale: Optional[Array] = None,
     **settings: Unpack[DenseDecodeSettings],
 ) -> Tuple[Array, Array]:
     """Dense MLA decoding over a paged cache of latents.
@@ -44,7 +47,8 @@ def dense_decode(
     Args:
         q: [b, s_q, h_q, d_qk] float32, bfloat16 or float16.
         kv_cache: [num_pages, page_size, h_kv, d_qk] of any such dtype, any strides but the last; or
-            [num_pages, page_size, d_qk].
+            [num_pages, page_size, d_qk]. Or of bytes (uint8, or int8 or float8_e4m3fn, taken as
+            bytes), [num_pages, page_size, 1, token bytes], with kv_format.
         block_table: [b, max_pages_per_sequence] int32: page ids.
         seq_lens: [b] int32: tokens in the cache, the s_q new ones included.
         scale: Of the scores; the model's, which `seesaw.softmax_scale` finds in its configuration.
@@ -56,8 +60,11 @@ def dense_decode(
         workspace: uint8 of `workspace_size(schedule)`. None: allocated from the array library for
             this call.
         d_v: Columns of out; None: 512.
-        settings: causal, lse_base and empty_lse of `Problem`; num_threads, batch_invariant,
-            check_data, kernel and tuning of `Options`; with their defaults.
+        kv_scale: [1] float32, in the memory of the others: what every number of the cache is
+            multiplied by, in formats of one scale (fp8_576). None: 1.
+        settings: kv_format, of `seesaw.formats()` and needed for a cache of bytes, causal, lse_base
+            and empty_lse of `Problem`; num_threads, batch_invariant, check_data, kernel and tuning
+            of `Options`; with their defaults.
 
     Returns:
         (out, lse).
@@ -67,11 +74,19 @@ def dense_decode(
         NotImplementedError: No kernel of this build runs the problem here.
     """
     arrays = library_of(q, "q")
+    if kv_scale is not None:
+        if schedule is None:
+            check_kv_scale("dense_decode", settings.get("kv_format"))
+        elif not isinstance(schedule, Schedule):
+            require_schedule(schedule)
+        else:
+            check_kv_scale("dense_decode", getattr(schedule.problem, "kv_format", None))
+        kv_scale = one_number(kv_scale)
     traces = arrays.traces_calls
     if traces is not None and traces():
         buffers = (schedule, out, lse, workspace)
         return arrays.tracer().record(
-            q, kv_cache, block_table, seq_lens, buffers, scale, d_v, settings
+            q, kv_cache, block_table, seq_lens, buffers, scale, d_v, settings, kv_scale
         )
     if schedule is None:
         columns = D_V if d_v is None else d_v if type(d_v) is int else whole_number(d_v)
@@ -94,7 +109,7 @@ def dense_decode(
             out = arrays.empty((b, s_q, h_q, columns), "like", q)
         if lse is None:
             lse = arrays.empty((b, h_q, s_q), "float32", q)
-    tensors = (q, kv_cache, block_table, seq_lens, out, lse)
+    tensors = (q, kv_cache, block_table, seq_lens, out, lse, kv_scale)
     complete = schedule is not None
     run(DENSE_DECODE, arrays, key, tensors, (scale,), buffer, workspace, complete, given)
     return out, lse
@@ -135,6 +150,8 @@ def check_agreement(schedule: Schedule, d_v: Optional[int], settings: Mapping[st
         if not hasattr(holder, name):
             raise TypeError(f"dense_decode() got an unexpected keyword argument {name!r}")
         agreed = getattr(holder, name)
+        if name == "kv_format" and given is not None:
+            given = dtype_name(given)
         if given is not None and given != agreed:
             raise ValueError(
                 f"dense_decode: {name} = {given!r}, allowed: {agreed!r}, as in the schedule. "

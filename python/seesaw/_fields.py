@@ -58,15 +58,17 @@ class Operation:
     args: Tuple[Arg, ...]
     scalars: Tuple[str, ...]
     has_lists: bool = dataclass_field(init=False)
-    float_inputs: int = dataclass_field(init=False)
-    """So many of the first tensors are read and hold no int32."""
+    float_inputs: Tuple[int, ...] = dataclass_field(init=False)
+    """Rows of args: what is read and holds no int32 or int64."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "has_lists", any(arg.list for arg in self.args))
-        reads = [arg.use == "in" and arg.dtype != "int32" for arg in self.args]
-        first = (reads + [False]).index(False)
-        assert not any(reads[first:]), "an operation's floating-point inputs come first"
-        object.__setattr__(self, "float_inputs", first)
+        reads = tuple(
+            i
+            for i, arg in enumerate(self.args)
+            if arg.use == "in" and not arg.dtype.startswith("int")
+        )
+        object.__setattr__(self, "float_inputs", reads)
 
     def names(self, tensors: Sequence[Any]) -> List[str]:
         """Of what `flatten` makes of these tensors; "" is the length of a list."""
@@ -107,6 +109,21 @@ def to_number(where: str, field: Field, value: Any) -> Any:
         raise ValueError(
             f"{where}: {field.name} = {number}, allowed: {field.least} to {field.most}. "
             "Correct its value."
+        )
+    return number
+
+
+def whole_number(where: str, name: str, value: Any, least: int, most: int) -> int:
+    """An argument that is an integer in [least, most]."""
+    try:
+        number = index(value)
+    except TypeError:
+        raise TypeError(
+            f"{where}: {name} of type {type(value).__name__}, allowed: an integer. Pass an int."
+        ) from None
+    if not least <= number <= most:
+        raise ValueError(
+            f"{where}: {name} = {number}, allowed: {least} to {most}. Correct its value."
         )
     return number
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Callable, Dict, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Dict, Optional, Sequence, Tuple, Union
 
 from seesaw._arrays import Array, library_of
 from seesaw._call import run
@@ -11,6 +11,8 @@ from seesaw._tables import MERGE_STATES, MergeStatesSettings
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
+
+MOST_PARTS = next(field.most for field in MERGE_STATES.problem if field.name == "num_parts")
 
 _RANKS = {"th": 3, "ht": 3, "bhs": 4}
 """Of a partial result, by the layout of its LSE."""
@@ -24,8 +26,8 @@ _AS_BSH: Dict[str, Callable[[Any], Any]] = {
 
 
 def merge_states(
-    outs: Sequence[Array],
-    lses: Sequence[Array],
+    outs: Union[Array, Sequence[Array]],
+    lses: Union[Array, Sequence[Array]],
     *,
     lse_layout: str,
     out: Optional[Array] = None,
@@ -42,8 +44,9 @@ def merge_states(
     graph. Same inputs, same bits. (Milakov and Gimelshein, arXiv:1805.02867, section 3.1.)
 
     Args:
-        outs: 2 to 64 arrays [tokens, h, d_v], or [b, s_q, h, d_v] as `dense_decode` writes them.
-        lses: As many arrays float32, laid out as `lse_layout` says.
+        outs: 2 to 64 arrays [tokens, h, d_v], or [b, s_q, h, d_v] as `dense_decode` writes them; or
+            one array of them, stacked in front: [n, tokens, h, d_v].
+        lses: As many arrays float32, laid out as `lse_layout` says; or one, stacked in front.
         lse_layout: "th": [tokens, h], as in SGLang and FlashInfer; "ht": [h, tokens], as in vLLM;
             "bhs": [b, h, s_q], as `dense_decode` writes them. Any strides.
         out: As one of outs; may be one of them. None: allocated.
@@ -64,11 +67,12 @@ def merge_states(
             f'merge_states: lse_layout = {lse_layout!r}, allowed: "th", "ht", "bhs". '
             "Choose one of them."
         )
+    outs, lses = unstack(outs), unstack(lses)
     for name, parts in (("outs", outs), ("lses", lses)):
         if not isinstance(parts, (list, tuple)):
             raise TypeError(
                 f"merge_states: {name} of type {type(parts).__name__}, allowed: a list or a tuple "
-                "of arrays. Pass one array a partial result."
+                "of arrays, or one array of them. Pass one array a partial result."
             )
     if len(outs) != len(lses) or not 2 <= len(outs) <= 64:
         raise ValueError(
@@ -115,3 +119,11 @@ def merge_states(
         key = settings_key(MERGE_STATES, num_parts=len(outs), **settings)
     run(MERGE_STATES, arrays, key, tensors, given_outputs=tensors[2:])
     return out, lse
+
+
+def unstack(parts: Any) -> Any:
+    """The arrays of one that has them stacked in front; anything else as it is."""
+    shape = getattr(parts, "shape", None)
+    if not shape:
+        return parts
+    return [parts[i] for i in range(min(shape[0], MOST_PARTS + 1))]

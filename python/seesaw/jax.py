@@ -1,23 +1,36 @@
 """JAX entry, through jax-tvm-ffi: eager or under `jax.jit`, on CPU and GPU.
 
-JAX arrays are immutable, so outputs, schedule and workspace are results of one XLA call; the call
-schedules by itself, and may be captured in a CUDA graph.
+JAX arrays are immutable, so outputs, schedule and workspace are results of one XLA call, and what
+is changed in place is an input and a result of it; the call schedules by itself, and may be
+captured in a CUDA graph.
 """
 
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, Any, Dict, NoReturn, Optional, Tuple
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Dict,
+    List,
+    NamedTuple,
+    NoReturn,
+    Optional,
+    Sequence,
+    Tuple,
+)
 
 import jax
 import jax.numpy as jnp
 
-from seesaw._arrays import library_of
-from seesaw._decode import D_V
+from seesaw._append import read_scales
+from seesaw._arrays import library_of, one_number, refuse_other_library
+from seesaw._decode import D_V, shape_of
+from seesaw._fields import Operation
 from seesaw._keys import key_of_tensors, settings_key, settings_numbers
 from seesaw._library import library
 from seesaw._schedule import ROOM_TO_ALIGN
-from seesaw._tables import DENSE_DECODE, DenseDecodeSettings
+from seesaw._tables import APPEND, DENSE_DECODE, GATHER, DenseDecodeSettings
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -26,37 +39,101 @@ _PLATFORMS = {"cpu": "cpu", "gpu": "gpu", "cuda": "gpu"}
 
 
 @cache
-def _register(platform: str) -> str:
-    """The XLA target of a platform; registered on first use."""
+def _register(operation: Operation, platform: str) -> str:
+    """The XLA target of an operation on a platform; registered on first use."""
     try:
         import jax_tvm_ffi
     except ImportError as error:
         raise NotImplementedError(
-            "dense_decode: JAX arrays need the package jax-tvm-ffi, which is not installed. "
+            f"{operation.name}: JAX arrays need the package jax-tvm-ffi, which is not installed. "
             "Install it: pip install jax-tvm-ffi."
         ) from error
-    attributes = [*DENSE_DECODE.scalars, *settings_numbers(DENSE_DECODE)]
+    settings = [f"attrs.{name}" for name in [*operation.scalars, *settings_numbers(operation)]]
+    head = ["attrs.operation", "attrs.given", "attrs.aliased", "args", "rets"]
     jax_tvm_ffi.register_ffi_target(
-        "seesaw.dense_decode",
+        f"seesaw.{operation.name}",
         library.module.run_attributes,
-        ["attrs.operation", "args", "rets", *(f"attrs.{name}" for name in attributes)],
+        head + settings,
         platform=platform,
         allow_cuda_graph=True,
     )
-    return "seesaw.dense_decode"
+    return f"seesaw.{operation.name}"
 
 
-def _platform_of(q: jax.Array) -> Tuple[str, str]:
+def _run(
+    operation: Operation,
+    tensors: Sequence[Optional[jax.Array]],
+    results: Sequence[Any],
+    settings: Dict[str, Any],
+    scalars: Dict[str, float],
+) -> List[jax.Array]:
+    """One call of XLA.
+
+    tensors: In the order of the operation's table, those that are changed in place among them; None
+        for those that are not given and for those that are only written.
+    results: As many: shape and dtype of what is written, None for what is only read.
+    settings: Fields of the problem that tensors do not tell, and of the options.
+    """
+    first = next(tensor for tensor in tensors if tensor is not None)
+    platform, device = _platform_of(operation.name, first)
+    for arg, tensor in zip(operation.args, tensors):
+        if tensor is not None and library_of(tensor, arg.name, operation.name).name != "jax":
+            refuse_other_library(library_of(first, ""), tensor, arg.name, operation.name)
+    base = settings_key(operation, device=device, **settings)
+    key = key_of_tensors(operation, base, tensors)
+    wanted = [result for result in results if result is not None]
+    # The schedule and the workspace.
+    wanted.append(jax.ShapeDtypeStruct((library.both_bytes(key) + ROOM_TO_ALIGN,), jnp.uint8))
+    inputs = [t for t, result in zip(tensors, results) if t is not None and result is None]
+    changed = [t for t, result in zip(tensors, results) if t is not None and result is not None]
+    places = [i for i, result in enumerate(results) if result is not None]
+    aliases = {
+        len(inputs) + n: places.index(i)
+        for n, i in enumerate(i for i in places if tensors[i] is not None)
+    }
+    call = jax.ffi.ffi_call(
+        _register(operation, platform),
+        wanted,
+        vmap_method="sequential",
+        input_output_aliases=aliases,
+    )
+    numbers = settings_numbers(operation, **settings)
+    attributes: Dict[str, Any] = {
+        name: "" if value is None else value for name, value in numbers.items()
+    }
+    there = [t is not None or r is not None for t, r in zip(tensors, results)]
+    made = call(
+        *inputs,
+        *changed,
+        operation=operation.index,
+        given=sum(1 << i for i, is_there in enumerate(there) if is_there),
+        aliased=len(changed),
+        **scalars,
+        **attributes,
+    )
+    return list(made[:-1])
+
+
+def _platform_of(where: str, array: jax.Array) -> Tuple[str, str]:
     """(XLA's platform, seesaw's device) of an array; of JAX's default device while tracing."""
-    if isinstance(q, jax.core.Tracer):
+    if isinstance(array, jax.core.Tracer):
         device = jax.config.jax_default_device or jax.local_devices()[0]
     else:
-        device = next(iter(q.devices()))
+        device = next(iter(array.devices()))
     platform = _PLATFORMS.get(getattr(device, "platform", str(device)))
     if platform is None:
-        raise TypeError(f"dense_decode: an array is on {device}, allowed: cpu, gpu. Copy it there.")
+        raise TypeError(f"{where}: an array is on {device}, allowed: cpu, gpu. Copy it there.")
     index = getattr(device, "local_hardware_id", 0) or 0
     return platform, "cpu" if platform == "cpu" else f"cuda:{index}"
+
+
+def _of(operation: Operation, named: Dict[str, Any]) -> List[Any]:
+    """In the order of the operation's table."""
+    return [named.get(arg.name) for arg in operation.args]
+
+
+def _like(array: Optional[jax.Array]) -> Any:
+    return None if array is None else jax.ShapeDtypeStruct(array.shape, array.dtype)
 
 
 def dense_decode(
@@ -67,37 +144,89 @@ def dense_decode(
     *,
     scale: float,
     d_v: int = D_V,
+    kv_scale: Optional[jax.Array] = None,
     **settings: Unpack[DenseDecodeSettings],
 ) -> Tuple[jax.Array, jax.Array]:
     """`seesaw.dense_decode` on JAX arrays, also inside `jax.jit`. Returns (out, lse).
 
     scale: A Python number: it is part of the compiled call, as the settings are.
-    settings: As of `seesaw.dense_decode`.
+    kv_scale, settings: As of `seesaw.dense_decode`.
     """
-    platform, device = _platform_of(q)
     library_of(q, "q")
-    tensors = (q, kv_cache, block_table, seq_lens)
-    base = settings_key(DENSE_DECODE, device=device, d_v=d_v, **settings)
-    key = key_of_tensors(DENSE_DECODE, base, tensors)
-    b, s_q, h_q, _ = q.shape
-    results = (
-        jax.ShapeDtypeStruct((b, s_q, h_q, d_v), q.dtype),
-        jax.ShapeDtypeStruct((b, h_q, s_q), jnp.float32),
-        # The schedule and the workspace.
-        jax.ShapeDtypeStruct((library.both_bytes(key) + ROOM_TO_ALIGN,), jnp.uint8),
-    )
-    call = jax.ffi.ffi_call(_register(platform), results, vmap_method="sequential")
-    numbers = settings_numbers(DENSE_DECODE, d_v=d_v, **settings)
-    attributes: Dict[str, Any] = {
-        name: "" if value is None else value for name, value in numbers.items()
+    tensors = {
+        "q": q,
+        "kv_cache": kv_cache,
+        "block_table": block_table,
+        "seq_lens": seq_lens,
+        "kv_scale": one_number(kv_scale),
     }
-    out, lse, _ = call(
-        *tensors,
-        operation=DENSE_DECODE.index,
-        scale=_number(scale),
-        **attributes,
+    b, s_q, h_q, _ = shape_of(q)
+    results = {
+        "out": jax.ShapeDtypeStruct((b, s_q, h_q, d_v), q.dtype),
+        "lse": jax.ShapeDtypeStruct((b, h_q, s_q), jnp.float32),
+    }
+    out, lse = _run(
+        DENSE_DECODE,
+        _of(DENSE_DECODE, tensors),
+        _of(DENSE_DECODE, results),
+        {"d_v": d_v, **settings},
+        {"scale": _number(scale)},
     )
     return out, lse
+
+
+class Appended(NamedTuple):
+    """What `append` returns; None: not given."""
+
+    kv_cache: jax.Array
+    q_rope: Optional[jax.Array]
+    saturated: Optional[jax.Array]
+
+
+def append(
+    c_kv: jax.Array,
+    k_rope: Optional[jax.Array],
+    slot_mapping: jax.Array,
+    kv_cache: jax.Array,
+    *,
+    scales: Any = "power_of_two",
+    positions: Optional[jax.Array] = None,
+    cos_sin: Optional[jax.Array] = None,
+    q_rope: Optional[jax.Array] = None,
+    kv_scale: Optional[jax.Array] = None,
+    saturated: Optional[jax.Array] = None,
+    **settings: Any,
+) -> Appended:
+    """`seesaw.append` on JAX arrays, also inside `jax.jit`: what it would write to is returned.
+
+    XLA copies the cache first, unless it is donated to the compiled function (`donate_argnums`):
+    then it is written in place. slot_mapping and positions are int64, for which JAX wants
+    `jax_enable_x64`. settings: kv_format, rotary, ... as of `seesaw.append`.
+    """
+    rule, given_scales = read_scales(scales)
+    tensors = {
+        "c_kv": c_kv,
+        "k_rope": k_rope,
+        "slot_mapping": slot_mapping,
+        "kv_cache": kv_cache,
+        "kv_scale": one_number(kv_scale),
+        "scales": given_scales,
+        "positions": positions,
+        "cos_sin": cos_sin,
+        "q_rope": q_rope,
+        "saturated": one_number(saturated),
+    }
+    more = {} if k_rope is not None else {"d_rope": -1}
+    return _append(_of(APPEND, tensors), {"scales": rule, **more, **settings})
+
+
+def _append(tensors: List[Any], settings: Dict[str, Any]) -> Appended:
+    results = [_like(t) if arg.use != "in" else None for arg, t in zip(APPEND.args, tensors)]
+    made = iter(_run(APPEND, tensors, results, settings, {}))
+    written = {
+        arg.name: next(made) for arg, result in zip(APPEND.args, results) if result is not None
+    }
+    return Appended(written["kv_cache"], written.get("q_rope"), written.get("saturated"))
 
 
 def _number(scale: Any) -> float:
@@ -126,6 +255,7 @@ def record(
     scale: float,
     d_v: Optional[int],
     settings: Dict[str, Any],
+    kv_scale: Optional[jax.Array] = None,
 ) -> Tuple[jax.Array, jax.Array]:
     """`seesaw.dense_decode` for JAX arrays."""
     if any(buffer is not None for buffer in buffers):
@@ -140,5 +270,32 @@ def record(
         seq_lens,
         scale=scale,
         d_v=D_V if d_v is None else d_v,
+        kv_scale=kv_scale,
         **settings,  # type: ignore[arg-type]
     )
+
+
+def record_append(tensors: Sequence[Any], settings: Dict[str, Any]) -> jax.Array:
+    """`seesaw.append` for JAX arrays: the new cache."""
+    named = {arg.name: tensor for arg, tensor in zip(APPEND.args, tensors)}
+    if named["q_rope"] is not None or named["saturated"] is not None:
+        raise TypeError(
+            "append: q_rope or saturated as JAX arrays, allowed: neither, as JAX arrays are "
+            "immutable and the cache alone is returned. Call seesaw.jax.append, which returns all "
+            "three."
+        )
+    more = {} if named["k_rope"] is not None else {"d_rope": -1}
+    return _append(list(tensors), {**settings, **more}).kv_cache
+
+
+def record_gather(
+    tensors: Sequence[Any], settings: Dict[str, Any], out: Tuple[Tuple[int, int], str]
+) -> jax.Array:
+    """`seesaw.gather` for JAX arrays. `out`: its shape, and its dtype's name or "like"."""
+    named = {arg.name: tensor for arg, tensor in zip(GATHER.args, tensors)}
+    (rows, columns), name = out
+    dtype = named["kv_cache"].dtype if name == "like" else jnp.dtype(name)
+    results = {"out": jax.ShapeDtypeStruct((rows, columns), dtype)}
+    told = {"rows": max(rows, 1), "out_dtype": dtype.name}
+    (made,) = _run(GATHER, _of(GATHER, named), _of(GATHER, results), {**told, **settings}, {})
+    return made

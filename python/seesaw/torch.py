@@ -1,15 +1,19 @@
 """PyTorch operators, for `torch.compile`, `torch.export` and other tracers; CPU and CUDA tensors.
 
-`seesaw.dense_decode`, `seesaw.merge_states` and `Schedule.update` record them by themselves while
-they are being traced. Importing this module registers the operators:
+`seesaw.dense_decode`, `seesaw.merge_states`, `seesaw.append`, `seesaw.gather` and `Schedule.update`
+record them by themselves while they are being traced. Importing this module registers the
+operators:
 
     torch.ops.seesaw.dense_decode(...)      -> (out, lse), allocated
     torch.ops.seesaw.dense_decode_out(...)  writes out and lse
     torch.ops.seesaw.merge_states_out(...)  the same, of lists outs and lses with LSEs [b, s, h]
+    torch.ops.seesaw.append(...)            writes to a cache, q_rope and saturated
+    torch.ops.seesaw.gather_out(...)        writes out
     torch.ops.seesaw.prepare(...)           fills the buffer of a schedule
 
 A schedule is passed as its buffer and its problem's batch; `kernel` is `kernel_name` here, because
-Inductor passes an argument of the former name itself.
+Inductor passes an argument of the former name itself, and a setting with the name of a tensor has
+`_rule` behind it.
 """
 
 from __future__ import annotations
@@ -19,33 +23,42 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import torch
 
+from seesaw._append import run_append
 from seesaw._arrays import library_of
 from seesaw._call import run
 from seesaw._decode import D_V, check_agreement
-from seesaw._fields import Arg, Field, Operation
+from seesaw._fields import Arg, Field, Operation, dtype_name
+from seesaw._gather import run_gather
 from seesaw._keys import Key, settings_key
 from seesaw._schedule import Schedule, prepare
-from seesaw._tables import DENSE_DECODE, MERGE_STATES, OPTIONS
+from seesaw._tables import APPEND, DENSE_DECODE, GATHER, MERGE_STATES, OPTIONS
 
 _RENAMED = {"kernel": "kernel_name"}
 
 
 def _settings_of(operation: Operation) -> List[Field]:
-    """What a call's tensors do not tell, and lists not by their length."""
+    """What a call's tensors do not tell, a format among it, and lists not by their length."""
     counts = [arg.list for arg in operation.args]
-    fields = [f for f in operation.problem if f.source == "-" and f.name not in counts]
+    fields = [
+        field
+        for field in operation.problem
+        if (field.source == "-" or field.type == "format") and field.name not in counts
+    ]
     return fields + [field for field in OPTIONS if field.type != "device"]
 
 
-def _parameter(field: Field) -> str:
+def _parameter(field: Field, tensors: Sequence[str] = ()) -> str:
     """A setting as PyTorch's schemas declare it; choices are texts."""
     name = _RENAMED.get(field.name, field.name)
+    name = f"{name}_rule" if name in tensors else name
     if not field.choices and field.type != "text":
         return f"int {name}=0"
     return f"bool {name}=False" if True in field.choices else f"str? {name}=None"
 
 
 def _from_parameter(field: Field, value: Any) -> Any:
+    if not field.choices and field.type != "text":
+        return value or None  # 0: not given
     named = {str(choice): choice for choice in field.choices}
     return named.get(value, value) if isinstance(value, str) else value
 
@@ -55,25 +68,49 @@ def _to_parameter(field: Field, value: Any) -> Any:
         return value or 0
     if True in field.choices:
         return bool(value)
-    return None if value is None else str(value)
+    if value is None:
+        return None
+    return dtype_name(value) if field.type == "format" else str(value)
 
 
 def _tensor(arg: Arg, mark: str) -> str:
-    changed = f"({mark}!)" if arg.use == "out" else ""
-    return f"Tensor{changed}{'[]' if arg.list else ''} {arg.name}"
+    changed = f"({mark}!)" if arg.use != "in" else ""
+    return f"Tensor{changed}{'[]' if arg.list else '?' if arg.optional else ''} {arg.name}"
+
+
+def _tensors_of(operation: Operation) -> str:
+    return ", ".join(map(_tensor, operation.args, "abcdefghijklmnop"))
+
+
+def _parameters_of(operation: Operation) -> str:
+    names = [arg.name for arg in operation.args]
+    return ", ".join(_parameter(field, names) for field in _settings_of(operation))
 
 
 _DECODE, _MERGE = _settings_of(DENSE_DECODE), _settings_of(MERGE_STATES)
-_tensors = ", ".join(map(_tensor, DENSE_DECODE.args, "abcdefgh"))
-_inputs = ", ".join(_tensor(arg, "") for arg in DENSE_DECODE.args if arg.use == "in")
-_merged = ", ".join(map(_tensor, MERGE_STATES.args, "abcdefgh"))
-_OPTIONS = ", ".join(["Tensor? schedule=None, int schedule_batch=0", *map(_parameter, _DECODE)])
+_APPEND, _GATHER = _settings_of(APPEND), _settings_of(GATHER)
+_required = [arg for arg in DENSE_DECODE.args if not arg.optional or arg.use != "in"]
+_tensors = ", ".join(
+    f"Tensor{'(' + mark + '!)' if arg.use == 'out' else ''} {arg.name}"
+    for arg, mark in zip(_required, "abcdefgh")
+)
+_inputs = ", ".join(f"Tensor {arg.name}" for arg in _required if arg.use == "in")
+_OPTIONS = ", ".join(
+    [
+        "Tensor? schedule=None, int schedule_batch=0, Tensor? kv_scale=None",
+        _parameters_of(DENSE_DECODE),
+    ]
+)
 _library = torch.library.Library("seesaw", "DEF")
 _library.define(
     f"dense_decode({_inputs}, float scale, int d_v=512, {_OPTIONS}) -> (Tensor out, Tensor lse)"
 )
 _library.define(f"dense_decode_out({_tensors}, float scale, {_OPTIONS}) -> ()")
-_library.define(f"merge_states_out({_merged}, {', '.join(map(_parameter, _MERGE))}) -> ()")
+_library.define(
+    f"merge_states_out({_tensors_of(MERGE_STATES)}, {_parameters_of(MERGE_STATES)}) -> ()"
+)
+_library.define(f"append({_tensors_of(APPEND)}, {_parameters_of(APPEND)}) -> ()")
+_library.define(f"gather_out({_tensors_of(GATHER)}, {_parameters_of(GATHER)}) -> ()")
 _library.define("prepare(Tensor seq_lens, Tensor(a!) schedule, str key) -> ()")
 
 
@@ -93,9 +130,10 @@ def _dense_decode_out(
     scale: float,
     schedule: Optional[torch.Tensor] = None,
     schedule_batch: int = 0,
+    kv_scale: Optional[torch.Tensor] = None,
     *options: Any,
 ) -> None:
-    tensors = (q, kv_cache, block_table, seq_lens, out, lse)
+    tensors = (q, kv_cache, block_table, seq_lens, out, lse, kv_scale)
     key = _decode_key(schedule_batch, *options)
     run(
         DENSE_DECODE,
@@ -149,7 +187,26 @@ def _merge_states_out(
     settings = {field.name: _from_parameter(field, value) for field, value in zip(_MERGE, options)}
     key = settings_key(MERGE_STATES, num_parts=len(outs), **settings)
     tensors = (list(outs), list(lses), out, lse)
-    run(MERGE_STATES, library_of(out, "out"), key, tensors, given_outputs=(out, lse))
+    written = (out,) if lse is None else (out, lse)
+    run(MERGE_STATES, library_of(out, "out"), key, tensors, given_outputs=written)
+
+
+def _split(fields: List[Field], operation: Operation, arguments: Sequence[Any]) -> Any:
+    """(tensors, settings) of an operator's arguments, which may lack the last ones."""
+    tensors, options = arguments[: len(operation.args)], arguments[len(operation.args) :]
+    settings = {field.name: _from_parameter(field, value) for field, value in zip(fields, options)}
+    return tensors, settings
+
+
+def _append(*arguments: Any) -> None:
+    tensors, settings = _split(_APPEND, APPEND, arguments)
+    run_append(library_of(tensors[0], APPEND.args[0].name, "append"), tensors, settings)
+
+
+def _gather_out(*arguments: Any) -> None:
+    tensors, settings = _split(_GATHER, GATHER, arguments)
+    written = tuple(tensor for arg, tensor in zip(GATHER.args, tensors) if arg.use != "in")
+    run_gather(library_of(tensors[0], GATHER.args[0].name, "gather"), tensors, settings, written)
 
 
 def _prepare(seq_lens: torch.Tensor, schedule: torch.Tensor, key: str) -> None:
@@ -164,6 +221,8 @@ _KERNELS = {
     "dense_decode": (_dense_decode, _fake_dense_decode),
     "dense_decode_out": (_dense_decode_out, _fake_nothing),
     "merge_states_out": (_merge_states_out, _fake_nothing),
+    "append": (_append, _fake_nothing),
+    "gather_out": (_gather_out, _fake_nothing),
     "prepare": (_prepare, _fake_nothing),
 }
 for _name, (_kernel, _fake) in _KERNELS.items():
@@ -181,6 +240,7 @@ def record(
     scale: float,
     d_v: Optional[int],
     settings: Dict[str, Any],
+    kv_scale: Optional[torch.Tensor] = None,
 ) -> Tuple[torch.Tensor, torch.Tensor]:
     """`seesaw.dense_decode` as an operator of the graph that is being traced."""
     schedule, out, lse, _ = buffers
@@ -199,7 +259,7 @@ def record(
         lse = new_lse if lse is None else lse
     options = [_to_parameter(field, settings.get(field.name)) for field in _DECODE]
     torch.ops.seesaw.dense_decode_out(
-        q, kv_cache, block_table, seq_lens, out, lse, scale, buffer, batch, *options
+        q, kv_cache, block_table, seq_lens, out, lse, scale, buffer, batch, kv_scale, *options
     )
     return out, lse
 
@@ -213,3 +273,15 @@ def record_merge(tensors: Sequence[Any], settings: Dict[str, Any]) -> None:
     """`seesaw.merge_states` as an operator: tensors as the library has them."""
     options = [_to_parameter(field, settings.get(field.name)) for field in _MERGE]
     torch.ops.seesaw.merge_states_out(*tensors, *options)
+
+
+def record_append(tensors: Sequence[Any], settings: Dict[str, Any]) -> None:
+    """`seesaw.append` as an operator: tensors in the order of its table."""
+    options = [_to_parameter(field, settings.get(field.name)) for field in _APPEND]
+    torch.ops.seesaw.append(*tensors, *options)
+
+
+def record_gather(tensors: Sequence[Any], settings: Dict[str, Any], out: None) -> None:
+    """`seesaw.gather` as an operator: tensors in the order of its table, out among them."""
+    options = [_to_parameter(field, settings.get(field.name)) for field in _GATHER]
+    torch.ops.seesaw.gather_out(*tensors, *options)

@@ -198,6 +198,80 @@ def merge_states(rng):
     return seesaw.merge_states, given
 
 
+def append(rng):
+    name = rng.choice([None, "fp8_656", "fp8_584", "fp8_576", "fp4_288", "indexer_132"])
+    known = seesaw.formats().get(name)
+    d_latent, d_rope = (known.d_latent, known.d_rope) if known else (24, 8)
+    tokens, page_size = rng.choice([1, 3]), rng.choice([1, 16])
+    dtype = rng.choice([np.float32, np.float16])
+    given = {
+        "c_kv": np.ones((tokens, d_latent), dtype),
+        "k_rope": np.ones((tokens, d_rope), dtype) if d_rope else None,
+        "slot_mapping": np.arange(tokens),
+        "num_threads": 1,
+    }
+    if known is None:
+        given["kv_cache"] = np.zeros((4, page_size, d_latent + d_rope), np.float32)
+        return seesaw.append, given
+    given["kv_cache"] = seesaw.empty_cache(name, 4, page_size, like=given["c_kv"])
+    given["kv_format"] = name
+    if known.tensor_scale:
+        given["kv_scale"] = np.ones(1, np.float32)
+    if known.scales and rng.random() < 0.5:
+        given["scales"] = rng.choice(["exact", np.ones((tokens, known.scales), np.float32)])
+    if d_rope and rng.random() < 0.5:
+        given["rotary"] = rng.choice(["interleaved", "half_split"])
+        given["positions"] = np.arange(tokens)
+        given["cos_sin"] = np.ones((5, d_rope), np.float32)
+        given["q_rope"] = np.ones((tokens, 2, d_rope), dtype)
+    if rng.random() < 0.5:
+        given["saturated"] = np.zeros(1, np.int64)
+    return seesaw.append, given
+
+
+def gather(rng):
+    function, written = append(rng)
+    function(**written)
+    given = {"kv_cache": written["kv_cache"], "num_threads": 1, "dtype": "float32"}
+    if "kv_format" in written:
+        given["kv_format"] = written["kv_format"]
+        given["dtype"] = rng.choice(["float32", "float16", "raw"])
+    if rng.random() < 0.5:
+        given["slots"] = np.arange(3, dtype=rng.choice([np.int32, np.int64]))
+    else:
+        given["block_table"] = np.array([[1, 2], [3, 0]], np.int32)
+        given["cu_seq_lens"] = np.array([0, 1, 2], np.int32)
+        if rng.random() < 0.5:
+            given["starts"] = np.zeros(2, np.int32)
+        if rng.random() < 0.5:
+            given["rows"] = 2
+    if rng.random() < 0.5:
+        given["out"] = seesaw.gather(**given)
+    return seesaw.gather, given
+
+
+def decode_bytes(rng):
+    name = rng.choice(["fp8_656", "fp8_576", "fp8_576_token", "int8_644"])
+    cache = seesaw.empty_cache(name, 3, 16, like=np.zeros(1))
+    given = {
+        "q": np.ones((2, 1, 2, 576), np.float32),
+        "kv_cache": cache,
+        "block_table": np.array([[0], [2]], np.int32),
+        "seq_lens": np.array([3, 16], np.int32),
+        "scale": SCALE,
+        "kv_format": name,
+        "num_threads": 1,
+    }
+    if name == "fp8_576":
+        given["kv_scale"] = np.ones(1, np.float32)
+    return seesaw.dense_decode, given
+
+
+def empty_cache(rng):
+    given = {"kv_format": "fp8_584", "num_pages": 2, "page_size": 16, "like": np.zeros(1)}
+    return seesaw.empty_cache, given
+
+
 def make_problem(rng):
     sizes = dict(batch=2, h_q=4, max_pages_per_sequence=3, s_q=1, d_qk=24, d_v=16, page_size=16)
     return seesaw.Problem, {**sizes, "q_dtype": "float32"}
@@ -295,6 +369,10 @@ FUNCTIONS = {
     "dense_decode": dense_decode,
     "scheduled": scheduled,
     "merge_states": merge_states,
+    "append": append,
+    "gather": gather,
+    "decode_bytes": decode_bytes,
+    "empty_cache": empty_cache,
     "Problem": make_problem,
     "Problem.of": problem_of,
     "supports": question(seesaw.supports),

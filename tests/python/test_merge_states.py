@@ -70,6 +70,27 @@ def test_two_halves_of_a_cache_make_the_whole():
     np.testing.assert_allclose(lse, whole_lse, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("layout", ["th", "ht", "bhs"])
+def test_stacked_arrays(layout):
+    rng = np.random.default_rng(7)
+    shape, lse_shape = {
+        "th": ((4, 7, 5, 33), (4, 7, 5)),
+        "ht": ((4, 7, 5, 33), (4, 5, 7)),
+        "bhs": ((4, 3, 2, 5, 33), (4, 3, 5, 2)),
+    }[layout]
+    outs = rng.standard_normal(shape).astype(np.float32)
+    lses = rng.standard_normal(lse_shape).astype(np.float32)
+    want = seesaw.merge_states(list(outs), list(lses), lse_layout=layout)
+    for given in ((outs, lses), (outs, list(lses)), (np.asfortranarray(outs.T).T, lses)):
+        got = seesaw.merge_states(*given, lse_layout=layout)
+        assert all((a == b).all() for a, b in zip(got, want))
+    many = np.zeros((66, *shape[1:]), np.float32), np.zeros((66, *lse_shape[1:]), np.float32)
+    with pytest.raises(ValueError, match="65 outs and 65 lses, allowed: 2 to 64"):
+        seesaw.merge_states(*many, lse_layout=layout)
+    with pytest.raises(ValueError, match="1 outs and 1 lses"):
+        seesaw.merge_states(outs[:1], lses[:1], lse_layout=layout)
+
+
 def test_into_a_part():
     outs, lses = parts_of(2, 5, 4, 16)
     want_out, want_lse = merged(outs, lses)
@@ -91,3 +112,5 @@ def test_mistakes():
         seesaw.merge_states(outs, lses, lse_layout="ht")
     with pytest.raises(TypeError, match="outs has dtype"):
         seesaw.merge_states([outs[0], outs[1].astype(np.float16)], lses, lse_layout="th")
+    with pytest.raises(TypeError, match="outs of type dict, allowed: a list or a tuple of arrays"):
+        seesaw.merge_states(dict(enumerate(outs)), lses, lse_layout="th")

@@ -1,1 +1,1 @@
-"""Interfaces of other libraries over Seesaw."""
+"""Interfaces of other libraries over Seesaw: flash_mla, vllm_ops, flashinfer, sgl_kernel."""

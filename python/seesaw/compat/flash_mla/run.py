@@ -103,13 +103,13 @@ def flash_mla_with_kvcache(
             key = _key_of((q, k_cache, block_table, cache_seqlens, out), head_dim_v, causal)
             schedule = metadata.fill(key, cache_seqlens, head_dim_v, causal)
         lse = metadata.float32.new_empty(b, h_q, s_q)
-        tensors = (q, k_cache, block_table, cache_seqlens, out, lse)
+        tensors = (q, k_cache, block_table, cache_seqlens, out, lse, None)
         run(DENSE_DECODE, arrays, schedule.key, tensors, (scale,), schedule.buffer, None, True)
         return out, lse
     if not hasattr(metadata, "is_inference"):
         _refuse_metadata(metadata)
     lse = arrays.empty((b, h_q, s_q), "float32", q)
-    tensors = (q, k_cache, block_table, cache_seqlens, out, lse)
+    tensors = (q, k_cache, block_table, cache_seqlens, out, lse, None)
     schedule = _paired_schedules.find(metadata, cache_seqlens, head_dim_v, causal)
     if schedule is not None:
         try:
