@@ -24,8 +24,8 @@ std::vector<T> on_host(Device& device, const DeviceBuffer& from) {
 }  // namespace
 
 DeviceInputs::DeviceInputs(Device& device, const seesaw_dense_decode_args& args) : args_(args) {
-  for (seesaw_tensor* tensor : {&args_.q, &args_.kv_cache, &args_.block_table, &args_.seq_lens,
-                                &args_.kv_scale}) {
+  for (seesaw_tensor* tensor :
+       {&args_.q, &args_.kv_cache, &args_.block_table, &args_.seq_lens, &args_.kv_scale}) {
     if (tensor->data != nullptr) {
       bring(device, tensor);
     }

@@ -241,6 +241,11 @@ class Reader {
       }
     }
     const int64_t d_qk = case_.args.q.shape[3];
+    const seesaw_tensor& cache = case_.args.kv_cache;
+    if (cache.dtype != SEESAW_UINT8 && cache.shape[3] != d_qk) {
+      throw refuse("kv_cache", "d_qk = " + std::to_string(cache.shape[3]),
+                   "q has " + std::to_string(d_qk));
+    }
     if (case_.problem.d_v > d_qk) {
       throw refuse("__metadata__", "d_v = " + std::to_string(case_.problem.d_v),
                    "allowed: 1 to d_qk = " + std::to_string(d_qk));

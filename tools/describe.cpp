@@ -88,10 +88,10 @@ Description read_description() {
     result.operations.push_back(operation_of(row));
   }
   for (const Json& row : json.at("formats")) {
-    result.formats.push_back({row.at("name"), row.at("help"), row.at("id"), row.at("d_latent"),
-                              row.at("d_rope"),
-                              row.at("row_bytes").get<int64_t>() + row.at("tail_bytes").get<int64_t>(),
-                              row.at("tensor_scale"), row.dump()});
+    result.formats.push_back(
+        {row.at("name"), row.at("help"), row.at("id"), row.at("d_latent"), row.at("d_rope"),
+         row.at("row_bytes").get<int64_t>() + row.at("tail_bytes").get<int64_t>(),
+         row.at("tensor_scale"), row.dump()});
   }
   return result;
 }

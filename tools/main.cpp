@@ -87,9 +87,9 @@ int main(int argc, char** argv) {
   app.require_subcommand(1);
   seesaw::tools::register_info(app);
   seesaw::tools::register_make_case(app);
-  seesaw::tools::register_cache(app);
   seesaw::tools::register_run(app);
   seesaw::tools::register_check(app);
+  seesaw::tools::register_cache(app);
   seesaw::tools::register_explain(app);
   seesaw::tools::register_plan(app);
   seesaw::tools::register_bench(app);

@@ -130,8 +130,8 @@ struct Microkernel {
   int64_t depth_block = kDepthBlock;
   int64_t column_block = kColumnBlock;
   int64_t value_tokens = kTileKeys;  // that pack_values makes at a time; a multiple of kTileKeys
-  // Values are made when the first scores are done, which have fetched the keys: where keys are read
-  // in place, nothing has done so before.
+  // Values are made when the first scores are done, which have fetched the keys: where keys are
+  // read in place, nothing has done so before.
   bool values_follow_scores = false;
   int64_t unpacked_rows = 0;   // up to so many (one block) it can do with AccumulateTask::unpacked
   int64_t output_padding = 0;  // floats between the accumulators of two rows

@@ -301,7 +301,7 @@ void run_block(const Grid& grid, const std::function<void()>& thread) {
   state.thread = &thread;
   state.shared_bytes = grid.shared_bytes;
   state.writer.assign(kSharedBytes / kChunkBytes, 0);
-  std::memset(shared, 0xFF, sizeof(shared));
+  std::memset(shared, conditions.shared_starts_as, sizeof(shared));
   make_fibers(grid.threads);
   run_fibers();
 }

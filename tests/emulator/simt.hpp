@@ -50,6 +50,7 @@ struct Conditions {
   Order order = Order::kForward;
   Timing timing = Timing::kEager;
   Ignored ignored = {};
+  int shared_starts_as = 0xFF;  // every byte of shared memory: NaN, or 0x41 for numbers near 12
 };
 inline Conditions conditions;  // of the next launches
 

@@ -61,9 +61,9 @@ struct ConvertOptions {
 
 // The format of a name, for tokens of these columns.
 Conversion conversion_to(const std::string& name, int64_t columns) {
-  for (const auto& [plain, id, size] :
-       {std::tuple{"float32", SEESAW_FORMAT_FLOAT32, 4}, {"bfloat16", SEESAW_FORMAT_BFLOAT16, 2},
-        {"float16", SEESAW_FORMAT_FLOAT16, 2}}) {
+  for (const auto& [plain, id, size] : {std::tuple{"float32", SEESAW_FORMAT_FLOAT32, 4},
+                                        {"bfloat16", SEESAW_FORMAT_BFLOAT16, 2},
+                                        {"float16", SEESAW_FORMAT_FLOAT16, 2}}) {
     if (name == plain) {
       return {.format = id, .d_latent = columns, .columns = columns, .token_elements = columns};
     }
@@ -125,9 +125,9 @@ AttentionLoss attention_loss(const seesaw_dense_decode_problem& problem, const C
   converted.kv_page_stride = problem.page_size * conversion.token_elements;
   seesaw_dense_decode_args args = input.args;
   const bool bytes = conversion.format > SEESAW_FORMAT_FLOAT16;
-  args.kv_cache = make_tensor(
-      cache.data(), bytes ? SEESAW_UINT8 : static_cast<seesaw_dtype>(conversion.format),
-      {input.args.kv_cache.shape[0], problem.page_size, 1, conversion.token_elements});
+  args.kv_cache =
+      make_tensor(cache.data(), bytes ? SEESAW_UINT8 : static_cast<seesaw_dtype>(conversion.format),
+                  {input.args.kv_cache.shape[0], problem.page_size, 1, conversion.token_elements});
   args.kv_scale = make_tensor(&conversion.kv_scale, SEESAW_FLOAT32, {1});
   const Results before = reference_results(problem, input.args);
   const Results after = reference_results(converted, args);
@@ -202,7 +202,8 @@ void convert(const ConvertOptions& options) {
   };
   const seesaw_dense_decode_args& args = input.contents.args;
   std::vector<TensorDeclaration> tensors = {
-      {"kv_cache", bytes ? FileDType::kU8 : file_dtype(conversion.format),
+      {"kv_cache",
+       bytes ? FileDType::kU8 : file_dtype(conversion.format),
        {num_pages, problem.page_size, 1, conversion.token_elements}},
       {"q", file_dtype(problem.q_dtype), shape_of(args.q)},
       {"block_table", FileDType::kI32, shape_of(args.block_table)},
@@ -238,27 +239,26 @@ void convert(const ConvertOptions& options) {
   }
   writer.commit();
 
-  const double before = static_cast<double>(args.kv_cache.stride[0]) *
-                        static_cast<double>(num_pages) *
-                        (problem.kv_format > SEESAW_FORMAT_FLOAT16
-                             ? 1.0
-                             : static_cast<double>(size_of(problem.kv_format)));
-  const double after = static_cast<double>(num_pages * problem.page_size *
-                                           conversion.token_elements) *
-                       (bytes ? 1.0 : static_cast<double>(size_of(conversion.format)));
+  const double before =
+      static_cast<double>(args.kv_cache.stride[0]) * static_cast<double>(num_pages) *
+      (problem.kv_format > SEESAW_FORMAT_FLOAT16 ? 1.0
+                                                 : static_cast<double>(size_of(problem.kv_format)));
+  const double after =
+      static_cast<double>(num_pages * problem.page_size * conversion.token_elements) *
+      (bytes ? 1.0 : static_cast<double>(size_of(conversion.format)));
   if (options.json.wanted()) {
-    Json json = {{"input", options.input},
-                 {"output", options.output},
-                 {"format", options.format},
-                 {"scales", options.scales},
-                 {"kv_scale", tensor_scale ? Json(conversion.kv_scale) : Json(nullptr)},
-                 {"bytes_before", before},
-                 {"bytes_after", after},
-                 {"saturated", converter.saturated()},
-                 {"elements", loss_json(elements)},
-                 {"out", attention ? loss_json(attention->out) : Json(nullptr)},
-                 {"largest_lse_error",
-                  attention ? Json(attention->largest_lse_error) : Json(nullptr)}};
+    Json json = {
+        {"input", options.input},
+        {"output", options.output},
+        {"format", options.format},
+        {"scales", options.scales},
+        {"kv_scale", tensor_scale ? Json(conversion.kv_scale) : Json(nullptr)},
+        {"bytes_before", before},
+        {"bytes_after", after},
+        {"saturated", converter.saturated()},
+        {"elements", loss_json(elements)},
+        {"out", attention ? loss_json(attention->out) : Json(nullptr)},
+        {"largest_lse_error", attention ? Json(attention->largest_lse_error) : Json(nullptr)}};
     emit_json(json, options.json.target);
   }
   if (options.json.target == "-") {
@@ -300,8 +300,9 @@ void register_cache(CLI::App& app) {
   converting->add_option("--to", options->format, "a format, or float32, bfloat16, float16")
       ->required();
   converting
-      ->add_option("--scales", options->scales,
-                   "power_of_two, or exact: the largest magnitude becomes the type's largest number")
+      ->add_option(
+          "--scales", options->scales,
+          "power_of_two, or exact: the largest magnitude becomes the type's largest number")
       ->check(CLI::IsMember({"power_of_two", "exact"}))
       ->capture_default_str();
   converting

@@ -235,7 +235,8 @@ class PieceWorker {
     const int64_t first_vector = row / kernel_.lanes;
     kernel_.scores(packed_, {scratch_.query + first_vector * packed_.query_vector_stride, tokens,
                              vectors, scratch_.scores, next});  // [3]
-    if (kernel_.values_follow_scores && row + count == group.count) {  // the first block of the chunk
+    if (kernel_.values_follow_scores &&
+        row + count == group.count) {  // the first block of the chunk
       kernel_.pack_values(packed_, tokens, 0);
     }
     const bool masked = visible_to(group, row) < chunk.end;

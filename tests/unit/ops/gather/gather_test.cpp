@@ -220,7 +220,7 @@ TEST(GatherProblem, MistakesAreRefused) {
   refused({.kv_format = SEESAW_FORMAT_FP8_656, .columns = 512},
           "columns = 512 with format fp8_656");
   refused({.kv_format = SEESAW_FORMAT_FP8_656, .kv_columns = 576}, "kv_columns = 576");
-  refused({.kv_format = SEESAW_FORMAT_FP8_584, .kv_page_stride = 64 * 584}, "kv_page_stride");
+  refused({.kv_format = SEESAW_FORMAT_FP8_584, .kv_page_stride = 64 * 584 - 1}, "kv_page_stride");
   refused({.kv_format = SEESAW_FORMAT_FP8_584, .out_columns = 512}, "out_columns = 512");
   refused({.kv_format = SEESAW_FORMAT_FP8_584, .out_dtype = SEESAW_BFLOAT16, .out_columns = 584},
           "out_columns = 584");
