@@ -180,9 +180,11 @@ def support_rows(info: Dict[str, Any]) -> Dict[str, List[str]]:
                 return next((text for text in texts if text is not None), "")
 
             query, cache = takes("q_dtype", "dtype", "out_dtype"), takes("kv_format")
+            every = {c for field in operation["problem"] if field["name"] == "kv_format"
+                     for c in field["choices"]}  # fmt: skip
+            if every and set(cache.split(", ")) == every:
+                cache = "in any [format](docs/cache-formats.md)"
             both = query if cache in ("", query) else f"{query}; cache {cache}"
-            if len(cache.split(", ")) > 1:
-                both += ", in any mix"
             rows[kernel["name"]] = [
                 f"`{operation['name']}`", f"`{kernel['name']}`", kernel["hardware"], both,
                 takes("d_qk"), takes("d_v"), takes("page_size"),
