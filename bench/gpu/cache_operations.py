@@ -82,7 +82,7 @@ class Caches:
             pages = CACHE_BYTES // (PAGE * token_bytes)
             self.cache = torch.zeros(pages, PAGE, 576, dtype=torch.bfloat16, device="cuda")
         else:
-            known = {f.name: f for f in seesaw.formats()}[name]
+            known = seesaw.formats()[name]
             self.d_latent, self.d_rope = known.d_latent, known.d_rope
             token_bytes = known.token_bytes
             pages = CACHE_BYTES // known.page_bytes(PAGE)

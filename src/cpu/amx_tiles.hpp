@@ -44,6 +44,10 @@ struct AmxTiles {
     asm volatile("tdpbf16ps %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(kC), "i"(kA), "i"(kB));
   }
 
+  // Keeps a vector from being fused into what uses it. (__builtin_assoc_barrier takes it apart, GCC
+  // 12.)
+  [[gnu::always_inline]] static inline void keep(Floats* value) { asm("" : "+v"(*value)); }
+
   // The calling thread's configuration is the program's: it comes back as it was. What its tiles
   // hold does not; by the calling convention no tile outlives a call.
   static void enter(SavedState* saved) {
@@ -93,6 +97,7 @@ struct EmulatedTiles {
   static void dot() {
     dot(tile(kC), tile(kA), tile(kB));
   }
+  static void keep(Floats*) {}  // this region has no fused instructions
   static void enter(SavedState*) {}
   static void leave(const SavedState&) {}
 

@@ -276,37 +276,39 @@ void scores(const PackedLayout& layout, const ScoreTask& task) {
 // so that accumulators are seldom rescaled. Weights stay below 2^8, and none of their bits is lost.
 constexpr float kFrameSlack = 8.0F;
 
-// A product that stays one: fused with the subtraction of a frame it would not be the number that
-// the frame was, and from a frame beyond 2^24 the difference would be as large as the frame's
-// rounding.
+// A product that stays one: fused with the subtraction of a frame it would not be the number that the
+// frame was, and from a frame beyond 2^24 the difference would be as large as the frame's rounding.
+template <typename Tiles>
 [[gnu::always_inline]] inline Floats product(Floats a, float b) {
 #if defined(__clang__)
 #pragma clang fp contract(off)
   return a * b;
 #else
-  return __builtin_assoc_barrier(a * b);
+  Floats result = a * b;
+  Tiles::keep(&result);
+  return result;
 #endif
 }
 
 // Scores of one token; -inf where a row does not attend it.
-template <bool kAllSeen>
+template <typename Tiles, bool kAllSeen>
 [[gnu::always_inline]] inline Floats scores_of(const SoftmaxTask& task, Signed seen,
                                                int64_t token) {
-  const Floats scaled = product(load<Floats>(task.scores + token * kLanes), task.scale_log2);
+  const Floats scaled = product<Tiles>(load<Floats>(task.scores + token * kLanes), task.scale_log2);
   if constexpr (kAllSeen) {
     return scaled;
   }
   return seen > static_cast<int32_t>(token) ? scaled : all(-kInfinity);
 }
 
-template <bool kAllSeen>
+template <typename Tiles, bool kAllSeen>
 [[gnu::always_inline]] inline void softmax_of(const SoftmaxTask& task, Signed seen) {
   const int64_t padded = round_up(task.tokens, kTileElements);
   Floats top[4] = {all(-kInfinity), all(-kInfinity), all(-kInfinity), all(-kInfinity)};
   for (int64_t token = 0; token < padded; token += 4) {
 #pragma GCC unroll 4
     for (int i = 0; i < 4; ++i) {
-      const Floats score = scores_of<kAllSeen>(task, seen, token + i);
+      const Floats score = scores_of<Tiles, kAllSeen>(task, seen, token + i);
       top[i] = score > top[i] ? score : top[i];  // a NaN is met again in its weight
     }
   }
@@ -323,8 +325,8 @@ template <bool kAllSeen>
     Words pairs[16];
 #pragma GCC unroll 16
     for (int i = 0; i < 16; ++i) {
-      const Floats even = exp2_of(scores_of<kAllSeen>(task, seen, tile + 2 * i) - origin);
-      const Floats odd = exp2_of(scores_of<kAllSeen>(task, seen, tile + 2 * i + 1) - origin);
+      const Floats even = exp2_of(scores_of<Tiles, kAllSeen>(task, seen, tile + 2 * i) - origin);
+      const Floats odd = exp2_of(scores_of<Tiles, kAllSeen>(task, seen, tile + 2 * i + 1) - origin);
       sum_even += even;
       sum_odd += odd;
       pairs[i] = pair_of(even, odd);
@@ -341,9 +343,10 @@ template <bool kAllSeen>
   store(load<Floats>(task.sum) * rescale + (sum_even + sum_odd), task.sum);
 }
 
+template <typename Tiles>
 void softmax(const SoftmaxTask& task) {
   if (task.visible == nullptr && task.tokens % kTileElements == 0) {
-    return softmax_of<true>(task, Signed{});
+    return softmax_of<Tiles, true>(task, Signed{});
   }
   const auto tokens = static_cast<int32_t>(task.tokens);
   Signed seen = Signed{} + tokens;
@@ -351,7 +354,7 @@ void softmax(const SoftmaxTask& task) {
     const auto visible = load<Signed>(task.visible);
     seen = visible < seen ? visible : seen;
   }
-  softmax_of<false>(task, seen);
+  softmax_of<Tiles, false>(task, seen);
 }
 
 // Outputs
@@ -476,7 +479,7 @@ Microkernel tile_microkernel(const char* name, const Microkernel& of_floats,
   kernel.reads_in_place = reads_in_place;
   kernel.pack_values = pack_values;
   kernel.scores = scores<Tiles>;
-  kernel.softmax = softmax;
+  kernel.softmax = softmax<Tiles>;
   kernel.accumulate = accumulate<Tiles>;
   return kernel;
 }

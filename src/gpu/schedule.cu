@@ -146,10 +146,13 @@ __device__ int item_of_piece(const Chunk& chunk, int chunk_size, int32_t piece) 
   return low;
 }
 
-// Worker w begins with this piece, and the one before it ends there.
-__device__ void begin_pieces(const split::ScheduleView& view, int64_t w, int32_t piece) {
+// Worker w begins with this piece, and the one before it ends there; the row behind the last worker
+// ends where it begins.
+__device__ void begin_pieces(const split::ScheduleView& view, int64_t num_workers, int64_t w,
+                             int32_t piece) {
   view.worker_pieces[w].begin = piece;
   if (w > 0) view.worker_pieces[w - 1].end = piece;
+  if (w == num_workers) view.worker_pieces[w].end = piece;
 }
 
 // Pieces [piece_begin, piece_end) of the chunk's items, one a thread at a time. `last_worker`
@@ -174,7 +177,7 @@ __device__ int64_t place_chunk(const SplitRule& rule, const Chunk& chunk, int ch
     if (index < piece_end) {
       const int64_t previous = threadIdx.x == 0 ? last_worker : workers[threadIdx.x - 1];
       for (int64_t w = previous + 1; w <= workers[threadIdx.x]; ++w) {
-        begin_pieces(view, w, index);
+        begin_pieces(view, rule.num_workers, w, index);
       }
     }
     const int32_t placed_here = piece_end - base < kThreads ? piece_end - base : kThreads;
@@ -224,10 +227,9 @@ __global__ void __launch_bounds__(kThreads)
     view.worker_pieces[w].tag = tag;
   }
   for (int64_t w = last_worker + 1 + threadIdx.x; w <= call.config.num_workers; w += kThreads) {
-    begin_pieces(view, w, static_cast<int32_t>(pieces_so_far));  // [5]
+    begin_pieces(view, rule.num_workers, w, static_cast<int32_t>(pieces_so_far));  // [5]
   }
   if (threadIdx.x == 0) {
-    view.worker_pieces[call.config.num_workers].end = static_cast<int32_t>(pieces_so_far);
     view.item_piece_begin[0] = 0;
     *view.header = {.magic = split::kScheduleMagic,
                     .batch = call.batch,

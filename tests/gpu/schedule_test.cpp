@@ -128,6 +128,8 @@ TEST(Quick, Schedule) {
                                          .row_groups = 1 + batch % 3,
                                          .deal_rest = 1};
       planner.compare(config, random_lengths(random, batch, 64 * 64), 1);
+      // Of equal lengths what is left over is dealt out: rest pieces.
+      planner.compare(config, std::vector<int32_t>(static_cast<size_t>(batch), 4000), 1);
     }
   }
 }
