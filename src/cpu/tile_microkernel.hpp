@@ -276,8 +276,9 @@ void scores(const PackedLayout& layout, const ScoreTask& task) {
 // so that accumulators are seldom rescaled. Weights stay below 2^8, and none of their bits is lost.
 constexpr float kFrameSlack = 8.0F;
 
-// A product that stays one: fused with the subtraction of a frame it would not be the number that the
-// frame was, and from a frame beyond 2^24 the difference would be as large as the frame's rounding.
+// A product that stays one: fused with the subtraction of a frame it would not be the number that
+// the frame was, and from a frame beyond 2^24 the difference would be as large as the frame's
+// rounding.
 template <typename Tiles>
 [[gnu::always_inline]] inline Floats product(Floats a, float b) {
 #if defined(__clang__)

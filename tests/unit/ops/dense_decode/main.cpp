@@ -1,5 +1,5 @@
-// The tests, on the instruction set that SEESAW_CPU_TARGET names. On a CPU without it they would run
-// the next lower one again: then nothing is run, and the exit code is 77.
+// The tests, on the instruction set that SEESAW_CPU_TARGET names. On a CPU without it they would
+// run the next lower one again: then nothing is run, and the exit code is 77.
 #include <gtest/gtest.h>
 
 #include <cstdio>
