@@ -51,8 +51,7 @@ Status read_enums(const seesaw_baseline_problem& from, Problem* to) {
   to->model = static_cast<seesaw_baseline_model>(from.model);
   if (from.dtype != SEESAW_FLOAT32 && from.dtype != SEESAW_BFLOAT16 &&
       from.dtype != SEESAW_FLOAT16) {
-    return bad_type(fmt::format("dtype = {}", from.dtype),
-                    "float32 (1), bfloat16 (2), float16 (3)",
+    return bad_type(fmt::format("dtype = {}", from.dtype), "float32 (1), bfloat16 (2), float16 (3)",
                     "Convert x and the weights to one of these.");
   }
   to->dtype = static_cast<DType>(from.dtype);

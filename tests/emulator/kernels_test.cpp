@@ -2,12 +2,14 @@
 // combine alone are tests/gpu's (gpu_tests_main.cpp).
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <cstring>
 #include <string>
 #include <vector>
 
 #include "any_conditions.hpp"
 #include "gpu/check_data.hpp"
+#include "gpu/device.hpp"
 #include "ops/merge_states/gpu/merge.hpp"
 #include "split/split_kv.hpp"
 #include "support/guarded_buffer.hpp"
@@ -21,6 +23,17 @@ INSTANTIATE_TEST_SUITE_P(Emulated, Kernels,
                          ::testing::Values(Conditions{.order = Order::kForward},
                                            Conditions{.order = Order::kBackward}),
                          kNameOfConditions);
+
+// ---- the driver
+
+// A process of its own runs this with SEESAW_EMULATOR_LATE_DRIVER: nobody has asked before.
+TEST(LateDriver, IsAskedAgain) {
+  if (std::getenv("SEESAW_EMULATOR_LATE_DRIVER") == nullptr) {
+    GTEST_SKIP() << "SEESAW_EMULATOR_LATE_DRIVER is not set";
+  }
+  EXPECT_EQ(gpu::driver(), nullptr);
+  EXPECT_NE(gpu::driver(), nullptr);
+}
 
 // ---- merge_states
 
