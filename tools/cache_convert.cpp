@@ -4,15 +4,14 @@
 #include <cmath>
 #include <numeric>
 
+#include "lab/cache_records.hpp"
+#include "laboratory.hpp"
+
 namespace seesaw::tools {
 namespace {
 
 seesaw_dtype storage_of(int32_t format) {
-  return format <= SEESAW_FORMAT_FLOAT16 ? static_cast<seesaw_dtype>(format) : SEESAW_UINT8;
-}
-
-size_t bytes_of(int32_t format) {
-  return format == SEESAW_FORMAT_FLOAT32 ? 4 : format <= SEESAW_FORMAT_FLOAT16 ? 2 : 1;
+  return is_quantised(format) ? SEESAW_UINT8 : static_cast<seesaw_dtype>(format);
 }
 
 seesaw_tensor on_cpu(seesaw_tensor tensor) {
@@ -81,8 +80,8 @@ PageConverter::PageConverter(const seesaw_dense_decode_problem& problem,
       reader_(reader_of(problem)),
       writer_(writing(conversion, problem.page_size)),
       new_reader_(reading_back(conversion, problem.page_size)),
-      page_(static_cast<size_t>(problem.page_size * conversion.token_elements) *
-            bytes_of(conversion.format)),
+      page_(static_cast<size_t>(problem.page_size * conversion.token_elements *
+                                column_bytes(conversion.format))),
       before_(static_cast<size_t>(problem.page_size * conversion.columns)),
       after_(before_.size()),
       slots_(static_cast<size_t>(problem.page_size)),

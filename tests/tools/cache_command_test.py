@@ -53,8 +53,8 @@ class Cache(CommandTest):
             # Attention averages: its error is of the size of the cache's, relatively.
             self.assertGreater(loss["out"]["rms_error"], 0)
             self.assertLess(loss["out"]["relative_rms_error"], 3 * most, name)
-            self.succeed("run", output, "-o", WORK / "out.safetensors", "--kernel",
-                         "reference.dense_decode")
+            for kernel in ("cpu.dense_decode", "reference.dense_decode"):
+                self.succeed("run", output, "--verify", "--kernel", kernel)
 
     def test_there_and_back_loses_nothing_more(self):
         case = self.case()

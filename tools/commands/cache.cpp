@@ -13,6 +13,7 @@
 #include "commands/commands.hpp"
 #include "error.hpp"
 #include "io/safetensors_writer.hpp"
+#include "lab/cache_records.hpp"
 #include "machine.hpp"
 #include "numbers.hpp"
 #include "options.hpp"
@@ -174,106 +175,146 @@ void print_loss(const char* what, const Loss& loss) {
             loss.numbers, loss.rms(), loss.relative_rms(), loss.largest_error);
 }
 
-void convert(const ConvertOptions& options) {
-  const CaseFile input(options.input);
-  check_outputs({options.input}, {options.output, options.json.file()});
-  const seesaw_dense_decode_problem problem = complete(input.contents.problem);
+// A conversion of a case, from its file to the new one.
+struct ConvertedCase {
+  const Case& input;
+  seesaw_dense_decode_problem problem;  // complete
+  Conversion conversion;
+  bool has_scale;             // of the whole cache
+  std::vector<int64_t> live;  // tokens of each page
+
+  // What it cost.
+  Loss elements = {};
+  std::optional<AttentionLoss> attention = {};
+  uint64_t saturated = 0;
+
+  int64_t num_pages() const { return static_cast<int64_t>(live.size()); }
+  bool is_bytes() const { return is_quantised(conversion.format); }
+  double bytes_before() const {
+    return static_cast<double>(num_pages() * input.args.kv_cache.stride[0] *
+                               column_bytes(problem.kv_format));
+  }
+  double bytes_after() const {
+    return static_cast<double>(num_pages() * problem.page_size * conversion.token_elements *
+                               column_bytes(conversion.format));
+  }
+};
+
+ConvertedCase plan_conversion(const ConvertOptions& options, const Case& input) {
+  const seesaw_dense_decode_problem problem = complete(input.problem);
   if (problem.h_kv != 1) {
     throw bad_input({options.input, fmt::format("h_kv = {}", problem.h_kv), "allowed: 1",
                      "Caches of MLA have one KV head."});
   }
-  const std::vector<int64_t> live = live_tokens(input.contents, problem);
-  Conversion conversion = conversion_to(options.format, problem.d_qk);
+  ConvertedCase converted{.input = input,
+                          .problem = problem,
+                          .conversion = conversion_to(options.format, problem.d_qk),
+                          .has_scale = false,
+                          .live = live_tokens(input, problem)};
+  Conversion& conversion = converted.conversion;
   conversion.scales = options.scales == "exact" ? SEESAW_SCALES_EXACT : SEESAW_SCALES_POWER_OF_TWO;
-  const bool tensor_scale = has_tensor_scale(conversion.format);
-  if (tensor_scale) {
+  converted.has_scale = has_tensor_scale(conversion.format);
+  if (converted.has_scale) {
     conversion.kv_scale = options.kv_scale ? static_cast<float>(*options.kv_scale)
-                                           : fitting_scale(problem, input.contents, live);
+                                           : fitting_scale(problem, input, converted.live);
   }
-  const auto num_pages = static_cast<int64_t>(live.size());
-  SafetensorsWriter writer(options.output);
-  seesaw_dense_decode_problem told = problem;
-  std::map<std::string, std::string> metadata = settings_of(told, input.contents.args.scale);
-  const bool bytes = conversion.format > SEESAW_FORMAT_FLOAT16;
-  if (bytes) metadata["kv_format"] = options.format;
+  return converted;
+}
+
+void declare(const ConvertOptions& options, const ConvertedCase& c, SafetensorsWriter* writer) {
+  std::map<std::string, std::string> metadata = settings_of(c.problem, c.input.args.scale);
+  if (c.is_bytes()) {
+    metadata["kv_format"] = options.format;
+  }
   metadata["generator"] = fmt::format("seesaw {} cache convert", seesaw_version());
   const auto shape_of = [](const seesaw_tensor& tensor) {
     return std::vector<int64_t>(tensor.shape, tensor.shape + tensor.rank);
   };
-  const seesaw_dense_decode_args& args = input.contents.args;
   std::vector<TensorDeclaration> tensors = {
       {"kv_cache",
-       bytes ? FileDType::kU8 : file_dtype(conversion.format),
-       {num_pages, problem.page_size, 1, conversion.token_elements}},
-      {"q", file_dtype(problem.q_dtype), shape_of(args.q)},
-      {"block_table", FileDType::kI32, shape_of(args.block_table)},
-      {"seq_lens", FileDType::kI32, shape_of(args.seq_lens)}};
-  if (tensor_scale) tensors.push_back({"kv_scale", FileDType::kF32, {1}});
-  writer.declare(tensors, metadata);
+       c.is_bytes() ? FileDType::kU8 : file_dtype(c.conversion.format),
+       {c.num_pages(), c.problem.page_size, 1, c.conversion.token_elements}},
+      {"q", file_dtype(c.problem.q_dtype), shape_of(c.input.args.q)},
+      {"block_table", FileDType::kI32, shape_of(c.input.args.block_table)},
+      {"seq_lens", FileDType::kI32, shape_of(c.input.args.seq_lens)}};
+  if (c.has_scale) {
+    tensors.push_back({"kv_scale", FileDType::kF32, {1}});
+  }
+  writer->declare(tensors, metadata);
+}
 
-  Loss elements;
+// Converts and writes the cache; returns it if `keep`.
+std::vector<std::byte> write_pages(const ConvertOptions& options, ConvertedCase* c, bool keep,
+                                   SafetensorsWriter* writer) {
   std::vector<std::byte> whole;
-  PageConverter converter(problem, args, conversion);
-  {
-    Progress progress("cache convert", static_cast<double>(num_pages), options.progress);
-    for (int64_t page = 0; page < num_pages; ++page) {
-      progress.update(static_cast<double>(page), "converting pages");
-      const std::vector<std::byte>& converted = converter.convert(page);
-      converter.add_loss(live[static_cast<size_t>(page)], &elements);
-      writer.write(converted.data(), converted.size());
-      if (options.attention) whole.insert(whole.end(), converted.begin(), converted.end());
+  PageConverter converter(c->problem, c->input.args, c->conversion);
+  Progress progress("cache convert", static_cast<double>(c->num_pages()), options.progress);
+  for (int64_t page = 0; page < c->num_pages(); ++page) {
+    progress.update(static_cast<double>(page), "converting pages");
+    const std::vector<std::byte>& converted = converter.convert(page);
+    converter.add_loss(c->live[static_cast<size_t>(page)], &c->elements);
+    writer->write(converted.data(), converted.size());
+    if (keep) {
+      whole.insert(whole.end(), converted.begin(), converted.end());
     }
   }
-  const auto write_whole = [&writer](const seesaw_tensor& tensor, size_t element_bytes) {
-    size_t count = element_bytes;
-    for (int32_t i = 0; i < tensor.rank; ++i) count *= static_cast<size_t>(tensor.shape[i]);
-    writer.write(tensor.data, count);
-  };
-  write_whole(args.q, size_of(problem.q_dtype));
-  write_whole(args.block_table, sizeof(int32_t));
-  write_whole(args.seq_lens, sizeof(int32_t));
-  if (tensor_scale) writer.write(&conversion.kv_scale, sizeof(conversion.kv_scale));
-  std::optional<AttentionLoss> attention;
+  c->saturated = converter.saturated();
+  return whole;
+}
+
+Json to_json(const ConvertOptions& options, const ConvertedCase& c) {
+  return {
+      {"input", options.input},
+      {"output", options.output},
+      {"format", options.format},
+      {"scales", options.scales},
+      {"kv_scale", c.has_scale ? Json(c.conversion.kv_scale) : Json(nullptr)},
+      {"bytes_before", c.bytes_before()},
+      {"bytes_after", c.bytes_after()},
+      {"saturated", c.saturated},
+      {"elements", loss_json(c.elements)},
+      {"out", c.attention ? loss_json(c.attention->out) : Json(nullptr)},
+      {"largest_lse_error", c.attention ? Json(c.attention->largest_lse_error) : Json(nullptr)}};
+}
+
+void print_text(const ConvertOptions& options, const ConvertedCase& c) {
+  print_out("{} -> {}: {}, {} to {}{}\n", options.input, options.output, options.format,
+            bytes_text(c.bytes_before()), bytes_text(c.bytes_after()),
+            c.has_scale ? fmt::format(", kv_scale {:.6g}", c.conversion.kv_scale) : "");
+  print_loss("cache", c.elements);
+  if (c.attention) {
+    print_loss("out", c.attention->out);
+    print_out("lse        largest error {:.3e}\n", c.attention->largest_lse_error);
+  }
+  if (c.saturated > 0) {
+    print_out("saturated  {} numbers were too large for their scale\n", c.saturated);
+  }
+}
+
+void convert(const ConvertOptions& options) {
+  const CaseFile input(options.input);
+  check_outputs({options.input}, {options.output, options.json.file()});
+  ConvertedCase converted = plan_conversion(options, input.contents);
+  SafetensorsWriter writer(options.output);
+  declare(options, converted, &writer);
+  const std::vector<std::byte> cache = write_pages(options, &converted, options.attention, &writer);
+  const seesaw_dense_decode_args& args = input.contents.args;
+  writer.write(args.q.data, packed_bytes(args.q));
+  writer.write(args.block_table.data, packed_bytes(args.block_table));
+  writer.write(args.seq_lens.data, packed_bytes(args.seq_lens));
+  if (converted.has_scale) {
+    writer.write(&converted.conversion.kv_scale, sizeof(float));
+  }
   if (options.attention) {
-    attention = attention_loss(problem, input.contents, conversion, whole);
+    converted.attention =
+        attention_loss(converted.problem, input.contents, converted.conversion, cache);
   }
   writer.commit();
-
-  const double before =
-      static_cast<double>(args.kv_cache.stride[0]) * static_cast<double>(num_pages) *
-      (problem.kv_format > SEESAW_FORMAT_FLOAT16 ? 1.0
-                                                 : static_cast<double>(size_of(problem.kv_format)));
-  const double after =
-      static_cast<double>(num_pages * problem.page_size * conversion.token_elements) *
-      (bytes ? 1.0 : static_cast<double>(size_of(conversion.format)));
   if (options.json.wanted()) {
-    Json json = {
-        {"input", options.input},
-        {"output", options.output},
-        {"format", options.format},
-        {"scales", options.scales},
-        {"kv_scale", tensor_scale ? Json(conversion.kv_scale) : Json(nullptr)},
-        {"bytes_before", before},
-        {"bytes_after", after},
-        {"saturated", converter.saturated()},
-        {"elements", loss_json(elements)},
-        {"out", attention ? loss_json(attention->out) : Json(nullptr)},
-        {"largest_lse_error", attention ? Json(attention->largest_lse_error) : Json(nullptr)}};
-    emit_json(json, options.json.target);
+    emit_json(to_json(options, converted), options.json.target);
   }
-  if (options.json.target == "-") {
-    return;
-  }
-  print_out("{} -> {}: {}, {} to {}{}\n", options.input, options.output, options.format,
-            bytes_text(before), bytes_text(after),
-            tensor_scale ? fmt::format(", kv_scale {:.6g}", conversion.kv_scale) : "");
-  print_loss("cache", elements);
-  if (attention) {
-    print_loss("out", attention->out);
-    print_out("lse        largest error {:.3e}\n", attention->largest_lse_error);
-  }
-  if (converter.saturated() > 0) {
-    print_out("saturated  {} numbers were too large for their scale\n", converter.saturated());
+  if (options.json.target != "-") {
+    print_text(options, converted);
   }
 }
 
