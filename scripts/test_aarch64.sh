@@ -10,7 +10,7 @@ libraries=$PWD/build/aarch64-libraries
 packages=(libhwy-dev:arm64 libhwy1:arm64 libfmt-dev:arm64 libfmt9:arm64 libgtest-dev:arm64 libgmock-dev:arm64
           nlohmann-json3-dev libcli11-dev)
 # The emulated instructions take 20 to 50 times as long: the contract, and shapes by dtype and size.
-filter='*Contract*/cpu:*Shapes.Dtypes/cpu:*Shapes.HeadDimensions/cpu:-*BatchInvariantModeIsAsAccurate*'
+filter='*Contract*/cpu:*Shapes.Dtypes/cpu:*Shapes.HeadDimensions/cpu:*Formats*/cpu:-*BatchInvariantModeIsAsAccurate*'
 
 if [[ ! -f $libraries/complete ]]; then
   rm -rf "$libraries"
@@ -27,7 +27,7 @@ if [[ ! -f $libraries/complete ]]; then
 fi
 
 cmake --preset aarch64 --log-level=WARNING
-targets=(unit_base unit_cpu unit_dense_decode unit_merge_states)
+targets=(unit_base unit_core unit_cpu unit_dense_decode unit_merge_states unit_append unit_gather)
 cmake --build $build --target "${targets[@]}"
 for target in "${targets[@]}"; do
   program=$(find $build/tests/unit -name "$target" -type f)
