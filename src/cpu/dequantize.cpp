@@ -89,11 +89,10 @@ struct Bf16 {
 };
 #else
 inline Pair widen(hn::Vec<Halves> bits) {
-  const hn::Repartition<hwy::float16_t, Floats> df16;
-  const hn::Half<decltype(df16)> half;
-  const auto values = hn::BitCast(df16, bits);
-  return {hn::PromoteTo(Floats(), hn::LowerHalf(half, values)),
-          hn::PromoteTo(Floats(), hn::UpperHalf(half, values))};
+  const hn::Half<Halves> half;  // of integers: Highway 1.0.3 has no upper half of NEON's float16_t
+  const hn::Rebind<hwy::float16_t, Floats> df16;
+  return {hn::PromoteTo(Floats(), hn::BitCast(df16, hn::LowerHalf(half, bits))),
+          hn::PromoteTo(Floats(), hn::BitCast(df16, hn::UpperHalf(half, bits)))};
 }
 
 // The bits, moved up, are those of a half whose exponent is biased by 8 more, and conversion of

@@ -8,7 +8,9 @@
 
 #include "input.hpp"
 #include "memory.hpp"
+#include "seesaw/ops/append.h"
 #include "seesaw/ops/dense_decode.h"
+#include "seesaw/ops/gather.h"
 #include "seesaw/ops/merge_states.h"
 
 namespace seesaw::fuzz {
@@ -73,6 +75,7 @@ struct DenseDecodeCase {
   std::vector<Place> results() {
     return {{&args.out, TensorMemory::Fill::kPoison}, {&args.lse, TensorMemory::Fill::kPoison}};
   }
+  bool writes_all() const { return true; }
   void damage_lists(Input&) {}
   void place_lists(Input&) {}
 
@@ -131,6 +134,7 @@ struct MergeStatesCase {
   std::vector<Place> results() {
     return {{&args.out, TensorMemory::Fill::kPoison}, {&args.lse, TensorMemory::Fill::kPoison}};
   }
+  bool writes_all() const { return true; }
   void damage_lists(Input& input) {
     std::vector<seesaw_tensor>& list = input.one_in(2) ? lses_ : outs_;
     input.damage(&list[input.below(3)]);
@@ -144,6 +148,137 @@ struct MergeStatesCase {
  private:
   std::vector<seesaw_tensor> outs_;
   std::vector<seesaw_tensor> lses_;
+};
+
+// A small cache in a format: of bytes, or of columns of a dtype.
+struct SmallCache {
+  int32_t format;
+  int64_t d_latent;
+  int64_t d_rope;
+  int64_t token_elements;
+  int32_t dtype;
+};
+inline SmallCache small_cache(Input& input) {
+  constexpr SmallCache kOfBytes[] = {{SEESAW_FORMAT_FP8_656, 512, 64, 656, SEESAW_UINT8},
+                                     {SEESAW_FORMAT_FP8_584, 448, 64, 584, SEESAW_UINT8},
+                                     {SEESAW_FORMAT_FP8_576, 512, 64, 576, SEESAW_UINT8},
+                                     {SEESAW_FORMAT_FP8_576_TOKEN, 512, 64, 580, SEESAW_UINT8},
+                                     {SEESAW_FORMAT_FP8_528, 448, 64, 528, SEESAW_UINT8},
+                                     {SEESAW_FORMAT_FP4_288, 448, 64, 288, SEESAW_UINT8},
+                                     {SEESAW_FORMAT_INDEXER_132, 128, 0, 132, SEESAW_UINT8},
+                                     {SEESAW_FORMAT_INT8_644, 512, 64, 644, SEESAW_UINT8}};
+  if (input.one_in(2)) {
+    return kOfBytes[input.below(8)];
+  }
+  const int32_t dtype = float_type(input);
+  const int64_t d_latent = 1 + (15 + input.below(32)) % 32;
+  const int64_t d_rope = 2 * input.below(4);
+  return {dtype, d_latent, d_rope, d_latent + d_rope, dtype};
+}
+
+struct AppendCase {
+  using Problem = seesaw_append_problem;
+  using Args = seesaw_append_args;
+  static constexpr const char* kOperation = "append";
+
+  Problem problem{};
+  Args args{};
+
+  explicit AppendCase(Input& input) {
+    const SmallCache cache = small_cache(input);
+    problem.dtype = float_type(input);
+    problem.kv_format = cache.format;
+    problem.tokens = 5 - input.below(5);
+    problem.d_latent = cache.d_latent;
+    problem.d_rope = cache.d_rope == 0 ? -1 : cache.d_rope;
+    problem.page_size = 1 + input.below(3);
+    problem.scales = static_cast<int32_t>(input.below(2));
+    const Problem& p = problem;
+    const int64_t gap = input.one_in(4) ? 1 + input.below(8) : 0;
+    args.c_kv = make_tensor(p.dtype, {p.tokens, cache.d_latent}, gap);
+    if (cache.d_rope > 0) {
+      args.k_rope = make_tensor(p.dtype, {p.tokens, cache.d_rope}, gap);
+    }
+    args.slot_mapping = make_tensor(SEESAW_INT64, {p.tokens});
+    args.kv_cache = make_tensor(cache.dtype, {4, p.page_size, cache.token_elements});
+    problem.kv_page_stride = args.kv_cache.stride[0];
+    if (cache.d_rope > 0 && input.one_in(3)) {
+      problem.rotary = input.one_in(2) ? SEESAW_ROTARY_INTERLEAVED : SEESAW_ROTARY_HALF_SPLIT;
+      args.positions = make_tensor(SEESAW_INT64, {p.tokens});
+      args.cos_sin = make_tensor(SEESAW_FLOAT32, {12, cache.d_rope}, gap);
+    }
+  }
+
+  std::vector<Place> inputs() {
+    std::vector<Place> places = {{&args.c_kv, TensorMemory::Fill::kNumbers},
+                                 {&args.slot_mapping, TensorMemory::Fill::kSlots}};
+    if (args.k_rope.rank != 0) {
+      places.push_back({&args.k_rope, TensorMemory::Fill::kNumbers});
+    }
+    if (args.positions.rank != 0) {
+      places.push_back({&args.positions, TensorMemory::Fill::kSlots});
+      places.push_back({&args.cos_sin, TensorMemory::Fill::kNumbers});
+    }
+    return places;
+  }
+  std::vector<Place> results() { return {{&args.kv_cache, TensorMemory::Fill::kPoison}}; }
+  bool writes_all() const { return false; }
+  void damage_lists(Input&) {}
+  void place_lists(Input&) {}
+};
+
+struct GatherCase {
+  using Problem = seesaw_gather_problem;
+  using Args = seesaw_gather_args;
+  static constexpr const char* kOperation = "gather";
+
+  Problem problem{};
+  Args args{};
+
+  explicit GatherCase(Input& input) {
+    const SmallCache cache = small_cache(input);
+    problem.kv_format = cache.format;
+    problem.out_dtype = input.one_in(2) ? float_type(input) : cache.dtype;
+    problem.rows = 6 - input.below(6);
+    problem.batch = 3 - input.below(3);
+    problem.columns = cache.d_latent + cache.d_rope;
+    problem.page_size = 1 + input.below(3);
+    const Problem& p = problem;
+    const bool raw = p.out_dtype == SEESAW_UINT8;
+    args.kv_cache = make_tensor(cache.dtype, {4, p.page_size, cache.token_elements});
+    problem.kv_page_stride = args.kv_cache.stride[0];
+    args.out = make_tensor(p.out_dtype, {p.rows, raw ? cache.token_elements : p.columns},
+                           input.one_in(4) ? 1 + input.below(8) : 0);
+    if (input.one_in(2)) {
+      problem.slot_dtype = input.one_in(2) ? SEESAW_INT32 : SEESAW_INT64;
+      args.slots = make_tensor(problem.slot_dtype, {p.rows});
+    } else {
+      args.block_table = make_tensor(SEESAW_INT32, {p.batch, 3});
+      args.cu_seq_lens = make_tensor(SEESAW_INT32, {p.batch + 1});
+      if (input.one_in(2)) {
+        args.starts = make_tensor(SEESAW_INT32, {p.batch});
+      }
+    }
+  }
+
+  std::vector<Place> inputs() {
+    std::vector<Place> places = {{&args.kv_cache, TensorMemory::Fill::kNumbers}};
+    if (args.slots.rank != 0) {
+      places.push_back({&args.slots, TensorMemory::Fill::kSlots});
+    }
+    if (args.cu_seq_lens.rank != 0) {
+      places.push_back({&args.block_table, TensorMemory::Fill::kIds});
+      places.push_back({&args.cu_seq_lens, TensorMemory::Fill::kGrowing});
+    }
+    if (args.starts.rank != 0) {
+      places.push_back({&args.starts, TensorMemory::Fill::kIds});
+    }
+    return places;
+  }
+  std::vector<Place> results() { return {{&args.out, TensorMemory::Fill::kPoison}}; }
+  bool writes_all() const { return false; }  // by pages; and a cache's bytes may be all ones
+  void damage_lists(Input&) {}
+  void place_lists(Input&) {}
 };
 
 }  // namespace seesaw::fuzz

@@ -81,9 +81,10 @@ const char* operation_name(Input& input, const char* right, std::string* storage
 // Pointers of the options, after damage: NULL, a name that exists, or any text. A tuning is text
 // itself: no file is opened.
 void place_texts(Input& input, std::string* kernel, std::string* tuning, seesaw_options* options) {
-  constexpr const char* kKernels[] = {"cpu.dense_decode", "reference.dense_decode",
-                                      "cpu.merge_states", "reference.merge_states"};
-  *kernel = input.one_in(4) ? input.text(32) : kKernels[input.below(4)];
+  constexpr const char* kKernels[] = {
+      "cpu.dense_decode", "reference.dense_decode", "cpu.merge_states", "reference.merge_states",
+      "cpu.append",       "reference.append",       "cpu.gather",       "reference.gather"};
+  *kernel = input.one_in(4) ? input.text(32) : kKernels[input.below(8)];
   *tuning = input.one_in(4) ? "{" + input.text(250) : "none";
   options->kernel = input.one_in(3) ? kernel->c_str() : nullptr;
   options->tuning = input.one_in(3) ? tuning->c_str() : nullptr;
@@ -274,7 +275,7 @@ class Session {
     const bool done = accepted(seesaw_plan_run(plan, args, call));
     auto memory = results_.begin();
     for (const Place& place : case_.results()) {
-      require(!done || !given(*place.tensor) || written(*place.tensor),
+      require(!done || !case_.writes_all() || !given(*place.tensor) || written(*place.tensor),
               "results are written in full");
       require(done || untouched(*memory), "a refused run writes nothing");
       ++memory;
@@ -355,6 +356,12 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   switch (input.below(8)) {
     case 7:
       ask_library(input);
+      break;
+    case 3:
+      Session<AppendCase>(input).run();
+      break;
+    case 4:
+      Session<GatherCase>(input).run();
       break;
     case 5:
     case 6:

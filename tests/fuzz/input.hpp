@@ -52,8 +52,9 @@ class Input {
   // Overwrites one word of a plain struct, 4 or 8 bytes wide.
   template <typename T>
   void damage(T* target) {
-    static_assert(sizeof(T) % 4 == 0 && sizeof(T) / 4 <= 256);
-    const uint32_t word = below(sizeof(T) / 4);
+    constexpr uint32_t kWords = sizeof(T) / 4;
+    static_assert(sizeof(T) % 4 == 0 && kWords <= 512);
+    const uint32_t word = kWords <= 256 ? below(kWords) : (below(2) * 256 + byte()) % kWords;
     const int64_t number = this->number();
     const size_t bytes = 4 * word + 8 <= sizeof(T) && one_in(2) ? 8 : 4;
     std::memcpy(reinterpret_cast<char*>(target) + size_t{4} * word, &number, bytes);

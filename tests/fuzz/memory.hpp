@@ -50,7 +50,17 @@ constexpr uint64_t kMostElements = 1 << 13;
 constexpr uint64_t kMostBytes = 1 << 15;
 
 constexpr uint64_t size_of(int32_t dtype) {
-  return dtype == SEESAW_BFLOAT16 || dtype == SEESAW_FLOAT16 ? 2 : 4;
+  switch (dtype) {
+    case SEESAW_UINT8:
+      return 1;
+    case SEESAW_BFLOAT16:
+    case SEESAW_FLOAT16:
+      return 2;
+    case SEESAW_INT64:
+      return 8;
+    default:
+      return 4;
+  }
 }
 
 // Bytes from a view's first element to its last; nothing if it is too large, or none.
@@ -80,7 +90,8 @@ inline std::optional<uint64_t> view_bytes(const seesaw_tensor& tensor) {
 // A tensor's memory; places itself into the tensor.
 class TensorMemory {
  public:
-  enum class Fill : uint8_t { kNumbers, kIds, kLengths, kPoison };
+  // kSlots: page ids and places in one, of 32 or 64 bits. kGrowing: sums of small numbers.
+  enum class Fill : uint8_t { kNumbers, kIds, kLengths, kSlots, kGrowing, kPoison };
 
   TensorMemory(Input& input, Fill fill, seesaw_tensor* tensor) {
     const std::optional<uint64_t> bytes = view_bytes(*tensor);
@@ -93,10 +104,24 @@ class TensorMemory {
     bytes_ = allocate(size_, 64);
     tensor->data = bytes_.get() + offset;
     std::memset(bytes_.get(), 0xFF, size_);
-    if (fill == Fill::kNumbers) {
-      fill_numbers(tensor->dtype);
-    } else if (fill != Fill::kPoison) {
-      fill_integers(input, fill == Fill::kIds ? 0 : 9, fill == Fill::kIds ? 3 : 40);
+    switch (fill) {
+      case Fill::kNumbers:
+        fill_numbers(tensor->dtype);
+        break;
+      case Fill::kIds:
+        fill_integers(input, 0, 3);
+        break;
+      case Fill::kLengths:
+        fill_integers(input, 9, 40);
+        break;
+      case Fill::kSlots:
+        fill_slots(input, tensor->dtype);
+        break;
+      case Fill::kGrowing:
+        fill_growing(input);
+        break;
+      case Fill::kPoison:
+        return;
     }
   }
 
@@ -112,6 +137,29 @@ class TensorMemory {
       random = random * 1'664'525U + 1'013'904'223U;
       const auto high = static_cast<uint16_t>(0x3E00U | (random >> 16U & 0x807FU));
       std::memcpy(bytes_.get() + at + element - 2, &high, 2);
+    }
+  }
+
+  // Mostly different ones, as they have to be; some that are negative or beyond any cache.
+  void fill_slots(Input& input, int32_t dtype) {
+    const size_t element = size_of(dtype);
+    int64_t next = 0;
+    for (size_t at = 0; at + element <= size_; at += element) {
+      const uint8_t choice = at < 256 ? input.byte() : uint8_t{0};
+      const int64_t value = choice < 240   ? next++
+                            : choice < 248 ? -1
+                            : choice < 252 ? INT64_MAX
+                                           : INT64_MIN;
+      std::memcpy(bytes_.get() + at, &value, std::min(element, sizeof(value)));
+    }
+  }
+
+  void fill_growing(Input& input) {
+    int32_t sum = 0;
+    for (size_t at = 0; at + 4 <= size_; at += 4) {
+      std::memcpy(bytes_.get() + at, &sum, 4);
+      const uint8_t choice = at < 256 ? input.byte() : uint8_t{0};
+      sum = choice < 250 ? sum + choice % 3 : choice < 253 ? INT32_MAX : -1;
     }
   }
 
