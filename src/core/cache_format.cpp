@@ -144,7 +144,7 @@ int64_t write_record(const CacheFormat& format, const float* values, ScaleRule r
   int32_t column = 0;
   for (int32_t g = 0; g < format.scales.count; ++g) {
     const Group group{format, values, column, column + format.scale_group};
-    const StoredScale scale = group.scale(rule, given + g);
+    const StoredScale scale = group.scale(rule, given == nullptr ? nullptr : given + g);
     store_bits(format.scales, record, g, scale.bits);
     saturated += group.store(scale.value, record);
     column = group.end;

@@ -129,9 +129,9 @@ class TensorMemory {
   size_t size() const { return size_; }
 
  private:
-  // About 1/8 (bfloat16, float32) or 3/2 (float16), of either sign.
+  // About 1/8 (bfloat16, float32) or 3/2 (float16), of either sign; bytes are any.
   void fill_numbers(int32_t dtype) {
-    const size_t element = size_of(dtype);
+    const size_t element = std::max<size_t>(size_of(dtype), 2);
     uint32_t random = 1;
     for (size_t at = 0; at + element <= size_; at += element) {
       random = random * 1'664'525U + 1'013'904'223U;
@@ -155,11 +155,11 @@ class TensorMemory {
   }
 
   void fill_growing(Input& input) {
-    int32_t sum = 0;
+    uint32_t sum = 0;  // wraps, as a caller's may
     for (size_t at = 0; at + 4 <= size_; at += 4) {
       std::memcpy(bytes_.get() + at, &sum, 4);
       const uint8_t choice = at < 256 ? input.byte() : uint8_t{0};
-      sum = choice < 250 ? sum + choice % 3 : choice < 253 ? INT32_MAX : -1;
+      sum = choice < 250 ? sum + choice % 3U : choice < 253 ? INT32_MAX : UINT32_MAX;
     }
   }
 
