@@ -32,7 +32,11 @@ cmake --build $build --target "${targets[@]}"
 for target in "${targets[@]}"; do
   program=$(find $build/tests/unit -name "$target" -type f)
   echo "aarch64: $target"
-  if [[ $target == unit_dense_decode ]]; then
+  if [[ $target == unit_base ]]; then
+    # qemu has threads of its own, so that no child of a program under it is one of a single thread.
+    qemu-aarch64 -L /usr/aarch64-linux-gnu "$program" --gtest_brief=1 \
+      --gtest_filter=-Fork.AChildOfOneThreadMayHaveMany
+  elif [[ $target == unit_dense_decode ]]; then
     qemu-aarch64 -L /usr/aarch64-linux-gnu "$program" --gtest_filter="$filter" | tee $build/log
     if grep -q 'PASSED.* 0 tests' $build/log; then
       echo "aarch64: no test of $target matches $filter" >&2
