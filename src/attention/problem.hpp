@@ -66,6 +66,8 @@ struct Problem {
   int64_t max_tokens() const { return streams[0].most_tokens + streams[1].most_tokens; }
 };
 
+inline constexpr int64_t kOriginStep = 64;
+
 // Tokens [begin, end) of an item, and of its last s_q the tree mask's.
 struct Sight {
   int64_t begin = 0;

@@ -119,6 +119,11 @@ Params params_of(const CombineCall& call) {
   }
   params.lse_factor = call.lse_factor;
   params.empty_lse = call.empty_lse;
+  params.items_per_sequence = Divisor(static_cast<uint32_t>(call.items_per_sequence));
+  params.query_begin = call.query_begin;
+  params.max_logits = call.max_logits;
+  for (size_t i = 0; i < 3; ++i) params.max_logits_stride[i] = call.max_logits_stride[i];
+  params.sinks = call.sinks;
   constexpr int64_t kManyRows = 64;
   params.many_rows = partials.rows_per_slot() >= kManyRows;
   return params;
@@ -157,7 +162,7 @@ Status launch_combine(const CombineCall& call) {
                              .block = dim3(kThreads),
                              .shared_bytes = 0,
                              .stream = call.stream,
-                             .edge = Edge::kProgrammatic};
+                             .edge = call.edge};
   const bool bf16 = call.out_dtype == DType::kBFloat16;
   const auto kernel = pairs_allowed(call)
                           ? bf16 ? combine_kernel<Output<__nv_bfloat16, Stores::kPairs>>

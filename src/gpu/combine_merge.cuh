@@ -5,12 +5,15 @@
 #include <cuda_fp16.h>
 
 #include <cmath>
+#include <numbers>
 
 #include "gpu/combine_work.cuh"
 
 namespace seesaw::gpu::combine {
 
 inline constexpr unsigned kAllLanes = 0xFFFFFFFFu;
+inline constexpr float kLog2E = std::numbers::log2e_v<float>;
+inline constexpr float kLn2 = std::numbers::ln2_v<float>;
 
 // A unit's eight columns.
 struct Columns {
@@ -133,6 +136,47 @@ struct Output {
   static constexpr Stores kStores = kStoresValue;
 };
 
+// The row of the output that a row of an item is.
+struct OutputRow {
+  int32_t sequence;
+  int32_t token;  // of the sequence; ragged: of the whole call
+  int32_t head;
+  bool exists;
+
+  __device__ int64_t offset(const int64_t (&stride)[3]) const {  // [b, s_q, h_q]
+    return sequence * stride[0] + token * stride[1] + head * stride[2];
+  }
+  __device__ int64_t statistic(const int64_t (&stride)[3]) const {  // [b, h_q, s_q]
+    return sequence * stride[0] + head * stride[1] + token * stride[2];
+  }
+};
+
+__device__ inline OutputRow output_row(const Params& p, const SplitItem& split, int32_t kv_head,
+                                       int32_t row) {
+  const int32_t token = p.group.divide(row);
+  OutputRow found;
+  found.sequence = p.items_per_sequence.divide(split.sequence);
+  found.token = token + p.items_per_sequence.remainder(split.sequence, found.sequence);
+  found.head = kv_head * static_cast<int32_t>(p.group.value) + p.group.remainder(row, token);
+  found.exists = row < p.rows;
+  if (p.query_begin != nullptr) {
+    const int32_t begin = p.query_begin[split.sequence];
+    found.exists = found.exists && token < p.query_begin[split.sequence + 1] - begin;
+    found.token = begin + token;
+  }
+  return found;
+}
+
+// The largest score of a row that the first unit of its first block belongs to.
+__device__ inline float top_of(const Params& p, const SplitItem& split, int32_t block_of_slot) {
+  float top = -INFINITY;
+  for (int32_t piece = 0; piece < split.num_pieces; ++piece) {
+    const int64_t slot = slots_from(p, split, piece).first;
+    top = fmaxf(top, p.partial_stat[slot * p.blocks + block_of_slot].top);
+  }
+  return top;
+}
+
 template <typename Output>
 __device__ void store_unit(const Params& p, const SplitItem& split, int32_t unit,
                            const Merged& merged) {
@@ -144,17 +188,16 @@ __device__ void store_unit(const Params& p, const SplitItem& split, int32_t unit
   const int32_t kv_head = p.rows_per_head.divide(flat_row);
   const int32_t row = split.row_group * static_cast<int32_t>(p.rows_per_head.value) +
                       p.rows_per_head.remainder(flat_row, kv_head);
-  if (row >= p.rows) return;
-  const int32_t token = p.group.divide(row);
-  const int32_t head =
-      kv_head * static_cast<int32_t>(p.group.value) + p.group.remainder(row, token);
+  const OutputRow place = output_row(p, split, kv_head, row);
+  if (!place.exists) return;
   // Scores of -inf weigh nothing, but meet infinite values as 0 x infinity: NaN, unless there is
   // nothing else.
   const bool empty = merged.totals.sum == 0.0F;
-  const float factor = 1.0F / merged.totals.sum;
+  float sum = merged.totals.sum;
+  if (p.sinks != nullptr) sum += exp2f(p.sinks[place.head] * kLog2E - merged.totals.frame);
+  const float factor = 1.0F / sum;
   using Element = typename Output::Element;
-  auto* out = static_cast<Element*>(p.out) + split.sequence * p.out_stride[0] +
-              token * p.out_stride[1] + head * p.out_stride[2] + column;
+  auto* out = static_cast<Element*>(p.out) + place.offset(p.out_stride) + column;
 #pragma unroll
   for (int e = 0; e < kPartialUnitElements; e += 2) {
     const auto pair = pair_of(empty ? 0.0F : merged.out.value[e] * factor,
@@ -168,10 +211,15 @@ __device__ void store_unit(const Params& p, const SplitItem& split, int32_t unit
       if (left > 1) to[1] = pair.y;
     }
   }
-  if (unit_of_row == 0 && p.lse != nullptr) {
+  if (unit_of_row != 0) return;
+  if (p.lse != nullptr) {
     const float log2_sum = merged.totals.frame + log2f(merged.totals.sum);
-    p.lse[split.sequence * p.lse_stride[0] + head * p.lse_stride[1] + token * p.lse_stride[2]] =
-        empty ? p.empty_lse : log2_sum * p.lse_factor;
+    p.lse[place.statistic(p.lse_stride)] = empty ? p.empty_lse : log2_sum * p.lse_factor;
+  }
+  if (p.max_logits != nullptr) {
+    const float total = merged.totals.sum;
+    p.max_logits[place.statistic(p.max_logits_stride)] =
+        total != total ? total : top_of(p, split, block) * kLn2;
   }
 }
 

@@ -47,6 +47,11 @@ struct Params {
   int64_t lse_stride[3];
   float lse_factor;
   float empty_lse;
+  Divisor items_per_sequence;
+  const int32_t* query_begin;  // or null
+  float* max_logits;           // [b, h_q, s_q], or null
+  int64_t max_logits_stride[3];
+  const float* sinks;  // [h_q], or null
   bool many_rows;  // so many that jobs of four units a thread are enough jobs
 };
 

@@ -12,14 +12,9 @@
 
 #include "base/status.hpp"
 #include "gpu/device.hpp"
+#include "gpu/edge.hpp"
 
 namespace seesaw::gpu {
-
-// kProgrammatic: the kernel may start before its predecessor in the stream has ended, once that has
-// released its dependents; it must call ptx::wait_for_previous_grid() before it reads the
-// predecessor's results, and in at least one block before that ends, or the next kernel could
-// overtake both.
-enum class Edge { kFull, kProgrammatic };
 
 struct LaunchShape {
   dim3 grid;

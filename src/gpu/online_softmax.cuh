@@ -11,10 +11,9 @@
 
 #include "gpu/partials.hpp"
 #include "gpu/ptx/arithmetic.cuh"
+#include "gpu/softmax_frame.cuh"
 
 namespace seesaw::gpu {
-
-inline constexpr float kFrameSlack = 8.0F;
 
 // Largest score of row r in the tile, over the four lanes that share the row. NaN is passed over
 // here; it reaches the result through its probability.
@@ -29,16 +28,6 @@ __device__ __forceinline__ float row_max(const float (&s)[32], int r) {
   all = fmaxf(all, __shfl_xor_sync(~0u, all, 1));
   return fmaxf(all, __shfl_xor_sync(~0u, all, 2));
 }
-
-// The frame to use from now on. A NaN or an empty row (-inf) leaves it as it is.
-__device__ __forceinline__ float next_frame(float frame, float tile_max_log2) {
-  return tile_max_log2 - frame > kFrameSlack ? tile_max_log2 : frame;
-}
-
-// s * scale_log2 - frame is computed with one rounding, while the frame is a product that was
-// rounded. Up to here that moves all of a row's probabilities alike, by 2^64 at most. Beyond, they
-// overflow or vanish: rows with such a frame are computed anew.
-inline constexpr float kLargestFrame = 0x1p30F;
 
 // s becomes the probabilities of row r in `frame`, p their 16-bit copies; returns this thread's
 // part of their sum.
@@ -94,12 +83,6 @@ __device__ __forceinline__ void scale_rows(float (&o)[N], float factor0, float f
     o[i + 2] *= factor1;
     o[i + 3] *= factor1;
   }
-}
-
-// Sum over the four lanes that share a row.
-__device__ __forceinline__ float quad_sum(float x) {
-  x += __shfl_xor_sync(~0u, x, 1);
-  return x + __shfl_xor_sync(~0u, x, 2);
 }
 
 }  // namespace seesaw::gpu

@@ -10,6 +10,7 @@
 #include "gpu/ptx/grid_dependency.cuh"
 #include "gpu/ptx/matrix.cuh"
 #include "gpu/ptx/mbarrier.cuh"
+#include "gpu/ptx/mma.cuh"
 #include "gpu/ptx/named_barrier.cuh"
 #include "gpu/ptx/registers.cuh"
 #include "gpu/ptx/shared_memory.cuh"

@@ -34,6 +34,8 @@ struct Fiber {
   size_t products_issued = 0;
   std::deque<size_t> group_ends;             // products before the end of each committed group
   std::deque<std::function<void()>> copies;  // its own, not waited for
+  std::deque<size_t> groups;                 // copies in each of its committed groups
+  size_t grouped_copies = 0;                 // of `copies`, the first
   std::vector<uint16_t> unpublished;         // chunks of shared memory that it wrote
 };
 
@@ -428,10 +430,32 @@ void copy_by_thread(std::function<void()> copy) {
   }
 }
 
+void commit_own_copies() {
+  Fiber& fiber = current();
+  fiber.groups.push_back(fiber.copies.size() - fiber.grouped_copies);
+  fiber.grouped_copies = fiber.copies.size();
+}
+
+void wait_for_own_groups(size_t groups_left) {
+  if (ignores_all(Ignored::What::kCopyWaits)) return;
+  Fiber& fiber = current();
+  while (fiber.groups.size() > groups_left) {
+    for (size_t i = 0; i < fiber.groups.front(); ++i) {
+      fiber.copies.front()();
+      fiber.copies.pop_front();
+      --fiber.grouped_copies;
+    }
+    fiber.groups.pop_front();
+  }
+}
+
 void wait_for_own_copies() {
   if (ignores_all(Ignored::What::kCopyWaits)) return;
-  for (const auto& copy : current().copies) copy();
-  current().copies.clear();
+  Fiber& fiber = current();
+  for (const auto& copy : fiber.copies) copy();
+  fiber.copies.clear();
+  fiber.groups.clear();
+  fiber.grouped_copies = 0;
 }
 
 void issue_product(const WarpProduct& product) {

@@ -131,8 +131,11 @@ ExchangeView exchange(const void* mine, size_t bytes);
 // What a copy engine does: at once, or (lazy) when nothing else can go on; then `bytes` complete on
 // an mbarrier. A block that ends before its copies is a fault.
 void copy_asynchronously(uint32_t mbarrier, int bytes, std::function<void()> copy);
-// The calling thread's own copies: at once, or when it waits for them.
+// The calling thread's own copies: at once, or when it waits for them. A group is the copies since
+// the last one.
 void copy_by_thread(std::function<void()> copy);
+void commit_own_copies();
+void wait_for_own_groups(size_t groups_left);  // the last ones
 void wait_for_own_copies();
 
 // A product of 16 rows, which a warp issues lane by lane; it exists when all lanes have.

@@ -1,4 +1,5 @@
-// Copies by the threads themselves. PTX ISA 9.0, sections "cp.async", "cp.async.wait_all".
+// Copies by the threads themselves. PTX ISA 9.0, sections "cp.async", "cp.async.commit_group",
+// "cp.async.wait_group / cp.async.wait_all".
 #pragma once
 
 #include <cstdint>
@@ -12,6 +13,28 @@ __device__ __forceinline__ void copy_async_16(uint32_t destination, const void* 
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(destination), "l"(source),
                "r"(valid ? 16 : 0)
                : "memory");
+}
+// The same with the first `bytes` of them read, 0 to 16, and zeros behind.
+__device__ __forceinline__ void copy_async_16_of(uint32_t destination, const void* source,
+                                                 int bytes) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(destination), "l"(source),
+               "r"(bytes)
+               : "memory");
+}
+// 4 bytes; zeros if `valid` is false.
+__device__ __forceinline__ void copy_async_4(uint32_t destination, const void* source, bool valid) {
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(destination), "l"(source),
+               "r"(valid ? 4 : 0)
+               : "memory");
+}
+// Ends a group: the thread's copies since the last one, perhaps none.
+__device__ __forceinline__ void copy_async_commit() {
+  asm volatile("cp.async.commit_group;" ::: "memory");
+}
+// Until at most kPending of the thread's groups are under way.
+template <int kPending>
+__device__ __forceinline__ void copy_async_wait() {
+  asm volatile("cp.async.wait_group %0;" ::"n"(kPending) : "memory");
 }
 __device__ __forceinline__ void copy_async_wait_all() {
   asm volatile("cp.async.wait_all;" ::: "memory");

@@ -13,6 +13,13 @@ __device__ __forceinline__ void load_matrix(uint32_t* fragment, uint32_t address
                : "r"(address)
                : "memory");
 }
+// The same, each transposed.
+__device__ __forceinline__ void load_matrix_transposed(uint32_t* fragment, uint32_t address) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+               : "=r"(fragment[0]), "=r"(fragment[1]), "=r"(fragment[2]), "=r"(fragment[3])
+               : "r"(address)
+               : "memory");
+}
 __device__ __forceinline__ void store_matrix(uint32_t address, const uint32_t* fragment) {
   asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(address),
                "r"(fragment[0]), "r"(fragment[1]), "r"(fragment[2]), "r"(fragment[3])

@@ -2,6 +2,7 @@
 // to the workspace as it is.
 #pragma once
 
+#include "gpu/quad.cuh"
 #include "ops/dense_decode/sm90/consumer.cuh"
 
 namespace seesaw::dense_decode::sm90 {
@@ -11,26 +12,6 @@ struct RowTotals {
   float sum[2];
   float frame[2];
 };
-
-// Four lanes hold, for four groups of eight columns each, one pair of elements of every group.
-// Afterwards lane q holds all of group q: 16 contiguous bytes.
-__device__ __forceinline__ void transpose_quad(uint32_t (&v)[4], int lane) {
-#pragma unroll
-  for (int bit = 1; bit <= 2; bit *= 2) {
-    const bool upper = lane & bit;
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      if (i & bit) continue;
-      const uint32_t send = upper ? v[i] : v[i | bit];
-      const uint32_t got = __shfl_xor_sync(~0u, send, bit);
-      if (upper) {
-        v[i] = got;
-      } else {
-        v[i | bit] = got;
-      }
-    }
-  }
-}
 
 // A row of the thread, r = 0 or 1, times `factor`: columns 8n + 2q and the next as one word.
 template <typename Element>
@@ -174,7 +155,7 @@ struct Epilogue {
           for (int i = 0; i < 4; ++i) {
             v[i] = output_word<Element>(state, r, 4 * block + i, inverse) & kept;
           }
-          transpose_quad(v, thread.lane);
+          gpu::transpose_quad(v, thread.lane);
           if (valid) {
             *reinterpret_cast<uint4*>(out + block * 32 + quad_lane * 8) =
                 make_uint4(v[0], v[1], v[2], v[3]);
@@ -289,7 +270,7 @@ struct Epilogue {
       params.partial_stat[index * kHalves + half] = {.frame = totals.frame[r],
                                                      .sum = totals.sum[r],
                                                      .unscale = __uint_as_float(bits.unscale_bits),
-                                                     .padding = 0.0F};
+                                                     .top = 0.0F};
     }
   }
 };
@@ -407,7 +388,7 @@ struct RowAnew {
         .frame = top == -INFINITY ? gpu::kEmptyFrame : top,
         .sum = sum,
         .unscale = __uint_as_float(bits.unscale_bits),
-        .padding = 0.0F};
+        .top = 0.0F};
   }
 };
 

@@ -11,6 +11,7 @@
 
 #include "gpu/combine.hpp"
 #include "gpu/faults.hpp"
+#include "gpu/score_scale.hpp"
 #include "gpu/tensor_map.hpp"
 
 namespace seesaw::dense_decode::sm90 {
@@ -61,36 +62,6 @@ Status set_kv_maps(const DenseDecodeProblem& problem, const Tensor& kv, DenseDec
   SEESAW_RETURN_IF_ERROR(gpu::make_tensor_map(map, "kv_cache", &params->kv_map));
   map.box[2] = 1;
   return gpu::make_tensor_map(map, "kv_cache", &params->kv_rotary_map);
-}
-
-// The softmax scale, shared out between Q while it is loaded and the scores.
-struct Scales {
-  float q_factor;
-  float scale_log2;
-};
-
-// The kernel multiplies scores by a positive number, so that a row's largest score is its maximum
-// and a masked score stays -inf: Q takes the sign. bf16 reaches as far as float does, so products q
-// k of which a tiny scale would make ordinary scores overflow: there Q takes the power of two as
-// well, exactly but for what no such score is made of. fp16 does not reach that far, and a scale
-// below kLeastScale makes its every score 0.
-Scales scales_of(DType dtype, float scale) {
-  constexpr float kTinyScale = 0x1p-16F;
-  constexpr float kLeastScale = 1e-37F;
-  const float sign = std::signbit(scale) && scale != 0.0F ? -1.0F : 1.0F;
-  const float size_log2 = std::fabs(scale) * std::numbers::log2e_v<float>;
-  if (size_log2 >= kTinyScale) {
-    return {sign, size_log2};
-  }
-  if (dtype == DType::kFloat16) {
-    return {sign, std::max(size_log2, kLeastScale)};
-  }
-  if (scale == 0.0F) {
-    return {0.0F, 1.0F};
-  }
-  const double size = std::fabs(double{scale}) * std::numbers::log2e;
-  const int exponent = std::max(std::ilogb(size), std::numeric_limits<float>::min_exponent);
-  return {sign * std::ldexp(1.0F, exponent), static_cast<float>(std::ldexp(size, -exponent))};
 }
 
 // Whether a tile's 64 packed rows are a box of heads and tokens, where TMA can fetch them.
@@ -155,7 +126,7 @@ float empty_lse(const DenseDecodeProblem& problem) {
   return problem.lse_if_empty() == EmptyLse::kNegativeInfinity ? -kInfinity : kInfinity;
 }
 
-void set_problem(const DenseDecodeProblem& problem, const Geometry& geometry, const Scales& scales,
+void set_problem(const DenseDecodeProblem& problem, const Geometry& geometry, const gpu::ScoreScale& scales,
                  DenseDecodeParams* params) {
   params->scale_log2 = scales.scale_log2;
   params->q_factor = scales.q_factor;
@@ -242,7 +213,7 @@ Status launch_dense_decode(const DenseDecodePlan& plan, const Geometry& geometry
   const DenseDecodeProblem& problem = plan.problem;
   DenseDecodeParams params;  // not cleared first, which took longer than filling it (notebook 0071)
   SEESAW_RETURN_IF_ERROR(set_kv_maps(problem, args.kv_cache, &params));
-  const Scales scales = scales_of(problem.q_type(), args.scale);
+  const gpu::ScoreScale scales = gpu::score_scale_of(problem.q_type(), args.scale);
   SEESAW_RETURN_IF_ERROR(gpu::fault_word(plan.options.device.index, &params.fault));
   params.q_by_tma = queries_are_boxes(geometry, args.q, scales.q_factor);
   if (params.q_by_tma) {

@@ -2,12 +2,19 @@
 #include <algorithm>
 
 #include "gpu/launch.cuh"
-#include "ops/gather/gpu/chunk.cuh"
+#include "gpu/chunk.cuh"
 #include "ops/gather/gpu/find.cuh"
 #include "ops/gather/gpu/gather.hpp"
 
 namespace seesaw::gather::gpu {
 namespace {
+
+using seesaw::gpu::Chunk;
+using seesaw::gpu::decode;
+using seesaw::gpu::kChunk;
+using seesaw::gpu::load_bytes;
+using seesaw::gpu::load_chunk;
+using seesaw::gpu::store_chunk;
 
 constexpr int kWarps = 8;  // of a block
 constexpr int kThreads = 32 * kWarps;

@@ -5,19 +5,31 @@
 
 namespace seesaw::ptx {
 
-inline void copy_async_16(uint32_t destination, const void* source, bool valid) {
-  if (destination % 16 != 0 || (valid && reinterpret_cast<uintptr_t>(source) % 16 != 0)) {
-    emulator::fault("cp.async of 16 bytes at no multiple of 16");
+// `bytes` of a copy of `size`, and zeros behind.
+inline void emulated_copy(uint32_t destination, const void* source, int bytes, uint32_t size) {
+  if (destination % size != 0 || (bytes > 0 && reinterpret_cast<uintptr_t>(source) % size != 0)) {
+    emulator::fault("cp.async at no multiple of its size");
   }
   emulator::copy_by_thread([=] {
-    unsigned char* to = emulator::shared_at(destination, 16);
-    if (valid) {
-      std::memcpy(to, source, 16);
-    } else {
-      std::memset(to, 0, 16);
-    }
-    emulator::note_write(destination, 16);
+    unsigned char* to = emulator::shared_at(destination, size);
+    std::memset(to, 0, size);
+    std::memcpy(to, source, static_cast<size_t>(bytes));
+    emulator::note_write(destination, size);
   });
+}
+inline void copy_async_16(uint32_t destination, const void* source, bool valid) {
+  emulated_copy(destination, source, valid ? 16 : 0, 16);
+}
+inline void copy_async_16_of(uint32_t destination, const void* source, int bytes) {
+  emulated_copy(destination, source, bytes, 16);
+}
+inline void copy_async_4(uint32_t destination, const void* source, bool valid) {
+  emulated_copy(destination, source, valid ? 4 : 0, 4);
+}
+inline void copy_async_commit() { emulator::commit_own_copies(); }
+template <int kPending>
+void copy_async_wait() {
+  emulator::wait_for_own_groups(kPending);
 }
 inline void copy_async_wait_all() { emulator::wait_for_own_copies(); }
 

@@ -17,6 +17,20 @@ inline void load_matrix(uint32_t* fragment, uint32_t address) {
   const auto rows = emulated_exchange(~0U, address);
   for (unsigned m = 0; m < 4; ++m) std::memcpy(&fragment[m], emulated_pair(rows, m), 4);
 }
+// Lane l has, of each matrix, column l / 4 of rows 2 (l % 4) and the next.
+inline void load_matrix_transposed(uint32_t* fragment, uint32_t address) {
+  const auto rows = emulated_exchange(~0U, address);
+  const unsigned lane = threadIdx.x % 32;
+  for (unsigned m = 0; m < 4; ++m) {
+    uint16_t pair[2];
+    for (unsigned i = 0; i < 2; ++i) {
+      const auto row = emulated_lane_value<uint32_t>(rows, m * 8 + lane % 4 * 2 + i);
+      if (row % 16 != 0) emulator::fault("a matrix row at no multiple of 16 bytes");
+      std::memcpy(&pair[i], emulator::shared_at(row + lane / 4 * 2, 2), 2);
+    }
+    std::memcpy(&fragment[m], pair, 4);
+  }
+}
 inline void store_matrix(uint32_t address, const uint32_t* fragment) {
   const auto rows = emulated_exchange(~0U, address);
   for (unsigned m = 0; m < 4; ++m) std::memcpy(emulated_pair(rows, m), &fragment[m], 4);

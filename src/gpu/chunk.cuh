@@ -12,7 +12,7 @@
 #include "base/float8.hpp"
 #include "core/element_type.hpp"
 
-namespace seesaw::gather::gpu {
+namespace seesaw::gpu {
 
 inline constexpr int kChunk = 8;  // columns
 
@@ -119,11 +119,11 @@ __device__ inline void decode(const Chunk& chunk, ElementType type, float (&valu
 }
 
 // Two neighbouring numbers, rounded.
-__device__ inline float2 rounded(float first, float second, float) { return {first, second}; }
-__device__ inline __half2 rounded(float first, float second, __half) {
+__device__ inline float2 rounded_pair(float first, float second, float) { return {first, second}; }
+__device__ inline __half2 rounded_pair(float first, float second, __half) {
   return __floats2half2_rn(first, second);
 }
-__device__ inline __nv_bfloat162 rounded(float first, float second, __nv_bfloat16) {
+__device__ inline __nv_bfloat162 rounded_pair(float first, float second, __nv_bfloat16) {
   return __floats2bfloat162_rn(first, second);
 }
 
@@ -133,7 +133,7 @@ __device__ void store_chunk(const float (&values)[kChunk], T* to, int count, boo
   alignas(16) T numbers[kChunk];
 #pragma unroll
   for (int i = 0; i < kChunk; i += 2) {
-    const auto pair = rounded(values[i], values[i + 1], T());
+    const auto pair = rounded_pair(values[i], values[i + 1], T());
     std::memcpy(numbers + i, &pair, sizeof(pair));
   }
   if (aligned && count == kChunk) {
@@ -154,4 +154,4 @@ __device__ void store_chunk(const float (&values)[kChunk], T* to, int count, boo
   }
 }
 
-}  // namespace seesaw::gather::gpu
+}  // namespace seesaw::gpu

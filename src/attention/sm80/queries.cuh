@@ -1,0 +1,98 @@
+// [2] The query rows of a piece become fragments of A: straight from global memory, or, where
+// strides, columns or a factor make them no plain words, a block of columns after the other through
+// shared memory.
+#pragma once
+
+#include "attention/sm80/products.cuh"
+#include "attention/sm80/work.cuh"
+
+namespace seesaw::attention::sm80 {
+
+// A row of q, or null if the tile has none there.
+__device__ __forceinline__ const uint16_t* query_row(const Params& params, const Item& item,
+                                                     int32_t packed) {
+  const RowPlace place = place_of(params, packed);
+  if (place.token >= item.num_queries) return nullptr;
+  return static_cast<const uint16_t*>(params.q) + item.sequence * params.q_stride_sequence +
+         (item.token_of_sequence + place.token) * params.q_stride_token +
+         place.head * params.q_stride_head;
+}
+
+template <typename Config>
+struct QueryLoader {
+  static constexpr int kBlockColumns = kTileTokens;  // of a row of P, which they pass through
+  static constexpr int kBlocks = Config::kColumns / kBlockColumns;
+
+  const Params& params;
+  const Shared<Config>& shared;
+  const PieceWork& piece;
+  ThreadPlace<Config> at;
+
+  __device__ __forceinline__ const uint16_t* row(int r) const {  // of the tile
+    return query_row(params, piece.item, piece.row_tile * Config::kTileRows + r);
+  }
+
+  __device__ __forceinline__ void load(Queries<Config>& queries) const {
+    if (params.q_plain) {
+      load_plain(queries);
+    } else {
+      load_by_blocks(queries);
+    }
+  }
+
+  // Rows of d_qk = kColumns, or 32 or 64 fewer, that start on 4 bytes.
+  __device__ __forceinline__ void load_plain(Queries<Config>& queries) const {
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+      const uint16_t* from = row(at.row(r));
+      const bool exists = from != nullptr;
+      const auto* words =
+          reinterpret_cast<const uint32_t*>(exists ? from : static_cast<const uint16_t*>(params.q)) +
+          at.quad_lane();
+#pragma unroll
+      for (int step = 0; step < Config::kQuerySteps; ++step) {
+        const bool read = 16 * step < Config::kValueColumns || 16 * step < params.d_qk;
+        queries.fragment[step][r] = read && exists ? words[8 * step] : 0;
+        queries.fragment[step][r + 2] = read && exists ? words[8 * step + 4] : 0;
+      }
+    }
+  }
+
+  __device__ __forceinline__ void load_by_blocks(Queries<Config>& queries) const {
+#pragma unroll
+    for (int block = 0; block < kBlocks; ++block) {
+      __syncthreads();  // the block before is read
+      copy_block(block * kBlockColumns);
+      __syncthreads();
+#pragma unroll
+      for (int step = 0; step < 2; ++step) {
+        const int from = at.row_warp() * kWarpRows + at.lane % 16;
+        ptx::load_matrix(queries.fragment[2 * block + step],
+                         shared.probabilities + probability_offset(from, 2 * step + at.lane / 16));
+      }
+    }
+    __syncthreads();
+  }
+
+  // Columns [first, first + 32) of the tile's rows, times q_factor, zeros where there are none.
+  __device__ __forceinline__ void copy_block(int first) const {
+    using Element = typename Config::Element;
+    const auto number = [&](const uint16_t* from, int column) {
+      const bool read = from != nullptr && column < params.d_qk;
+      return read ? ptx::unpack<Element>(from[column]).x * params.q_factor : 0.0F;
+    };
+    constexpr int kWords = kBlockColumns / 2;
+#pragma unroll 1
+    for (int i = static_cast<int>(threadIdx.x); i < Config::kTileRows * kWords;
+         i += Config::kThreads) {
+      const int r = i / kWords;
+      const int word = i % kWords;
+      const uint16_t* from = row(r);
+      ptx::store_shared_4(
+          shared.probabilities + probability_offset(r, word / 4) + static_cast<uint32_t>(word % 4 * 4),
+          ptx::pack<Element>(number(from, first + 2 * word), number(from, first + 2 * word + 1)));
+    }
+  }
+};
+
+}  // namespace seesaw::attention::sm80

@@ -1,0 +1,177 @@
+// [5] [6] From scores to probabilities: masks, the soft cap, and an online softmax whose rows are
+// spread over the warps of the columns, which meet in shared memory.
+//
+// Probabilities are 2^(score * scale_log2 - frame); the frame is a running maximum that lags by up
+// to gpu::kFrameSlack, so that the output is rescaled seldom.
+#pragma once
+
+#include "attention/sm80/products.cuh"
+#include "attention/sm80/work.cuh"
+#include "gpu/partials.hpp"
+#include "gpu/softmax_frame.cuh"
+
+namespace seesaw::attention::sm80 {
+
+// What a thread keeps of its two rows from tile to tile.
+struct RowState {
+  float frame[2];  // the same in all threads of the row
+  float sum[2];    // of this thread's tokens
+  float top[2];    // largest score so far, in log2 units: of all, unlike the frame
+
+  __device__ __forceinline__ void clear() {
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+      frame[r] = gpu::kEmptyFrame;
+      sum[r] = 0.0F;
+      top[r] = -INFINITY;
+    }
+  }
+};
+
+// Whether a query token's tree mask names a token of its item.
+__device__ __forceinline__ bool tree_allows(const Params& params, const Item& item,
+                                            int32_t query_token, int32_t token) {
+  const int32_t k = token - (item.length[0] - item.num_queries);
+  if (params.tree_mask == nullptr || k < 0) return true;
+  const uint8_t* bits = params.tree_mask + item.index * params.tree_stride_item +
+                        query_token * params.tree_stride_token;
+  return (bits[k / 8] >> (k % 8) & 1) != 0;
+}
+
+// A tile, for masks.
+struct TileSight {
+  TilePlace place;
+  int32_t item_token;  // of the tile's first token, among all of the item
+  bool tail;           // tokens behind the stream's length
+  bool partial;        // tokens that not every row sees
+};
+
+__device__ __forceinline__ TileSight sight_of_tile(const Params& params, const PieceWork& piece,
+                                                   int32_t tile) {
+  TileSight sight;
+  sight.place = place_of_tile(piece.item, tile);
+  sight.item_token = piece.item.origin + tile * kTileTokens;
+  const int32_t end = sight.item_token + kTileTokens;
+  sight.tail = sight.place.token + kTileTokens > sight.place.length;
+  sight.partial = end > piece.sight_end || sight.item_token < piece.sight_begin ||
+                  (params.tree_mask != nullptr &&
+                   end > piece.item.length[0] - piece.item.num_queries);
+  return sight;
+}
+
+// A score with the soft cap: cap * tanh(score / cap), in log2 units. NaN stays NaN.
+__device__ __forceinline__ float capped(const Params& params, float score) {
+  const float x = score * params.inverse_cap * 2.88539008F;  // 2 log2 e
+  const float e = ptx::exp2_approx(x);  // infinite from 128 on: tanh is 1
+  return params.cap_log2 * (1.0F - 2.0F / (e + 1.0F));
+}
+
+template <typename Config>
+struct Softmax {
+  const Params& params;
+  const Shared<Config>& shared;
+  ThreadPlace<Config> at;
+
+  // What a score is multiplied by.
+  __device__ __forceinline__ float factor() const {
+    return params.cap_log2 > 0.0F ? 1.0F : params.scale_log2;
+  }
+
+  // [5] before [b2]: caps, masks, and tells the row's other warps the largest of this one's.
+  __device__ __forceinline__ void mask_and_publish(const PieceWork& piece, const TileSight& sight,
+                                                   uint32_t number, Scores& scores) const {
+    if (params.cap_log2 > 0.0F) {
+#pragma unroll
+      for (float& score : scores.of) score = capped(params, score);
+    }
+    const bool slots = params.streams[sight.place.stream].indices;
+    if (sight.tail || sight.partial || slots) mask(piece, sight, number, slots, scores);
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+      float top = fmaxf(scores.of[2 * r], scores.of[2 * r + 1]);
+      top = fmaxf(top, __shfl_xor_sync(~0u, top, 1));
+      top = fmaxf(top, __shfl_xor_sync(~0u, top, 2));
+      if (at.quad_lane() == 0) shared.rest.top[at.column_warp()][at.row(r)] = top;
+    }
+  }
+
+  // Scores of tokens that a row does not see become -inf, by selection: they may be NaN.
+  __device__ __forceinline__ void mask(const PieceWork& piece, const TileSight& sight,
+                                       uint32_t number, bool slots, Scores& scores) const {
+    bool exists[2];
+#pragma unroll
+    for (int e = 0; e < 2; ++e) {
+      exists[e] = sight.place.token + at.token(e) < sight.place.length;
+      if (slots) exists[e] &= shared.rest.valid[number % kValidTiles][at.token(e)] != 0;
+    }
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+      const int32_t query_token =
+          params.group.divide(piece.row_tile * Config::kTileRows + at.row(r));
+      const RowSight row = sight_of(params, piece.item, query_token);
+#pragma unroll
+      for (int e = 0; e < 2; ++e) {
+        bool seen = exists[e];
+        if (sight.partial) {
+          const int32_t token = sight.item_token + at.token(e);
+          seen = seen && token >= row.begin && token < row.end &&
+                 (query_token >= piece.item.num_queries ||
+                  tree_allows(params, piece.item, query_token, token));
+        }
+        if (!seen) scores.of[2 * r + e] = -INFINITY;
+      }
+    }
+  }
+
+  // [6] behind [b2]: moves the frames if they have to, and the output with them; writes the
+  // probabilities of this warp's tokens.
+  __device__ __forceinline__ void weigh(const Scores& scores, RowState& rows,
+                                        Output<Config>& output) const {
+    float moved[2];
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+      float top = shared.rest.top[0][at.row(r)];
+#pragma unroll
+      for (int w = 1; w < kColumnWarps; ++w) top = fmaxf(top, shared.rest.top[w][at.row(r)]);
+      const float product = __fmul_rn(top, factor());
+      rows.top[r] = fmaxf(rows.top[r], product);
+      const float frame = gpu::next_frame(rows.frame[r], product);
+      moved[r] = ptx::exp2_approx(rows.frame[r] - frame);
+      rows.frame[r] = frame;
+      rows.sum[r] *= moved[r];
+      const float p0 = ptx::exp2_approx(fmaf(scores.of[2 * r], factor(), -frame));
+      const float p1 = ptx::exp2_approx(fmaf(scores.of[2 * r + 1], factor(), -frame));
+      rows.sum[r] += p0 + p1;
+      // Tokens 8w + 2q and the next: chunk w of the row.
+      ptx::store_shared_4(shared.probabilities +
+                              probability_offset(at.row(r), at.column_warp()) +
+                              static_cast<uint32_t>(4 * at.quad_lane()),
+                          ptx::pack<typename Config::Element>(p0, p1));
+    }
+    if (__any_sync(~0u, moved[0] != 1.0F || moved[1] != 1.0F)) output.scale(moved[0], moved[1]);
+  }
+
+  // Behind [b2], where not every row sees all of the tile: a probability of 0 does not make an
+  // infinite or NaN value disappear, so such elements become 0, and the rows of the piece are
+  // computed anew at its end.
+  __device__ __forceinline__ void scrub(uint32_t tile, uint32_t piece_number) const {
+    constexpr int kChunks = Config::kValueColumns / kChunkColumns;
+    constexpr uint32_t kExponent = Config::kIsBFloat16 ? 0x7F80u : 0x7C00u;
+#pragma unroll 1
+    for (int i = static_cast<int>(threadIdx.x); i < kTileTokens * kChunks; i += Config::kThreads) {
+      const uint32_t address = tile + chunk_offset<Config>(i / kChunks, i % kChunks);
+#pragma unroll 1
+      for (uint32_t word = address; word < address + kChunkBytes; word += 4) {
+        const uint32_t pair = ptx::load_shared_4(word);
+        uint32_t kept = pair;
+        if ((pair & kExponent) == kExponent) kept &= 0xFFFF0000u;
+        if ((pair >> 16 & kExponent) == kExponent) kept &= 0xFFFFu;
+        if (kept == pair) continue;
+        ptx::store_shared_4(word, kept);
+        shared.rest.not_finite = piece_number + 1;
+      }
+    }
+  }
+};
+
+}  // namespace seesaw::attention::sm80
