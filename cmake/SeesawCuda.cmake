@@ -53,5 +53,13 @@ function(seesaw_portable_cuda)
   set_source_files_properties(${ARGV} TARGET_DIRECTORY seesaw_objects PROPERTIES
     COMPILE_OPTIONS "${SEESAW_PORTABLE_CUDA}")
 endfunction()
+# The same for kernels that multiply by mma.sync and copy by cp.async: from Ampere on.
+set(SEESAW_SM80_CUDA
+    --generate-code=arch=compute_80,code=[compute_80,sm_80]
+    --generate-code=arch=compute_89,code=sm_89)
+function(seesaw_sm80_cuda)
+  set_source_files_properties(${ARGV} TARGET_DIRECTORY seesaw_objects PROPERTIES
+    COMPILE_OPTIONS "${SEESAW_SM80_CUDA}")
+endfunction()
 set(SEESAW_WITH_CUDA TRUE)
 message(STATUS "seesaw: GPU kernels for ${CMAKE_CUDA_ARCHITECTURES} with ${CMAKE_CUDA_COMPILER}")

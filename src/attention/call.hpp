@@ -23,7 +23,7 @@ struct Stream {
   // Tokens of each item, at [sequence]; a negative number counts as 0. Null: most_tokens.
   const int32_t* lengths = nullptr;
   int64_t lengths_stride = 0;
-  float scale = 1.0F;  // of the whole cache, where its format has one
+  const float* scale = nullptr;  // of the whole cache, where its format has one; null: 1
 };
 
 // Rows of [sequence, query token of the sequence, head, :].

@@ -19,6 +19,11 @@ Status prepare_on_host(const Plan& plan, const Call& call, void* schedule);
 // Whether the call's schedule is the one for its lengths.
 Status check_on_host(const Plan& plan, const Call& call);
 
+// What every number of a stream in host memory is multiplied by.
+inline float scale_of(const Stream& stream) {
+  return stream.scale == nullptr ? 1.0F : *stream.scale;
+}
+
 // Which of a sequence's query tokens a query token of an item is.
 struct QueryPlace {
   int64_t sequence;

@@ -81,6 +81,17 @@ Support too_old_or_new(const DeviceProperties& p, const char* supported) {
                      ", supported: " + supported);
 }
 
+Support runs_from(int32_t index, int32_t major, int32_t minor, const char* supported) {
+  const DeviceAnswer device = device_of(index);
+  if (device.properties == nullptr) {
+    return Support::no(device.why_not);
+  }
+  const DeviceProperties& p = *device.properties;
+  const bool recent =
+      p.compute_major > major || (p.compute_major == major && p.compute_minor >= minor);
+  return recent ? Support::yes() : too_old_or_new(p, supported);
+}
+
 }  // namespace
 
 DeviceAnswer device_of(int32_t index) {
@@ -124,15 +135,9 @@ Support runs_sm90(int32_t index) {
   return hopper ? Support::yes() : too_old_or_new(p, "9.0 (Hopper)");
 }
 
-Support runs_portable(int32_t index) {
-  const DeviceAnswer device = device_of(index);
-  if (device.properties == nullptr) {
-    return Support::no(device.why_not);
-  }
-  const DeviceProperties& p = *device.properties;
-  const bool recent = p.compute_major > 7 || (p.compute_major == 7 && p.compute_minor >= 5);
-  return recent ? Support::yes() : too_old_or_new(p, "7.5 (Turing) and later");
-}
+Support runs_sm80(int32_t index) { return runs_from(index, 8, 0, "8.0 (Ampere) and later"); }
+
+Support runs_portable(int32_t index) { return runs_from(index, 7, 5, "7.5 (Turing) and later"); }
 
 DeviceGuard::DeviceGuard(int32_t index) {
   int current = -1;

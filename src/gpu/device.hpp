@@ -42,6 +42,10 @@ DeviceAnswer device_of(int32_t index);
 // error.
 Support runs_sm90(int32_t index);
 
+// Whether it runs the code for GPUs with mma.sync of bfloat16 and cp.async, or why not. Never an
+// error.
+Support runs_sm80(int32_t index);
+
 // Whether it runs the code for any GPU (cmake's seesaw_portable_cuda), or why not. Never an error.
 Support runs_portable(int32_t index);
 

@@ -8,11 +8,19 @@ namespace seesaw::gpu {
 
 Status KernelSetup::prepare_first(int32_t device) {
   constexpr char kWhere[] = "launch";
-  if (needs_.dynamic_shared_bytes > 0) {
+  const bool most = needs_.dynamic_shared_bytes == kMostDynamicSharedBytes;
+  if (needs_.dynamic_shared_bytes != 0) {
+    const int bytes =
+        most ? device_of(device).properties->max_shared_bytes : needs_.dynamic_shared_bytes;
+    SEESAW_RETURN_IF_ERROR(status_of(
+        cudaFuncSetAttribute(kernel_, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes), kWhere,
+        "asking for shared memory"));
+  }
+  if (most) {
     SEESAW_RETURN_IF_ERROR(
-        status_of(cudaFuncSetAttribute(kernel_, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                       needs_.dynamic_shared_bytes),
-                  kWhere, "asking for shared memory"));
+        status_of(cudaFuncSetAttribute(kernel_, cudaFuncAttributePreferredSharedMemoryCarveout,
+                                       cudaSharedmemCarveoutMaxShared),
+                  kWhere, "asking for shared memory of an SM"));
   }
   if (needs_.registers > 0) {
     cudaFuncAttributes got;

@@ -2,6 +2,7 @@
 
 #include <cuda_runtime_api.h>
 
+#include <array>
 #include <stdexcept>
 #include <vector>
 
@@ -9,6 +10,8 @@
 #include "lab/elements.hpp"
 #include "ops/dense_decode/operation.hpp"
 #include "ops/dense_decode/reference/exact.hpp"
+#include "attention/sm80/attention.hpp"
+#include "ops/dense_decode/sm80/dense_decode.hpp"
 #include "ops/dense_decode/sm90/dense_decode.hpp"
 #include "ops/dense_decode/sm90/launch.hpp"
 
@@ -17,6 +20,7 @@ namespace {
 
 using dense_decode::DenseDecodePlan;
 using dense_decode::DenseDecodeProblem;
+namespace sm80 = dense_decode::sm80;
 namespace sm90 = dense_decode::sm90;
 
 void must(const Status& status) {
@@ -29,17 +33,28 @@ DenseDecodePlan make_plan(const seesaw_dense_decode_problem& problem, const Shar
   must(dense_decode::complete(&completed));
   Options options;
   options.device = {SEESAW_CUDA, 0};
-  const Support support = sm90::supports(completed, options);
+  const bool sm80_asked = shares.core == Core::kSm80;
+  const Support support =
+      sm80_asked ? sm80::supports(completed, options) : sm90::supports(completed, options);
   if (!support.supported) throw std::invalid_argument(support.reason);
   DenseDecodePlan plan;
-  must(sm90::plan(completed, options, {}, &plan));
+  if (sm80_asked) {
+    std::array<int32_t, attention::sm80::kKnobCount> knobs;
+    knobs.fill(kUnset);
+    knobs[attention::sm80::kTileRowsKnob] = shares.tile_rows;
+    knobs[attention::sm80::kSharedBytesKnob] = shares.shared_bytes;
+    must(sm80::plan(completed, options, knobs, &plan));
+  } else {
+    must(sm90::plan(completed, options, {}, &plan));
+  }
   plan.split.num_workers = shares.num_workers;
   plan.split.fixed_split_tiles = shares.fixed_split_tiles;
   plan.split.row_groups = shares.row_groups;
   plan.split.piece_cost_tiles = shares.piece_cost_tiles;
   plan.split.split_cost_tiles = 0;
   plan.schedule_bytes = split::schedule_bytes(plan.split);
-  plan.workspace_bytes = sm90::geometry_of(plan).partials.size_bytes();
+  plan.workspace_bytes = sm80_asked ? attention::sm80::workspace_bytes(plan)
+                                    : sm90::geometry_of(plan).partials.size_bytes();
   return plan;
 }
 
@@ -86,7 +101,7 @@ std::string outcome(const Status& status) {
 DecodeCall::DecodeCall(const seesaw_dense_decode_problem& problem,
                        const seesaw_dense_decode_args& inputs, const Shares& shares,
                        const lab::Gaps& gaps)
-    : plan_(make_plan(problem, shares)), args_(inputs) {
+    : core_(shares.core), plan_(make_plan(problem, shares)), args_(inputs) {
   const DenseDecodeProblem& p = plan_.problem;
   const int64_t b = dense_decode::batch_of(args_);
   args_.out = {.shape = {b, p.s_q, p.h_q, p.d_v}, .rank = 4, .dtype = p.q_dtype};
@@ -112,14 +127,16 @@ Call DecodeCall::call() const {
 
 std::string DecodeCall::prepare() {
   schedule_->poison();
-  return outcome(sm90::prepare(plan_, args_, call()));
+  return outcome(core_ == Core::kSm80 ? sm80::prepare(plan_, args_, call())
+                                      : sm90::prepare(plan_, args_, call()));
 }
 
 std::string DecodeCall::attend() {
   out_->poison();
   lse_->poison();
   workspace_->poison();
-  const std::string found = outcome(sm90::run(plan_, args_, call()));
+  const std::string found = outcome(core_ == Core::kSm80 ? sm80::run(plan_, args_, call())
+                                      : sm90::run(plan_, args_, call()));
   const bool intact =
       out_->intact() && lse_->intact() && schedule_->intact() && workspace_->intact();
   return !found.empty() ? found : intact ? "" : "memory next to a buffer was written";

@@ -1,4 +1,4 @@
-// sm90.dense_decode on the emulator: the library's own host code plans, the device planner, the
+// Dense decoding on the emulator by sm90.dense_decode or sm80.dense_decode: the library's own host code plans, the device planner, the
 // attention kernel and the combine run as fibers. One call, with inputs of one's own or a case of
 // the laboratory:
 //
@@ -18,12 +18,17 @@
 
 namespace seesaw::emulator {
 
+enum class Core { kSm90, kSm80 };
+
 // How a plan shares the work out, in place of what it would choose for the emulated device.
 struct Shares {
   int32_t num_workers = 1;
   int32_t fixed_split_tiles = 0;  // batch-invariant
   int32_t row_groups = 1;
   int32_t piece_cost_tiles = 0;
+  Core core = Core::kSm90;
+  int32_t tile_rows = kUnset;     // of sm80
+  int32_t shared_bytes = kUnset;  // of sm80
 };
 
 class DecodeCall {
@@ -56,6 +61,7 @@ class DecodeCall {
  private:
   Call call() const;
 
+  Core core_;
   dense_decode::DenseDecodePlan plan_;
   dense_decode::Args args_;
   std::unique_ptr<testing::GuardedBuffer> schedule_, workspace_, out_, lse_;

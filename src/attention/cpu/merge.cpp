@@ -90,7 +90,7 @@ float tensor_scale_of(const Job& job, size_t stream) {
   if (!job.problem().streams[stream].format.tensor_scale) {
     return 1.0F;
   }
-  const float scale = job.call.streams[stream].scale;
+  const float scale = scale_of(job.call.streams[stream]);
   return std::isfinite(scale) ? scale : std::numeric_limits<float>::quiet_NaN();
 }
 

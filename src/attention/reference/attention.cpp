@@ -112,7 +112,7 @@ class RowInput {
     read_record(shape.format,
                 record_at(shape.format, page, shape.page_size, stream.row_stride_bytes,
                           slot % shape.page_size),
-                static_cast<double>(stream.scale), key);
+                static_cast<double>(scale_of(stream)), key);
     return true;
   }
 

@@ -52,8 +52,7 @@ attention::Call attention_call_of(const DenseDecodeProblem& problem, const Args&
       .ids_stride_sequence = args.block_table.stride[0],
       .lengths = static_cast<const int32_t*>(args.seq_lens.data),
       .lengths_stride = args.seq_lens.stride[0],
-      // Read here only from memory that can be.
-      .scale = on_cpu(args.kv_scale.device) ? kv_scale_of(args) : 1.0F,
+      .scale = static_cast<const float*>(args.kv_scale.data),
   };
   result.scale = args.scale;
   result.workspace = call.workspace;

@@ -9,6 +9,8 @@
 #include "ops/dense_decode/plan.hpp"
 #include "ops/dense_decode/reference/dense_decode.hpp"
 #ifdef SEESAW_WITH_CUDA
+#include "attention/sm80/attention.hpp"
+#include "ops/dense_decode/sm80/dense_decode.hpp"
 #include "ops/dense_decode/sm90/dense_decode.hpp"
 #endif
 
@@ -205,6 +207,8 @@ constexpr std::array kKernels = {
                           sm90::kLimits<SEESAW_BFLOAT16>}),
     erase<sm90::Variant>({"sm90.dense_decode.fp16", SEESAW_CUDA, "Hopper GPUs", split::kSplitKnobs,
                           sm90::kLimits<SEESAW_FLOAT16>}),
+    erase<sm80::DenseDecode>({"sm80.dense_decode", SEESAW_CUDA, "GPUs of compute capability 8.0 on",
+                              attention::sm80::kKnobs}),
 #endif
     erase<cpu::DenseDecode>({"cpu.dense_decode", SEESAW_CPU, "any CPU", attention::cpu::kKnobs}),
     erase<reference::DenseDecode>({"reference.dense_decode", SEESAW_CPU, "any CPU"}),

@@ -58,7 +58,11 @@ cudaError_t cudaThreadExchangeStreamCaptureMode(cudaStreamCaptureMode* mode);
 enum { cudaHostAllocPortable = 1, cudaHostAllocMapped = 2 };
 cudaError_t cudaHostAlloc(void** memory, size_t bytes, unsigned flags);
 
-enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize };
+enum cudaFuncAttribute {
+  cudaFuncAttributeMaxDynamicSharedMemorySize,
+  cudaFuncAttributePreferredSharedMemoryCarveout  // accepted, and nothing
+};
+enum { cudaSharedmemCarveoutMaxShared = 100 };
 struct cudaFuncAttributes {
   int numRegs;
 };

@@ -1,0 +1,44 @@
+// Attention on GPUs from compute capability 8.0 on: any cache, dense or sparse. README.md beside
+// this file has the algorithm.
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+#include "attention/call.hpp"
+#include "attention/plan.hpp"
+#include "core/support.hpp"
+#include "split/knobs.hpp"
+
+namespace seesaw::attention::sm80 {
+
+// The schedule's knobs, and two of this core's own.
+enum Sm80Knob : size_t { kTileRowsKnob = split::kSplitKnobCount, kSharedBytesKnob, kKnobCount };
+inline constexpr int32_t kLeastSharedBytes = 48 << 10;
+inline constexpr int32_t kMostSharedBytes = 227 << 10;
+inline constexpr std::array<Knob, kKnobCount> kKnobs = {
+    split::kSplitKnobs[split::kNumWorkers], split::kSplitKnobs[split::kPieceCostTiles],
+    split::kSplitKnobs[split::kSplitCostTiles],
+    Knob{"tile_rows", 16, 32, 16, "query rows of a thread block"},
+    Knob{"shared_bytes", kLeastSharedBytes, kMostSharedBytes, 1 << 10,
+         "shared memory that a thread block may take"}};
+
+// Whether the device of `options` runs the problem, or why not. Never an error.
+Support supports(const Problem& problem, const Options& options);
+
+// Workers, tiles and workspace for a problem that is supported. Fills in all of `plan`, but for
+// what an operation adds to it.
+Status plan(const Problem& problem, const Options& options, KnobValues knobs, Plan* plan);
+
+// Bytes of the plan's partials: its workspace but for what options.check_data wants.
+uint64_t workspace_bytes(const Plan& plan);
+
+// Launches the planner of the call's lengths on `stream`, which writes `schedule`: device memory of
+// plan.schedule_bytes. Asynchronous.
+Status prepare(const Plan& plan, const Call& call, void* schedule, void* stream);
+
+// Launches attention, and the combine if the plan can split an item, on `stream`. Asynchronous, but
+// for options.check_data, with which it first reads lengths, block table and schedule back.
+Status run(const Plan& plan, const Call& call, void* stream);
+
+}  // namespace seesaw::attention::sm80
