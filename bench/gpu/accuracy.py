@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List, Tuple
 
 import torch
-from rivals import D_QK, D_V, PAGE, Case, Inputs, c_abi, flash_mla_call, seesaw_call
+from rivals import D_QK, D_V, Case, Inputs, c_abi, flash_mla_call, seesaw_call
 
+PAGE = 64
 CASES = (Case(4, 1, 128, 4096), Case(132, 1, 64, 1024))
 DRAWS: Dict[str, Tuple[Callable[..., torch.Tensor], float]] = {
     "N/10": (lambda *shape: torch.randn(*shape) / 10, D_QK**-0.5),
@@ -35,7 +36,7 @@ def reference(inputs: Inputs) -> torch.Tensor:
     outs = []
     for i in range(case.b):
         pages = inputs.block_table[i, : -(-case.s_k // PAGE)].long()
-        keys = inputs.cache[pages].reshape(-1, D_QK)[: case.s_k].double()
+        keys = inputs.kv_cache[pages].reshape(-1, D_QK)[: case.s_k].double()
         weights = (inputs.q[i].double() @ keys.T * inputs.scale).softmax(-1)
         outs.append(weights @ keys[:, :D_V])
     return torch.stack(outs)
@@ -61,7 +62,7 @@ def main() -> int:
     makers: Dict[str, Callable[[Inputs], Callable[[], Any]]] = {"flash_mla": flash_mla_call}
     for entry in arguments.library:
         name, _, path = entry.partition("=")
-        makers[name] = lambda inputs, library=c_abi.load(Path(path)): seesaw_call(library, inputs)
+        makers[name] = lambda inputs, library=c_abi.load(Path(path)): seesaw_call(library, "", inputs)
     results: List[Dict[str, Any]] = []
     for case in CASES:
         for dtype in (torch.bfloat16, torch.float16):

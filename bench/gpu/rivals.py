@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
 """Builds of Seesaw and FlashMLA on the same tensors, in one process, in turn.
 
-    rivals.py --library new=a/libseesaw.so --library old=b/libseesaw.so \\
+    rivals.py --library new=a/libseesaw.so --library old=b/libseesaw.so@sm80.dense_decode \\
         --flash-mla _C_legacy.abi3.so --roofs bench.json --json rivals.json [--filter h16,b1.]
 
 Two regimes, as seesaw_bench_gpu has them: *burst* is one CUDA-graph replay of at least ten calls or
 two milliseconds, after an idle gap and one replay to warm up; *short* is the median of the replays
 from 20 to 150 ms after an idle gap. In both the contestants take turns, round after round. FlashMLA
 is an extension that registers `flash_mla_legacy.dense_decode_fwd`, as the wheel of sgl-flash-mla
-1.0.0 holds it (its dense kernel for Hopper). A library may have the C ABI of today or the one
+1.0.0 holds it (its dense kernel for Hopper). --triton and --flashinfer take vLLM's Triton kernel and
+FlashInfer's FA2 kernel from the path, as pack_rivals.py packs them. A library may have the C ABI of today or the one
 before operations had tables. Schedules are made once, outside the timed calls.
 `of FM` is FlashMLA's time over ours; the fractions of roof are those of seesaw_bench_gpu's JSON
 file, cuBLAS's bursts and the best HBM read, in both regimes.
@@ -17,6 +18,7 @@ file, cuBLAS's bursts and the best HBM read, in both regimes.
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import statistics
 import sys
@@ -29,8 +31,11 @@ sys.path.insert(0, str(ROOT / "bench" / "python"))
 
 import c_abi
 import torch
+from backends import FlashInferFa2
+from inputs import Shape
+from vllm_backends import VllmTriton
 
-D_QK, D_V, PAGE = 576, 512, 64
+D_QK, D_V = 576, 512
 SCALE = D_QK**-0.5
 DEVICE = (c_abi.CUDA, 0)
 DTYPES = {torch.bfloat16: c_abi.BFLOAT16, torch.float16: c_abi.FLOAT16}
@@ -41,15 +46,15 @@ class Case(NamedTuple):
     s_q: int
     h_q: int
     s_k: int
-    varied: bool = False
+    varlen: bool = False
     causal: bool = False
 
     def __str__(self) -> str:
-        flags = (".var" if self.varied else "") + (".causal" if self.causal else "")
+        flags = (".var" if self.varlen else "") + (".causal" if self.causal else "")
         return f"b{self.b}.sq{self.s_q}.h{self.h_q}.s{self.s_k}{flags}"
 
     def lengths(self) -> List[int]:
-        if not self.varied:
+        if not self.varlen:
             return [self.s_k] * self.b
         drawn = torch.randn(self.b, generator=torch.Generator().manual_seed(0))
         return (drawn * (self.s_k / 2) + self.s_k).clamp(self.s_q, 2 * self.s_k).int().tolist()
@@ -76,10 +81,12 @@ class Inputs:
     """Normal values, of a standard deviation of 1/10 within 1; pages of one pool in random order."""
 
     def __init__(self, case: Case, pool: torch.Tensor, deviation: float) -> None:
-        self.case, self.cache = case, pool
+        page = pool.shape[1]
+        self.case, self.kv_cache, self.device = case, pool, pool.device
+        self.shape = Shape(**case._asdict(), page_size=page)
         self.lengths = case.lengths()
-        width = -(-max(self.lengths) // PAGE)
-        pages = [-(-n // PAGE) for n in self.lengths]
+        width = -(-max(self.lengths) // page)
+        pages = [-(-n // page) for n in self.lengths]
         order = torch.randperm(pool.shape[0], generator=torch.Generator().manual_seed(1)).int()
         rows = torch.zeros(case.b, width, dtype=torch.int32)
         begin = 0
@@ -105,12 +112,13 @@ def view(tensor: torch.Tensor, dtype: int) -> c_abi.View:
     return c_abi.View(tensor.data_ptr(), tensor.shape, dtype, DEVICE)
 
 
-def seesaw_call(library: Any, inputs: Inputs) -> Callable[[], Any]:
+def seesaw_call(library: Any, kernel: str, inputs: Inputs) -> Callable[[], Any]:
     """A run on the current stream by the C ABI of the library, whichever that is; returns out."""
     case = inputs.case
     dtype = inputs.q.dtype
     plan = library.plan(
         DEVICE,
+        kernel=kernel,
         q_dtype=DTYPES[dtype],
         batch=case.b,
         s_q=case.s_q,
@@ -118,7 +126,7 @@ def seesaw_call(library: Any, inputs: Inputs) -> Callable[[], Any]:
         h_kv=1,
         d_qk=D_QK,
         d_v=D_V,
-        page_size=PAGE,
+        page_size=inputs.shape.page_size,
         max_pages_per_sequence=inputs.block_table.shape[1],
         causal=1 if case.causal else 0,
     )
@@ -128,7 +136,7 @@ def seesaw_call(library: Any, inputs: Inputs) -> Callable[[], Any]:
     workspace = torch.empty(max(plan.workspace_bytes, 1), dtype=torch.uint8, device="cuda")
     tensors = dict(
         q=view(inputs.q, DTYPES[dtype]),
-        kv_cache=view(inputs.cache, DTYPES[dtype]),
+        kv_cache=view(inputs.kv_cache, DTYPES[dtype]),
         block_table=view(inputs.block_table, c_abi.INT32),
         seq_lens=view(inputs.seq_lens, c_abi.INT32),
         out=view(out, DTYPES[dtype]),
@@ -149,9 +157,18 @@ def seesaw_call(library: Any, inputs: Inputs) -> Callable[[], Any]:
 def flash_mla_call(inputs: Inputs) -> Callable[[], Any]:
     """Its schedule is made by a first call, and given to the later ones."""
     run = torch.ops.flash_mla_legacy.dense_decode_fwd
-    arguments = (inputs.q, inputs.cache, D_V, inputs.seq_lens, inputs.block_table, inputs.scale)
+    arguments = (inputs.q, inputs.kv_cache, D_V, inputs.seq_lens, inputs.block_table, inputs.scale)
     schedule = run(*arguments, inputs.case.causal, None, None)[2:]
     return lambda: run(*arguments, inputs.case.causal, *schedule)[0]
+
+
+def backend_call(backend: Any, inputs: Inputs) -> Optional[Callable[[], Any]]:
+    """None: not for this case."""
+    if reason := backend.why_not(inputs):
+        print(f"{inputs.case}: {backend.name}: {reason}", file=sys.stderr)
+        return None
+    call = backend.prepare(inputs)
+    return lambda: call()[0]
 
 
 class Contestant:
@@ -242,8 +259,11 @@ def line(inputs: Inputs, results: Dict[str, Any], roof_us: Optional[float]) -> s
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--library", action="append", default=[], help="NAME=libseesaw.so")
+    parser.add_argument("--library", action="append", default=[], help="NAME=libseesaw.so[@KERNEL]")
     parser.add_argument("--flash-mla", help="FlashMLA's extension")
+    parser.add_argument("--triton", action="store_true", help="vLLM's Triton kernel")
+    parser.add_argument("--flashinfer", action="store_true", help="FlashInfer's FA2 kernel")
+    parser.add_argument("--page-size", type=int, default=64)
     parser.add_argument("--roofs", help="JSON file of seesaw_bench_gpu")
     parser.add_argument("--json", help="file to write the results to")
     parser.add_argument("--filter", help="only cases whose name contains one of these, by commas")
@@ -251,26 +271,34 @@ def main() -> int:
     parser.add_argument("--deviation", type=float, default=0.1, help="standard deviation of values")
     parser.add_argument("--pool-mib", type=int, default=5120)
     arguments = parser.parse_args()
-    makers: Dict[str, Callable[[Inputs], Callable[[], Any]]] = {}
+    makers: Dict[str, Callable[[Inputs], Optional[Callable[[], Any]]]] = {}
     for entry in arguments.library:
         name, _, path = entry.partition("=")
-        library = c_abi.load(Path(path))
-        makers[name] = lambda inputs, library=library: seesaw_call(library, inputs)
+        path, _, kernel = path.partition("@")
+        makers[name] = functools.partial(seesaw_call, c_abi.load(Path(path)), kernel)
     if arguments.flash_mla:
         torch.ops.load_library(arguments.flash_mla)
         makers["flash_mla"] = flash_mla_call
+    for asked, name, backend in (
+        (arguments.triton, "triton", VllmTriton()),
+        (arguments.flashinfer, "flashinfer", FlashInferFa2()),
+    ):
+        if asked:
+            makers[name] = functools.partial(backend_call, backend)
     roofs = json.loads(Path(arguments.roofs).read_text())["roofs"] if arguments.roofs else None
     wanted = (arguments.filter or "").split(",")
-    pages = (arguments.pool_mib << 20) // (PAGE * D_QK * 2)
-    pool = torch.empty(pages, PAGE, 1, D_QK, dtype=torch.bfloat16, device="cuda")
-    for part in pool.split(4096):
+    page = arguments.page_size
+    pages = (arguments.pool_mib << 20) // (page * D_QK * 2)
+    pool = torch.empty(pages, page, 1, D_QK, dtype=torch.bfloat16, device="cuda")
+    for part in pool.split(4096 * 64 // page):
         part.copy_(drawn_values(part.shape, arguments.deviation))
     records = []
     for case in table():
         if not any(part in str(case) for part in wanted):
             continue
         inputs = Inputs(case, pool, arguments.deviation)
-        results = measure(inputs, {n: make(inputs) for n, make in makers.items()}, arguments.rounds)
+        calls = {name: call for name, make in makers.items() if (call := make(inputs)) is not None}
+        results = measure(inputs, calls, arguments.rounds)
         roof_us = None
         if roofs:
             compute = inputs.flops / (roofs["cublas_bf16_tflops"] * 1e6)
@@ -280,7 +308,7 @@ def main() -> int:
         if arguments.json:
             device = torch.cuda.get_device_name()
             record = {"device": device, "roofs": roofs, "deviation": arguments.deviation,
-                      "results": records}
+                      "page_size": page, "results": records}
             Path(arguments.json).write_text(json.dumps(record, indent=1) + "\n")
     return 0
 

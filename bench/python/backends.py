@@ -118,6 +118,7 @@ class FlashMla(FlashMlaInterface):
 class FlashInfer(Backend):
     name = "flashinfer"
     module = "flashinfer"
+    backend = "auto"
 
     def prepare(self, inputs: Inputs) -> Call:
         from flashinfer.mla import BatchMLAPagedAttentionWrapper
@@ -128,7 +129,7 @@ class FlashInfer(Backend):
         starts = torch.tensor([0, *pages], dtype=torch.int32).cumsum(0).int()
         q_starts = torch.arange(shape.b + 1, dtype=torch.int32) * shape.s_q
         workspace = torch.empty(128 << 20, dtype=torch.uint8, device=inputs.device)
-        wrapper = BatchMLAPagedAttentionWrapper(workspace, backend="auto")
+        wrapper = BatchMLAPagedAttentionWrapper(workspace, backend=self.backend)
         wrapper.plan(
             q_starts.to(inputs.device),
             starts.to(inputs.device),
@@ -139,7 +140,7 @@ class FlashInfer(Backend):
             D_QK - D_V,
             shape.page_size,
             shape.causal,
-            SCALE,
+            inputs.scale,
             inputs.q.dtype,
             inputs.q.dtype,
         )
@@ -153,6 +154,13 @@ class FlashInfer(Backend):
             return out.view(*inputs.q.shape[:3], D_V), lse
 
         return call
+
+
+class FlashInferFa2(FlashInfer):
+    """Its kernel for the instructions of Ampere."""
+
+    name = "flashinfer fa2"
+    backend = "fa2"
 
 
 class FlashAttention3(Backend):

@@ -173,13 +173,17 @@ class Library:
         """A function that does next to nothing: what ctypes itself costs."""
         return self._library.seesaw_version
 
-    def plan(self, device: Tuple[int, int], num_threads: int = 0, **problem: int) -> Plan:
-        """The caller's to close."""
+    def plan(
+        self, device: Tuple[int, int], num_threads: int = 0, kernel: str = "", **problem: int
+    ) -> Plan:
+        """By a kernel of that name, "": the library's choice. The caller's to close."""
         asked, options = Table(*self._problem), Table(*self._options)
         for name, value in problem.items():
             asked.set(name, value)
         options.set("device", device)
         options.set("num_threads", num_threads)
+        if kernel:
+            options.set("kernel", kernel)
         handle = ctypes.c_void_p()
         status = self._library.seesaw_plan_create(
             OPERATION,

@@ -41,6 +41,7 @@ class Inputs:
 
     def __init__(self, shape: Shape, device: str) -> None:
         self.shape = shape
+        self.scale = SCALE
         self.lengths = shape.lengths()
         self.device = torch.device(device)
         dtype = getattr(torch, shape.dtype)

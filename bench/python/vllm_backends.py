@@ -120,7 +120,7 @@ class VllmTriton(Backend):
 
         def call() -> Result:
             decode(
-                *tensors, partial, splits, SCALE, shape.page_size, k_scale=one, v_scale=one,
+                *tensors, partial, splits, inputs.scale, shape.page_size, k_scale=one, v_scale=one,
                 is_mla=True,
             )  # fmt: skip
             return out[:, None], lse[..., None]

@@ -10,7 +10,9 @@
 
 #include <memory>
 #include <string>
+#include <tuple>
 
+#include "any_conditions.hpp"
 #include "lab/decode_case.hpp"
 #include "lab/errors.hpp"
 #include "ops/dense_decode/plan.hpp"
@@ -20,13 +22,35 @@ namespace seesaw::emulator {
 
 enum class Core { kSm90, kSm80 };
 
+// The core of shares that do not name one; OnAnyCore sets it.
+inline Core default_core = Core::kSm90;
+
+// Tests of what every core does alike, under any conditions.
+class OnAnyCore : public ::testing::TestWithParam<std::tuple<Core, Conditions>> {
+ protected:
+  OnAnyCore() { default_core = std::get<0>(GetParam()); }
+  ~OnAnyCore() override { default_core = Core::kSm90; }
+
+ private:
+  UnderConditions here_{std::get<1>(GetParam())};
+};
+
+// INSTANTIATE_TEST_SUITE_P(Emulated, SomeTest, kAnyCore, kNameOfCore);
+inline const auto kAnyCore =
+    ::testing::Combine(::testing::Values(Core::kSm90, Core::kSm80),
+                       ::testing::ValuesIn(kAnyConditions));
+inline constexpr auto kNameOfCore = [](const auto& test) {
+  return std::string(std::get<0>(test.param) == Core::kSm90 ? "Sm90" : "Sm80") +
+         name_of(std::get<1>(test.param));
+};
+
 // How a plan shares the work out, in place of what it would choose for the emulated device.
 struct Shares {
   int32_t num_workers = 1;
   int32_t fixed_split_tiles = 0;  // batch-invariant
   int32_t row_groups = 1;
   int32_t piece_cost_tiles = 0;
-  Core core = Core::kSm90;
+  Core core = default_core;
   int32_t tile_rows = kUnset;     // of sm80
   int32_t shared_bytes = kUnset;  // of sm80
 };

@@ -1,4 +1,4 @@
-// sm90.dense_decode with the device planner and the combine, against the double reference on the
+// Dense decoding by either core with the device planner and the combine, against the double reference on the
 // same inputs. Slots, pages and table entries that nobody may use are poison (lab/decode_case.hpp).
 #include "dense_decode.hpp"
 
@@ -26,9 +26,8 @@ void expect_contract(const lab::DecodeSpec& spec, const Shares& shares = {}) {
   expect_contract(lab::DecodeCase(spec), shares);
 }
 
-class DenseDecode : public UnderAnyConditions {};
-INSTANTIATE_TEST_SUITE_P(Emulated, DenseDecode, ::testing::ValuesIn(kAnyConditions),
-                         kNameOfConditions);
+class DenseDecode : public OnAnyCore {};
+INSTANTIATE_TEST_SUITE_P(Emulated, DenseDecode, kAnyCore, kNameOfCore);
 
 // Groups of 16 and 64 heads are boxes of TMA, of 20 are copied row by row.
 TEST_P(DenseDecode, LengthsAroundATile) {
@@ -96,14 +95,15 @@ TEST_P(DenseDecode, LargeScores) {
 // Inputs made to break the bounds, and draws that a benchmark does not make. The order of the sums
 // is the emulator's, the roundings are the kernel's. Under one condition: results are the same
 // under all.
-TEST(Accuracy, AdversarialInputsStayWithinTheBounds) {
+void expect_within_the_bounds(Core core) {
   double largest = 0;  // share of the bound
   for (const seesaw_dtype dtype : {SEESAW_BFLOAT16, SEESAW_FLOAT16}) {
     for (const int32_t workers : {1, 3}) {
+      const Shares shares = {.num_workers = workers, .core = core};
       for (const testing::Adversary& adversary : testing::all_adversaries()) {
         SCOPED_TRACE(adversary.name);
         const lab::DecodeCase made = adversary.make(dtype);
-        DecodeCall call(made, {.num_workers = workers});
+        DecodeCall call(made, shares);
         ASSERT_EQ(call.run(), "");
         const lab::ErrorStatistics errors = call.errors();
         EXPECT_TRUE(errors.ok()) << errors.text();
@@ -118,11 +118,17 @@ TEST(Accuracy, AdversarialInputsStayWithinTheBounds) {
                          .causal = 1,
                          .scale = 1.0F / 24,
                          .values = named.values},
-                        {.num_workers = workers});
+                        shares);
       }
     }
   }
   EXPECT_GT(largest, 0.4);  // the bounds are not loose for the kernel either
+}
+TEST(Accuracy, AdversarialInputsStayWithinTheBoundsOfSm90) {
+  expect_within_the_bounds(Core::kSm90);
+}
+TEST(Accuracy, AdversarialInputsStayWithinTheBoundsOfSm80) {
+  expect_within_the_bounds(Core::kSm80);
 }
 
 // Strides that TMA does not take, of everything but the cache.
@@ -164,7 +170,8 @@ TEST_P(DenseDecode, Schedule) {
   const split::SplitConfig& config = call.plan().split;
   std::vector<unsigned char> wanted(split::schedule_bytes(config), 0xFF);
   split::build_schedule(
-      config, split::lengths_of(static_cast<const int32_t*>(call.args().seq_lens.data), 1, 64 * 9),
+      config, split::lengths_of(static_cast<const int32_t*>(call.args().seq_lens.data), 1,
+                        call.plan().problem.max_tokens()),
       4, wanted.data());
   EXPECT_EQ(std::memcmp(wanted.data(), call.schedule(), wanted.size()), 0);
 }

@@ -208,9 +208,8 @@ void set_queries(const Problem& problem, const Rows& q, Params* params) {
   const bool whole_words =
       unit_of(reinterpret_cast<uintptr_t>(q.data), 2 * q.stride_sequence, 2 * q.stride_token,
               2 * q.stride_head) >= 4;
-  const int64_t behind = problem.d_qk - value_columns(problem);
-  params->q_plain = params->q_factor == 1.0F && whole_words &&
-                    (behind == 0 || behind == kRotaryColumns / 2 || behind == kRotaryColumns);
+  params->q_plain =
+      params->q_factor == 1.0F && whole_words && problem.d_qk >= value_columns(problem);
 }
 
 void set_results(const Problem& problem, const Call& call, Params* params) {

@@ -45,7 +45,8 @@ struct Config {
   static constexpr int kColumns = kValueColumns + kRotaryColumns;  // of a row in shared memory
   static constexpr int kRowBytes = 2 * kColumns;
   static constexpr int kTileBytes = kTileTokens * kRowBytes;
-  static constexpr int kQuerySteps = kColumns / 16;  // of k16
+  static constexpr int kQuerySteps = kColumns / 16;       // of k16
+  static constexpr int kValueSteps = kValueColumns / 16;  // of them, whose queries are in registers
   static constexpr int kWarpColumns = kValueColumns / kColumnWarps;
   static constexpr int kBlocks = kWarpColumns / 8;  // of n8, of a warp's output
   static constexpr int kLoadRows = kTileTokens * kRowLanes / kThreads;  // that a thread copies
@@ -131,7 +132,7 @@ struct Params {
   float inverse_cap;  // of the scores as they come from the product: scale / cap
   float lse_factor;   // ln 2, or 1 for base 2
   float empty_lse;    // of a row with nothing to attend
-  bool q_plain;       // q_factor is 1, rows of q start on 4 bytes, d_qk is the kernel's own
+  bool q_plain;       // q_factor is 1, rows of q start on 4 bytes and have kValueColumns
   bool out_aligned;   // every 8 columns of out start on 16 bytes, and d_v is a multiple of 8
   bool causal;
   int32_t window;          // 0: none

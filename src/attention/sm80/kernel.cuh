@@ -165,7 +165,7 @@ struct Attention {
     for (int32_t tile = tile_begin; tile < tile_end; ++tile, ++number) {
       typename TileRing<Config>::Ids ids;
       if (!ring.raw()) ids = ring.find_next();
-      Scores scores = scores_of<Config>(queries, ring.tile(number), at, params.d_qk);  // [4]
+      Scores scores = scores_of<Config>(queries, shared.rotary, ring.tile(number), at, params.d_qk);  // [4]
       const TileSight sight = sight_of_tile(params, piece, tile);
       softmax().mask_and_publish(piece, sight, number, scores);  // [5]
       if (ahead && tile > tile_begin) add(output, number - 1);  // [7] of the tile before

@@ -30,10 +30,11 @@ struct ThreadPlace {
   }
 };
 
-// The 16 rows of a warp, in registers for a whole piece: fragments of A.
+// The 16 rows of a warp, in registers for a whole piece: fragments of A. Of the columns behind the
+// values' they are in shared memory.
 template <typename Config>
 struct Queries {
-  uint32_t fragment[Config::kQuerySteps][4];
+  uint32_t fragment[Config::kValueSteps][4];
 };
 
 // Scores of 16 rows and 8 tokens: rows row(0) and row(1), tokens token(0) and token(1) of each.
@@ -43,26 +44,37 @@ struct Scores {
 
 // [4] S = Q K^T. Two chains of products, so that one does not wait for the other.
 template <typename Config>
-__device__ __forceinline__ Scores scores_of(const Queries<Config>& queries, uint32_t tile,
-                                            const ThreadPlace<Config>& at, int d_qk) {
+__device__ __forceinline__ Scores scores_of(const Queries<Config>& queries, uint32_t rotary,
+                                            uint32_t tile, const ThreadPlace<Config>& at,
+                                            int d_qk) {
+  using Element = typename Config::Element;
   const int token = at.column_warp() * kWarpTokens + at.lane % 8;
   const uint32_t row = tile + static_cast<uint32_t>(token * Config::kRowBytes);
   const auto swizzled = static_cast<uint32_t>((at.lane / 8) ^ (token & 7)) * kChunkBytes;
   float even[4] = {};
   float odd[4] = {};
-  const auto step = [&](int pair) {  // k16 steps 2 pair and the next: four chunks
-    uint32_t keys[4];
+  const auto load_keys = [&](uint32_t(&keys)[4], int pair) {  // k16 steps 2 pair and the next
     ptx::load_matrix(keys, row + static_cast<uint32_t>(pair / 2 * 128) +
                                (swizzled ^ static_cast<uint32_t>(pair % 2 * 64)));
-    using Element = typename Config::Element;
-    ptx::mma<Element>(even, queries.fragment[2 * pair], keys[0], keys[1]);
-    ptx::mma<Element>(odd, queries.fragment[2 * pair + 1], keys[2], keys[3]);
   };
 #pragma unroll
-  for (int pair = 0; pair < Config::kValueColumns / 32; ++pair) step(pair);
+  for (int pair = 0; pair < Config::kValueSteps / 2; ++pair) {
+    uint32_t keys[4];
+    load_keys(keys, pair);
+    ptx::mma<Element>(even, queries.fragment[2 * pair], keys[0], keys[1]);
+    ptx::mma<Element>(odd, queries.fragment[2 * pair + 1], keys[2], keys[3]);
+  }
+  const int query_row = at.row_warp() * kWarpRows + at.lane % 16;
 #pragma unroll
   for (int pair = 0; pair < kRotaryColumns / 32; ++pair) {
-    if (d_qk > Config::kValueColumns + 32 * pair) step(Config::kValueColumns / 32 + pair);
+    if (d_qk <= Config::kValueColumns + 32 * pair) break;
+    uint32_t keys[4];
+    uint32_t query[4];
+    load_keys(keys, Config::kValueSteps / 2 + pair);
+    ptx::load_matrix(query, rotary + rotary_offset(query_row, 4 * pair + at.lane / 16));
+    ptx::mma<Element>(even, query, keys[0], keys[1]);
+    ptx::load_matrix(query, rotary + rotary_offset(query_row, 4 * pair + 2 + at.lane / 16));
+    ptx::mma<Element>(odd, query, keys[2], keys[3]);
   }
   Scores scores;
 #pragma unroll

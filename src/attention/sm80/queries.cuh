@@ -21,7 +21,6 @@ __device__ __forceinline__ const uint16_t* query_row(const Params& params, const
 template <typename Config>
 struct QueryLoader {
   static constexpr int kBlockColumns = kTileTokens;  // of a row of P, which they pass through
-  static constexpr int kBlocks = Config::kColumns / kBlockColumns;
 
   const Params& params;
   const Shared<Config>& shared;
@@ -32,15 +31,22 @@ struct QueryLoader {
     return query_row(params, piece.item, piece.row_tile * Config::kTileRows + r);
   }
 
+  // Ends with a barrier.
   __device__ __forceinline__ void load(Queries<Config>& queries) const {
+    if (params.d_qk > Config::kValueColumns) {
+      copy<kRotaryColumns>(Config::kValueColumns, [&](int r, int chunk) {
+        return shared.rotary + rotary_offset(r, chunk);
+      });
+    }
     if (params.q_plain) {
       load_plain(queries);
     } else {
       load_by_blocks(queries);
     }
+    __syncthreads();
   }
 
-  // Rows of d_qk = kColumns, or 32 or 64 fewer, that start on 4 bytes.
+  // Rows of at least kValueColumns that start on 4 bytes.
   __device__ __forceinline__ void load_plain(Queries<Config>& queries) const {
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
@@ -50,19 +56,20 @@ struct QueryLoader {
           reinterpret_cast<const uint32_t*>(exists ? from : static_cast<const uint16_t*>(params.q)) +
           at.quad_lane();
 #pragma unroll
-      for (int step = 0; step < Config::kQuerySteps; ++step) {
-        const bool read = 16 * step < Config::kValueColumns || 16 * step < params.d_qk;
-        queries.fragment[step][r] = read && exists ? words[8 * step] : 0;
-        queries.fragment[step][r + 2] = read && exists ? words[8 * step + 4] : 0;
+      for (int step = 0; step < Config::kValueSteps; ++step) {
+        queries.fragment[step][r] = exists ? words[8 * step] : 0;
+        queries.fragment[step][r + 2] = exists ? words[8 * step + 4] : 0;
       }
     }
   }
 
   __device__ __forceinline__ void load_by_blocks(Queries<Config>& queries) const {
 #pragma unroll
-    for (int block = 0; block < kBlocks; ++block) {
+    for (int block = 0; block < Config::kValueColumns / kBlockColumns; ++block) {
       __syncthreads();  // the block before is read
-      copy_block(block * kBlockColumns);
+      copy<kBlockColumns>(block * kBlockColumns, [&](int r, int chunk) {
+        return shared.probabilities + probability_offset(r, chunk);
+      });
       __syncthreads();
 #pragma unroll
       for (int step = 0; step < 2; ++step) {
@@ -71,26 +78,27 @@ struct QueryLoader {
                          shared.probabilities + probability_offset(from, 2 * step + at.lane / 16));
       }
     }
-    __syncthreads();
   }
 
-  // Columns [first, first + 32) of the tile's rows, times q_factor, zeros where there are none.
-  __device__ __forceinline__ void copy_block(int first) const {
+  // Columns [first, first + kCount) of the tile's rows, times q_factor, zeros where there are none,
+  // to the chunks at destination(row, chunk).
+  template <int kCount, typename Destination>
+  __device__ __forceinline__ void copy(int first, Destination destination) const {
     using Element = typename Config::Element;
     const auto number = [&](const uint16_t* from, int column) {
       const bool read = from != nullptr && column < params.d_qk;
       return read ? ptx::unpack<Element>(from[column]).x * params.q_factor : 0.0F;
     };
-    constexpr int kWords = kBlockColumns / 2;
+    constexpr int kWords = kCount / 2;
 #pragma unroll 1
     for (int i = static_cast<int>(threadIdx.x); i < Config::kTileRows * kWords;
          i += Config::kThreads) {
       const int r = i / kWords;
       const int word = i % kWords;
+      const int column = first + 2 * word;
       const uint16_t* from = row(r);
-      ptx::store_shared_4(
-          shared.probabilities + probability_offset(r, word / 4) + static_cast<uint32_t>(word % 4 * 4),
-          ptx::pack<Element>(number(from, first + 2 * word), number(from, first + 2 * word + 1)));
+      ptx::store_shared_4(destination(r, word / 4) + static_cast<uint32_t>(word % 4 * 4),
+                          ptx::pack<Element>(number(from, column), number(from, column + 1)));
     }
   }
 };

@@ -32,6 +32,9 @@ struct SharedRest {
   // P of one tile, 16 bits: rows of 64 bytes, chunks swizzled by half the row. Written behind [b2],
   // read behind [b1].
   alignas(128) uint8_t probabilities[kRows][kTileTokens * 2];
+  // The queries' columns behind the values': registers have room for the others alone. Rows of 128
+  // bytes, chunks swizzled by the row. Written and read like P, once a piece.
+  alignas(128) uint8_t rotary[kRows][2 * kRotaryColumns];
   // The largest score of each warp's tokens. Written before [b2], read behind it.
   float top[kColumnWarps][kRows];
   // At the end of a piece: sums of each warp's tokens, and the largest results of 64 columns.
@@ -54,12 +57,14 @@ struct Shared {
   uint32_t tiles;
   uint32_t raw;
   uint32_t probabilities;
+  uint32_t rotary;
 
   __device__ __forceinline__ Shared(uint8_t* base, const SharedLayout& layout)
       : rest(*reinterpret_cast<SharedRest<Config>*>(base + layout.rest_offset)),
         tiles(ptx::shared_address(base)),
         raw(ptx::shared_address(base) + static_cast<uint32_t>(layout.raw_offset)),
-        probabilities(ptx::shared_address(&rest.probabilities)) {}
+        probabilities(ptx::shared_address(&rest.probabilities)),
+        rotary(ptx::shared_address(&rest.rotary)) {}
 
   __device__ __forceinline__ uint32_t tile(int32_t stage) const {
     return tiles + static_cast<uint32_t>(stage * Config::kTileBytes);
@@ -75,6 +80,11 @@ template <typename Config>
 __device__ __forceinline__ uint32_t chunk_offset(int token, int chunk) {
   return static_cast<uint32_t>(token * Config::kRowBytes +
                                ((chunk & ~7) | ((chunk ^ token) & 7)) * kChunkBytes);
+}
+
+// Byte of chunk `chunk` (of 8) of row `row` of the rotary columns of the queries.
+__device__ __forceinline__ uint32_t rotary_offset(int row, int chunk) {
+  return static_cast<uint32_t>(row * (2 * kRotaryColumns) + ((chunk ^ row) & 7) * kChunkBytes);
 }
 
 // Byte of chunk `chunk` (of 4) of row `row` of P.
