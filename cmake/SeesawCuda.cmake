@@ -53,10 +53,9 @@ function(seesaw_portable_cuda)
   set_source_files_properties(${ARGV} TARGET_DIRECTORY seesaw_objects PROPERTIES
     COMPILE_OPTIONS "${SEESAW_PORTABLE_CUDA}")
 endfunction()
-# The same for kernels that multiply by mma.sync and copy by cp.async: from Ampere on.
-set(SEESAW_SM80_CUDA
-    --generate-code=arch=compute_80,code=[compute_80,sm_80]
-    --generate-code=arch=compute_89,code=sm_89)
+# The same for kernels that multiply by mma.sync and copy by cp.async: from Ampere on. Ada runs
+# Ampere's code.
+set(SEESAW_SM80_CUDA --generate-code=arch=compute_80,code=[compute_80,sm_80])
 function(seesaw_sm80_cuda)
   set_source_files_properties(${ARGV} TARGET_DIRECTORY seesaw_objects PROPERTIES
     COMPILE_OPTIONS "${SEESAW_SM80_CUDA}")

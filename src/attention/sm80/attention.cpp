@@ -38,6 +38,13 @@ int32_t value_columns(const Problem& problem) {
   return narrow ? kNarrowColumns : kWideColumns;
 }
 
+const Instance& instance_for(const Problem& problem, int32_t tile_rows) {
+  return find_instance({.type = problem.q_type,
+                        .converts = converts(problem),
+                        .value_columns = value_columns(problem),
+                        .tile_rows = tile_rows});
+}
+
 // Shared memory for each of `blocks` thread blocks of an SM, of which CUDA keeps 1 KB a block.
 int32_t shared_bytes_of_block(const gpu::DeviceProperties& device, int32_t blocks) {
   constexpr int32_t kKept = 1 << 10;
@@ -55,7 +62,7 @@ struct Choice {
 
 Choice choose(const Problem& problem, const gpu::DeviceProperties& device, int32_t tile_rows,
               int32_t most_bytes) {
-  const Instance& instance = find_instance(problem.q_type, value_columns(problem), tile_rows);
+  const Instance& instance = instance_for(problem, tile_rows);
   int32_t blocks = blocks_per_sm(instance);
   int32_t bytes = std::min(shared_bytes_of_block(device, blocks), most_bytes);
   if (blocks > 1 && layout_for(problem, instance.numbers, bytes).bytes == 0) {
@@ -180,10 +187,8 @@ StreamParams stream_params(const Problem& problem, const StreamShape& shape, con
   params.indices = shape.kind == StreamKind::kIndices;
   params.copy_bytes = format.row_bytes;
   const auto address = reinterpret_cast<uintptr_t>(stream.cache);
-  // A part of 16 bytes may be copied, a part of 4 may not.
   params.unit = unit_of(address, stream.page_stride_bytes, stream.row_stride_bytes,
-                        problem.h_kv > 1 ? stream.head_stride_bytes : 0);
-  if (params.unit == 4) params.unit = unit_of(4, format.row_bytes);
+                        problem.h_kv > 1 ? stream.head_stride_bytes : 0, format.row_bytes);
   params.tails = shape.page_size * stream.row_stride_bytes;
   params.tail_bytes = format.tail_bytes;
   params.tail_unit = unit_of(params.unit, params.tails, format.tail_bytes);
@@ -282,8 +287,7 @@ void set_schedule(const Plan& plan, const Geometry& geometry, const Call& call, 
 Status launch_attention(const Plan& plan, const Geometry& geometry, const Call& call,
                         gpu::Edge edge, cudaStream_t stream) {
   const Problem& problem = plan.attention;
-  const Instance& instance =
-      find_instance(problem.q_type, value_columns(problem), plan.tile_rows);
+  const Instance& instance = instance_for(problem, plan.tile_rows);
   Params params = {};
   SEESAW_RETURN_IF_ERROR(gpu::fault_word(plan.options.device.index, &params.fault));
   params.num_streams = static_cast<int32_t>(problem.num_streams);
@@ -366,11 +370,14 @@ Support supports_numbers(const Problem& problem) {
 
 }  // namespace
 
-const Instance& find_instance(DType type, int32_t columns, int32_t tile_rows) {
+const Instance& find_instance(const InstanceKey& key) {
+  const bool bf16 = key.type == DType::kBFloat16;
   const std::span<const Instance> instances =
-      type == DType::kBFloat16 ? bf16_instances() : fp16_instances();
+      key.converts ? (bf16 ? bf16_converting_instances() : fp16_converting_instances())
+                   : (bf16 ? bf16_instances() : fp16_instances());
   for (const Instance& instance : instances) {
-    if (instance.numbers.value_columns == columns && instance.numbers.tile_rows() == tile_rows) {
+    if (instance.numbers.value_columns == key.value_columns &&
+        instance.numbers.tile_rows() == key.tile_rows) {
       return instance;
     }
   }

@@ -33,13 +33,15 @@ inline constexpr int kRowLanes = 8;  // threads that copy a row
 
 inline constexpr uint16_t kNaNBits = 0x7FFF;  // NaN of bf16 and of fp16
 
-// A variant of the kernel: element type, columns of the values in registers, and warps of 16 rows.
-template <typename ElementType, int kValueColumnsValue, int kRowWarpsValue>
+// A variant of the kernel: element type, columns of the values in registers, warps of 16 rows, and
+// whether records of the cache are converted to the element type.
+template <typename ElementType, int kValueColumnsValue, int kRowWarpsValue, bool kConvertsValue>
 struct Config {
   using Element = ElementType;
   static constexpr bool kIsBFloat16 = std::is_same_v<Element, __nv_bfloat16>;
   static constexpr int kValueColumns = kValueColumnsValue;
   static constexpr int kRowWarps = kRowWarpsValue;
+  static constexpr bool kConverts = kConvertsValue;
   static constexpr int kTileRows = kRowWarps * kWarpRows;
   static constexpr int kThreads = kRowWarps * kColumnWarps * 32;
   static constexpr int kColumns = kValueColumns + kRotaryColumns;  // of a row in shared memory
@@ -67,6 +69,13 @@ struct SharedLayout {
   // Whether the scores of a tile are computed beside the values of the one before it, which keeps
   // both in shared memory.
   int32_t ahead = 0;
+
+  // Tiles, or records of them, that are copied before the first is used.
+  SEESAW_HOST_DEVICE constexpr int32_t first_copies() const {
+    return num_raw > 0 ? num_raw : ahead != 0 ? num_tiles - 1 : num_tiles;
+  }
+  // Of which so many may be under way when the next tile is needed.
+  SEESAW_HOST_DEVICE constexpr int32_t pending() const { return first_copies() - 1; }
 };
 
 // Where a raw record keeps its tail: behind the row, from a whole chunk on.

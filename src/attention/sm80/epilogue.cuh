@@ -78,7 +78,7 @@ struct Epilogue {
   const Params& params;
   const Shared<Config>& shared;
   const PieceWork& piece;
-  ThreadPlace<Config> at;
+  ThreadPlace<Config> at = {};
 
   __device__ __forceinline__ ResultPlaces<Config> places() const { return {params, piece}; }
 
@@ -146,7 +146,7 @@ struct Epilogue {
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
       totals.frame[r] = rows.frame[r];
-      totals.top[r] = rows.top[r];
+      totals.top[r] = params.max_logits != nullptr ? shared.rest.row_top[at.row(r)] : 0.0F;
       totals.sum[r] = 0.0F;
 #pragma unroll
       for (int w = 0; w < kColumnWarps; ++w) totals.sum[r] += shared.rest.sum[w][at.row(r)];
@@ -196,7 +196,7 @@ struct Epilogue {
           }
         }
       }
-      if (exists && at.column_warp() == 0 && at.quad_lane() == 0) {
+      if (exists && at.writes_row()) {
         places().write_statistics(row, totals.frame[r], totals.sum[r], totals.top[r]);
       }
     }

@@ -31,11 +31,12 @@ constexpr Instance instance_of() {
           .launch = launch_instance<Config>};
 }
 
-template <typename Element>
+template <typename Element, bool kConverts>
 std::span<const Instance> instances_of() {
-  static constexpr Instance kInstances[] = {
-      instance_of<Config<Element, 512, 1>>(), instance_of<Config<Element, 512, 2>>(),
-      instance_of<Config<Element, 256, 1>>(), instance_of<Config<Element, 256, 2>>()};
+  static constexpr Instance kInstances[] = {instance_of<Config<Element, 512, 1, kConverts>>(),
+                                            instance_of<Config<Element, 512, 2, kConverts>>(),
+                                            instance_of<Config<Element, 256, 1, kConverts>>(),
+                                            instance_of<Config<Element, 256, 2, kConverts>>()};
   return kInstances;
 }
 

@@ -31,107 +31,57 @@ __device__ __forceinline__ void wait_for_copies(int pending) {
   }
 }
 
-// The ring of tiles in shared memory: what is copied when, and what is waited for. Tiles are
-// numbered over all pieces of the block. A tile's place is free when all warps have used it:
+// A place in a ring of stages.
+struct Stage {
+  int32_t index = 0;
+
+  __device__ __forceinline__ void step(int32_t stages) {
+    ++index;
+    if (index == stages) index = 0;
+  }
+};
+
+// The block's pieces, one after the other. Tiles are numbered over all of them. When a tile's place
+// is free again:
 //   ahead     tile g - 1, behind [b2] of tile g
 //   else      tile g, behind [b2'] of tile g
-//   raw       record tile g + 1, behind [b1] of tile g + 1
+//   records   of tile g + 1, behind [b1] of tile g
 template <typename Config>
-struct TileRing {
+struct Attention {
   using Ids = typename TileLoader<Config>::Ids;
 
   const Params& params;
   const Shared<Config>& shared;
   TileLoader<Config> loader;
+  uint32_t number = 0;  // of the tile
   uint32_t copied = 0;  // tiles asked for
+  Stage now, before;    // where the tile is, and the one before it
+  Stage next_copy;      // where the next copy goes: a tile, or a record
 
-  __device__ __forceinline__ bool raw() const { return params.shared.num_raw > 0; }
+  __device__ __forceinline__ Softmax<Config> softmax() const { return {params, shared}; }
   __device__ __forceinline__ bool ahead() const { return params.shared.ahead != 0; }
-  __device__ __forceinline__ uint32_t tile(uint32_t number) const {
-    return shared.tile(static_cast<int32_t>(number % num_tiles()));
+  __device__ __forceinline__ int32_t copy_stages() const {
+    return Config::kConverts ? params.shared.num_raw : params.shared.num_tiles;
   }
-  __device__ __forceinline__ uint32_t num_tiles() const {
-    return static_cast<uint32_t>(params.shared.num_tiles);
-  }
-  __device__ __forceinline__ uint32_t num_raw() const {
-    return static_cast<uint32_t>(params.shared.num_raw);
-  }
-
-  // What copy_next() will want, a while before.
-  __device__ __forceinline__ Ids find_next() const { return loader.find(copied); }
-
-  __device__ __forceinline__ void copy_next(const Ids& ids) {
-    loader.copy(copied, static_cast<int32_t>(copied % (raw() ? num_raw() : num_tiles())), ids);
-    ++copied;
-    loader.write_ticket(copied);
-  }
-
-  // [1] fills the ring; of raw records the first become a tile.
-  __device__ __forceinline__ void start() {
-    const uint32_t count = raw() ? num_raw() : ahead() ? num_tiles() - 1 : num_tiles();
-    loader.start();
-    for (uint32_t i = 0; i <= count; ++i) loader.write_ticket(i);
-    __syncthreads();
-    Ids ids[kMostStages];
-#pragma unroll
-    for (uint32_t i = 0; i < kMostStages; ++i) {
-      if (i < count) ids[i] = loader.find(i);
-    }
-#pragma unroll
-    for (uint32_t i = 0; i < kMostStages; ++i) {
-      if (i < count) loader.copy(i, static_cast<int32_t>(i), ids[i]);
-    }
-    copied = count;
-    wait_for_next(0);
-    if (raw()) {
-      __syncthreads();
-      convert_if_any(0);
-    }
-  }
-
-  // Until this thread's part of tile `number` has arrived: it is the oldest that is not waited for.
-  __device__ __forceinline__ void wait_for_next(uint32_t number) const {
-    wait_for_copies(static_cast<int>(copied - number - 1));
-  }
-
-  // [3]
-  __device__ __forceinline__ void convert_if_any(uint32_t number) const {
-    const int32_t stream = loader.ticket(number).stream;
-    if (stream == kNoStream) return;
-    convert_tile<Config>(params, params.streams[stream], shared,
-                         static_cast<int32_t>(number % num_raw()),
-                         static_cast<int32_t>(number % num_tiles()));
-  }
-};
-
-// The block's pieces, one after the other.
-template <typename Config>
-struct Attention {
-  const Params& params;
-  const Shared<Config>& shared;
-  ThreadPlace<Config> at;
-  TileRing<Config> ring;
-  uint32_t number = 0;  // of the tile, over all pieces
-
-  __device__ __forceinline__ Softmax<Config> softmax() const { return {params, shared, at}; }
 
   __device__ __forceinline__ void run() {
-    const int32_t num_pieces = shared.rest.work.num_pieces;
-    if (num_pieces == 0) return;
+    if (shared.rest.work.num_pieces == 0) return;
     clear_padding();
-    ring.start();
-    __syncthreads();  // [b1]
-    if (ring.raw()) ring.copy_next(ring.find_next());
+    fill_ring();
 #pragma unroll 1
     for (int32_t k = 0; k < shared.rest.work.num_pieces; ++k) {
       PieceWork& piece = shared.rest.piece[k % 2];
-      if (threadIdx.x == 0) {
-        piece = read_piece<Config>(params, shared.rest.work, k);
-        if (piece.stale) *params.fault = gpu::Fault::kStaleSchedule;
-      }
+      if (threadIdx.x == 0) describe_piece(params, shared.rest, k, piece);
       __syncthreads();  // [b0]
       attend(piece, static_cast<uint32_t>(k));
     }
+  }
+
+  static __device__ __noinline__ void describe_piece(const Params& params,
+                                                     const SharedRest<Config>& rest, int32_t k,
+                                                     PieceWork& piece) {
+    piece = read_piece<Config>(params, rest.work, k);
+    if (piece.stale) *params.fault = gpu::Fault::kStaleSchedule;
   }
 
   // Columns behind d_qk that the products read are 0 for good.
@@ -151,60 +101,99 @@ struct Attention {
     }
   }
 
+  // [1] The first tiles; of records the first becomes a tile.
+  __device__ __forceinline__ void fill_ring() {
+    const int32_t count = params.shared.first_copies();
+    loader.start();
+    for (int32_t i = 0; i <= count; ++i) loader.write_ticket(static_cast<uint32_t>(i));
+    __syncthreads();
+    Ids next = loader.find(0);
+#pragma unroll 1
+    for (int32_t i = 0; i < count; ++i) {
+      const Ids ids = next;
+      next = loader.find(copied + 1);
+      loader.copy(copied, next_copy.index, ids);
+      ++copied;
+      next_copy.step(copy_stages());
+    }
+    wait_for_copies(params.shared.pending());
+    if constexpr (Config::kConverts) {
+      __syncthreads();
+      convert(0, 0);
+      __syncthreads();  // the record is done with
+      copy_next(loader.find(copied));
+    }
+  }
+
+  __device__ __forceinline__ void copy_next(const Ids& ids) {
+    loader.copy(copied, next_copy.index, ids);
+    next_copy.step(copy_stages());
+    ++copied;
+    loader.write_ticket(copied);
+  }
+
+  // [3]
+  __device__ __forceinline__ void convert(uint32_t of_number, int32_t to_stage) const {
+    const int32_t stream = loader.ticket(of_number).stream;
+    if (stream == kNoStream) return;
+    const int32_t raw_stage = next_copy.index;  // the oldest record
+    convert_tile<Config>(params, params.streams[stream], shared, raw_stage, to_stage);
+  }
+
   __device__ __forceinline__ void attend(const PieceWork& piece, uint32_t piece_number) {
     Queries<Config> queries;
-    QueryLoader<Config>{params, shared, piece, at}.load(queries);  // [2]
+    QueryLoader<Config>{params, shared, piece}.load(queries);  // [2]
     Output<Config> output;
     output.clear();
     RowState rows;
     rows.clear();
-    const bool ahead = ring.ahead();
     const int32_t tile_begin = piece.tile_begin;
-    const int32_t tile_end = piece.tile_end;
 #pragma unroll 1
-    for (int32_t tile = tile_begin; tile < tile_end; ++tile, ++number) {
-      typename TileRing<Config>::Ids ids;
-      if (!ring.raw()) ids = ring.find_next();
-      Scores scores = scores_of<Config>(queries, shared.rotary, ring.tile(number), at, params.d_qk);  // [4]
+    for (int32_t tile = tile_begin; tile < piece.tile_end; ++tile, ++number) {
+      Ids ids;
+      if constexpr (!Config::kConverts) ids = loader.find(copied);
+      const uint32_t at_tile = shared.tile(now.index);
+      Scores scores = scores_of<Config>(queries, shared.rotary, at_tile, params.d_qk);  // [4]
       const TileSight sight = sight_of_tile(params, piece, tile);
       softmax().mask_and_publish(piece, sight, number, scores);  // [5]
-      if (ahead && tile > tile_begin) add(output, number - 1);  // [7] of the tile before
-      if (ahead && ring.raw()) ring.wait_for_next(number + 1);
+      if (ahead() && tile > tile_begin) add(output, before);  // [7] of the tile before
+      if constexpr (Config::kConverts) wait_for_copies(params.shared.pending());
       __syncthreads();  // [b2]: the scores' maxima; the tile before is done with
-      if (ring.raw()) {
-        ids = ring.find_next();
-      } else if (ahead) {
-        ring.copy_next(ids);
+      if constexpr (Config::kConverts) {
+        ids = loader.find(copied);
+      } else if (ahead()) {
+        copy_next(ids);
       }
       softmax().weigh(scores, rows, output);  // [6]
-      if (sight.partial) softmax().scrub(ring.tile(number), piece_number);
-      if (!ahead) finish_tile(output, ids);
-      if (ring.raw()) {
-        ring.convert_if_any(number + 1);  // [3]
+      if (sight.partial) softmax().scrub(at_tile, piece_number);
+      if (!ahead()) {
+        // The values of a tile come right behind its scores, and its place is free then.
+        __syncthreads();  // [b1']: probabilities
+        add(output, now);
+        __syncthreads();  // [b2']
+        if constexpr (!Config::kConverts) copy_next(ids);
+      }
+      before = now;
+      now.step(params.shared.num_tiles);
+      if constexpr (Config::kConverts) {
+        convert(number + 1, now.index);  // [3]
       } else {
-        ring.wait_for_next(number + 1);
+        wait_for_copies(params.shared.pending());
       }
       __syncthreads();  // [b1]: probabilities, and the next tile
-      if (ring.raw()) ring.copy_next(ids);
+      if constexpr (Config::kConverts) copy_next(ids);
     }
-    if (ahead && tile_end > tile_begin) add(output, number - 1);
-    const Epilogue<Config> end = {params, shared, piece, at};
-    const RowTotals totals = end.run(rows, output, piece_number);  // [8]
-    compute_rows_anew(params, shared, piece, at, totals, piece_number);  // [9]
+    if (ahead() && piece.tile_end > tile_begin) add(output, before);
+    const Epilogue<Config> end = {params, shared, piece};
+    const RowTotals totals = end.run(rows, output, piece_number);                // [8]
+    if (shared.rest.anew == piece_number + 1) {
+      const bool all = shared.rest.not_finite == piece_number + 1;  // elements were scrubbed
+      compute_rows_anew<Config>(params, piece, totals, all);    // [9]
+    }
   }
 
-  // Not ahead: the values of a tile come right behind its scores, and its place is free then.
-  __device__ __forceinline__ void finish_tile(Output<Config>& output,
-                                              const typename TileRing<Config>::Ids& ids) {
-    __syncthreads();  // [b1']: probabilities
-    add(output, number);
-    if (ring.raw()) ring.wait_for_next(number + 1);
-    __syncthreads();  // [b2']
-    if (!ring.raw()) ring.copy_next(ids);
-  }
-
-  __device__ __forceinline__ void add(Output<Config>& output, uint32_t tile) const {
-    add_values<Config>(output, shared.probabilities, ring.tile(tile), at);
+  __device__ __forceinline__ void add(Output<Config>& output, Stage stage) const {
+    add_values<Config>(output, shared.probabilities, shared.tile(stage.index));
   }
 };
 
@@ -221,7 +210,7 @@ __global__ void __launch_bounds__(Config::kThreads, 2 / Config::kRowWarps)
   __syncthreads();
   ptx::release_next_grid();
   if (__builtin_expect(shared.rest.work.foreign, 0)) refuse_schedule<Config>(params);
-  Attention<Config>{params, shared, {}, {params, shared, {params, shared}}}.run();
+  Attention<Config>{.params = params, .shared = shared, .loader = {params, shared}}.run();
 }
 
 }  // namespace seesaw::attention::sm80

@@ -1,4 +1,5 @@
-// The compiled instances of the kernel: by element type, columns of the values, and rows of a tile.
+// The compiled instances of the kernel: by element type, columns of the values, rows of a tile, and
+// whether records are converted.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -26,11 +27,18 @@ struct Instance {
   Status (*launch)(const Params& params, const KernelLaunch& launch);
 };
 
-// Four each: in kernels_bf16.cu and kernels_fp16.cu.
+// Four each, in files of their own, which compile side by side.
 std::span<const Instance> bf16_instances();
 std::span<const Instance> fp16_instances();
+std::span<const Instance> bf16_converting_instances();
+std::span<const Instance> fp16_converting_instances();
 
-// The instance with so many columns of the values, 256 or 512, and rows of a tile, 16 or 32.
-const Instance& find_instance(DType type, int32_t value_columns, int32_t tile_rows);
+struct InstanceKey {
+  DType type;             // of the queries
+  bool converts;          // the cache's records
+  int32_t value_columns;  // 256 or 512
+  int32_t tile_rows;      // 16 or 32
+};
+const Instance& find_instance(const InstanceKey& key);
 
 }  // namespace seesaw::attention::sm80

@@ -4,6 +4,8 @@
 
 namespace seesaw::attention::sm80 {
 
-std::span<const Instance> fp16_instances() { return instances_of<__half>(); }
+std::span<const Instance> fp16_instances() {
+  return instances_of<__half, false>();
+}
 
 }  // namespace seesaw::attention::sm80

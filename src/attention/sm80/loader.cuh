@@ -6,6 +6,7 @@
 #include "attention/sm80/smem.cuh"
 #include "attention/sm80/work.cuh"
 #include "gpu/ptx/cp_async.cuh"
+#include "gpu/ptx/registers.cuh"
 
 namespace seesaw::attention::sm80 {
 
@@ -44,6 +45,7 @@ __device__ __forceinline__ int32_t id_of(const StreamParams& stream, const int32
 
 __device__ __forceinline__ uint32_t word_of_bytes(const std::byte* from, int count) {
   uint32_t word = 0;
+#pragma unroll 1
   for (int i = 0; i < count; ++i) word |= static_cast<uint32_t>(from[i]) << (8 * i);
   return word;
 }
@@ -56,27 +58,29 @@ struct Run {
   int unit;
 };
 
-// Copies a run, and zeros up to a whole chunk, to the chunks at destination(chunk), by the
-// kRowLanes threads that share a row; `lane` of them is this one.
-template <typename Destination>
-__device__ __forceinline__ void copy_run(const Run& run, int lane, Destination destination) {
-  const auto& [from, valid, bytes, unit] = run;
-  if (unit == 16) {
-    for (int chunk = lane; chunk * kChunkBytes < bytes; chunk += kRowLanes) {
-      const int left = min(bytes - chunk * kChunkBytes, kChunkBytes);
-      ptx::copy_async_16_of(destination(chunk), from + chunk * kChunkBytes, valid ? left : 0);
+// The part of `lane`, one of the kRowLanes threads that share a row, of a run's copy: chunks lane,
+// lane + 8, .., of which the first goes to `to` and the others 128 bytes apart. A last part of a
+// chunk is filled up with zeros. At most kMost chunks a thread.
+template <int kMost>
+__device__ __forceinline__ void copy_run(const Run& run, int lane, uint32_t to) {
+  constexpr int kStep = kRowLanes * kChunkBytes;
+  const std::byte* from = run.from + lane * kChunkBytes;
+  const int left = run.bytes - lane * kChunkBytes;
+  if (run.unit == kChunkBytes) {
+#pragma unroll
+    for (int i = 0; i < kMost; ++i) {
+      if (i * kStep < left) ptx::copy_async_16(to + i * kStep, from + i * kStep, run.valid);
     }
     return;
   }
-  const int words = (bytes + kChunkBytes - 1) / kChunkBytes * (kChunkBytes / 4);
 #pragma unroll 1
-  for (int word = lane; word < words; word += kRowLanes) {
-    const int left = valid ? min(max(bytes - 4 * word, 0), 4) : 0;
-    const uint32_t to = destination(word / 4) + static_cast<uint32_t>(word % 4 * 4);
-    if (unit == 4) {
-      ptx::copy_async_4(to, from + 4 * word, left == 4);
+  for (int at = 0; at / kChunkBytes * kChunkBytes < left;
+       at += at % kChunkBytes == 12 ? kStep - 12 : 4) {
+    const int bytes = run.valid ? min(max(left - at, 0), 4) : 0;
+    if (run.unit == 4) {
+      ptx::copy_async_4(to + at, from + at, bytes == 4);
     } else {
-      ptx::store_shared_4(to, word_of_bytes(from + 4 * word, left));
+      ptx::store_shared_4(to + at, word_of_bytes(from + at, bytes));
     }
   }
 }
@@ -88,18 +92,25 @@ struct TileLoader {
   const Params& params;
   const Shared<Config>& shared;
 
+  struct RowPart {
+    int lane;
+    int row;
+  };
+
   // What the ids say of this thread's rows of a tile: loaded well before the rows are.
   struct Ids {
     int32_t of[Config::kLoadRows];
   };
 
-  static __device__ __forceinline__ int lane() {
-    return static_cast<int>(threadIdx.x) % kRowLanes;
-  }
-  // Rows row(0), row(1), .. of a tile are this thread's.
-  static __device__ __forceinline__ int row(int i) {
-    return static_cast<int>(threadIdx.x) / kRowLanes + i * (Config::kThreads / kRowLanes);
-  }
+  // A thread's part of a tile: of rows row(0), row(1), .. what `lane` copies.
+  struct Part {
+    int thread = ptx::thread_index();
+    int lane = thread % kRowLanes;
+
+    __device__ __forceinline__ int row(int i) const {
+      return thread / kRowLanes + i * (Config::kThreads / kRowLanes);
+    }
+  };
 
   __device__ __forceinline__ const TileTicket& ticket(uint32_t number) const {
     return shared.rest.ticket[number % kValidTiles];
@@ -116,14 +127,10 @@ struct TileLoader {
     if (threadIdx.x != 0) return;
     TileCursor& cursor = shared.rest.cursor;
     TileTicket& next = shared.rest.ticket[number % kValidTiles];
-    next.stream = kNoStream;
-    ++cursor.tile;
-    while (cursor.tile >= cursor.tile_end) {
-      if (cursor.k + 1 >= shared.rest.work.num_pieces) return;
-      const PieceWork piece = read_piece<Config>(params, shared.rest.work, ++cursor.k);
-      cursor.item = piece.item;
-      cursor.tile = piece.tile_begin;
-      cursor.tile_end = piece.tile_end;
+    if (++cursor.tile >= cursor.tile_end) next_piece(params, shared.rest);
+    if (cursor.tile >= cursor.tile_end) {
+      next.stream = kNoStream;
+      return;
     }
     const TilePlace place = place_of_tile(cursor.item, cursor.tile);
     next.ids = ids_of(params.streams[place.stream], cursor.item);
@@ -132,14 +139,26 @@ struct TileLoader {
     next.stream = place.stream;
   }
 
+  // The cursor's first tile of the next piece that has any.
+  static __device__ __noinline__ void next_piece(const Params& params, SharedRest<Config>& rest) {
+    TileCursor& cursor = rest.cursor;
+    while (cursor.tile >= cursor.tile_end && cursor.k + 1 < rest.work.num_pieces) {
+      const PieceWork piece = read_piece<Config>(params, rest.work, ++cursor.k);
+      cursor.item = piece.item;
+      cursor.tile = piece.tile_begin;
+      cursor.tile_end = piece.tile_end;
+    }
+  }
+
   __device__ __forceinline__ Ids find(uint32_t number) const {
     const TileTicket& wanted = ticket(number);
+    const Part part;
     Ids ids = {};
     if (wanted.stream == kNoStream) return ids;
     const StreamParams& stream = params.streams[wanted.stream];
 #pragma unroll
     for (int i = 0; i < Config::kLoadRows; ++i) {
-      const int32_t token = wanted.token + row(i);
+      const int32_t token = wanted.token + part.row(i);
       ids.of[i] = token < wanted.length ? id_of(stream, wanted.ids, token) : -1;
     }
     return ids;
@@ -151,14 +170,15 @@ struct TileLoader {
     const TileTicket& wanted = ticket(number);
     if (wanted.stream != kNoStream) {
       const StreamParams& stream = params.streams[wanted.stream];
+      const Part part;
 #pragma unroll
       for (int i = 0; i < Config::kLoadRows; ++i) {
-        const int32_t token = wanted.token + row(i);
+        const int32_t token = wanted.token + part.row(i);
         Record record = {nullptr, nullptr};
         if (token < wanted.length) record = record_of(stream, token, ids.of[i]);
-        copy_record(stream, record, row(i), stage);
-        if (stream.indices && lane() == 0) {
-          shared.rest.valid[number % kValidTiles][row(i)] = record.row != nullptr ? 1 : 0;
+        copy_record(stream, record, {part.lane, part.row(i)}, stage);
+        if (stream.indices && part.lane == 0) {
+          shared.rest.valid[number % kValidTiles][part.row(i)] = record.row != nullptr ? 1 : 0;
         }
       }
     }
@@ -166,26 +186,22 @@ struct TileLoader {
   }
 
   __device__ __forceinline__ void copy_record(const StreamParams& stream, const Record& record,
-                                              int token, int32_t stage) const {
+                                              RowPart part, int32_t stage) const {
     const bool valid = record.row != nullptr;
     const Run row = {valid ? record.row : stream.cache, valid, stream.copy_bytes, stream.unit};
-    if (params.shared.num_raw == 0) {
-      const uint32_t tile_at = shared.tile(stage);
-      copy_run(row, lane(),
-               [=](int chunk) { return tile_at + chunk_offset<Config>(token, chunk); });
-      return;
-    }
-    const uint32_t row_at =
-        shared.raw_tile(stage, params.shared.raw_pitch) +
-        static_cast<uint32_t>(token * params.shared.raw_pitch);
-    const auto raw_chunk = [=](int chunk) {
-      return row_at + static_cast<uint32_t>(chunk * kChunkBytes);
-    };
-    copy_run(row, lane(), raw_chunk);
-    if (stream.tail_bytes > 0) {
-      const int first_chunk = raw_tail_offset(stream.copy_bytes) / kChunkBytes;
-      copy_run({valid ? record.tail : stream.cache, valid, stream.tail_bytes, stream.tail_unit},
-               lane(), [=](int chunk) { return raw_chunk(first_chunk + chunk); });
+    if constexpr (Config::kConverts) {
+      constexpr int kMost = 4 * Config::kColumns / kChunkBytes / kRowLanes;  // of float32
+      const uint32_t row_at = shared.raw_tile(stage, params.shared.raw_pitch) +
+                              static_cast<uint32_t>(part.row * params.shared.raw_pitch +
+                                                    part.lane * kChunkBytes);
+      copy_run<kMost>(row, part.lane, row_at);
+      if (stream.tail_bytes > 0) {
+        copy_run<1>({valid ? record.tail : stream.cache, valid, stream.tail_bytes, stream.tail_unit},
+                    part.lane, row_at + static_cast<uint32_t>(raw_tail_offset(stream.copy_bytes)));
+      }
+    } else {
+      copy_run<Config::kColumns / kChunkColumns / kRowLanes>(
+          row, part.lane, shared.tile(stage) + chunk_offset<Config>(part.row, part.lane));
     }
   }
 };

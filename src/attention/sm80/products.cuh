@@ -6,15 +6,17 @@
 #include "gpu/ptx/arithmetic.cuh"
 #include "gpu/ptx/matrix.cuh"
 #include "gpu/ptx/mma.cuh"
+#include "gpu/ptx/registers.cuh"
 
 namespace seesaw::attention::sm80 {
 
-// Which part of a tile a thread has. Of accumulators it holds rows row() and row() + 8, of each
+// Which part of a tile a thread has. Made anew where it is used: registers are scarce. Of accumulators it holds rows row() and row() + 8, of each
 // the columns 8n + 2 quad_lane() and the next.
 template <typename Config>
 struct ThreadPlace {
-  int warp = static_cast<int>(threadIdx.x) / 32;
-  int lane = static_cast<int>(threadIdx.x) % 32;
+  int thread = ptx::thread_index();
+  int warp = thread / 32;
+  int lane = thread % 32;
 
   __device__ __forceinline__ int row_warp() const { return warp / kColumnWarps; }
   __device__ __forceinline__ int column_warp() const { return warp % kColumnWarps; }
@@ -24,6 +26,10 @@ struct ThreadPlace {
   }
   __device__ __forceinline__ int token(int e) const {  // of the tile; e = 0 or 1
     return column_warp() * kWarpTokens + 2 * quad_lane() + e;
+  }
+  // Whether this thread of those of a row writes what they all know.
+  __device__ __forceinline__ bool writes_row() const {
+    return column_warp() == 0 && quad_lane() == 0;
   }
   __device__ __forceinline__ int first_column() const {
     return column_warp() * Config::kWarpColumns;
@@ -45,9 +51,9 @@ struct Scores {
 // [4] S = Q K^T. Two chains of products, so that one does not wait for the other.
 template <typename Config>
 __device__ __forceinline__ Scores scores_of(const Queries<Config>& queries, uint32_t rotary,
-                                            uint32_t tile, const ThreadPlace<Config>& at,
-                                            int d_qk) {
+                                            uint32_t tile, int d_qk) {
   using Element = typename Config::Element;
+  const ThreadPlace<Config> at;
   const int token = at.column_warp() * kWarpTokens + at.lane % 8;
   const uint32_t row = tile + static_cast<uint32_t>(token * Config::kRowBytes);
   const auto swizzled = static_cast<uint32_t>((at.lane / 8) ^ (token & 7)) * kChunkBytes;
@@ -64,17 +70,18 @@ __device__ __forceinline__ Scores scores_of(const Queries<Config>& queries, uint
     ptx::mma<Element>(even, queries.fragment[2 * pair], keys[0], keys[1]);
     ptx::mma<Element>(odd, queries.fragment[2 * pair + 1], keys[2], keys[3]);
   }
-  const int query_row = at.row_warp() * kWarpRows + at.lane % 16;
+  const uint32_t query =
+      rotary + rotary_offset(at.row_warp() * kWarpRows + at.lane % 16, at.lane / 16);
 #pragma unroll
   for (int pair = 0; pair < kRotaryColumns / 32; ++pair) {
     if (d_qk <= Config::kValueColumns + 32 * pair) break;
     uint32_t keys[4];
-    uint32_t query[4];
+    uint32_t fragment[4];
     load_keys(keys, Config::kValueSteps / 2 + pair);
-    ptx::load_matrix(query, rotary + rotary_offset(query_row, 4 * pair + at.lane / 16));
-    ptx::mma<Element>(even, query, keys[0], keys[1]);
-    ptx::load_matrix(query, rotary + rotary_offset(query_row, 4 * pair + 2 + at.lane / 16));
-    ptx::mma<Element>(odd, query, keys[2], keys[3]);
+    ptx::load_matrix(fragment, query ^ static_cast<uint32_t>(4 * pair * kChunkBytes));
+    ptx::mma<Element>(even, fragment, keys[0], keys[1]);
+    ptx::load_matrix(fragment, query ^ static_cast<uint32_t>((4 * pair + 2) * kChunkBytes));
+    ptx::mma<Element>(odd, fragment, keys[2], keys[3]);
   }
   Scores scores;
 #pragma unroll
@@ -108,15 +115,17 @@ struct Output {
 // [7] O += P V.
 template <typename Config>
 __device__ __forceinline__ void add_values(Output<Config>& output, uint32_t probabilities,
-                                           uint32_t tile, const ThreadPlace<Config>& at) {
+                                           uint32_t tile) {
   using Element = typename Config::Element;
+  const ThreadPlace<Config> at;
   const int half = at.lane / 16;  // of the 16 columns or tokens that a ldmatrix brings
-  const int row = at.row_warp() * kWarpRows + at.lane % 16;
+  const uint32_t weights_row =
+      probabilities + probability_offset(at.row_warp() * kWarpRows + at.lane % 16, half);
   const int first_chunk = at.first_column() / kChunkColumns;
 #pragma unroll
   for (int step = 0; step < kTileTokens / 16; ++step) {  // of k16 tokens
     uint32_t weights[4];
-    ptx::load_matrix(weights, probabilities + probability_offset(row, 2 * step + half));
+    ptx::load_matrix(weights, weights_row ^ static_cast<uint32_t>(2 * step * kChunkBytes));
     const int token = 16 * step + at.lane % 16;
     const uint32_t values_row =
         tile + static_cast<uint32_t>(token * Config::kRowBytes + first_chunk / 8 * 128);
@@ -132,6 +141,6 @@ __device__ __forceinline__ void add_values(Output<Config>& output, uint32_t prob
     }
   }
 }
-static_assert(Config<int, 256, 1>::kWarpColumns % 64 == 0, "a warp's columns are whole 128 bytes");
+static_assert(Config<int, 256, 1, false>::kWarpColumns % 64 == 0, "a warp's columns are whole 128 bytes");
 
 }  // namespace seesaw::attention::sm80

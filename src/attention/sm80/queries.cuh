@@ -25,7 +25,7 @@ struct QueryLoader {
   const Params& params;
   const Shared<Config>& shared;
   const PieceWork& piece;
-  ThreadPlace<Config> at;
+  ThreadPlace<Config> at = {};
 
   __device__ __forceinline__ const uint16_t* row(int r) const {  // of the tile
     return query_row(params, piece.item, piece.row_tile * Config::kTileRows + r);
@@ -33,6 +33,9 @@ struct QueryLoader {
 
   // Ends with a barrier.
   __device__ __forceinline__ void load(Queries<Config>& queries) const {
+    for (int r = static_cast<int>(threadIdx.x); r < Config::kTileRows; r += Config::kThreads) {
+      shared.rest.row_top[r] = -INFINITY;
+    }
     if (params.d_qk > Config::kValueColumns) {
       copy<kRotaryColumns>(Config::kValueColumns, [&](int r, int chunk) {
         return shared.rotary + rotary_offset(r, chunk);

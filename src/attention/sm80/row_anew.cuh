@@ -22,7 +22,7 @@ __device__ __forceinline__ float number_of(const Params& params, const StreamPar
   gpu::Chunk chunk = {};
   chunk.word[0] = word_of_bytes(at, (bits + 7) / 8) >> (bit % 8);
   gpu::decode(chunk, place.segment->type, values);
-  if (params.shared.num_raw == 0) return values[0];
+  if constexpr (!Config::kConverts) return values[0];
   float scale = stream_scale(stream);
   if (column < stream.scaled_columns) {
     const int bytes = bits_of(stream.scales.type) / 8;
@@ -167,16 +167,11 @@ struct RowAnew {
   }
 };
 
-// Rows of the warp that need it, and all of them if elements were scrubbed; its column warps share
-// them.
+// Rows of the warp that need it, or all of them; its column warps share them.
 template <typename Config>
-__device__ __forceinline__ void compute_rows_anew(const Params& params,
-                                                  const Shared<Config>& shared,
-                                                  const PieceWork& piece,
-                                                  const ThreadPlace<Config>& at,
-                                                  const RowTotals& totals, uint32_t number) {
-  if (shared.rest.anew != number + 1) return;
-  const bool all = shared.rest.not_finite == number + 1;
+__device__ __noinline__ void compute_rows_anew(const Params& params, const PieceWork& piece,
+                                               RowTotals totals, bool all) {
+  const ThreadPlace<Config> at;
   const uint32_t asked[2] = {
       __ballot_sync(~0u, all || Epilogue<Config>::beyond_frames(totals, 0)),
       __ballot_sync(~0u, all || Epilogue<Config>::beyond_frames(totals, 1))};

@@ -34,12 +34,16 @@ struct SharedRest {
   alignas(128) uint8_t probabilities[kRows][kTileTokens * 2];
   // The queries' columns behind the values': registers have room for the others alone. Rows of 128
   // bytes, chunks swizzled by the row. Written and read like P, once a piece.
-  alignas(128) uint8_t rotary[kRows][2 * kRotaryColumns];
-  // The largest score of each warp's tokens. Written before [b2], read behind it.
-  float top[kColumnWarps][kRows];
-  // At the end of a piece: sums of each warp's tokens, and the largest results of 64 columns.
-  float sum[kColumnWarps][kRows];
-  float largest[kRows][kSubBlocks];
+  union {
+    alignas(128) uint8_t rotary[kRows][2 * kRotaryColumns];
+    float largest[kRows][kSubBlocks];  // results of 64 columns, at the end of a piece
+  };
+  union {
+    // The largest score of each warp's tokens. Written before [b2], read behind it.
+    float top[kColumnWarps][kRows];
+    float sum[kColumnWarps][kRows];  // of each warp's tokens, at the end of a piece
+  };
+  float row_top[kRows];  // largest score of the piece, in log2 units, where somebody asks for it
   uint8_t valid[kValidTiles][kTileTokens];  // of tiles of slots: 1 where the token exists
   BlockWork work;
   TileTicket ticket[kValidTiles];  // of tile number % kValidTiles

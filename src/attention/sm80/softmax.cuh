@@ -16,14 +16,12 @@ namespace seesaw::attention::sm80 {
 struct RowState {
   float frame[2];  // the same in all threads of the row
   float sum[2];    // of this thread's tokens
-  float top[2];    // largest score so far, in log2 units: of all, unlike the frame
 
   __device__ __forceinline__ void clear() {
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
       frame[r] = gpu::kEmptyFrame;
       sum[r] = 0.0F;
-      top[r] = -INFINITY;
     }
   }
 };
@@ -70,7 +68,6 @@ template <typename Config>
 struct Softmax {
   const Params& params;
   const Shared<Config>& shared;
-  ThreadPlace<Config> at;
 
   // What a score is multiplied by.
   __device__ __forceinline__ float factor() const {
@@ -80,6 +77,7 @@ struct Softmax {
   // [5] before [b2]: caps, masks, and tells the row's other warps the largest of this one's.
   __device__ __forceinline__ void mask_and_publish(const PieceWork& piece, const TileSight& sight,
                                                    uint32_t number, Scores& scores) const {
+    const ThreadPlace<Config> at;
     if (params.cap_log2 > 0.0F) {
 #pragma unroll
       for (float& score : scores.of) score = capped(params, score);
@@ -98,6 +96,7 @@ struct Softmax {
   // Scores of tokens that a row does not see become -inf, by selection: they may be NaN.
   __device__ __forceinline__ void mask(const PieceWork& piece, const TileSight& sight,
                                        uint32_t number, bool slots, Scores& scores) const {
+    const ThreadPlace<Config> at;
     bool exists[2];
 #pragma unroll
     for (int e = 0; e < 2; ++e) {
@@ -127,6 +126,11 @@ struct Softmax {
   // probabilities of this warp's tokens.
   __device__ __forceinline__ void weigh(const Scores& scores, RowState& rows,
                                         Output<Config>& output) const {
+    const ThreadPlace<Config> at;
+    constexpr int kNextRow = 8 * kTileTokens * 2;  // eight rows have their chunks in the same order
+    const uint32_t stored = shared.probabilities +
+                            probability_offset(at.row(0), at.column_warp()) +
+                            static_cast<uint32_t>(4 * at.quad_lane());
     float moved[2];
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
@@ -134,7 +138,10 @@ struct Softmax {
 #pragma unroll
       for (int w = 1; w < kColumnWarps; ++w) top = fmaxf(top, shared.rest.top[w][at.row(r)]);
       const float product = __fmul_rn(top, factor());
-      rows.top[r] = fmaxf(rows.top[r], product);
+      if (params.max_logits != nullptr && at.writes_row()) {
+        float& largest = shared.rest.row_top[at.row(r)];
+        largest = fmaxf(largest, product);
+      }
       const float frame = gpu::next_frame(rows.frame[r], product);
       moved[r] = ptx::exp2_approx(rows.frame[r] - frame);
       rows.frame[r] = frame;
@@ -143,9 +150,7 @@ struct Softmax {
       const float p1 = ptx::exp2_approx(fmaf(scores.of[2 * r + 1], factor(), -frame));
       rows.sum[r] += p0 + p1;
       // Tokens 8w + 2q and the next: chunk w of the row.
-      ptx::store_shared_4(shared.probabilities +
-                              probability_offset(at.row(r), at.column_warp()) +
-                              static_cast<uint32_t>(4 * at.quad_lane()),
+      ptx::store_shared_4(stored + static_cast<uint32_t>(r * kNextRow),
                           ptx::pack<typename Config::Element>(p0, p1));
     }
     if (__any_sync(~0u, moved[0] != 1.0F || moved[1] != 1.0F)) output.scale(moved[0], moved[1]);
