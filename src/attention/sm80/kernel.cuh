@@ -75,6 +75,7 @@ struct Attention {
       __syncthreads();  // [b0]
       attend(piece, static_cast<uint32_t>(k));
     }
+    ptx::copy_async_wait_all();  // none is under way when the block ends
   }
 
   static __device__ __noinline__ void describe_piece(const Params& params,
@@ -153,10 +154,15 @@ struct Attention {
       Ids ids;
       if constexpr (!Config::kConverts) ids = loader.find(copied);
       const uint32_t at_tile = shared.tile(now.index);
-      Scores scores = scores_of<Config>(queries, shared.rotary, at_tile, params.d_qk);  // [4]
+      Scores scores;  // [4]; and [7] of the tile before
+      if (ahead() && tile > tile_begin) {
+        scores = scores_and_values(queries, shared, at_tile, shared.tile(before.index),
+                                   params.d_qk, output);
+      } else {
+        scores = scores_of(queries, shared.rotary, at_tile, params.d_qk);
+      }
       const TileSight sight = sight_of_tile(params, piece, tile);
       softmax().mask_and_publish(piece, sight, number, scores);  // [5]
-      if (ahead() && tile > tile_begin) add(output, before);  // [7] of the tile before
       if constexpr (Config::kConverts) wait_for_copies(params.shared.pending());
       __syncthreads();  // [b2]: the scores' maxima; the tile before is done with
       if constexpr (Config::kConverts) {

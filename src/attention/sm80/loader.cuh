@@ -19,18 +19,16 @@ struct Record {
 // The record of token number `token` of the item, given what the stream's ids say of it.
 __device__ __forceinline__ Record record_of(const StreamParams& stream, int32_t token,
                                             int32_t id) {
-  int32_t page = id;
-  int32_t number = token;
-  if (stream.indices) {
-    if (static_cast<uint32_t>(id) >= stream.slots) return {nullptr, nullptr};
-    number = id;
-    page = stream.page_size.divide(id);
-  }
-  const int32_t slot = stream.indices
-                           ? stream.page_size.remainder(number, page)
-                           : stream.page_size.remainder(number, stream.page_size.divide(number));
-  const std::byte* begin = stream.cache + page * stream.page_stride + block_kv_head() * stream.head_stride;
-  return {begin + slot * stream.row_stride, begin + stream.tails + slot * stream.tail_bytes};
+  // No branches: this is on every tile's way.
+  const bool exists = !stream.indices || static_cast<uint32_t>(id) < stream.slots;
+  const int32_t number = stream.indices ? id : token;
+  const int32_t quotient = stream.page_size.divide(number);
+  const int32_t slot = stream.page_size.remainder(number, quotient);
+  const int64_t page = stream.indices ? quotient : id;
+  const std::byte* begin =
+      stream.cache + page * stream.page_stride + block_kv_head() * stream.head_stride;
+  return {exists ? begin + slot * stream.row_stride : nullptr,
+          begin + stream.tails + slot * stream.tail_bytes};
 }
 
 // The stream's ids of an item, and what they say of a token, which exists.
@@ -69,7 +67,7 @@ __device__ __forceinline__ void copy_run(const Run& run, int lane, uint32_t to) 
   if (run.unit == kChunkBytes) {
 #pragma unroll
     for (int i = 0; i < kMost; ++i) {
-      if (i * kStep < left) ptx::copy_async_16(to + i * kStep, from + i * kStep, run.valid);
+      ptx::copy_async_16_if(i * kStep < left, to + i * kStep, from + i * kStep, run.valid);
     }
     return;
   }
@@ -116,10 +114,15 @@ struct TileLoader {
     return shared.rest.ticket[number % kValidTiles];
   }
 
+  // Behind the last tile there are zeros to be copied, of no length.
+  __device__ __forceinline__ const StreamParams& stream_of(const TileTicket& wanted) const {
+    return params.streams[max(wanted.stream, 0)];
+  }
+
   __device__ __forceinline__ void start() const {
     if (threadIdx.x != 0) return;
     shared.rest.cursor.k = -1;
-    shared.rest.cursor.tile = shared.rest.cursor.tile_end = 0;
+    shared.rest.cursor.tile = shared.rest.cursor.tile_end = shared.rest.cursor.run_end = 0;
   }
 
   // Thread 0: the ticket of tile `number`, the next one that exists.
@@ -127,20 +130,31 @@ struct TileLoader {
     if (threadIdx.x != 0) return;
     TileCursor& cursor = shared.rest.cursor;
     TileTicket& next = shared.rest.ticket[number % kValidTiles];
-    if (++cursor.tile >= cursor.tile_end) next_piece(params, shared.rest);
-    if (cursor.tile >= cursor.tile_end) {
-      next.stream = kNoStream;
-      return;
+    ++cursor.tile;
+    if (cursor.tile < cursor.run_end) {  // the tile behind the last one, of the same stream
+      next = shared.rest.ticket[(number - 1) % kValidTiles];
+      next.token += kTileTokens;
+    } else {
+      begin_run(params, shared.rest, next);
     }
+  }
+
+  // The same where another stream or another piece begins, or nothing is left.
+  static __device__ __noinline__ void begin_run(const Params& params, SharedRest<Config>& rest,
+                                                TileTicket& next) {
+    TileCursor& cursor = rest.cursor;
+    if (cursor.tile >= cursor.tile_end) next_piece(params, rest);
+    next = {params.streams[0].ids, 0, 0, kNoStream};
+    if (cursor.tile >= cursor.tile_end) return;
     const TilePlace place = place_of_tile(cursor.item, cursor.tile);
-    next.ids = ids_of(params.streams[place.stream], cursor.item);
-    next.token = place.token;
-    next.length = place.length;
-    next.stream = place.stream;
+    cursor.run_end =
+        place.stream == 0 ? min(cursor.item.first_tiles, cursor.tile_end) : cursor.tile_end;
+    next = {ids_of(params.streams[place.stream], cursor.item), place.token, place.length,
+            place.stream};
   }
 
   // The cursor's first tile of the next piece that has any.
-  static __device__ __noinline__ void next_piece(const Params& params, SharedRest<Config>& rest) {
+  static __device__ __forceinline__ void next_piece(const Params& params, SharedRest<Config>& rest) {
     TileCursor& cursor = rest.cursor;
     while (cursor.tile >= cursor.tile_end && cursor.k + 1 < rest.work.num_pieces) {
       const PieceWork piece = read_piece<Config>(params, rest.work, ++cursor.k);
@@ -154,8 +168,7 @@ struct TileLoader {
     const TileTicket& wanted = ticket(number);
     const Part part;
     Ids ids = {};
-    if (wanted.stream == kNoStream) return ids;
-    const StreamParams& stream = params.streams[wanted.stream];
+    const StreamParams& stream = stream_of(wanted);
 #pragma unroll
     for (int i = 0; i < Config::kLoadRows; ++i) {
       const int32_t token = wanted.token + part.row(i);
@@ -168,18 +181,16 @@ struct TileLoader {
   // empty.
   __device__ __forceinline__ void copy(uint32_t number, int32_t stage, const Ids& ids) const {
     const TileTicket& wanted = ticket(number);
-    if (wanted.stream != kNoStream) {
-      const StreamParams& stream = params.streams[wanted.stream];
-      const Part part;
+    const StreamParams& stream = stream_of(wanted);
+    const Part part;
 #pragma unroll
-      for (int i = 0; i < Config::kLoadRows; ++i) {
-        const int32_t token = wanted.token + part.row(i);
-        Record record = {nullptr, nullptr};
-        if (token < wanted.length) record = record_of(stream, token, ids.of[i]);
-        copy_record(stream, record, {part.lane, part.row(i)}, stage);
-        if (stream.indices && part.lane == 0) {
-          shared.rest.valid[number % kValidTiles][part.row(i)] = record.row != nullptr ? 1 : 0;
-        }
+    for (int i = 0; i < Config::kLoadRows; ++i) {
+      const int32_t token = wanted.token + part.row(i);
+      const Record record =
+          token < wanted.length ? record_of(stream, token, ids.of[i]) : Record{nullptr, nullptr};
+      copy_record(stream, record, {part.lane, part.row(i)}, stage);
+      if (stream.indices && part.lane == 0) {
+        shared.rest.valid[number % kValidTiles][part.row(i)] = record.row != nullptr ? 1 : 0;
       }
     }
     ptx::copy_async_commit();

@@ -48,46 +48,63 @@ struct Scores {
   float of[4];  // [2 * row + token]
 };
 
-// [4] S = Q K^T. Two chains of products, so that one does not wait for the other.
+// [4] S = Q K^T, in parts of 32 columns. Two chains of products, so that one does not wait for the
+// other.
 template <typename Config>
-__device__ __forceinline__ Scores scores_of(const Queries<Config>& queries, uint32_t rotary,
-                                            uint32_t tile, int d_qk) {
+struct ScoreProduct {
   using Element = typename Config::Element;
-  const ThreadPlace<Config> at;
-  const int token = at.column_warp() * kWarpTokens + at.lane % 8;
-  const uint32_t row = tile + static_cast<uint32_t>(token * Config::kRowBytes);
-  const auto swizzled = static_cast<uint32_t>((at.lane / 8) ^ (token & 7)) * kChunkBytes;
+  static constexpr int kParts = Config::kValueSteps / 2;  // of the columns of the values
+
+  uint32_t row;       // of keys
+  uint32_t swizzled;  // where the thread's chunk is in 128 bytes of it
   float even[4] = {};
   float odd[4] = {};
-  const auto load_keys = [&](uint32_t(&keys)[4], int pair) {  // k16 steps 2 pair and the next
-    ptx::load_matrix(keys, row + static_cast<uint32_t>(pair / 2 * 128) +
-                               (swizzled ^ static_cast<uint32_t>(pair % 2 * 64)));
-  };
-#pragma unroll
-  for (int pair = 0; pair < Config::kValueSteps / 2; ++pair) {
-    uint32_t keys[4];
-    load_keys(keys, pair);
-    ptx::mma<Element>(even, queries.fragment[2 * pair], keys[0], keys[1]);
-    ptx::mma<Element>(odd, queries.fragment[2 * pair + 1], keys[2], keys[3]);
+  uint32_t keys[2][4];
+
+  __device__ __forceinline__ explicit ScoreProduct(uint32_t tile) {
+    const ThreadPlace<Config> at;
+    const int token = at.column_warp() * kWarpTokens + at.lane % 8;
+    row = tile + static_cast<uint32_t>(token * Config::kRowBytes);
+    swizzled = static_cast<uint32_t>((at.lane / 8) ^ (token & 7)) * kChunkBytes;
   }
-  const uint32_t query =
-      rotary + rotary_offset(at.row_warp() * kWarpRows + at.lane % 16, at.lane / 16);
-#pragma unroll
-  for (int pair = 0; pair < kRotaryColumns / 32; ++pair) {
-    if (d_qk <= Config::kValueColumns + 32 * pair) break;
-    uint32_t keys[4];
-    uint32_t fragment[4];
-    load_keys(keys, Config::kValueSteps / 2 + pair);
-    ptx::load_matrix(fragment, query ^ static_cast<uint32_t>(4 * pair * kChunkBytes));
-    ptx::mma<Element>(even, fragment, keys[0], keys[1]);
-    ptx::load_matrix(fragment, query ^ static_cast<uint32_t>((4 * pair + 2) * kChunkBytes));
-    ptx::mma<Element>(odd, fragment, keys[2], keys[3]);
+
+  // A part's keys, a part ahead of their product.
+  __device__ __forceinline__ void load(int part) {
+    ptx::load_matrix(keys[part % 2], row + static_cast<uint32_t>(part / 2 * 128) +
+                                         (swizzled ^ static_cast<uint32_t>(part % 2 * 64)));
   }
-  Scores scores;
+
+  __device__ __forceinline__ void multiply(const Queries<Config>& queries, int part) {
+    const uint32_t(&k)[4] = keys[part % 2];
+    ptx::mma<Element>(even, queries.fragment[2 * part], k[0], k[1]);
+    ptx::mma<Element>(odd, queries.fragment[2 * part + 1], k[2], k[3]);
+  }
+
+  // The columns behind the values', whose queries are in shared memory.
+  __device__ __forceinline__ void multiply_rotary(uint32_t rotary, int d_qk) {
+    const ThreadPlace<Config> at;
+    const uint32_t query =
+        rotary + rotary_offset(at.row_warp() * kWarpRows + at.lane % 16, at.lane / 16);
 #pragma unroll
-  for (int i = 0; i < 4; ++i) scores.of[i] = even[i] + odd[i];
-  return scores;
-}
+    for (int part = 0; part < kRotaryColumns / 32; ++part) {
+      if (d_qk <= Config::kValueColumns + 32 * part) break;
+      uint32_t fragment[2][4];
+      load(kParts + part);
+      ptx::load_matrix(fragment[0], query ^ static_cast<uint32_t>(4 * part * kChunkBytes));
+      ptx::load_matrix(fragment[1], query ^ static_cast<uint32_t>((4 * part + 2) * kChunkBytes));
+      const uint32_t(&k)[4] = keys[(kParts + part) % 2];
+      ptx::mma<Element>(even, fragment[0], k[0], k[1]);
+      ptx::mma<Element>(odd, fragment[1], k[2], k[3]);
+    }
+  }
+
+  __device__ __forceinline__ Scores scores() const {
+    Scores sums;
+#pragma unroll
+    for (int i = 0; i < 4; ++i) sums.of[i] = even[i] + odd[i];
+    return sums;
+  }
+};
 
 // 16 rows of a warp's columns: o[n] are columns 8n + .. of them.
 template <typename Config>
@@ -112,34 +129,106 @@ struct Output {
   }
 };
 
-// [7] O += P V.
+// [7] O += P V, in parts of 16 tokens and 16 columns.
+template <typename Config>
+struct ValueProduct {
+  using Element = typename Config::Element;
+  static constexpr int kPairs = Config::kBlocks / 2;  // of n8 blocks: 16 columns
+  static constexpr int kParts = kTileTokens / 16 * kPairs;
+
+  uint32_t weights_row;
+  uint32_t values_row;
+  uint32_t swizzled;
+  uint32_t weights[4];
+  uint32_t values[2][4];
+
+  __device__ __forceinline__ ValueProduct(uint32_t probabilities, uint32_t tile) {
+    const ThreadPlace<Config> at;
+    const int half = at.lane / 16;  // of the 16 columns or tokens that a ldmatrix brings
+    const int first_chunk = at.first_column() / kChunkColumns;
+    const int token = at.lane % 16;
+    weights_row =
+        probabilities + probability_offset(at.row_warp() * kWarpRows + at.lane % 16, half);
+    values_row = tile + static_cast<uint32_t>(token * Config::kRowBytes + first_chunk / 8 * 128);
+    swizzled = static_cast<uint32_t>((first_chunk % 8 + half) ^ (token & 7)) * kChunkBytes;
+  }
+
+  // A part's values, a part ahead of their product.
+  __device__ __forceinline__ void load(int part) {
+    const int step = part / kPairs;
+    const int pair = part % kPairs;
+    ptx::load_matrix_transposed(values[part % 2],
+                                values_row +
+                                    static_cast<uint32_t>(16 * step * Config::kRowBytes +
+                                                          pair / 4 * 128) +
+                                    (swizzled ^ static_cast<uint32_t>(pair % 4 * 32)));
+  }
+
+  __device__ __forceinline__ void multiply(Output<Config>& output, int part) {
+    const int step = part / kPairs;
+    const int pair = part % kPairs;
+    if (pair == 0) {
+      ptx::load_matrix(weights, weights_row ^ static_cast<uint32_t>(2 * step * kChunkBytes));
+    }
+    const uint32_t(&v)[4] = values[part % 2];
+    ptx::mma<Element>(output.of[2 * pair], weights, v[0], v[1]);
+    ptx::mma<Element>(output.of[2 * pair + 1], weights, v[2], v[3]);
+  }
+};
+
+// [4] alone.
+template <typename Config>
+__device__ __forceinline__ Scores scores_of(const Queries<Config>& queries, uint32_t rotary,
+                                            uint32_t tile, int d_qk) {
+  ScoreProduct<Config> product(tile);
+  product.load(0);
+#pragma unroll
+  for (int part = 0; part < product.kParts; ++part) {
+    if (part + 1 < product.kParts) product.load(part + 1);
+    product.multiply(queries, part);
+  }
+  product.multiply_rotary(rotary, d_qk);
+  return product.scores();
+}
+
+// [7] alone.
 template <typename Config>
 __device__ __forceinline__ void add_values(Output<Config>& output, uint32_t probabilities,
                                            uint32_t tile) {
-  using Element = typename Config::Element;
-  const ThreadPlace<Config> at;
-  const int half = at.lane / 16;  // of the 16 columns or tokens that a ldmatrix brings
-  const uint32_t weights_row =
-      probabilities + probability_offset(at.row_warp() * kWarpRows + at.lane % 16, half);
-  const int first_chunk = at.first_column() / kChunkColumns;
+  ValueProduct<Config> product(probabilities, tile);
+  product.load(0);
 #pragma unroll
-  for (int step = 0; step < kTileTokens / 16; ++step) {  // of k16 tokens
-    uint32_t weights[4];
-    ptx::load_matrix(weights, weights_row ^ static_cast<uint32_t>(2 * step * kChunkBytes));
-    const int token = 16 * step + at.lane % 16;
-    const uint32_t values_row =
-        tile + static_cast<uint32_t>(token * Config::kRowBytes + first_chunk / 8 * 128);
-    const auto swizzled =
-        static_cast<uint32_t>((first_chunk % 8 + half) ^ (token & 7)) * kChunkBytes;
-#pragma unroll
-    for (int pair = 0; pair < Config::kBlocks / 2; ++pair) {  // of n8 blocks: two chunks
-      uint32_t values[4];
-      ptx::load_matrix_transposed(values, values_row + static_cast<uint32_t>(pair / 4 * 128) +
-                                              (swizzled ^ static_cast<uint32_t>(pair % 4 * 32)));
-      ptx::mma<Element>(output.of[2 * pair], weights, values[0], values[1]);
-      ptx::mma<Element>(output.of[2 * pair + 1], weights, values[2], values[3]);
-    }
+  for (int part = 0; part < product.kParts; ++part) {
+    if (part + 1 < product.kParts) product.load(part + 1);
+    product.multiply(output, part);
   }
+}
+
+// [4] of a tile and [7] of the one before it, part by part: the chains of the scores' products wait
+// while the others run.
+template <typename Config>
+__device__ __forceinline__ Scores scores_and_values(const Queries<Config>& queries,
+                                                    const Shared<Config>& shared, uint32_t tile,
+                                                    uint32_t tile_before, int d_qk,
+                                                    Output<Config>& output) {
+  using ScoresOf = ScoreProduct<Config>;
+  using ValuesOf = ValueProduct<Config>;
+  static_assert(ScoresOf::kParts == ValuesOf::kParts);
+  ScoresOf product(tile);
+  ValuesOf values(shared.probabilities, tile_before);
+  product.load(0);
+  values.load(0);
+#pragma unroll
+  for (int part = 0; part < ScoresOf::kParts; ++part) {
+    if (part + 1 < ScoresOf::kParts) {
+      product.load(part + 1);
+      values.load(part + 1);
+    }
+    product.multiply(queries, part);
+    values.multiply(output, part);
+  }
+  product.multiply_rotary(shared.rotary, d_qk);
+  return product.scores();
 }
 static_assert(Config<int, 256, 1, false>::kWarpColumns % 64 == 0, "a warp's columns are whole 128 bytes");
 

@@ -22,6 +22,7 @@ struct TileCursor {
   int32_t k;  // of the block's pieces
   int32_t tile;
   int32_t tile_end;
+  int32_t run_end;  // of the tiles that have the ticket's stream and item
 };
 
 // Written and read between the block's barriers ([b1] .. in README.md).

@@ -14,12 +14,14 @@ __device__ __forceinline__ void copy_async_16(uint32_t destination, const void* 
                "r"(valid ? 16 : 0)
                : "memory");
 }
-// The same with the first `bytes` of them read, 0 to 16, and zeros behind.
-__device__ __forceinline__ void copy_async_16_of(uint32_t destination, const void* source,
-                                                 int bytes) {
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(destination), "l"(source),
-               "r"(bytes)
-               : "memory");
+// The same if it is `wanted`: without a branch.
+__device__ __forceinline__ void copy_async_16_if(bool wanted, uint32_t destination,
+                                                 const void* source, bool valid) {
+  asm volatile(
+      "{.reg .pred p; setp.ne.b32 p, %0, 0; @p cp.async.cg.shared.global [%1], [%2], 16, %3;}" ::"r"(
+          static_cast<int>(wanted)),
+      "r"(destination), "l"(source), "r"(valid ? 16 : 0)
+      : "memory");
 }
 // 4 bytes; zeros if `valid` is false.
 __device__ __forceinline__ void copy_async_4(uint32_t destination, const void* source, bool valid) {

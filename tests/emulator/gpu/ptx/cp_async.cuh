@@ -20,8 +20,8 @@ inline void emulated_copy(uint32_t destination, const void* source, int bytes, u
 inline void copy_async_16(uint32_t destination, const void* source, bool valid) {
   emulated_copy(destination, source, valid ? 16 : 0, 16);
 }
-inline void copy_async_16_of(uint32_t destination, const void* source, int bytes) {
-  emulated_copy(destination, source, bytes, 16);
+inline void copy_async_16_if(bool wanted, uint32_t destination, const void* source, bool valid) {
+  if (wanted) emulated_copy(destination, source, valid ? 16 : 0, 16);
 }
 inline void copy_async_4(uint32_t destination, const void* source, bool valid) {
   emulated_copy(destination, source, valid ? 4 : 0, 4);
