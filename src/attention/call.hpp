@@ -38,8 +38,8 @@ struct Call {
   int64_t items = 0;  // of this call
   Rows q;             // read only
   Rows out;
-  Rows lse;                            // float32, one number a row; data null: not wanted
-  Rows max_logits;                     // the same: the largest score, natural units; -inf if none
+  Rows lse;                              // float32, one number a row; data null: not wanted
+  Rows max_logits;                       // the same: the largest score, natural units; -inf if none
   const int32_t* query_begin = nullptr;  // ragged: [items + 1]; then stride_sequence is 0
   std::array<Stream, kMostStreams> streams;
   const uint8_t* tree_mask = nullptr;  // [item][query token]: bit k % 8 of byte k / 8 is token
