@@ -15,7 +15,8 @@ core:             core base public
 split:            split core base
 cpu:              cpu core base
 gpu:              gpu split core base
-ops/*:            split cpu gpu core base public
+attention:        split cpu gpu core base
+ops/*:            attention split cpu gpu core base public
 engine:           engine boundary cpu gpu core base public
 operations:       ops/* core
 boundary:         boundary public base
@@ -24,7 +25,7 @@ lab:              lab core public base
 tools:            tools lab public
 python:           python public
 ladder:           ladder gpu base public
-bench:            bench lab ops/* split cpu gpu core base public
+bench:            bench lab ops/* attention split cpu gpu core base public
 tests/consumers:  tests/consumers public
 '
 
@@ -55,7 +56,7 @@ room_of_include() {
   case $written in
     seesaw/*) echo public ;;
     ops/*/*) cut -d/ -f1-2 <<<"$written" ;;
-    base/* | boundary/* | core/* | split/* | cpu/* | gpu/* | engine/* | baselines/* | lab/* | \
+    attention/* | base/* | boundary/* | core/* | split/* | cpu/* | gpu/* | engine/* | baselines/* | lab/* | \
       tools/* | python/* | bench/* | ladder/*)
       cut -d/ -f1 <<<"$written" ;;
     *)

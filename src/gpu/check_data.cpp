@@ -88,8 +88,8 @@ std::string name_of_word(const split::SplitConfig& config, int64_t word) {
 Status check_schedule(const CallToCheck& call, void* report, void* rebuilt, cudaStream_t stream) {
   const ScheduleCall again = {
       .config = call.split,
-      .seq_lens = call.lengths.seq_lens,
-      .seq_len_stride = call.lengths.stride,
+      .lengths =
+          split::lengths_of(call.lengths.seq_lens, call.lengths.stride, call.lengths.max_tokens()),
       .batch = static_cast<int32_t>(call.lengths.batch),
       .schedule = rebuilt,
   };

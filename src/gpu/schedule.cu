@@ -40,8 +40,7 @@ __device__ int32_t items_of(const ScheduleCall& call) {
 }
 
 __device__ int64_t tiles_at(const ScheduleCall& call, int32_t sequence) {
-  const int32_t tiles =
-      split::tiles_of(call.seq_lens[sequence * call.seq_len_stride], call.config.tile_tokens);
+  const int64_t tiles = split::tiles_at(call.lengths, sequence, call.config.tile_tokens);
   return tiles < call.config.max_sequence_tiles ? tiles : call.config.max_sequence_tiles;
 }
 

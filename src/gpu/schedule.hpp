@@ -13,15 +13,14 @@ namespace seesaw::gpu {
 
 struct ScheduleCall {
   split::SplitConfig config;
-  const int32_t* seq_lens = nullptr;  // [batch], device memory
-  int64_t seq_len_stride = 1;         // elements
-  int32_t batch = 0;                  // <= config.max_batch
-  void* schedule = nullptr;           // schedule_bytes(config), device memory
+  split::Lengths lengths;    // device memory
+  int32_t batch = 0;         // <= config.max_batch
+  void* schedule = nullptr;  // schedule_bytes(config), device memory
 };
 
 // Launches the planner on `stream` of the current device: asynchronous, checked, deterministic. A
-// length above the planned maximum counts as the maximum, so that no length can make the planner
-// write past the buffer.
+// sequence of more tiles than config.max_sequence_tiles counts as one of so many, so that no length
+// can make the planner write past the buffer.
 Status launch_schedule(const ScheduleCall& call, cudaStream_t stream);
 
 }  // namespace seesaw::gpu

@@ -106,8 +106,8 @@ Status check_schedule_header(const SplitConfig& config, const void* buffer) {
   return {};
 }
 
-Status check_schedule(const SplitConfig& config, const int32_t* seq_lens, int64_t seq_len_stride,
-                      int32_t batch, const void* buffer) {
+Status check_schedule(const SplitConfig& config, const Lengths& lengths, int32_t batch,
+                      const void* buffer) {
   SEESAW_RETURN_IF_ERROR(check_schedule_header(config, buffer));
   // Read only; the view's pointers are mutable because the builder shares it.
   const ScheduleView view = schedule_view(const_cast<void*>(buffer), config);
@@ -118,7 +118,7 @@ Status check_schedule(const SplitConfig& config, const int32_t* seq_lens, int64_
   }
   Comparison comparison(config, view);
   const int64_t num_pieces = walk_pieces(
-      {config, seq_lens, seq_len_stride, batch},
+      {config, lengths, batch},
       [&](int64_t index, const PlacedPiece& placed) { return comparison.piece(index, placed); },
       [&](int32_t item, int64_t pieces) { return comparison.end_item(item, pieces); });
   if (comparison.end(num_pieces)) {

@@ -18,7 +18,7 @@ Status check_schedule_header(const SplitConfig& config, const void* buffer);
 
 // Builds the schedule again, comparing instead of writing: same cost as building it, allocates
 // nothing if all is well. Lengths must be validated, `buffer` hold schedule_bytes(config).
-Status check_schedule(const SplitConfig& config, const int32_t* seq_lens, int64_t seq_len_stride,
-                      int32_t batch, const void* buffer);
+Status check_schedule(const SplitConfig& config, const Lengths& lengths, int32_t batch,
+                      const void* buffer);
 
 }  // namespace seesaw::split

@@ -20,13 +20,13 @@ ScheduleHeader header_for(const SplitConfig& config, int32_t batch, int64_t num_
 
 }  // namespace
 
-void build_schedule(const SplitConfig& config, const int32_t* seq_lens, int64_t seq_len_stride,
-                    int32_t batch, void* buffer) {
+void build_schedule(const SplitConfig& config, const Lengths& lengths, int32_t batch,
+                    void* buffer) {
   const ScheduleView view = schedule_view(buffer, config);
   int32_t next_worker = 0;  // workers before it have their first piece
   view.item_piece_begin[0] = 0;
   const int64_t num_pieces = walk_pieces(
-      {config, seq_lens, seq_len_stride, batch},
+      {config, lengths, batch},
       [&](int64_t index, const PlacedPiece& placed) {
         view.pieces[index] = placed.piece;
         while (next_worker <= placed.worker) {

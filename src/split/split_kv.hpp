@@ -20,6 +20,7 @@
 
 #include "base/host_device.hpp"
 #include "base/math.hpp"
+#include "split/lengths.hpp"
 
 namespace seesaw::split {
 
@@ -158,16 +159,10 @@ SEESAW_HOST_DEVICE inline uint32_t schedule_tag(const SplitConfig& config, int32
   return tag;
 }
 
-// KV tiles of a sequence; a negative length counts as 0.
-SEESAW_HOST_DEVICE inline int32_t tiles_of(int32_t seq_len, int32_t tile_tokens) {
-  return seq_len > 0 ? static_cast<int32_t>(ceil_div<int64_t>(seq_len, tile_tokens)) : 0;
-}
-
-// Builds the schedule on the host. `buffer`: schedule_bytes(config), aligned to 256. Lengths must
-// not exceed the planned maximum (validated before); 0 <= batch <= config.max_batch. Allocates
+// Builds the schedule on the host. `buffer`: schedule_bytes(config), aligned to 256. Sequences must
+// not have more tiles than config.max_sequence_tiles; 0 <= batch <= config.max_batch. Allocates
 // nothing.
-void build_schedule(const SplitConfig& config, const int32_t* seq_lens, int64_t seq_len_stride,
-                    int32_t batch, void* buffer);
+void build_schedule(const SplitConfig& config, const Lengths& lengths, int32_t batch, void* buffer);
 
 // Calls visit(worker, piece) for every piece of a schedule in host memory, in order of worker. Its
 // header must be checked (check_schedule.hpp); damaged tables are not followed out of their arrays.

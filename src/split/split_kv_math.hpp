@@ -18,7 +18,7 @@
 //             pieces are dealt to workers in order of cost.
 //
 // How to build a schedule:
-//   1. T = sum over the items of tiles_of(seq_len), and their maximum.
+//   1. T = sum over the items of tiles_at(lengths, sequence), and their maximum.
 //   2. rule = fixed_rule (which also needs the number of pieces) or range_rule. The latter gives
 //      way to whole_rule if whole_pays(), else to rest_rule if rest_pays(), else, if items <=
 //      num_workers, to aligned_rule with the least of the aligned_lengths() that fits.

@@ -12,15 +12,12 @@ namespace seesaw::split {
 // The items of a batch, as tiles.
 struct Batch {
   const SplitConfig& config;
-  const int32_t* seq_lens;
-  int64_t stride;
+  const Lengths& lengths;
   int32_t size;  // sequences
 
   int32_t items() const { return size * config.row_groups; }
 
-  int64_t tiles(int32_t sequence) const {
-    return tiles_of(seq_lens[sequence * stride], config.tile_tokens);
-  }
+  int64_t tiles(int32_t sequence) const { return tiles_at(lengths, sequence, config.tile_tokens); }
 
   // Sum over the items of value(tiles of the item).
   template <typename Value>

@@ -77,7 +77,8 @@ struct CheckedCall {
   CheckedCall() : schedule(split::schedule_bytes(config)), scratch(gpu::check_bytes(config)) {
     for (int32_t i = 0; i < kBatch; ++i) lengths[i] = i * 37 % (64 * kPages + 1);
     for (int32_t i = 0; i < kBatch * kPages; ++i) table[i] = i;
-    split::build_schedule(config, lengths, 1, kBatch, schedule.data());
+    split::build_schedule(config, split::lengths_of(lengths, 1, 64 * kPages), kBatch,
+                          schedule.data());
   }
 
   std::string check() {

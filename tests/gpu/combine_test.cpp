@@ -56,8 +56,8 @@ class CombineRun {
     units_ = gpu::partial_units(c.d_v);
     blocks_ = gpu::partial_blocks(c.d_v);
     schedule_host_.resize(split::schedule_bytes(split_));
-    split::build_schedule(split_, c.lengths.data(), 1, static_cast<int32_t>(c.lengths.size()),
-                          schedule_host_.data());
+    split::build_schedule(split_, split::lengths_of(c.lengths.data(), 1, INT32_MAX),
+                          static_cast<int32_t>(c.lengths.size()), schedule_host_.data());
     make_partials();
   }
 

@@ -26,6 +26,9 @@ using Functions = KernelFunctions<DenseDecodeProblem, Args, DenseDecodePlan>;
 // numbers (split/knobs.hpp), sizes the schedule and lists the numbers for plan_info.
 Status finish_plan(KnobValues knobs, DenseDecodePlan* plan);
 
+// The lengths of a call, in whichever memory they are, as the planner takes them.
+split::Lengths planned_lengths(const DenseDecodeProblem& problem, const Args& args);
+
 // The functions that kernels on host memory share: the schedule is the host planner's.
 Status prepare_on_host(const DenseDecodePlan& plan, const Args& args, const Call& call);
 Status list_pieces(const DenseDecodePlan& plan, const void* schedule, PieceVisitor visitor);

@@ -117,20 +117,23 @@ Status finish_plan(KnobValues knobs, DenseDecodePlan* plan) {
   return {};
 }
 
+split::Lengths planned_lengths(const DenseDecodeProblem& problem, const Args& args) {
+  return split::lengths_of(static_cast<const int32_t*>(args.seq_lens.data), args.seq_lens.stride[0],
+                           problem.max_tokens());
+}
+
 Status prepare_on_host(const DenseDecodePlan& plan, const Args& args, const Call& call) {
   SEESAW_RETURN_IF_ERROR(check_lengths(plan, args));
-  split::build_schedule(plan.split, static_cast<const int32_t*>(args.seq_lens.data),
-                        args.seq_lens.stride[0], static_cast<int32_t>(batch_of(args)),
-                        call.schedule);
+  split::build_schedule(plan.split, planned_lengths(plan.problem, args),
+                        static_cast<int32_t>(batch_of(args)), call.schedule);
   return {};
 }
 
 Status check_host_call(const DenseDecodePlan& plan, const Args& args, const Call& call) {
   SEESAW_RETURN_IF_ERROR(check_lengths(plan, args));
   SEESAW_RETURN_IF_ERROR(check_block_table(plan.problem, args));
-  return split::check_schedule(plan.split, static_cast<const int32_t*>(args.seq_lens.data),
-                               args.seq_lens.stride[0], static_cast<int32_t>(batch_of(args)),
-                               call.schedule);
+  return split::check_schedule(plan.split, planned_lengths(plan.problem, args),
+                               static_cast<int32_t>(batch_of(args)), call.schedule);
 }
 
 Status list_pieces(const DenseDecodePlan& plan, const void* schedule, PieceVisitor visitor) {

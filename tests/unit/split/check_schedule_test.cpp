@@ -13,13 +13,13 @@
 namespace seesaw::split {
 namespace {
 
-using Lengths = std::vector<int32_t>;
+using SeqLens = std::vector<int32_t>;
 
-const Lengths kLengths = {1000, 0, 64, 65, 9000, 3};
+const SeqLens kLengths = {1000, 0, 64, 65, 9000, 3};
 
-Status check_for(ScheduleBuffer& schedule, const Lengths& lengths) {
-  return check_schedule(schedule.config(), lengths.data(), 1, static_cast<int32_t>(lengths.size()),
-                        schedule.data());
+Status check_for(ScheduleBuffer& schedule, const SeqLens& lengths) {
+  return check_schedule(schedule.config(), lengths_of(lengths.data(), 1, INT32_MAX),
+                        static_cast<int32_t>(lengths.size()), schedule.data());
 }
 
 // fixed_split_tiles, row_groups
@@ -34,7 +34,7 @@ class CheckSchedule : public ::testing::TestWithParam<std::tuple<int32_t, int32_
     return config;
   }
 
-  void expect_refused(const Lengths& lengths, const char* words) {
+  void expect_refused(const SeqLens& lengths, const char* words) {
     const Status status = check_for(schedule_, lengths);
     EXPECT_EQ(status.code(), StatusCode::kInvalidArgument);
     EXPECT_NE(status.message().find(words), std::string::npos) << status.message();
@@ -53,21 +53,21 @@ TEST_P(CheckSchedule, AcceptsItsOwnLengths) {
 }
 
 TEST_P(CheckSchedule, AcceptsLengthsOfTheSameTiles) {
-  Lengths lengths = kLengths;
+  SeqLens lengths = kLengths;
   lengths[0] = 1001;  // 16 tiles either way
   EXPECT_TRUE(check_for(schedule_, lengths).ok());
 }
 
 TEST_P(CheckSchedule, RefusesOtherLengths) {
   for (size_t i = 0; i < kLengths.size(); ++i) {
-    Lengths lengths = kLengths;
+    SeqLens lengths = kLengths;
     lengths[i] += 64 * 20;
     expect_refused(lengths, "schedule made for other lengths");
   }
 }
 
 TEST_P(CheckSchedule, RefusesAnotherBatch) {
-  Lengths fewer = kLengths;
+  SeqLens fewer = kLengths;
   fewer.pop_back();
   expect_refused(fewer, "schedule of 6 sequences");
 }
@@ -80,7 +80,8 @@ TEST_P(CheckSchedule, RefusesABufferNeverFilled) {
 TEST_P(CheckSchedule, RefusesAnotherPlans) {
   SplitConfig other = schedule_.config();
   other.num_workers = 3;
-  const Status status = check_schedule(other, kLengths.data(), 1, 6, schedule_.data());
+  const Status status =
+      check_schedule(other, lengths_of(kLengths.data(), 1, INT32_MAX), 6, schedule_.data());
   EXPECT_NE(status.message().find("schedule of another plan"), std::string::npos);
 }
 

@@ -16,7 +16,8 @@ class ScheduleBuffer {
       : config_(config), buffer_(schedule_bytes(config)) {}
 
   void build(const std::vector<int32_t>& seq_lens) {
-    build_schedule(config_, seq_lens.data(), 1, static_cast<int32_t>(seq_lens.size()), data());
+    build_schedule(config_, lengths_of(seq_lens.data(), 1, INT32_MAX),
+                   static_cast<int32_t>(seq_lens.size()), data());
   }
 
   void* data() { return buffer_.data(); }

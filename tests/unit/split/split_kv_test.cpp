@@ -9,17 +9,18 @@
 #include <random>
 #include <vector>
 
+#include "split/check_schedule.hpp"
 #include "split/split_kv_math.hpp"
 #include "unit/split/schedule_buffer.hpp"
 
 namespace seesaw::split {
 namespace {
 
-using Lengths = std::vector<int32_t>;
+using SeqLens = std::vector<int32_t>;
 
 struct RandomBatch {
   SplitConfig config;
-  Lengths seq_lens;
+  SeqLens seq_lens;
 };
 
 // Uniform, equal, skewed and tiny (with zero and negative) lengths; few and many sequences; one row
@@ -30,7 +31,7 @@ RandomBatch random_batch(std::mt19937& engine) {
   };
   const int32_t longest = below(4) == 0 ? 3 : below(2) == 0 ? 2'000 : 200'000;
   const int32_t shape = below(4);
-  Lengths seq_lens(static_cast<size_t>(below(3) == 0 ? below(400) : below(10)));
+  SeqLens seq_lens(static_cast<size_t>(below(3) == 0 ? below(400) : below(10)));
   for (int32_t& length : seq_lens) {
     switch (shape) {
       case 0:
@@ -213,16 +214,48 @@ TEST(SplitKv, SameLengthsSameBytes) {
 }
 
 TEST(SplitKv, LengthsMayBeStrided) {
-  const Lengths lengths = {100, 5, 3000, 70};
-  Lengths spread(lengths.size() * 3, -12345);
+  const SeqLens lengths = {100, 5, 3000, 70};
+  SeqLens spread(lengths.size() * 3, -12345);
   for (size_t i = 0; i < lengths.size(); ++i) {
     spread[3 * i] = lengths[i];
   }
   ScheduleBuffer packed(config_for(lengths, 4));
   ScheduleBuffer strided(config_for(lengths, 4));
   packed.build(lengths);
-  build_schedule(strided.config(), spread.data(), 3, 4, strided.data());
+  build_schedule(strided.config(), lengths_of(spread.data(), 3, INT32_MAX), 4, strided.data());
   EXPECT_EQ(std::memcmp(packed.data(), strided.data(), schedule_bytes(packed.config())), 0);
+}
+
+// A sequence's tiles are those of its streams, each in whole tiles; entries may be shared.
+TEST(SplitKv, TilesOfTwoStreams) {
+  const SeqLens first = {100, -3, 5000};
+  const SeqLens second = {1, 64, 200};
+  Lengths lengths = lengths_of(first.data(), 1, 1000);
+  EXPECT_EQ(tiles_at(lengths, 0, 64), 2);
+  EXPECT_EQ(tiles_at(lengths, 1, 64), 0);
+  EXPECT_EQ(tiles_at(lengths, 2, 64), 16) << "a length counts as the most";
+  lengths.streams[1] = {second.data(), 1, 128};
+  EXPECT_EQ(tiles_at(lengths, 0, 64), 3);
+  EXPECT_EQ(tiles_at(lengths, 1, 64), 1);
+  EXPECT_EQ(tiles_at(lengths, 2, 64), 18);
+  lengths.streams[1].lengths = nullptr;
+  EXPECT_EQ(tiles_at(lengths, 1, 64), 2) << "without lengths: the most every time";
+  lengths.items_per_length = 3;
+  EXPECT_EQ(tiles_at(lengths, 2, 64), 4);
+  EXPECT_EQ(tiles_at(lengths, 3, 64), 2);
+  EXPECT_EQ(tiles_at(lengths, 8, 64), 18);
+
+  // What is planned of them is what is planned of so many tiles.
+  lengths.items_per_length = 2;
+  const SeqLens same = {4 * 64, 4 * 64, 2 * 64, 2 * 64, 18 * 64, 18 * 64};
+  ScheduleBuffer of_streams(config_for(same, 5));
+  ScheduleBuffer of_tiles(config_for(same, 5));
+  build_schedule(of_streams.config(), lengths, 6, of_streams.data());
+  of_tiles.build(same);
+  EXPECT_EQ(std::memcmp(of_streams.data(), of_tiles.data(), schedule_bytes(of_tiles.config())), 0);
+  EXPECT_TRUE(check_schedule(of_streams.config(), lengths, 6, of_streams.data()).ok());
+  lengths.streams[1].most = 64;
+  EXPECT_FALSE(check_schedule(of_streams.config(), lengths, 6, of_streams.data()).ok());
 }
 
 TEST(SplitKv, NothingToDo) {
@@ -234,7 +267,7 @@ TEST(SplitKv, NothingToDo) {
 }
 
 TEST(SplitKv, EmptySequencesAreSpreadOverTheWorkers) {
-  const Lengths lengths(1000, 0);
+  const SeqLens lengths(1000, 0);
   ScheduleBuffer schedule(config_for(lengths, 10));
   schedule.build(lengths);
   EXPECT_EQ(schedule.view().header->num_pieces, 1000);
@@ -277,7 +310,7 @@ TEST(SplitKv, RowGroupsAreScheduledLikeSequences) {
 // One long sequence: every worker an equal share.
 TEST(SplitKv, OneSequenceUsesEveryWorker) {
   for (const int32_t workers : {1, 2, 7, 132}) {
-    const Lengths lengths = {132 * 7 * 64 * 10};
+    const SeqLens lengths = {132 * 7 * 64 * 10};
     ScheduleBuffer schedule(config_for(lengths, workers));
     schedule.build(lengths);
     EXPECT_EQ(schedule.view().header->num_pieces, workers);
@@ -287,7 +320,7 @@ TEST(SplitKv, OneSequenceUsesEveryWorker) {
 
 // At most half as many equal sequences as workers: equal pieces, none on a worker of two sequences.
 TEST(SplitKv, FewEqualSequencesAreAligned) {
-  const Lengths lengths(16, 1024);  // 16 tiles each
+  const SeqLens lengths(16, 1024);  // 16 tiles each
   ScheduleBuffer schedule(config_for(lengths, 132));
   schedule.build(lengths);
   EXPECT_EQ(schedule.view().header->num_pieces, 128);  // 8 pieces of 2 tiles each
@@ -300,7 +333,7 @@ TEST(SplitKv, FewEqualSequencesAreAligned) {
 // As many equal sequences as workers, or a multiple: whole sequences.
 TEST(SplitKv, EqualSequencesAMultipleOfTheWorkersStayWhole) {
   for (const size_t count : {8U, 16U, 800U}) {
-    const Lengths lengths(count, 5000);
+    const SeqLens lengths(count, 5000);
     ScheduleBuffer schedule(config_for(lengths, 8));
     schedule.build(lengths);
     EXPECT_EQ(schedule.view().header->num_pieces, static_cast<int32_t>(count));
@@ -309,7 +342,7 @@ TEST(SplitKv, EqualSequencesAMultipleOfTheWorkersStayWhole) {
 
 // Sequences that hardly differ stay whole if merging them costs more than it balances.
 TEST(SplitKv, AboutEqualSequencesStayWholeIfSplittingCosts) {
-  Lengths lengths(150, 64 * 20);
+  SeqLens lengths(150, 64 * 20);
   lengths[3] = 64 * 18;
   SplitConfig config = config_for(lengths, 132);
   ScheduleBuffer cut(config);
@@ -328,7 +361,7 @@ TEST(SplitKv, AboutEqualSequencesStayWholeIfSplittingCosts) {
 
 // Seven equal sequences on six workers: each a whole one, and a sixth of the seventh.
 TEST(SplitKv, TheRestOfEqualSequencesIsDealtOut) {
-  const Lengths lengths(7, 64 * 120);
+  const SeqLens lengths(7, 64 * 120);
   SplitConfig config = config_for(lengths, 6);
   config.deal_rest = 1;
   ScheduleBuffer schedule(config);
@@ -349,7 +382,7 @@ TEST(SplitKv, TheRestOfEqualSequencesIsDealtOut) {
 
 // One long sequence among many short ones must not wait for the end of the line.
 TEST(SplitKv, ALongSequenceAmongShortOnesIsSplit) {
-  Lengths lengths(63, 64);
+  SeqLens lengths(63, 64);
   lengths.push_back(64 * 1000);
   ScheduleBuffer schedule(config_for(lengths, 8));
   schedule.build(lengths);
@@ -379,7 +412,7 @@ TEST(SplitKv, CutsLeaveNoFragmentsThatCostMoreThanTheySave) {
 
 // 70,000 sequences of 2^31 - 1 tokens in tiles of one token: sums of 47 bits.
 TEST(SplitKv, SumsDoNotOverflow) {
-  const Lengths lengths(70'000, INT32_MAX);
+  const SeqLens lengths(70'000, INT32_MAX);
   RandomBatch batch{config_for(lengths, 132, 1), lengths};
   ScheduleBuffer schedule(batch.config);
   schedule.build(lengths);
@@ -389,7 +422,7 @@ TEST(SplitKv, SumsDoNotOverflow) {
 }
 
 TEST(SplitKv, SeventyThousandShortSequences) {
-  Lengths lengths(70'000);
+  SeqLens lengths(70'000);
   for (size_t i = 0; i < lengths.size(); ++i) {
     lengths[i] = static_cast<int32_t>(i % 5) * 40;
   }

@@ -142,8 +142,7 @@ Status prepare(const DenseDecodePlan& plan, const Args& args, const Call& call) 
   }
   const gpu::ScheduleCall launch = {
       .config = plan.split,
-      .seq_lens = static_cast<const int32_t*>(args.seq_lens.data),
-      .seq_len_stride = args.seq_lens.stride[0],
+      .lengths = planned_lengths(plan.problem, args),
       .batch = static_cast<int32_t>(batch_of(args)),
       .schedule = call.schedule,
   };
