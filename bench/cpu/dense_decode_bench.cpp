@@ -19,6 +19,7 @@
 #include <thread>
 #include <vector>
 
+#include "attention/cpu/layout.hpp"
 #include "base/float16.hpp"
 #include "core/cache_format.hpp"
 #include "cpu/select.hpp"
@@ -30,14 +31,13 @@
 #include "lab/roofs/cpu_roofs.hpp"
 #include "lab/synthetic.hpp"
 #include "lab/values.hpp"
-#include "ops/dense_decode/cpu/dense_decode.hpp"
-#include "ops/dense_decode/cpu/layout.hpp"
+#include "ops/dense_decode/attention.hpp"
 
 namespace seesaw::bench {
 namespace {
 
 using namespace lab;
-namespace cpu = dense_decode::cpu;
+namespace cpu = attention::cpu;
 
 constexpr int64_t kDqk = 576;
 constexpr int64_t kDv = 512;
@@ -155,7 +155,7 @@ struct Step {
       : problem(make_problem(1, h_q)),
         kernel(cpu::choose_microkernel(problem.q_type(), problem.kv_type(),
                                        cpu::choose_target().value_or(cpu::TargetChoice{}).target)),
-        geometry(cpu::make_geometry(problem, kernel)),
+        geometry(cpu::make_geometry(dense_decode::attention_of(problem), kernel)),
         memory(zeros(cpu::scratch_bytes(geometry, kernel))),
         rows(static_cast<size_t>(std::max(h_q, geometry.chunk_tokens) * kDqk)),
         scratch(cpu::scratch_of(geometry, kernel, memory.data(), 0)),

@@ -59,6 +59,9 @@ struct Problem {
   LseBase lse_base = LseBase::kNatural;
   EmptyLse empty_lse = EmptyLse::kNegativeInfinity;
 
+  bool sinks = false;       // Call::sinks
+  bool max_logits = false;  // Call::max_logits is asked for
+
   // Query rows of one KV head: (query token, head of the group) pairs, packed as token * group +
   // head.
   int64_t group() const { return h_q / h_kv; }
@@ -66,18 +69,44 @@ struct Problem {
   int64_t max_tokens() const { return streams[0].most_tokens + streams[1].most_tokens; }
 };
 
-// Tokens [begin, end) of an item, and of its last s_q the tree mask's.
+// A window leaves an item's last tokens to be attended. Its tiles then begin at its *origin*, a
+// multiple of kOriginStep, and the planner counts only what is behind it.
+inline constexpr int64_t kOriginStep = 64;
+
+// The most tokens of a stream that the planner counts: of the first, by the window.
+constexpr int64_t planned_tokens(const Problem& problem, size_t stream) {
+  const int64_t most = problem.streams[stream].most_tokens;
+  if (problem.masks.window == 0 || problem.num_streams > 1 || stream > 0) {
+    return most;
+  }
+  return std::min(most, problem.masks.window + problem.s_q - 1 + kOriginStep - 1);
+}
+
+// The token with which the first tile of an item of so many tokens begins.
+constexpr int64_t origin_of(const Problem& problem, int64_t length) {
+  const int64_t planned = planned_tokens(problem, 0) + problem.streams[1].most_tokens;
+  return length <= planned ? 0 : (length - planned + kOriginStep - 1) / kOriginStep * kOriginStep;
+}
+
+// Tokens [begin, end) of an item.
 struct Sight {
   int64_t begin = 0;
   int64_t end = 0;
 };
 
-// What query token `token` of an item with `s_q` of them sees of the item's `length` tokens.
+// What query token `token` of an item with `s_q` of them sees of the item's `length` tokens, but
+// for the tree mask.
 constexpr Sight sight_of(const Masks& masks, int64_t length, int64_t s_q, int64_t token) {
   const int64_t position = length - s_q + token;
   const int64_t end = std::max<int64_t>(masks.causal ? std::min(position + 1, length) : length, 0);
   const int64_t begin = masks.window > 0 ? position + 1 - masks.window : 0;
   return {std::clamp<int64_t>(begin, 0, end), end};
+}
+
+// Whether a query token with this row of the tree mask sees token `position` of its item.
+constexpr bool tree_allows(const uint8_t* row, int64_t length, int64_t s_q, int64_t position) {
+  const int64_t k = position - (length - s_q);
+  return k < 0 || (row[k / 8] >> (k % 8) & 1) != 0;
 }
 
 }  // namespace seesaw::attention

@@ -3,8 +3,8 @@
 
 #include <array>
 
+#include "attention/cpu/attention.hpp"
 #include "core/format_choices.hpp"
-
 #include "ops/dense_decode/cpu/dense_decode.hpp"
 #include "ops/dense_decode/plan.hpp"
 #include "ops/dense_decode/reference/dense_decode.hpp"
@@ -206,7 +206,7 @@ constexpr std::array kKernels = {
     erase<sm90::Variant>({"sm90.dense_decode.fp16", SEESAW_CUDA, "Hopper GPUs", split::kSplitKnobs,
                           sm90::kLimits<SEESAW_FLOAT16>}),
 #endif
-    erase<cpu::DenseDecode>({"cpu.dense_decode", SEESAW_CPU, "any CPU", cpu::kKnobs}),
+    erase<cpu::DenseDecode>({"cpu.dense_decode", SEESAW_CPU, "any CPU", attention::cpu::kKnobs}),
     erase<reference::DenseDecode>({"reference.dense_decode", SEESAW_CPU, "any CPU"}),
 };
 

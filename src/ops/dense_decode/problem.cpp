@@ -1,13 +1,13 @@
 // What the tables cannot say: fields of the problem against each other, and data in host memory.
 #include <string_view>
 
+#include "attention/host.hpp"
 #include "base/math.hpp"
 #include "base/message.hpp"
 #include "core/cache_shape.hpp"
+#include "ops/dense_decode/attention.hpp"
 #include "ops/dense_decode/operation.hpp"
 #include "ops/dense_decode/plan.hpp"
-#include "split/check_schedule.hpp"
-#include "split/knobs.hpp"
 
 namespace seesaw::dense_decode {
 namespace {
@@ -98,51 +98,24 @@ Status complete(DenseDecodeProblem* problem) {
   return complete_cache(problem);
 }
 
-Status finish_plan(KnobValues knobs, DenseDecodePlan* plan) {
-  SEESAW_RETURN_IF_ERROR(split::apply_knobs(knobs, &plan->split));
-  SEESAW_RETURN_IF_ERROR(split::check_config(plan->split));
-  plan->schedule_bytes = split::schedule_bytes(plan->split);
-  plan->numbers = {
-      {"num_workers", "CPU threads, or thread blocks that share the KV work",
-       plan->split.num_workers},
-      {"tile_tokens", "KV tokens of a tile", plan->split.tile_tokens},
-      {"tile_rows", "query rows of a tile", plan->tile_rows},
-      {"fixed_split_tiles", "batch-invariant: tiles of every split; otherwise 0",
-       plan->split.fixed_split_tiles},
-      {"piece_cost_tiles", "what starting and ending a piece costs the schedule, in tiles",
-       plan->split.piece_cost_tiles},
-      {"split_cost_tiles", "what cutting any sequence costs it, in tiles",
-       plan->split.split_cost_tiles},
-      {"chunk_tokens", "CPU: tokens packed at a time; otherwise 0", plan->chunk_tokens}};
-  return {};
-}
-
 split::Lengths planned_lengths(const DenseDecodeProblem& problem, const Args& args) {
-  return split::lengths_of(static_cast<const int32_t*>(args.seq_lens.data), args.seq_lens.stride[0],
-                           problem.max_tokens());
+  return attention::planned_lengths(attention_of(problem), attention_call_of(problem, args, {}));
 }
 
 Status prepare_on_host(const DenseDecodePlan& plan, const Args& args, const Call& call) {
   SEESAW_RETURN_IF_ERROR(check_lengths(plan, args));
-  split::build_schedule(plan.split, planned_lengths(plan.problem, args),
-                        static_cast<int32_t>(batch_of(args)), call.schedule);
-  return {};
+  return attention::prepare_on_host(plan, attention_call_of(plan.problem, args, call),
+                                    call.schedule);
 }
 
 Status check_host_call(const DenseDecodePlan& plan, const Args& args, const Call& call) {
   SEESAW_RETURN_IF_ERROR(check_lengths(plan, args));
   SEESAW_RETURN_IF_ERROR(check_block_table(plan.problem, args));
-  return split::check_schedule(plan.split, planned_lengths(plan.problem, args),
-                               static_cast<int32_t>(batch_of(args)), call.schedule);
+  return attention::check_on_host(plan, attention_call_of(plan.problem, args, call));
 }
 
 Status list_pieces(const DenseDecodePlan& plan, const void* schedule, PieceVisitor visitor) {
-  SEESAW_RETURN_IF_ERROR(split::check_schedule_header(plan.split, schedule));
-  split::visit_pieces(plan.split, schedule, [&](int32_t worker, const split::Piece& piece) {
-    visitor.visit(visitor.context, {worker, piece.sequence, piece.row_group, piece.tile_begin,
-                                    piece.tile_end, piece.partial});
-  });
-  return {};
+  return attention::list_pieces(plan, schedule, visitor);
 }
 
 Work work_of(const DenseDecodeProblem& problem, const Options& options, const Args& args) {

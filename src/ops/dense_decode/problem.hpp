@@ -51,12 +51,4 @@ inline int64_t length_of(const Args& args, int64_t sequence) {
   return length > 0 ? length : 0;
 }
 
-// Tokens that query token `token` of `s_q` sees, given the sequence's length (negative counts as
-// 0).
-constexpr int64_t visible_tokens(int64_t seq_len, int64_t s_q, int64_t token, Mask mask) {
-  const int64_t length = seq_len > 0 ? seq_len : 0;
-  const int64_t visible = mask == Mask::kCausal ? length - s_q + token + 1 : length;
-  return visible > 0 ? visible : 0;
-}
-
 }  // namespace seesaw::dense_decode

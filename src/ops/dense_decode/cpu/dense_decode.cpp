@@ -1,127 +1,27 @@
-// Planning and the parallel region; what each worker does is in pieces.cpp and merge.cpp.
 #include "ops/dense_decode/cpu/dense_decode.hpp"
 
-#include <omp.h>
-
-#include <algorithm>
-#include <climits>
-
-#include "base/fork.hpp"
-#include "base/math.hpp"
-#include "base/message.hpp"
-#include "cpu/select.hpp"
-#include "ops/dense_decode/cpu/call.hpp"
-#include "ops/dense_decode/cpu/layout.hpp"
+#include "attention/cpu/attention.hpp"
+#include "ops/dense_decode/attention.hpp"
 
 namespace seesaw::dense_decode::cpu {
-namespace {
 
-// Packing the query and storing the result of a piece cost less than attending a tile does.
-constexpr int32_t kPieceCostTiles = 1;
-
-// Batch-invariant splits depend on the longest sequence that the plan allows, and on nothing else:
-// 16 of them, but none shorter than 1024 tokens, where a partial's cost would show.
-constexpr int32_t kInvariantSplits = 16;
-constexpr int32_t kMinInvariantTiles = 1024 / kTileTokens;
-
-split::SplitConfig split_config(const DenseDecodeProblem& problem, const Options& options,
-                                int32_t num_workers) {
-  split::SplitConfig split;
-  split.max_batch = static_cast<int32_t>(problem.batch);
-  split.num_workers = num_workers;
-  split.tile_tokens = kTileTokens;
-  split.piece_cost_tiles = kPieceCostTiles;
-  const int64_t max_tokens = std::min<int64_t>(problem.max_tokens(), INT32_MAX);
-  split.max_sequence_tiles = static_cast<int32_t>(ceil_div<int64_t>(max_tokens, split.tile_tokens));
-  if (options.batch_invariant) {
-    split.fixed_split_tiles =
-        std::max(ceil_div(split.max_sequence_tiles, kInvariantSplits), kMinInvariantTiles);
-  }
-  return split;
-}
-
-// What the elements of the cache are multiplied as: those of quantised formats as the query's, but
-// that halves are not multiplied (decision 0032).
-DType multiplied_type(const DenseDecodeProblem& problem) {
-  return is_plain(problem.kv_format)            ? problem.kv_type()
-         : problem.q_type() == DType::kBFloat16 ? DType::kBFloat16
-                                                : DType::kFloat32;
-}
-
-int32_t knob_or(KnobValues knobs, size_t knob, int32_t otherwise) {
-  return knobs.empty() || knobs[knob] == kUnset ? otherwise : knobs[knob];
-}
-
-}  // namespace
-
-const Microkernel& microkernel_of(const DenseDecodePlan& plan) {
-  return choose_microkernel(plan.problem.q_type(), multiplied_type(plan.problem),
-                            static_cast<Target>(plan.variant));
-}
-
-int32_t threads_of(const DenseDecodePlan& plan) {
-  const int32_t workers = plan.split.num_workers;
-  return plan.options.follow_threads ? std::min(workers, omp_get_max_threads()) : workers;
-}
-
-DecodeCall make_call(const DenseDecodePlan& plan, const Args& args, const Call& call,
-                     const Microkernel& kernel) {
-  return {plan, args, call.workspace, kernel,
-          make_geometry(plan.problem, kernel, plan.chunk_tokens),
-          // Read only; the view's pointers are mutable because the builder shares it.
-          split::schedule_view(call.schedule, plan.split), plan.problem.format()};
-}
-
-Support supports(const DenseDecodeProblem&, const Options&) {
-  if (!choose_target().has_value()) {
-    return Support::no(
-        fmt::format("the environment variable SEESAW_CPU_TARGET is set to something other than {}",
-                    fmt::join(kTargetNames, ", ")));
-  }
-  return Support::yes();
-}
+Support supports(const DenseDecodeProblem&, const Options&) { return attention::cpu::supports(); }
 
 Status plan(const DenseDecodeProblem& problem, const Options& options, KnobValues knobs,
             DenseDecodePlan* plan) {
   plan->problem = problem;
-  plan->options = options;
-  plan->split = split_config(problem, options, options.num_threads);
-  const TargetChoice choice = choose_target().value_or(TargetChoice{});
-  const Target target = target_for(problem.q_type(), multiplied_type(problem), choice.target);
-  plan->variant = static_cast<int32_t>(target);
-  const Microkernel& kernel = microkernel_of(*plan);
-  const Geometry geometry = make_geometry(problem, kernel, knob_or(knobs, kChunkTokens, 0));
-  plan->tile_rows = static_cast<int32_t>(std::min(geometry.group_rows, kRowBlock));
-  plan->chunk_tokens = static_cast<int32_t>(geometry.chunk_tokens);
-  SEESAW_RETURN_IF_ERROR(finish_plan(knobs, plan));
-  plan->multiplier = fmt::format(
-      "CPU: multiplies with {}: {}", kernel.name,
-      target == choice.target ? choice.reason : "only bfloat16 is multiplied in pairs or tiles");
-  plan->numbers.push_back({"multiplier", plan->multiplier.c_str(), plan->variant});
-  plan->workspace_bytes =
-      static_cast<uint64_t>(plan->split.num_workers) * scratch_bytes(geometry, kernel) +
-      static_cast<uint64_t>(split::max_partials(plan->split)) * partial_bytes(geometry);
+  return attention::cpu::plan(attention_of(problem), options, knobs, plan);
+}
+
+Status run(const DenseDecodePlan& plan, const Args& args, const Call& call) {
+  SEESAW_RETURN_IF_ERROR(check_host_call(plan, args, call));
+  attention::cpu::run(plan, attention_call_of(plan.problem, args, call));
   return {};
 }
 
-Status run(const DenseDecodePlan& plan, const Args& args, const Call& given) {
-  SEESAW_RETURN_IF_ERROR(check_host_call(plan, args, given));
-  const DecodeCall call = make_call(plan, args, given, microkernel_of(plan));
-  const int32_t workers = plan.split.num_workers;
-  // OpenMP may deliver fewer threads than asked for (inside another parallel region, or in a child
-  // of fork(), one), so a thread may be several workers. Who does what is the workers' matter: the
-  // bits are the same.
-#pragma omp parallel num_threads(threads_here(threads_of(plan)))
-  {
-    const int32_t threads = omp_get_num_threads();
-    for (int32_t worker = omp_get_thread_num(); worker < workers; worker += threads) {
-      do_pieces(call, worker);
-    }
-#pragma omp barrier
-    for (int32_t worker = omp_get_thread_num(); worker < workers; worker += threads) {
-      merge_partials(call, worker);
-    }
-  }
+Status trace(const DenseDecodePlan& plan, const Args& args, const Call& call, Trace* trace) {
+  SEESAW_RETURN_IF_ERROR(check_host_call(plan, args, call));
+  attention::cpu::trace(plan, attention_call_of(plan.problem, args, call), trace);
   return {};
 }
 

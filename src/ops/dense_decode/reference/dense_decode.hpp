@@ -1,4 +1,5 @@
-// reference.dense_decode: the definition, in double precision. See README.md beside this file.
+// reference.dense_decode: attention's definition (src/attention/reference) with dense_decode's
+// arguments.
 #pragma once
 
 #include "ops/dense_decode/plan.hpp"

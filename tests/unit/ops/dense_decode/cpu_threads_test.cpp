@@ -4,7 +4,7 @@
 
 #include <cstring>
 
-#include "ops/dense_decode/cpu/call.hpp"
+#include "attention/cpu/job.hpp"
 #include "support/host_call.hpp"
 
 namespace seesaw::testing {
@@ -23,18 +23,18 @@ class ProgramThreads {
 };
 
 TEST(CpuThreads, FollowTheProgramUnlessTheCallerNamedANumber) {
-  dense_decode::DenseDecodePlan plan;
+  attention::Plan plan;
   plan.split.num_workers = 8;
   plan.options.follow_threads = true;
   {
     const ProgramThreads fewer(3);
-    EXPECT_EQ(dense_decode::cpu::threads_of(plan), 3);
+    EXPECT_EQ(attention::cpu::threads_of(plan), 3);
   }
   const ProgramThreads more(20);
-  EXPECT_EQ(dense_decode::cpu::threads_of(plan), 8);
+  EXPECT_EQ(attention::cpu::threads_of(plan), 8);
   plan.options.follow_threads = false;
   const ProgramThreads fewer(3);
-  EXPECT_EQ(dense_decode::cpu::threads_of(plan), 8);
+  EXPECT_EQ(attention::cpu::threads_of(plan), 8);
 }
 
 TEST(CpuThreads, FewerThanPlannedGiveTheSameBits) {

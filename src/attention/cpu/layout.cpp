@@ -1,15 +1,15 @@
-#include "ops/dense_decode/cpu/layout.hpp"
+#include "attention/cpu/layout.hpp"
 
 #include <algorithm>
 
 #include "base/math.hpp"
 
-namespace seesaw::dense_decode::cpu {
+namespace seesaw::attention::cpu {
 namespace {
 
 constexpr size_t kAlignment = 256;
 
-// Rows of one pass over a sequence's tokens. More rows make another pass: their accumulators alone
+// Rows of one pass over an item's tokens. More rows make another pass: their accumulators alone
 // (2 KB a row) would leave every cache.
 constexpr int64_t kMaxGroupRows = 1024;
 
@@ -52,6 +52,8 @@ Scratch carve_scratch(const Geometry& geometry, const Microkernel& kernel, Carve
   scratch.visible = carver.take<int32_t>(kRowBlock);
   scratch.in_place = carver.take<const void*>(geometry.chunk_tokens / kTileKeys);
   scratch.next_rows = carver.take<const void*>(geometry.chunk_tokens / kTileKeys);
+  scratch.slots = carver.take<int64_t>(geometry.listed ? geometry.chunk_tokens : 0);
+  scratch.max_logits = carver.take<float>(geometry.max_logits ? geometry.group_rows : 0);
   return scratch;
 }
 
@@ -60,17 +62,24 @@ Partial carve_partial(const Geometry& geometry, Carver& carver) {
   partial.output = carver.take<float>(geometry.total_rows * geometry.packed.output_stride);
   partial.maximum = carver.take<float>(geometry.total_rows);
   partial.sum = carver.take<float>(geometry.total_rows);
+  partial.max_logits = carver.take<float>(geometry.max_logits ? geometry.total_rows : 0);
   return partial;
 }
 
 }  // namespace
 
-Geometry make_geometry(const DenseDecodeProblem& problem, const Microkernel& kernel,
-                       int64_t chunk_tokens) {
+bool sees_first_tokens(const Problem& problem) {
+  return problem.num_streams == 1 && problem.streams[0].kind == StreamKind::kPages &&
+         problem.masks.window == 0 && !problem.masks.tree;
+}
+
+Geometry make_geometry(const Problem& problem, const Microkernel& kernel, int64_t chunk_tokens) {
   Geometry geometry{};
   const int64_t vector_rows = round_up(problem.rows(), kernel.lanes);
   geometry.group_rows = std::min(vector_rows, kMaxGroupRows);
   geometry.total_rows = problem.h_kv * problem.rows();
+  geometry.listed = !sees_first_tokens(problem);
+  geometry.max_logits = problem.max_logits;
   geometry.chunk_tokens =
       geometry.group_rows <= 32 ? kernel.chunk.few_rows : kernel.chunk.many_rows;
   if (chunk_tokens > 0) {
@@ -123,4 +132,4 @@ Partial partial_of(const Geometry& geometry, const Microkernel& kernel,
   return carve_partial(geometry, carver);
 }
 
-}  // namespace seesaw::dense_decode::cpu
+}  // namespace seesaw::attention::cpu

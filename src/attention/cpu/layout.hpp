@@ -5,18 +5,23 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "ops/dense_decode/cpu/dense_decode.hpp"
-#include "ops/dense_decode/plan.hpp"
+#include "attention/cpu/attention.hpp"
 
-namespace seesaw::dense_decode::cpu {
+namespace seesaw::attention::cpu {
 
 // Sizes of one problem on one microkernel.
 struct Geometry {
   PackedLayout packed;
   int64_t chunk_tokens;  // tokens packed at a time, a multiple of the schedule's tile
-  int64_t group_rows;    // rows of one pass over a sequence, padded to whole vectors
+  int64_t group_rows;    // rows of one pass over an item, padded to whole vectors
   int64_t total_rows;    // h_kv * s_q * group: rows of a partial result
+  bool listed;           // some chunks' tokens are listed one by one: slots, or what a mask leaves
+  bool max_logits;       // they are asked for
 };
+
+// Whether the tokens that a row sees of an item are always its first ones, in one block table: then
+// chunks are packed page by page, and no accumulator is read before it was written.
+bool sees_first_tokens(const Problem& problem);
 
 // What one worker holds; each a pointer into its share of the workspace.
 struct Scratch {
@@ -32,18 +37,20 @@ struct Scratch {
   int32_t* visible;        // [row of a row block]
   const void** in_place;   // [token / kTileKeys] of this chunk, see PackedTokens
   const void** next_rows;  // [token / kTileKeys] of the next chunk, see NextRows
+  int64_t* slots;          // [token] of this chunk, if tokens are listed
+  float* max_logits;       // [row] running, if asked for
 };
 
 // One slot of partial results: output not yet divided by sum.
 struct Partial {
-  float* output;   // [total row][output_stride]
-  float* maximum;  // [total row]
-  float* sum;      // [total row]
+  float* output;      // [total row][output_stride]
+  float* maximum;     // [total row]
+  float* sum;         // [total row]
+  float* max_logits;  // [total row], if asked for
 };
 
 // chunk_tokens: 0 = as measured best.
-Geometry make_geometry(const DenseDecodeProblem& problem, const Microkernel& kernel,
-                       int64_t chunk_tokens = 0);
+Geometry make_geometry(const Problem& problem, const Microkernel& kernel, int64_t chunk_tokens = 0);
 
 size_t scratch_bytes(const Geometry& geometry, const Microkernel& kernel);
 size_t partial_bytes(const Geometry& geometry);
@@ -54,4 +61,4 @@ Scratch scratch_of(const Geometry& geometry, const Microkernel& kernel, void* wo
 Partial partial_of(const Geometry& geometry, const Microkernel& kernel,
                    const split::SplitConfig& split, void* workspace, int64_t slot);
 
-}  // namespace seesaw::dense_decode::cpu
+}  // namespace seesaw::attention::cpu

@@ -1,4 +1,4 @@
-// cpu.dense_decode with a clock: the same steps and bits, each step noted. The kernel itself
+// Attention with a clock: the same steps and bits, each step noted. The kernel itself
 // contains nothing of this: it calls its microkernel through a table, and a traced run gives it a
 // table of its own. Steps: "query" (packing the query rows), "pack" (keys and values), "scores",
 // "softmax", "accumulate", "store", "wait" (for the other workers), "merge". With few rows
@@ -12,11 +12,11 @@
 #include <utility>
 #include <vector>
 
+#include "attention/cpu/job.hpp"
 #include "base/fork.hpp"
 #include "cpu/select.hpp"
-#include "ops/dense_decode/cpu/call.hpp"
 
-namespace seesaw::dense_decode::cpu {
+namespace seesaw::attention::cpu {
 namespace {
 
 using Clock = std::chrono::steady_clock;
@@ -128,15 +128,14 @@ Microkernel with_clock(const Microkernel& kernel) {
 
 // Does a worker's pieces one by one, so that each step is noted with its piece. `one_piece` has
 // num_workers entries.
-void do_pieces_noted(const DecodeCall& call, Recorder& notes,
-                     std::vector<split::WorkerPieces>& one_piece) {
-  DecodeCall single = call;
+void do_pieces_noted(const Job& job, Recorder& notes, std::vector<split::WorkerPieces>& one_piece) {
+  Job single = job;
   single.schedule.worker_pieces = one_piece.data();
-  const split::WorkerPieces* pieces = call.schedule.worker_pieces + notes.worker;
+  const split::WorkerPieces* pieces = job.schedule.worker_pieces + notes.worker;
   const auto worker = static_cast<size_t>(notes.worker);
   for (int32_t piece = pieces->begin; piece < pieces->end; ++piece) {
-    notes.sequence = call.schedule.pieces[piece].sequence;
-    notes.tile = call.schedule.pieces[piece].tile_begin;
+    notes.sequence = job.schedule.pieces[piece].sequence;
+    notes.tile = job.schedule.pieces[piece].tile_begin;
     one_piece[worker].begin = piece;
     one_piece[worker].end = piece + 1;
     do_pieces(single, notes.worker);
@@ -145,9 +144,9 @@ void do_pieces_noted(const DecodeCall& call, Recorder& notes,
   notes.tile = -1;
 }
 
-bool merges_anything(const DecodeCall& call) {
-  for (int64_t sequence = 0; sequence < batch_of(call.args); ++sequence) {
-    const int32_t* bounds = call.schedule.item_piece_begin + sequence;
+bool merges_anything(const Job& job) {
+  for (int64_t item = 0; item < job.call.items; ++item) {
+    const int32_t* bounds = job.schedule.item_piece_begin + item;
     if (bounds[1] - bounds[0] > 1) {
       return true;
     }
@@ -157,14 +156,13 @@ bool merges_anything(const DecodeCall& call) {
 
 }  // namespace
 
-Status trace(const DenseDecodePlan& plan, const Args& args, const Call& given, Trace* trace) {
-  SEESAW_RETURN_IF_ERROR(check_host_call(plan, args, given));
+void trace(const Plan& plan, const Call& call, Trace* trace) {
   const Microkernel& kernel = microkernel_of(plan);
   const Microkernel timed = with_clock(kernel);
-  const DecodeCall call = make_call(plan, args, given, kernel);
-  const DecodeCall timed_call = make_call(plan, args, given, timed);
+  const Job job = make_job(plan, call, kernel);
+  const Job timed_job = make_job(plan, call, timed);
   const int32_t workers = plan.split.num_workers;
-  const bool merges = merges_anything(call);
+  const bool merges = merges_anything(job);
   std::vector<Recorder> notes(static_cast<size_t>(workers));
   std::vector<std::vector<split::WorkerPieces>> one_piece(
       notes.size(), std::vector<split::WorkerPieces>(notes.size()));
@@ -184,7 +182,7 @@ Status trace(const DenseDecodePlan& plan, const Args& args, const Call& given, T
     for (int32_t worker = omp_get_thread_num(); worker < workers; worker += threads) {
       const auto index = static_cast<size_t>(worker);
       recorder = &notes[index];
-      do_pieces_noted(timed_call, notes[index], one_piece[index]);
+      do_pieces_noted(timed_job, notes[index], one_piece[index]);
     }
     const double done_us = notes[0].now_us();
 #pragma omp barrier
@@ -194,7 +192,7 @@ Status trace(const DenseDecodePlan& plan, const Args& args, const Call& given, T
       recorder = &notes[index];
       notes[index].add("wait", done_us, all_done_us);
       const double begin_us = notes[index].now_us();
-      merge_partials(call, worker);
+      merge_partials(job, worker);
       if (merges) {
         notes[index].add("merge", begin_us, notes[index].now_us());
       }
@@ -205,7 +203,6 @@ Status trace(const DenseDecodePlan& plan, const Args& args, const Call& given, T
     trace->spans.insert(trace->spans.end(), worker.spans.begin(), worker.spans.end());
     trace->dropped += worker.dropped;
   }
-  return {};
 }
 
-}  // namespace seesaw::dense_decode::cpu
+}  // namespace seesaw::attention::cpu

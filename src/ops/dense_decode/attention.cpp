@@ -1,0 +1,64 @@
+#include "ops/dense_decode/attention.hpp"
+
+namespace seesaw::dense_decode {
+namespace {
+
+// q or out: [b, s_q, h, d].
+attention::Rows rows_of(const Tensor& tensor) {
+  return {tensor.data, tensor.stride[0], tensor.stride[1], tensor.stride[2]};
+}
+
+// A number a row: [b, h_q, s_q].
+attention::Rows numbers_of(const Tensor& tensor) {
+  return {tensor.data, tensor.stride[0], tensor.stride[2], tensor.stride[1]};
+}
+
+}  // namespace
+
+attention::Problem attention_of(const DenseDecodeProblem& problem) {
+  attention::Problem result;
+  result.items = problem.batch;
+  result.s_q = problem.s_q;
+  result.h_q = problem.h_q;
+  result.h_kv = problem.h_kv;
+  result.d_qk = problem.d_qk;
+  result.d_v = problem.d_v;
+  result.q_type = problem.q_type();
+  result.streams[0] = {.kind = attention::StreamKind::kPages,
+                       .format = problem.format(),
+                       .page_size = problem.page_size,
+                       .most_tokens = problem.max_tokens()};
+  result.masks.causal = problem.causal != 0;
+  result.lse_base = problem.lse();
+  result.empty_lse = problem.lse_if_empty();
+  return result;
+}
+
+attention::Call attention_call_of(const DenseDecodeProblem& problem, const Args& args,
+                                  const Call& call) {
+  const int64_t element = element_bytes(args.kv_cache);
+  attention::Call result;
+  result.items = batch_of(args);
+  result.q = rows_of(args.q);
+  result.out = rows_of(args.out);
+  result.lse = numbers_of(args.lse);
+  result.streams[0] = {
+      .cache = args.kv_cache.data,
+      .pages = args.kv_cache.shape[0],
+      .page_stride_bytes = problem.kv_page_stride * element,
+      .row_stride_bytes = row_stride_bytes(problem.format(), problem.kv_token_stride),
+      .head_stride_bytes = problem.kv_head_stride * element,
+      .ids = static_cast<const int32_t*>(args.block_table.data),
+      .ids_stride_sequence = args.block_table.stride[0],
+      .lengths = static_cast<const int32_t*>(args.seq_lens.data),
+      .lengths_stride = args.seq_lens.stride[0],
+      // Read here only from memory that can be.
+      .scale = on_cpu(args.kv_scale.device) ? kv_scale_of(args) : 1.0F,
+  };
+  result.scale = args.scale;
+  result.workspace = call.workspace;
+  result.schedule = call.schedule;
+  return result;
+}
+
+}  // namespace seesaw::dense_decode
