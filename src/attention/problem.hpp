@@ -59,8 +59,8 @@ struct Problem {
   LseBase lse_base = LseBase::kNatural;
   EmptyLse empty_lse = EmptyLse::kNegativeInfinity;
 
-  bool sinks = false;       // Call::sinks
-  bool max_logits = false;  // Call::max_logits is asked for
+  bool sinks = false;       // calls may bring Call::sinks
+  bool max_logits = false;  // calls may ask for Call::max_logits
 
   // Query rows of one KV head: (query token, head of the group) pairs, packed as token * group +
   // head.

@@ -62,7 +62,9 @@ int32_t threads_of(const Plan& plan) {
 }
 
 Job make_job(const Plan& plan, const Call& call, const Microkernel& kernel) {
-  return {plan, call, kernel, make_geometry(plan.attention, kernel, plan.chunk_tokens),
+  Geometry geometry = make_geometry(plan.attention, kernel, plan.chunk_tokens);
+  geometry.max_logits = geometry.max_logits && call.max_logits.data != nullptr;
+  return {plan, call, kernel, geometry,
           // Read only; the view's pointers are mutable because the builder shares it.
           split::schedule_view(const_cast<void*>(call.schedule), plan.split)};
 }

@@ -25,7 +25,7 @@ float lse_of(const Problem& problem, float maximum, float sum) {
 
 // What a row's output is divided by: its sum, and what the sink weighs in units of 2^maximum.
 float divisor_of(const Job& job, int64_t head, const RowState& row) {
-  if (!job.problem().sinks) {
+  if (job.call.sinks == nullptr) {
     return row.sum;
   }
   const double sink = std::exp2(static_cast<double>(job.call.sinks[head]) / kLn2 -

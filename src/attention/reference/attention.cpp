@@ -92,7 +92,7 @@ class RowInput {
 
   // What the row's output is multiplied by for its head's sink.
   double sink_factor(double lse) const {
-    return problem_.sinks
+    return call_.sinks != nullptr
                ? 1.0 / (1.0 + std::exp(static_cast<double>(call_.sinks[row_.head]) - lse))
                : 1.0;
   }

@@ -3,9 +3,10 @@
 
 #include <array>
 
+#include "attention/cpu/attention.hpp"
 #include "core/format_choices.hpp"
-#include "ops/sparse_decode/kernels.hpp"
-#include "ops/sparse_decode/problem.hpp"
+#include "ops/sparse_decode/cpu/sparse_decode.hpp"
+#include "ops/sparse_decode/reference/sparse_decode.hpp"
 
 namespace seesaw::sparse_decode {
 namespace {
@@ -266,8 +267,8 @@ constexpr Field kScalars[] = {
 
 constexpr std::array kKernels = {
     // GPU kernels, sm80.sparse_decode.bf16 and .fp16, stand before these.
-    erase<CpuKernel>({"cpu.sparse_decode", SEESAW_CPU, "any CPU", kCpuKnobs}),
-    erase<ReferenceKernel>({"reference.sparse_decode", SEESAW_CPU, "any CPU"}),
+    erase<cpu::SparseDecode>({"cpu.sparse_decode", SEESAW_CPU, "any CPU", attention::cpu::kKnobs}),
+    erase<reference::SparseDecode>({"reference.sparse_decode", SEESAW_CPU, "any CPU"}),
 };
 
 }  // namespace

@@ -197,6 +197,8 @@ attention::Problem attention_of(const SparseDecodeProblem& problem) {
   attention.empty_lse = problem.empty_lse == SEESAW_EMPTY_LSE_POSITIVE_INFINITY
                             ? EmptyLse::kPositiveInfinity
                             : EmptyLse::kNegativeInfinity;
+  attention.sinks = true;
+  attention.max_logits = true;
   return attention;
 }
 

@@ -4,9 +4,10 @@
 
 #include <array>
 
+#include "attention/cpu/attention.hpp"
 #include "core/format_choices.hpp"
-#include "ops/sparse_prefill/kernels.hpp"
-#include "ops/sparse_prefill/problem.hpp"
+#include "ops/sparse_prefill/cpu/sparse_prefill.hpp"
+#include "ops/sparse_prefill/reference/sparse_prefill.hpp"
 
 namespace seesaw::sparse_prefill {
 namespace {
@@ -171,8 +172,9 @@ constexpr Field kScalars[] = {
 
 constexpr std::array kKernels = {
     // GPU kernels, sm80.sparse_prefill.bf16 and .fp16, stand before these.
-    erase<CpuKernel>({"cpu.sparse_prefill", SEESAW_CPU, "any CPU", kCpuKnobs}),
-    erase<ReferenceKernel>({"reference.sparse_prefill", SEESAW_CPU, "any CPU"}),
+    erase<cpu::SparsePrefill>(
+        {"cpu.sparse_prefill", SEESAW_CPU, "any CPU", attention::cpu::kKnobs}),
+    erase<reference::SparsePrefill>({"reference.sparse_prefill", SEESAW_CPU, "any CPU"}),
 };
 
 }  // namespace
