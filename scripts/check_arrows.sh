@@ -124,12 +124,14 @@ self_test() {
   script=$(realpath "$0")
   dir=$(mktemp -d)
   trap "rm -rf '$dir'" EXIT
-  mkdir -p "$dir"/{include/seesaw,tools,lab,src/{base,baselines,core,split,cpu,gpu,engine}}
+  mkdir -p "$dir"/{include/seesaw,tools,lab,src/{attention,base,baselines,core,split,cpu,gpu,engine}}
   mkdir -p "$dir"/src/ops/{dense_decode/sm90,merge_states}
   plant() { printf '#include "%s"\n' "$2" >"$dir/$1"; }
   plant src/core/a.hpp base/a.hpp
   plant src/ops/dense_decode/sm90/a.cu gpu/a.cuh
   plant src/ops/dense_decode/a.cpp ops/dense_decode/sm90/a.hpp
+  plant src/ops/dense_decode/b.cpp attention/a.hpp
+  plant src/attention/a.hpp split/a.hpp
   plant src/operations.cpp ops/merge_states/a.hpp
   plant src/engine/a.cpp core/a.hpp
   plant tools/a.cpp seesaw/seesaw.h
@@ -142,6 +144,7 @@ self_test() {
               src/ops/dense_decode/bad.cpp=engine/a.hpp src/engine/bad.cpp=ops/dense_decode/a.hpp \
               src/gpu/bad.cu=ops/dense_decode/a.hpp src/split/bad.hpp=gpu/a.hpp \
               src/cpu/bad.hpp=gpu/a.cuh src/core/bad.hpp=ops/dense_decode/a.hpp \
+              src/attention/bad.hpp=ops/dense_decode/a.hpp src/cpu/bad.hpp=attention/a.hpp \
               src/baselines/bad.hpp=core/a.hpp tools/bad.cpp=baselines/a.hpp \
               tools/bad.cpp=core/a.hpp lab/bad.cpp=tools/a.hpp src/core/bad.cpp=../base/a.hpp \
               src/core/bad.hpp=nowhere.hpp include/seesaw/bad.h=base/a.hpp; do
