@@ -187,8 +187,8 @@ def _check_extra(named: Mapping[str, Any]) -> None:
     if (cache is None) != (lists is None):
         given = "extra_indices" if cache is None else "extra_kv_cache"
         raise ValueError(
-            f"sparse_decode: {given} alone, allowed: extra_kv_cache with extra_indices, or neither. "
-            "Pass both."
+            f"sparse_decode: {given} alone, allowed: extra_kv_cache with extra_indices, or "
+            "neither. Pass both."
         )
     for name in ("extra_topk_length", "extra_kv_scale"):
         if cache is None and named[name] is not None:
@@ -287,9 +287,7 @@ def run_sparse(
         key, buffer = schedule.key, schedule.buffer
     complete = schedule is not None
     scalars = (asked.scale,)
-    run(
-        operation, arrays, key, tensors, scalars, buffer, asked.workspace, complete, given_outputs
-    )
+    run(operation, arrays, key, tensors, scalars, buffer, asked.workspace, complete, given_outputs)
 
 
 def _require_schedule(operation: Operation, schedule: Any) -> None:

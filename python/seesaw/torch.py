@@ -1,14 +1,14 @@
 """PyTorch operators, for `torch.compile`, `torch.export` and other tracers; CPU and CUDA tensors.
 
 `seesaw.dense_decode`, `seesaw.sparse_decode`, `seesaw.sparse_prefill`, `seesaw.merge_states`,
-`seesaw.append`, `seesaw.gather` and `Schedule.update` record them by themselves while they are being
-traced. Importing this module registers the operators:
+`seesaw.append`, `seesaw.gather` and `Schedule.update` record them by themselves while they are
+being traced. Importing this module registers the operators:
 
     torch.ops.seesaw.dense_decode(...)            -> (out, lse), allocated
     torch.ops.seesaw.dense_decode_out(...)        writes out and lse
     torch.ops.seesaw.sparse_decode_out(...)       writes out, and lse and max_logits where given
     torch.ops.seesaw.sparse_prefill_out(...)      the same
-    torch.ops.seesaw.merge_states_out(...)        the same, of lists outs and lses with LSEs [b, s, h]
+    torch.ops.seesaw.merge_states_out(...)        the same, of lists outs and lses, LSEs [b, s, h]
     torch.ops.seesaw.append(...)                  writes to a cache, q_rope and saturated
     torch.ops.seesaw.gather_out(...)              writes out
     torch.ops.seesaw.prepare(...)                 fills the buffer of a dense schedule
@@ -24,7 +24,7 @@ Inductor passes an argument of the former name itself, and a setting with the na
 from __future__ import annotations
 
 from functools import lru_cache, partial
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import torch
 
@@ -266,7 +266,7 @@ def _fake_nothing(*arguments: Any) -> None:
     return None
 
 
-_KERNELS = {
+_KERNELS: Dict[str, Tuple[Callable[..., Any], Callable[..., Any]]] = {
     "dense_decode": (_dense_decode, _fake_dense_decode),
     "dense_decode_out": (_dense_decode_out, _fake_nothing),
     "merge_states_out": (_merge_states_out, _fake_nothing),
