@@ -409,6 +409,8 @@ void add_sinks(const SparseInputs& inputs, const std::vector<double>& lse, Allow
     return;
   }
   constexpr double kRoundings = 16;
+  const Rounding rounding = rounding_of(inputs.q_dtype, inputs.q_dtype);
+  const double least = least_error(0, rounding);
   const double natural = inputs.lse_base == SEESAW_LSE_BASE2 ? std::numbers::ln2 : 1.0;
   for (size_t row = 0; row < allowed->out_relative.size(); ++row) {
     const double sink = inputs.sink(static_cast<int64_t>(row) % inputs.h_q);
@@ -417,7 +419,7 @@ void add_sinks(const SparseInputs& inputs, const std::vector<double>& lse, Allow
     const double error = (1 - kept) * allowed->lse[number] * natural + kRoundings * kFloatRoundoff;
     for (int64_t c = 0; c < inputs.d_v; ++c) {
       double& out = allowed->out[row * to_size(inputs.d_v) + to_size(c)];
-      out *= std::max(kept * (1 + error), 0x1p-24);  // not below the least number of the output
+      out = out * kept * (1 + error) + least;  // the product is what is rounded to the output
     }
     allowed->out_relative[row] += error;
   }
