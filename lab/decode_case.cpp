@@ -27,10 +27,11 @@ std::string describe(const DecodeSpec& spec) {
                                      spec.seq_lens.begin() + static_cast<ptrdiff_t>(shown));
   return fmt::format(
       "b {} lengths {}{} s_q {} h_q {} h_kv {} d_qk {} d_v {} page {} dtype {} format {} causal {} "
-      "scale {} seed {} values {}",
+      "window {} tree {} sinks {} soft_cap {} query_lens {} scale {} seed {} values {}",
       spec.batch(), lengths, shown < spec.seq_lens.size() ? "..." : "", spec.s_q, spec.h_q,
       spec.h_kv, spec.d_qk, spec.d_v, spec.page_size, static_cast<int>(spec.q_dtype),
-      format_name(spec.format()), spec.causal, spec.scale, spec.seed, name_of(spec.values));
+      format_name(spec.format()), spec.causal, spec.window, spec.tree, !spec.sinks.empty(),
+      spec.soft_cap, spec.query_lens, spec.scale, spec.seed, name_of(spec.values));
 }
 
 struct DecodeCase::Pool {
@@ -70,7 +71,11 @@ DecodeCase::DecodeCase(const DecodeSpec& spec) : spec_(spec) {
   token_stride_ = spec_.h_kv * token_columns(spec_.format(), spec_.d_qk) + spec_.gaps.kv_token;
   page_stride_ = std::max(spec_.page_size * token_stride_, page_elements()) + spec_.gaps.kv_page;
   build_block_table();
+  for (int64_t i = 0; spec_.ragged() && i <= spec_.batch(); ++i) {
+    cu_seqlens_q_.push_back(static_cast<int32_t>(spec_.query_begin(i)));
+  }
   fill_query();
+  fill_tree();
   fill_cache();
 }
 
@@ -96,12 +101,12 @@ void DecodeCase::build_block_table() {
 }
 
 void DecodeCase::fill_query() {
-  const int64_t rows = spec_.batch() * spec_.s_q * spec_.h_q;
+  const int64_t rows = spec_.total_queries() * spec_.h_q;
   const int64_t elements = rows == 0 ? 0 : rows * (spec_.d_qk + spec_.gaps.q) - spec_.gaps.q;
   query_.assign(static_cast<size_t>(elements) * size_of(spec_.q_dtype), spec_.poison);
   for (int64_t i = 0; i < spec_.batch(); ++i) {
     const uint64_t id = mix(spec_.seed * 2, spec_.first_id + static_cast<uint64_t>(i));
-    for (int64_t r = 0; r < spec_.s_q * spec_.h_q; ++r) {
+    for (int64_t r = 0; r < spec_.query_tokens(i) * spec_.h_q; ++r) {
       const uint64_t row = mix(id, static_cast<uint64_t>(r));
       for (int64_t c = 0; c < spec_.d_qk; ++c) {
         const float drawn = draw(spec_.values, mix(row + static_cast<uint64_t>(c)));
@@ -110,6 +115,24 @@ void DecodeCase::fill_query() {
       }
     }
   }
+}
+
+// Bits past the last query token are drawn like the others: they say nothing.
+void DecodeCase::fill_tree() {
+  constexpr int64_t kMoreBytes = 2;  // than are needed
+  tree_bytes_ = (spec_.s_q + 7) / 8 + kMoreBytes;
+  tree_.resize(spec_.tree ? static_cast<size_t>(spec_.total_queries() * tree_bytes_) : 0);
+  for (size_t i = 0; i < tree_.size(); ++i) {
+    tree_[i] = static_cast<uint8_t>(mix(spec_.seed * 2 + 7, i));
+  }
+}
+
+const uint8_t* DecodeCase::tree_row(int64_t sequence, int64_t token) const {
+  return tree_.data() + (spec_.query_begin(sequence) + token) * tree_bytes_;
+}
+
+bool DecodeCase::tree_bit(int64_t sequence, int64_t token, int64_t k) const {
+  return (tree_row(sequence, token)[k / 8] >> (k % 8) & 1) != 0;
 }
 
 // What the last page spans: nothing follows it.
@@ -164,7 +187,7 @@ size_t DecodeCase::table_index(int64_t sequence, int64_t page) const {
 
 size_t DecodeCase::query_index(int64_t sequence, int64_t token, int64_t head,
                                int64_t column) const {
-  const int64_t row = (sequence * spec_.s_q + token) * spec_.h_q + head;
+  const int64_t row = (spec_.query_begin(sequence) + token) * spec_.h_q + head;
   return static_cast<size_t>(row * (spec_.d_qk + spec_.gaps.q) + column);
 }
 
@@ -234,7 +257,13 @@ seesaw_dense_decode_problem DecodeCase::problem() const {
           .kv_token_stride = token_stride_,
           .causal = spec_.causal,
           .lse_base = spec_.lse_base,
-          .empty_lse = spec_.empty_lse};
+          .empty_lse = spec_.empty_lse,
+          .ragged = spec_.ragged() ? 1 : 0,
+          .window = spec_.window,
+          .tree_mask = spec_.tree ? 1 : 0,
+          .sinks = spec_.sinks.empty() ? 0 : 1,
+          .max_logits = spec_.max_logits ? 1 : 0,
+          .soft_cap = spec_.soft_cap > 0 ? 1 : 0};
 }
 
 seesaw_options DecodeCase::options(const char* kernel, int32_t threads) const {
@@ -246,10 +275,7 @@ seesaw_options DecodeCase::options(const char* kernel, int32_t threads) const {
 seesaw_dense_decode_args DecodeCase::inputs() const {
   const int64_t b = spec_.batch();
   seesaw_dense_decode_args tensors{};
-  tensors.q = make_tensor(query_.data(), spec_.q_dtype, {b, spec_.s_q, spec_.h_q, spec_.d_qk});
-  tensors.q.stride[2] = spec_.d_qk + spec_.gaps.q;
-  tensors.q.stride[1] = spec_.h_q * tensors.q.stride[2];
-  tensors.q.stride[0] = spec_.s_q * tensors.q.stride[1];
+  tensors.q = rows_tensor(query_.data(), spec_.d_qk, spec_.gaps.q);
   const bool quantised = is_quantised(spec_.format());
   tensors.kv_cache = make_tensor(
       pool_->data, quantised ? SEESAW_UINT8 : spec_.kv_dtype,
@@ -264,19 +290,44 @@ seesaw_dense_decode_args DecodeCase::inputs() const {
   tensors.seq_lens = make_tensor(seq_lens_.data(), SEESAW_INT32, {b});
   tensors.seq_lens.stride[0] = 1 + spec_.gaps.lengths;
   tensors.scale = spec_.scale;
+  tensors.soft_cap = spec_.soft_cap;
+  if (spec_.tree) {
+    tensors.tree_mask =
+        spec_.ragged()
+            ? make_tensor(tree_.data(), SEESAW_UINT8, {spec_.total_queries(), tree_bytes_})
+            : make_tensor(tree_.data(), SEESAW_UINT8, {b, spec_.s_q, tree_bytes_});
+  }
+  if (!spec_.sinks.empty()) {
+    tensors.sinks = make_tensor(spec_.sinks.data(), SEESAW_FLOAT32, {spec_.h_q});
+  }
+  if (spec_.ragged()) {
+    tensors.cu_seqlens_q = make_tensor(cu_seqlens_q_.data(), SEESAW_INT32, {b + 1});
+  }
   return tensors;
 }
 
-seesaw_tensor DecodeCase::out_tensor(void* data) const {
+// q or out, with a gap after each head.
+seesaw_tensor DecodeCase::rows_tensor(const void* data, int64_t columns, int64_t gap) const {
+  const int64_t head = columns + gap;
   seesaw_tensor tensor =
-      make_tensor(data, spec_.q_dtype, {spec_.batch(), spec_.s_q, spec_.h_q, spec_.d_v});
-  tensor.stride[2] = spec_.d_v + spec_.gaps.out;
-  tensor.stride[1] = spec_.h_q * tensor.stride[2];
-  tensor.stride[0] = spec_.s_q * tensor.stride[1];
+      spec_.ragged()
+          ? make_tensor(data, spec_.q_dtype, {spec_.total_queries(), spec_.h_q, columns})
+          : make_tensor(data, spec_.q_dtype, {spec_.batch(), spec_.s_q, spec_.h_q, columns});
+  const int64_t strides[] = {spec_.s_q * spec_.h_q * head, spec_.h_q * head, head};
+  std::copy_n(strides + (spec_.ragged() ? 1 : 0), tensor.rank - 1, tensor.stride);
   return tensor;
 }
 
+seesaw_tensor DecodeCase::out_tensor(void* data) const {
+  return rows_tensor(data, spec_.d_v, spec_.gaps.out);
+}
+
 seesaw_tensor DecodeCase::lse_tensor(void* data) const {
+  if (spec_.ragged()) {
+    seesaw_tensor tensor = make_tensor(data, SEESAW_FLOAT32, {spec_.h_q, spec_.total_queries()});
+    tensor.stride[0] = spec_.total_queries() + spec_.gaps.lse;
+    return tensor;
+  }
   seesaw_tensor tensor = make_tensor(data, SEESAW_FLOAT32, {spec_.batch(), spec_.h_q, spec_.s_q});
   tensor.stride[1] = spec_.s_q + spec_.gaps.lse;
   tensor.stride[0] = spec_.h_q * tensor.stride[1];
@@ -284,13 +335,14 @@ seesaw_tensor DecodeCase::lse_tensor(void* data) const {
 }
 
 size_t DecodeCase::out_bytes() const {
-  const int64_t rows = spec_.batch() * spec_.s_q * spec_.h_q;
+  const int64_t rows = spec_.total_queries() * spec_.h_q;
   return static_cast<size_t>(rows * (spec_.d_v + spec_.gaps.out)) * size_of(spec_.q_dtype);
 }
 
 size_t DecodeCase::lse_bytes() const {
-  return static_cast<size_t>(spec_.batch() * spec_.h_q * (spec_.s_q + spec_.gaps.lse)) *
-         sizeof(float);
+  const int64_t numbers = spec_.ragged() ? spec_.h_q * (spec_.total_queries() + spec_.gaps.lse)
+                                         : spec_.batch() * spec_.h_q * (spec_.s_q + spec_.gaps.lse);
+  return static_cast<size_t>(numbers) * sizeof(float);
 }
 
 }  // namespace seesaw::lab

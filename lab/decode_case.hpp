@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <numeric>
 #include <string>
 #include <vector>
 
@@ -43,6 +44,13 @@ struct DecodeSpec {
   int32_t causal = 0;                        // these three as in the problem
   int32_t lse_base = SEESAW_LSE_NATURAL;
   int32_t empty_lse = SEESAW_EMPTY_LSE_NEGATIVE_INFINITY;
+  int64_t window = 0;                    // as in the problem
+  bool tree = false;                     // a tree mask of random bits
+  std::vector<float> sinks = {};         // [h_q]; empty: none
+  float soft_cap = 0.0F;                 // as in the arguments
+  bool max_logits = false;               // they are asked for
+  std::vector<int32_t> query_lens = {};  // ragged: query tokens of each sequence, up to s_q; empty:
+                                         // s_q of each
   bool batch_invariant = false;
   float scale = 0.0722F;         // about 1 / sqrt(192)
   float query_magnitude = 1.0F;  // larger: sharper softmax
@@ -63,6 +71,16 @@ struct DecodeSpec {
     return seq_lens[static_cast<size_t>(sequence)] > 0 ? seq_lens[static_cast<size_t>(sequence)]
                                                        : 0;
   }
+  bool ragged() const { return !query_lens.empty(); }
+  int64_t query_tokens(int64_t sequence) const {
+    return ragged() ? query_lens[static_cast<size_t>(sequence)] : s_q;
+  }
+  int64_t query_begin(
+      int64_t sequence) const {  // of the tokens of all sequences, one after another
+    return ragged() ? std::accumulate(query_lens.begin(), query_lens.begin() + sequence, int64_t{0})
+                    : sequence * s_q;
+  }
+  int64_t total_queries() const { return query_begin(batch()); }
 };
 
 // For messages of failed tests.
@@ -92,13 +110,16 @@ class DecodeCase {
   void set_block_table(int64_t sequence, int64_t page, int32_t id);
   void set_length(int64_t sequence, int32_t length);
 
+  // Whether the tree mask lets a query token see number `k` of its sequence's query tokens.
+  bool tree_bit(int64_t sequence, int64_t token, int64_t k) const;
+
   // As stored: rounded to the tensor's dtype.
   float query(int64_t sequence, int64_t token, int64_t head, int64_t column) const;
   float key(int64_t sequence, int64_t token, int64_t kv_head, int64_t column) const;
 
   // Strides of the outputs with the gaps asked for, and the elements they span.
   seesaw_tensor out_tensor(void* data) const;
-  seesaw_tensor lse_tensor(void* data) const;
+  seesaw_tensor lse_tensor(void* data) const;  // max_logits' are the same
   size_t out_bytes() const;
   size_t lse_bytes() const;
 
@@ -108,8 +129,11 @@ class DecodeCase {
 
   void build_block_table();
   void fill_query();
+  void fill_tree();
+  const uint8_t* tree_row(int64_t sequence, int64_t token) const;
   void fill_cache();
   void poison_sparse_pages();
+  seesaw_tensor rows_tensor(const void* data, int64_t columns, int64_t gap) const;
   int64_t page_elements() const;
   size_t table_index(int64_t sequence, int64_t page) const;
   size_t query_index(int64_t sequence, int64_t token, int64_t head, int64_t column) const;
@@ -122,7 +146,10 @@ class DecodeCase {
   int64_t page_stride_ = 0;
   std::vector<int32_t> seq_lens_;
   std::vector<int32_t> block_table_;
+  std::vector<int32_t> cu_seqlens_q_;
   std::vector<unsigned char> query_;
+  std::vector<uint8_t> tree_;  // [query tokens, tree_bytes_]
+  int64_t tree_bytes_ = 0;
   std::shared_ptr<Pool> pool_;  // shared: copies of a case see one cache
 };
 

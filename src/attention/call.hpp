@@ -42,14 +42,16 @@ struct Call {
   Rows max_logits;                       // the same: the largest score, natural units; -inf if none
   const int32_t* query_begin = nullptr;  // ragged: [items + 1]; then stride_sequence is 0
   std::array<Stream, kMostStreams> streams;
-  const uint8_t* tree_mask = nullptr;  // [item][query token]: bit k % 8 of byte k / 8 is token
-                                       // length - s_q + k
-  int64_t tree_stride_item = 0;
+  // [sequence, query token of it, bytes]: bit k % 8 of byte k / 8 is token length - s_q + k of the
+  // item. Null: none
+  const uint8_t* tree_mask = nullptr;
+  int64_t tree_stride_sequence = 0;
   int64_t tree_stride_token = 0;
-  const float* sinks = nullptr;  // [h_q], natural logarithms: out is multiplied by e^lse / (e^lse +
-                                 // e^sink); lse is left alone
-  float scale = 0.0F;            // of the scores
-  float soft_cap = 0.0F;         // of the scaled scores, > 0 if problem.soft_cap
+  // [h_q], natural logarithms: out is multiplied by e^lse / (e^lse + e^sink); lse is left alone.
+  // Null: none
+  const float* sinks = nullptr;
+  float scale = 0.0F;     // of the scores
+  float soft_cap = 0.0F;  // scaled scores become soft_cap * tanh(score / soft_cap); 0: they do not
   void* workspace = nullptr;
   const void* schedule = nullptr;
 };

@@ -60,9 +60,15 @@ inline const int32_t* ids_of(const Problem& problem, const Stream& stream, int64
          item % problem.items_per_sequence * stream.ids_stride_token;
 }
 
-// A query token's row of the tree mask.
-inline const uint8_t* tree_row(const Call& call, int64_t item, int64_t token) {
-  return call.tree_mask + item * call.tree_stride_item + token * call.tree_stride_token;
+// A query token's row of the tree mask; null: none was brought.
+inline const uint8_t* tree_row(const Problem& problem, const Call& call, int64_t item,
+                               int64_t token) {
+  if (call.tree_mask == nullptr) {
+    return nullptr;
+  }
+  const QueryPlace place = query_place(problem, call, item, token);
+  return call.tree_mask + place.sequence * call.tree_stride_sequence +
+         place.token * call.tree_stride_token;
 }
 
 // The slot of token `token` of a stream whose ids for this item are `ids`; -1 if it has none.

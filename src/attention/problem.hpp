@@ -38,7 +38,7 @@ inline constexpr size_t kMostStreams = 2;
 struct Masks {
   bool causal = false;  // query token i of s_q sees the first length - s_q + i + 1 tokens
   int64_t window = 0;   // and of them the last `window`; 0: all
-  bool tree = false;    // and of the last s_q tokens those that Call::tree_mask names
+  bool tree = false;    // and of the last s_q tokens those that Call::tree_mask names, if brought
 };
 
 // The problem as far as planning knows it.
@@ -55,7 +55,7 @@ struct Problem {
   size_t num_streams = 1;
   Masks masks;
   bool ragged = false;    // items have query tokens of their own number: Call::query_begin
-  bool soft_cap = false;  // scores become cap * tanh(score / cap)
+  bool soft_cap = false;  // calls may bring Call::soft_cap
   LseBase lse_base = LseBase::kNatural;
   EmptyLse empty_lse = EmptyLse::kNegativeInfinity;
 

@@ -41,7 +41,8 @@ struct Field {
   int64_t fallback = 0;  // stands for 0 = not given; 0: there is none
   std::span<const Choice> choices = {};
   // Where tensors tell the value: "" = the dimension of this name in a shape of the arguments;
-  // "b" = at least the dimension b; "q.dtype"; "kv_cache.stride.0"; "-" = nowhere.
+  // "b" = at least the dimension b; "q.dtype"; "kv_cache.stride.0"; "sinks.given" = 1 where this
+  // tensor or number of a call is given, and where it may be; "-" = nowhere.
   const char* from = "";
   const char* flag = "";  // of the command line: "--heads"; "" = none
   Match match = Match::kNot;

@@ -22,6 +22,12 @@ namespace seesaw {
 // A tensor of the arguments struct.
 enum class Use : uint8_t { kIn, kOut, kInOut };
 
+// The shape that an argument has instead where a field of the problem is not 0.
+struct OtherShape {
+  const char* field = "";
+  const char* shape = "";
+};
+
 struct Arg {
   const char* name;
   size_t offset;      // of a seesaw_tensor; of a const seesaw_tensor* if it is a list
@@ -34,6 +40,7 @@ struct Arg {
   bool strided = false;   // the innermost stride may be any, too
   const char* list = "";  // the field with the number of tensors; "": it is one tensor
   const char* help = "";
+  OtherShape other = {};
 };
 
 // A number of a kernel's plan that `seesaw tune` may set: a multiple of `step` in [least, most].

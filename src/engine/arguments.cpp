@@ -127,12 +127,35 @@ Status check_memory(const char* where, const Arg& arg, const Tensor& tensor) {
   return {};
 }
 
+// The field that tells whether calls may bring the argument or number of this name, if it says no;
+// else null.
+const Field* unplanned(const char* name, const Operation& operation, const void* problem) {
+  const std::string from = std::string(name) + ".given";
+  for (const Field& field : operation.problem) {
+    if (from == field.from) {
+      return get_number(field, problem) == 0 ? &field : nullptr;
+    }
+  }
+  return nullptr;
+}
+
+Status refuse_unplanned(const char* where, std::string_view name, const Field& field) {
+  return bad(where, fmt::format("{} given with {} = 0", name, field.name),
+             "a call without, as planned",
+             fmt::format("Leave it out, or plan with {} = 1.", field.name));
+}
+
 }  // namespace
 
 ArgumentChecker::ArgumentChecker(const Operation& operation, const void* problem, Device device)
     : operation_(operation), device_(device), reserved_(reserved_bytes(operation)) {
   for (const Arg& arg : operation.args) {
     expected_.push_back(expect(arg, operation, problem));
+  }
+  for (const Field& number : operation.scalars) {
+    if (const Field* field = unplanned(number.name, operation, problem); field != nullptr) {
+      unplanned_numbers_.emplace_back(&number, field);
+    }
   }
 }
 
@@ -172,7 +195,9 @@ ArgumentChecker::Expected ArgumentChecker::expect(const Arg& arg, const Operatio
   Expected expected;
   expected.arg = &arg;
   expected.dtype = dtype_wanted(arg, operation, problem);
-  for (const std::string_view name : names_in(arg.shape)) {
+  expected.shape = shape_of(arg, operation, problem);
+  expected.unplanned = unplanned(arg.name, operation, problem);
+  for (const std::string_view name : names_in(expected.shape)) {
     Dimension& dimension = expected.dims[static_cast<size_t>(expected.rank++)];
     if (const Field* field = find_field(operation.problem, name); field != nullptr) {
       dimension.expected = get_number(*field, problem);
@@ -205,7 +230,7 @@ std::string ArgumentChecker::shape_wanted(const Expected& expected, const Sizes&
         dimension.symbol < 0 ? dimension.expected : sizes[static_cast<size_t>(dimension.symbol)];
     text += fmt::format("{}{}", i == 0 ? "" : ", ", size);
   }
-  return fmt::format("{} = [{}] (-1: any size)", expected.arg->shape, text);
+  return fmt::format("{} = [{}] (-1: any size)", expected.shape, text);
 }
 
 Status ArgumentChecker::check_shape(const Expected& expected, const Tensor& tensor,
@@ -268,6 +293,11 @@ Status ArgumentChecker::check_tensor(const Expected& expected, const Tensor& ten
 }
 
 Status ArgumentChecker::check_scalars(const void* args) const {
+  for (const auto& [number, field] : unplanned_numbers_) {
+    if (is_given(*number, args)) {
+      return refuse_unplanned(operation_.name, number->name, *field);
+    }
+  }
   for (const Field& field : operation_.scalars) {
     if (field.type != FieldType::kFloat32) {
       continue;
@@ -306,6 +336,9 @@ Status ArgumentChecker::check(const void* args, bool prepare) const {
       const Tensor& tensor = tensor_at(arg, args);
       if (arg.optional && tensor.data == nullptr) {
         continue;
+      }
+      if (expected.unplanned != nullptr) {
+        return refuse_unplanned(operation_.name, arg.name, *expected.unplanned);
       }
       SEESAW_RETURN_IF_ERROR(check_tensor(expected, tensor, &sizes));
     }

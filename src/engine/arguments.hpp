@@ -5,6 +5,7 @@
 #include <array>
 #include <cstdint>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/status.hpp"
@@ -24,7 +25,7 @@ class ArgumentChecker {
   Status check(const void* args, bool prepare) const;
 
  private:
-  static constexpr int kMostSymbols = 8;
+  static constexpr int kMostSymbols = 12;
   static constexpr int32_t kAny = -1;
 
   // A size that the problem does not fix: the same in all arguments of a call.
@@ -41,6 +42,8 @@ class ArgumentChecker {
   };
   struct Expected {
     const Arg* arg = nullptr;
+    const char* shape = "";            // of the argument, in this problem
+    const Field* unplanned = nullptr;  // the field that would have to say that it may be given
     DType dtype = DType::kFloat32;
     int32_t rank = 0;
     int64_t list_size = kAny;  // of a list of tensors
@@ -62,6 +65,8 @@ class ArgumentChecker {
   ReservedBytes reserved_;
   std::vector<Symbol> symbols_;
   std::vector<Expected> expected_;
+  // Numbers that a call must not bring, each with the field that would have to say that it may.
+  std::vector<std::pair<const Field*, const Field*>> unplanned_numbers_;
 };
 
 }  // namespace seesaw::engine

@@ -74,6 +74,7 @@ Json json_of(const Arg& arg) {
           {"prepares", arg.prepares},
           {"strided", arg.strided},
           {"list", arg.list},
+          {"other", {{"field", arg.other.field}, {"shape", arg.other.shape}}},
           {"help", arg.help}};
 }
 

@@ -13,15 +13,29 @@ namespace {
 
 // One place that tells a field of the problem.
 struct Source {
-  enum class What : uint8_t { kDType, kStride, kExtent };
+  enum class What : uint8_t { kDType, kStride, kExtent, kGiven };
   const Arg* arg;
   What what;
-  int32_t dimension;
+  int32_t dimension = 0;
+  const char* shape = nullptr;  // kExtent: the one that has the dimension
 };
 struct Told {
   const Field* field;
   std::vector<Source> sources;  // the first that is given tells
+  const Field* number;          // or this number of the call, by not being 0
 };
+
+// Where the field is a dimension of one of an argument's shapes.
+void add_extent(const Field& field, const Arg& arg, const char* shape,
+                std::vector<Source>* sources) {
+  const std::string_view from = field.from;
+  const auto names = names_in(shape);
+  const auto at = std::find(names.begin(), names.end(), from.empty() ? field.name : from);
+  if (at != names.end()) {
+    sources->push_back(
+        {&arg, Source::What::kExtent, static_cast<int32_t>(at - names.begin()), shape});
+  }
+}
 
 std::vector<Source> sources_of(const Field& field, const Operation& operation) {
   std::vector<Source> sources;
@@ -29,19 +43,29 @@ std::vector<Source> sources_of(const Field& field, const Operation& operation) {
   for (const Arg& arg : operation.args) {
     const std::string prefix = std::string(arg.name) + ".";
     if (from == prefix + "dtype") {
-      sources.push_back({&arg, Source::What::kDType, 0});
+      sources.push_back({&arg, Source::What::kDType});
     } else if (from.starts_with(prefix + "stride.")) {
       sources.push_back({&arg, Source::What::kStride, from.back() - '0'});
+    } else if (from == prefix + "given") {
+      sources.push_back({&arg, Source::What::kGiven});
     } else {
-      const auto names = names_in(arg.shape);
-      const auto at = std::find(names.begin(), names.end(), from.empty() ? field.name : from);
-      if (at != names.end()) {
-        const auto dimension = static_cast<int32_t>(at - names.begin());
-        sources.push_back({&arg, Source::What::kExtent, dimension});
-      }
+      add_extent(field, arg, arg.shape, &sources);
+      add_extent(field, arg, arg.other.shape, &sources);
     }
   }
   return sources;
+}
+
+// What is told by being given comes first: an argument's shape may follow from it.
+std::vector<const Field*> in_order_of_telling(std::span<const Field> fields) {
+  std::vector<const Field*> order;
+  for (const Field& field : fields) {
+    order.push_back(&field);
+  }
+  std::stable_partition(order.begin(), order.end(), [](const Field* field) {
+    return std::string_view(field->from).ends_with(".given");
+  });
+  return order;
 }
 
 // What tensors tell of an operation's problem: worked out once, as every call without a plan asks.
@@ -51,9 +75,10 @@ const std::vector<Told>& told_of(const Operation& operation) {
     std::vector<Entry> entries;
     for (const Operation* known : operations()) {
       std::vector<Told>& told = entries.emplace_back(known, std::vector<Told>()).second;
-      for (const Field& field : known->problem) {
-        if (is_number(field) && std::string_view(field.from) != "-") {
-          told.push_back({&field, sources_of(field, *known)});
+      for (const Field* field : in_order_of_telling(known->problem)) {
+        if (is_number(*field) && std::string_view(field->from) != "-") {
+          told.push_back(
+              {field, sources_of(*field, *known), number_given(field->from, known->scalars)});
         }
       }
     }
@@ -64,8 +89,16 @@ const std::vector<Told>& told_of(const Operation& operation) {
       ->second;
 }
 
-// What a tensor tells; 0: nothing.
-int64_t told_by(const Source& source, const Tensor& tensor) {
+// What a tensor tells of the problem as far as it is known; 0: nothing.
+int64_t told_by(const Source& source, const Tensor& tensor, const Operation& operation,
+                const void* problem) {
+  if (source.what == Source::What::kExtent &&
+      source.shape != shape_of(*source.arg, operation, problem)) {
+    return 0;
+  }
+  if (source.what == Source::What::kGiven) {
+    return 1;
+  }
   if (source.what == Source::What::kDType) {
     return tensor.dtype;
   }
@@ -92,12 +125,16 @@ Status problem_of(const Operation& operation, const void* args, void* problem) {
     if (get_number(*told.field, problem) != 0) {
       continue;
     }
+    if (told.number != nullptr && is_given(*told.number, args)) {
+      set_number(*told.field, 1, problem);
+      continue;
+    }
     for (const Source& source : told.sources) {
       const Tensor* tensor = first_tensor(*source.arg, args);
       if (tensor == nullptr || (tensor->data == nullptr && tensor->rank == 0)) {
         continue;  // not given
       }
-      if (const int64_t value = told_by(source, *tensor); value != 0) {
+      if (const int64_t value = told_by(source, *tensor, operation, problem); value != 0) {
         set_number(*told.field, value, problem);
         break;
       }

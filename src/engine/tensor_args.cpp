@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <string>
 
 #include "base/message.hpp"
 
@@ -21,6 +22,15 @@ std::vector<std::string_view> names_in(std::string_view shape) {
   return names;
 }
 
+const char* shape_of(const Arg& arg, const Operation& operation, const void* problem) {
+  for (const Field& field : operation.problem) {
+    if (std::string_view(field.name) == arg.other.field) {
+      return get_number(field, problem) != 0 ? arg.other.shape : arg.shape;
+    }
+  }
+  return arg.shape;
+}
+
 const Tensor& tensor_at(const Arg& arg, const void* args) {
   return *reinterpret_cast<const Tensor*>(static_cast<const char*>(args) + arg.offset);
 }
@@ -29,6 +39,19 @@ const Tensor* list_at(const Arg& arg, const void* args) {
   const Tensor* list;
   std::memcpy(&list, static_cast<const char*>(args) + arg.offset, sizeof(list));
   return list;
+}
+
+const Field* number_given(std::string_view from, std::span<const Field> scalars) {
+  const auto found = std::find_if(scalars.begin(), scalars.end(), [&](const Field& number) {
+    return from == std::string(number.name) + ".given";
+  });
+  return found == scalars.end() ? nullptr : &*found;
+}
+
+bool is_given(const Field& number, const void* args) {
+  float value;
+  std::memcpy(&value, static_cast<const char*>(args) + number.offset, sizeof(value));
+  return value != 0.0F;
 }
 
 Status check_rank(const char* where, const Arg& arg, const Tensor& tensor) {

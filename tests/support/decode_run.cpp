@@ -49,7 +49,8 @@ std::vector<double> gather_rows(int32_t dtype, const GuardedBuffer& buffer, int6
 }  // namespace
 
 bool DecodeResults::operator==(const DecodeResults& other) const {
-  return same_bits(out, other.out) && same_bits(lse, other.lse);
+  return same_bits(out, other.out) && same_bits(lse, other.lse) &&
+         same_bits(max_logits, other.max_logits);
 }
 
 DecodeResults run_case(const DecodeCase& test_case, const RunOptions& options) {
@@ -65,23 +66,27 @@ DecodeResults run_case(const DecodeCase& test_case, const RunOptions& options) {
   DecodeResults results;
   results.out =
       gather_rows(spec.q_dtype, call.out, spec.d_v, spec.d_v + spec.gaps.out, &gaps_intact);
+  const int64_t numbers = spec.ragged() ? spec.total_queries() : spec.s_q;
   results.lse =
-      gather_rows(SEESAW_FLOAT32, call.lse, spec.s_q, spec.s_q + spec.gaps.lse, &gaps_intact);
+      gather_rows(SEESAW_FLOAT32, call.lse, numbers, numbers + spec.gaps.lse, &gaps_intact);
+  results.max_logits =
+      gather_rows(SEESAW_FLOAT32, call.max_logits, numbers, numbers + spec.gaps.lse, &gaps_intact);
   EXPECT_TRUE(gaps_intact) << "gaps between rows were written: " << describe(spec);
-  EXPECT_TRUE(call.out.intact() && call.lse.intact() && call.workspace.intact() &&
-              call.schedule.intact())
+  EXPECT_TRUE(call.out.intact() && call.lse.intact() && call.max_logits.intact() &&
+              call.workspace.intact() && call.schedule.intact())
       << "memory next to a buffer was written: " << describe(spec);
   return results;
 }
 
 DecodeResults exact_results(const DecodeCase& test_case) {
   const DecodeSpec& spec = test_case.spec();
-  const auto rows = static_cast<size_t>(spec.batch() * spec.s_q * spec.h_q);
+  const auto rows = static_cast<size_t>(spec.total_queries() * spec.h_q);
   DecodeResults results;
+  results.max_logits.resize(spec.max_logits ? rows : 0);
   results.out.resize(rows * static_cast<size_t>(spec.d_v));
   results.lse.resize(rows);
   exact_dense_decode(test_case.problem(), test_case.inputs(), results.out.data(),
-                     results.lse.data());
+                     results.lse.data(), spec.max_logits ? results.max_logits.data() : nullptr);
   return results;
 }
 

@@ -10,10 +10,12 @@
 
 namespace seesaw::testing {
 
-// Packed: out [b, s_q, h_q, d_v], lse [b, h_q, s_q].
+// Packed: out [b, s_q, h_q, d_v], lse and max_logits [b, h_q, s_q]; ragged [total_q, h_q, d_v] and
+// [h_q, total_q].
 struct DecodeResults {
   std::vector<double> out;
   std::vector<double> lse;
+  std::vector<double> max_logits = {};  // empty: not asked for
 
   // Same bits, where no NaN is involved; NaN equals NaN.
   bool operator==(const DecodeResults& other) const;

@@ -12,7 +12,8 @@
 namespace seesaw::testing {
 
 void exact_dense_decode(const seesaw_dense_decode_problem& problem,
-                        const seesaw_dense_decode_args& inputs, double* out, double* lse) {
+                        const seesaw_dense_decode_args& inputs, double* out, double* lse,
+                        double* max_logits) {
   engine::ProblemBytes bytes;
   const Status status = engine::read_problem(dense_decode::kOperation, &problem, &bytes);
   if (!status.ok()) {
@@ -21,7 +22,8 @@ void exact_dense_decode(const seesaw_dense_decode_problem& problem,
   dense_decode::DenseDecodeProblem described;
   std::memcpy(static_cast<seesaw_dense_decode_problem*>(&described), bytes.data,
               sizeof(seesaw_dense_decode_problem));
-  dense_decode::reference::dense_decode_exact(described, inputs, omp_get_max_threads(), {out, lse});
+  dense_decode::reference::dense_decode_exact(described, inputs, omp_get_max_threads(),
+                                              {out, lse, max_logits});
 }
 
 }  // namespace seesaw::testing

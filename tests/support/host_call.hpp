@@ -17,9 +17,13 @@ struct HostCall {
         workspace(decode.workspace_bytes()),
         out(test_case.out_bytes()),
         lse(test_case.lse_bytes()),
+        max_logits(test_case.spec().max_logits ? test_case.lse_bytes() : 0),
         args(test_case.inputs()) {
     args.out = test_case.out_tensor(out.data());
     args.lse = test_case.lse_tensor(lse.data());
+    if (test_case.spec().max_logits) {
+      args.max_logits = test_case.lse_tensor(max_logits.data());
+    }
     call.schedule = schedule.data();
     call.schedule_bytes = schedule.size();
     call.workspace = workspace.data();
@@ -34,6 +38,7 @@ struct HostCall {
   GuardedBuffer workspace;
   GuardedBuffer out;
   GuardedBuffer lse;
+  GuardedBuffer max_logits;
   seesaw_dense_decode_args args;
   seesaw_call call;
 };

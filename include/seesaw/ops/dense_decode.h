@@ -18,7 +18,7 @@ typedef struct seesaw_dense_decode_problem {
   int32_t kv_format SEESAW_ZERO; /* seesaw_format of the cache; default: q_dtype's */
   /* the most sequences of one call; a call may bring fewer */
   int64_t batch SEESAW_ZERO;
-  int64_t s_q SEESAW_ZERO;  /* query tokens of each sequence; default 1 */
+  int64_t s_q SEESAW_ZERO;  /* query tokens of each sequence, if ragged at most; default 1 */
   int64_t h_q SEESAW_ZERO;  /* query heads, a multiple of h_kv */
   int64_t h_kv SEESAW_ZERO; /* KV heads; default 1, as in MLA */
   int64_t d_qk SEESAW_ZERO; /* columns of q and of the cache; default 576, DeepSeek's */
@@ -33,12 +33,25 @@ typedef struct seesaw_dense_decode_problem {
   int32_t causal SEESAW_ZERO;
   int32_t lse_base SEESAW_ZERO;  /* seesaw_lse_base */
   int32_t empty_lse SEESAW_ZERO; /* seesaw_empty_lse */
-  int32_t reserved SEESAW_ZERO;
+  /* 1: sequences have query tokens of their own number, which cu_seqlens_q tells; "s_q" below is
+   * then each sequence's own number */
+  int32_t ragged SEESAW_ZERO;
   /* elements of a token in the cache's last dimension; default: the format's, d_qk or its bytes */
   int64_t kv_columns SEESAW_ZERO;
+  /* query token i of s_q, which is the sequence's token p = seq_len - s_q + i, does not see tokens
+   * before p + 1 - window; 0: it sees them */
+  int64_t window SEESAW_ZERO;
+  /* 1: calls may bring the argument of this name; 0: they must not */
+  int32_t tree_mask SEESAW_ZERO;
+  int32_t sinks SEESAW_ZERO;
+  int32_t max_logits SEESAW_ZERO;
+  int32_t soft_cap SEESAW_ZERO;
 } seesaw_dense_decode_problem;
 
-/* The tensors of one call, all on the planned device. seesaw_plan_prepare reads seq_lens only. */
+/* The tensors of one call, all on the planned device. seesaw_plan_prepare reads seq_lens only.
+ * Ragged, the query tokens of all sequences lie one behind the other: [b, s_q, ...] becomes
+ * [total_q, ...], [b, h_q, s_q] becomes [h_q, total_q]. Query tokens behind the last sequence's are
+ * neither read nor written. */
 typedef struct seesaw_dense_decode_args {
   uint64_t struct_size SEESAW_SIZE_OF(seesaw_dense_decode_args);
   seesaw_tensor q SEESAW_ZERO;        /* [b, s_q, h_q, d_qk], b <= the plan's batch */
@@ -54,10 +67,25 @@ typedef struct seesaw_dense_decode_args {
    * makes all weights equal. In C++ a scale that is left out is NaN, which is refused; C has no
    * means to tell it from 0 */
   float scale SEESAW_NOT_GIVEN;
-  uint32_t reserved SEESAW_ZERO;
+  /* > 0: scaled scores become soft_cap * tanh(score / soft_cap); 0: they do not */
+  float soft_cap SEESAW_ZERO;
   /* [1] float32: what every number of the cache is multiplied by, for formats of one scale
    * (fp8_576); data NULL: 1 */
   seesaw_tensor kv_scale SEESAW_ZERO;
+  /* [b, s_q, tree_bytes] uint8, tree_bytes >= ceil(s_q / 8): query token i sees of the sequence's
+   * last s_q tokens, which are the queries' own, number k only where bit k % 8 of byte k / 8 of its
+   * row is set, as far as the other masks let it; data NULL: no tree */
+  seesaw_tensor tree_mask SEESAW_ZERO;
+  /* [h_q] float32, the logarithm of what an attention sink adds to a head's sum of exp(score): out
+   * is multiplied by exp(lse) / (exp(lse) + exp(sink)), +inf gives 0; lse and max_logits do not
+   * know of it. data NULL: none */
+  seesaw_tensor sinks SEESAW_ZERO;
+  /* [b, h_q, s_q] float32: the largest score, scaled and capped, in natural units; -inf where there
+   * is none; data NULL: not wanted */
+  seesaw_tensor max_logits SEESAW_ZERO;
+  /* [b + 1] int32, if ragged: sequence i has the query tokens [cu_seqlens_q[i], cu_seqlens_q[i +
+   * 1]), 0 up to the problem's s_q of them; the first entry is 0, the last one at most total_q */
+  seesaw_tensor cu_seqlens_q SEESAW_ZERO;
 } seesaw_dense_decode_args;
 
 /* The scale of DeepSeek's models and their kin: of a head's width before absorption, and with YaRN

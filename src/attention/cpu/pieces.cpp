@@ -249,7 +249,7 @@ class PieceWorker {
       const int64_t lane = v * kernel_.lanes;
       float* scores = scratch_.scores + v * packed_.score_vector_stride;
       const int32_t* visible = masked ? scratch_.visible + lane : nullptr;
-      if (problem_.soft_cap) {
+      if (job_.call.soft_cap != 0.0F) {
         cap_scores(scores, tokens * kernel_.lanes, scale_.of_scores, job_.call.soft_cap);
         scale = 1.0F;
       }
@@ -297,7 +297,7 @@ class PieceWorker {
     if (first.begin >= end || last.end <= begin) {
       return Seen::kNothing;
     }
-    const bool in_tree = problem_.masks.tree && end > group.length - group.s_q;
+    const bool in_tree = job_.call.tree_mask != nullptr && end > group.length - group.s_q;
     return last.begin <= begin && first.end >= end && !in_tree ? Seen::kAll : Seen::kParts;
   }
 
@@ -340,7 +340,7 @@ class PieceWorker {
       const int64_t token = (group.row_begin + row) / problem_.group();
       const int64_t end = std::min((token + 1) * problem_.group() - group.row_begin, group.count);
       const Sight sight = sight_of(problem_.masks, group.length, group.s_q, token);
-      const uint8_t* tree = problem_.masks.tree ? tree_row(job_.call, group.item, token) : nullptr;
+      const uint8_t* tree = tree_row(problem_, job_.call, group.item, token);
       const int64_t count = list_slots(chunk, [&](int64_t position) {
         return position >= sight.begin && position < sight.end &&
                (tree == nullptr || tree_allows(tree, group.length, group.s_q, position));

@@ -40,7 +40,8 @@ class RowInput {
         call_(call),
         row_(row),
         query_(static_cast<const Query*>(call.q.data) + offset_of(call.q, row.place, row.head)),
-        s_q_(query_tokens(problem, call, row.item)) {
+        s_q_(query_tokens(problem, call, row.item)),
+        tree_(tree_row(problem, call, row.item, row.token)) {
     for (size_t s = 0; s < problem.num_streams; ++s) {
       lengths_[s] = length_of(problem, call, s, row.item);
     }
@@ -56,8 +57,7 @@ class RowInput {
     const int64_t length = lengths_[0] + lengths_[1];
     const Sight sight = sight_of(problem_.masks, length, s_q_, row_.token);
     for (int64_t position = sight.begin; position < sight.end; ++position) {
-      if (problem_.masks.tree &&
-          !tree_allows(tree_row(call_, row_.item, row_.token), length, s_q_, position)) {
+      if (tree_ != nullptr && !tree_allows(tree_, length, s_q_, position)) {
         continue;
       }
       const size_t stream = position < lengths_[0] ? 0 : 1;
@@ -83,11 +83,8 @@ class RowInput {
     const double low = (sums[0] + sums[1]) + (sums[2] + sums[3]);
     const double high = (sums[4] + sums[5]) + (sums[6] + sums[7]);
     const double scaled = static_cast<double>(call_.scale) * (low + high);
-    if (!problem_.soft_cap) {
-      return scaled;
-    }
     const double cap = static_cast<double>(call_.soft_cap);
-    return cap * std::tanh(scaled / cap);
+    return cap == 0.0 ? scaled : cap * std::tanh(scaled / cap);
   }
 
   // What the row's output is multiplied by for its head's sink.
@@ -121,6 +118,7 @@ class RowInput {
   const Row row_;
   const Query* query_;
   const int64_t s_q_;
+  const uint8_t* tree_;  // its row of the tree mask; null: none
   int64_t lengths_[kMostStreams] = {};
 };
 

@@ -3,14 +3,18 @@
 namespace seesaw::dense_decode {
 namespace {
 
-// q or out: [b, s_q, h, d].
-attention::Rows rows_of(const Tensor& tensor) {
-  return {tensor.data, tensor.stride[0], tensor.stride[1], tensor.stride[2]};
+// q or out: [b, s_q, h, d], or ragged [total_q, h, d].
+attention::Rows rows_of(const Tensor& tensor, bool ragged) {
+  return ragged
+             ? attention::Rows{tensor.data, 0, tensor.stride[0], tensor.stride[1]}
+             : attention::Rows{tensor.data, tensor.stride[0], tensor.stride[1], tensor.stride[2]};
 }
 
-// A number a row: [b, h_q, s_q].
-attention::Rows numbers_of(const Tensor& tensor) {
-  return {tensor.data, tensor.stride[0], tensor.stride[2], tensor.stride[1]};
+// A number a row: [b, h_q, s_q], or ragged [h_q, total_q].
+attention::Rows numbers_of(const Tensor& tensor, bool ragged) {
+  return ragged
+             ? attention::Rows{tensor.data, 0, tensor.stride[1], tensor.stride[0]}
+             : attention::Rows{tensor.data, tensor.stride[0], tensor.stride[2], tensor.stride[1]};
 }
 
 }  // namespace
@@ -28,7 +32,12 @@ attention::Problem attention_of(const DenseDecodeProblem& problem) {
                        .format = problem.format(),
                        .page_size = problem.page_size,
                        .most_tokens = problem.max_tokens()};
-  result.masks.causal = problem.causal != 0;
+  result.masks = {
+      .causal = problem.causal != 0, .window = problem.window, .tree = problem.tree_mask != 0};
+  result.ragged = problem.ragged != 0;
+  result.soft_cap = problem.soft_cap != 0;
+  result.sinks = problem.sinks != 0;
+  result.max_logits = problem.max_logits != 0;
   result.lse_base = problem.lse();
   result.empty_lse = problem.lse_if_empty();
   return result;
@@ -37,11 +46,14 @@ attention::Problem attention_of(const DenseDecodeProblem& problem) {
 attention::Call attention_call_of(const DenseDecodeProblem& problem, const Args& args,
                                   const Call& call) {
   const int64_t element = element_bytes(args.kv_cache);
+  const bool ragged = problem.ragged != 0;
   attention::Call result;
   result.items = batch_of(args);
-  result.q = rows_of(args.q);
-  result.out = rows_of(args.out);
-  result.lse = numbers_of(args.lse);
+  result.q = rows_of(args.q, ragged);
+  result.out = rows_of(args.out, ragged);
+  result.lse = numbers_of(args.lse, ragged);
+  result.max_logits = numbers_of(args.max_logits, ragged);
+  result.query_begin = static_cast<const int32_t*>(args.cu_seqlens_q.data);
   result.streams[0] = {
       .cache = args.kv_cache.data,
       .pages = args.kv_cache.shape[0],
@@ -55,7 +67,12 @@ attention::Call attention_call_of(const DenseDecodeProblem& problem, const Args&
       // Read here only from memory that can be.
       .scale = on_cpu(args.kv_scale.device) ? kv_scale_of(args) : 1.0F,
   };
+  result.tree_mask = static_cast<const uint8_t*>(args.tree_mask.data);
+  result.tree_stride_sequence = ragged ? 0 : args.tree_mask.stride[0];
+  result.tree_stride_token = args.tree_mask.stride[ragged ? 0 : 1];
+  result.sinks = static_cast<const float*>(args.sinks.data);
   result.scale = args.scale;
+  result.soft_cap = args.soft_cap;
   result.workspace = call.workspace;
   result.schedule = call.schedule;
   return result;

@@ -1,4 +1,5 @@
 // What the tables cannot say: fields of the problem against each other, and data in host memory.
+#include <algorithm>
 #include <string_view>
 
 #include "attention/host.hpp"
@@ -37,6 +38,61 @@ Status complete_cache(DenseDecodeProblem* problem) {
   problem->kv_page_stride = shape.page_stride;
   problem->kv_token_stride = shape.token_stride;
   problem->kv_head_stride = shape.head_stride;
+  return {};
+}
+
+Status require_packed(const char* name, const Tensor& vector) {
+  return vector.data == nullptr || vector.shape[0] <= 1 || vector.stride[0] == 1
+             ? Status()
+             : bad(fmt::format("{} has stride {}", name, vector.stride[0]), "1",
+                   "Make a contiguous copy of the tensor.");
+}
+
+Status check_tree_mask(const DenseDecodeProblem& problem, const Tensor& mask) {
+  if (mask.data == nullptr) {
+    return {};
+  }
+  const int64_t bytes = mask.shape[mask.rank - 1];
+  const int64_t needed = ceil_div<int64_t>(problem.s_q, 8);
+  return bytes >= needed ? Status()
+                         : bad(fmt::format("tree_mask has {} bytes a query token", bytes),
+                               fmt::format("{} or more, a bit for each of s_q = {} tokens", needed,
+                                           problem.s_q),
+                               "Widen the mask's last dimension.");
+}
+
+Status check_ragged(const DenseDecodeProblem& problem, const Args& args) {
+  const Tensor& begin = args.cu_seqlens_q;
+  if (problem.ragged == 0) {
+    return {};
+  }
+  if (begin.data == nullptr) {
+    return bad("cu_seqlens_q not given with ragged = 1", "where sequences' query tokens begin",
+               "Pass it, or plan with ragged = 0.");
+  }
+  return begin.shape[0] == batch_of(args) + 1
+             ? Status()
+             : bad(fmt::format("cu_seqlens_q has shape [{}]", begin.shape[0]),
+                   fmt::format("[{}], one more than seq_lens", batch_of(args) + 1),
+                   "Pass where each sequence's query tokens begin, and where the last one's end.");
+}
+
+// Query tokens of the sequences one behind the other, each with at most s_q of them.
+Status check_query_begins(const DenseDecodeProblem& problem, const Args& args) {
+  if (problem.ragged == 0) {
+    return {};
+  }
+  const auto* begin = static_cast<const int32_t*>(args.cu_seqlens_q.data);
+  const int64_t total = args.q.shape[0];
+  for (int64_t i = 0; i <= batch_of(args); ++i) {
+    const int64_t least = i == 0 ? 0 : begin[i - 1];
+    const int64_t most = i == 0 ? 0 : std::min(least + problem.s_q, total);
+    if (begin[i] < least || begin[i] > most) {
+      return bad(fmt::format("cu_seqlens_q[{}] = {}", i, begin[i]),
+                 fmt::format("{} to {} (s_q = {}, total_q = {})", least, most, problem.s_q, total),
+                 "Correct it, or plan for a larger s_q.");
+    }
+  }
   return {};
 }
 
@@ -79,6 +135,33 @@ Status check_block_table(const DenseDecodeProblem& problem, const Args& args) {
 
 }  // namespace
 
+std::string options_of(const DenseDecodeProblem& problem) {
+  const struct {
+    const char* name;
+    bool asked;
+  } options[] = {{"window", problem.window != 0},     {"tree_mask", problem.tree_mask != 0},
+                 {"sinks", problem.sinks != 0},       {"max_logits", problem.max_logits != 0},
+                 {"soft_cap", problem.soft_cap != 0}, {"ragged", problem.ragged != 0}};
+  std::string names;
+  for (const auto& option : options) {
+    if (option.asked) {
+      names += fmt::format("{}{}", names.empty() ? "" : ", ", option.name);
+    }
+  }
+  return names;
+}
+
+Status check_call(const DenseDecodeProblem& problem, const Args& args) {
+  if (args.soft_cap < 0) {
+    return bad(fmt::format("soft_cap = {}", args.soft_cap), "0 (none) or more",
+               "Set the model's, or leave it out.");
+  }
+  SEESAW_RETURN_IF_ERROR(require_packed("sinks", args.sinks));
+  SEESAW_RETURN_IF_ERROR(require_packed("cu_seqlens_q", args.cu_seqlens_q));
+  SEESAW_RETURN_IF_ERROR(check_tree_mask(problem, args.tree_mask));
+  return check_ragged(problem, args);
+}
+
 Status complete(DenseDecodeProblem* problem) {
   problem->kv_format = problem->kv_format == 0 ? problem->q_dtype : problem->kv_format;
   if (problem->s_q * problem->h_q > 1 << 30) {
@@ -109,7 +192,9 @@ Status prepare_on_host(const DenseDecodePlan& plan, const Args& args, const Call
 }
 
 Status check_host_call(const DenseDecodePlan& plan, const Args& args, const Call& call) {
+  SEESAW_RETURN_IF_ERROR(check_call(plan.problem, args));
   SEESAW_RETURN_IF_ERROR(check_lengths(plan, args));
+  SEESAW_RETURN_IF_ERROR(check_query_begins(plan.problem, args));
   SEESAW_RETURN_IF_ERROR(check_block_table(plan.problem, args));
   return attention::check_on_host(plan, attention_call_of(plan.problem, args, call));
 }
@@ -122,19 +207,24 @@ Work work_of(const DenseDecodeProblem& problem, const Options& options, const Ar
   // Unsigned, so that a product beyond 2^64 wraps; no memory holds that many bytes.
   const auto number = [](int64_t size) { return static_cast<uint64_t>(size); };
   const uint64_t batch = number(batch_of(args));
-  const uint64_t query_rows = batch * number(problem.s_q * problem.h_q);
+  const uint64_t query_tokens =
+      problem.ragged != 0 ? number(args.q.shape[0]) : batch * number(problem.s_q);
+  const uint64_t query_rows = query_tokens * number(problem.h_q);
   const uint64_t row_bytes =
       number(problem.d_qk + problem.d_v) * number(size_of(problem.q_type())) +
-      (args.lse.data == nullptr ? 0 : sizeof(float));
+      (args.lse.data == nullptr ? 0 : sizeof(float)) +
+      (args.max_logits.data == nullptr ? 0 : sizeof(float));
   const CacheFormat format = problem.format();
   const uint64_t token_bytes = number(problem.h_kv) * number(format.row_bytes + format.tail_bytes);
   Work work;
   work.sequences = batch;
   work.tensor_bytes = query_rows * row_bytes;
-  work.kv_bytes_planned = batch * number(problem.max_tokens()) * token_bytes;
+  const attention::Problem attention = attention_of(problem);
+  work.kv_bytes_planned = batch * number(attention::planned_tokens(attention, 0)) * token_bytes;
   if (on_cpu(options.device)) {
     for (int64_t i = 0; i < batch_of(args); ++i) {
-      work.kv_tokens += number(length_of(args, i));
+      const int64_t length = length_of(args, i);
+      work.kv_tokens += number(length - attention::origin_of(attention, length));
     }
     work.kv_bytes = work.kv_tokens * token_bytes;
   }

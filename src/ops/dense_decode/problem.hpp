@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include "core/cache_format.hpp"
 #include "core/lse.hpp"
@@ -34,7 +35,14 @@ struct DenseDecodeProblem : seesaw_dense_decode_problem {
 };
 static_assert(sizeof(DenseDecodeProblem) == sizeof(seesaw_dense_decode_problem));
 
+// The names of what the problem asks for besides dense decoding proper, "window, sinks": what a
+// kernel that has none of it refuses. Empty: nothing.
+std::string options_of(const DenseDecodeProblem& problem);
+
 using Args = seesaw_dense_decode_args;
+
+// What of a call's tensors the operation's table cannot compare; reads none of them.
+Status check_call(const DenseDecodeProblem& problem, const Args& args);
 
 // Sequences of one call, up to the problem's batch.
 inline int64_t batch_of(const Args& args) { return args.seq_lens.shape[0]; }

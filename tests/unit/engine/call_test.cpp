@@ -19,10 +19,9 @@ using Args = seesaw_dense_decode_args;
 // A valid call on the CPU kernel; tests spoil a copy of its structs.
 class Call : public ::testing::Test {
  protected:
-  Call()
-      : case_({.seq_lens = {100, 0, 65}, .s_q = 2, .h_q = 6, .h_kv = 2, .planned_batch = 3}),
-        host_(case_, case_.options("cpu.dense_decode", 2)),
-        args_(host_.args) {
+  Call() : Call({.seq_lens = {100, 0, 65}, .s_q = 2, .h_q = 6, .h_kv = 2, .planned_batch = 3}) {}
+  explicit Call(const DecodeSpec& spec)
+      : case_(spec), host_(case_, case_.options("cpu.dense_decode", 2)), args_(host_.args) {
     host_.prepare();
   }
 
@@ -161,7 +160,6 @@ TEST_F(Call, StructsMustBeWhatTheySay) {
       {"struct_size = 99999", [](Args& a) { a.struct_size = 99'999; }},
       // Of q, whose pointer would be half the caller's.
       {"struct_size = 12", [](Args& a) { a.struct_size = offsetof(Args, q) + 4; }},
-      {"reserved", [](Args& a) { a.reserved = 1; }},
   });
   expect_refused({{"q with reserved words", [](Args& a) { a.q.reserved[1] = 1; }}},
                  SEESAW_NOT_SUPPORTED);
@@ -304,6 +302,82 @@ TEST_F(Call, ProblemsAreReadOffTensors) {
   without_out.q.rank = 99;
   expect_refusal(SEESAW_INVALID_ARGUMENT, "q has rank 99",
                  seesaw_problem_of("dense_decode", &without_out, &problem));
+}
+
+TEST_F(Call, WhatWasNotPlannedIsRefused) {
+  expect_refused({
+      {"sinks given with sinks = 0",
+       [](Args& a) { a.sinks = make_tensor(&a, SEESAW_FLOAT32, {6}); }},
+      {"max_logits given with max_logits = 0", [](Args& a) { a.max_logits = a.lse; }},
+      {"tree_mask given with tree_mask = 0",
+       [](Args& a) {
+         a.tree_mask = make_tensor(&a, SEESAW_UINT8, {3, 2, 1});
+       }},
+      {"cu_seqlens_q given with ragged = 0",
+       [](Args& a) { a.cu_seqlens_q = make_tensor(&a, SEESAW_INT32, {4}); }},
+      {"soft_cap given with soft_cap = 0", [](Args& a) { a.soft_cap = 1; }},
+  });
+}
+
+// The same with everything that may be asked for besides.
+class FullCall : public Call {
+ protected:
+  FullCall()
+      : Call({.seq_lens = {100, 0, 65},
+              .s_q = 3,
+              .h_q = 6,
+              .causal = 1,
+              .window = 50,
+              .tree = true,
+              .sinks = {1, 2, 3, 4, 5, 6},
+              .soft_cap = 1,
+              .max_logits = true,
+              .query_lens = {3, 0, 1}}) {}
+};
+
+TEST_F(FullCall, RunsAndMayLeaveOutWhatWasPlanned) {
+  EXPECT_EQ(run(args_), SEESAW_OK) << seesaw_last_error();
+  Args less = args_;
+  less.sinks = less.max_logits = less.tree_mask = {};
+  less.soft_cap = 0;
+  EXPECT_EQ(run(less), SEESAW_OK) << seesaw_last_error();
+}
+
+TEST_F(FullCall, MistakesAreRefused) {
+  static const int32_t backwards[] = {0, 3, 2, 4};
+  static const int32_t too_many[] = {0, 0, 0, 4};
+  static const int32_t beyond[] = {0, 3, 3, 5};
+  const auto begins = [](const int32_t* data) { return make_tensor(data, SEESAW_INT32, {4}); };
+  expect_refused({
+      {"soft_cap = -1", [](Args& a) { a.soft_cap = -1; }},
+      {"soft_cap = inf", [](Args& a) { a.soft_cap = INFINITY; }},
+      {"sinks has shape [5]", [](Args& a) { a.sinks.shape[0] = 5; }},
+      {"sinks has stride 2", [](Args& a) { a.sinks.stride[0] = 2; }},
+      {"tree_mask has shape [3, 3]", [](Args& a) { a.tree_mask.shape[0] = 3; }},
+      {"tree_mask has 0 bytes a query token", [](Args& a) { a.tree_mask.shape[1] = 0; }},
+      {"q has rank 4", [](Args& a) { a.q.rank = 4; }},
+      {"lse has shape [5, 4]", [](Args& a) { a.lse.shape[0] = 5; }},
+      {"cu_seqlens_q not given", [](Args& a) { a.cu_seqlens_q = {}; }},
+      {"cu_seqlens_q has shape [3]", [](Args& a) { a.cu_seqlens_q.shape[0] = 3; }},
+      {"cu_seqlens_q[2] = 2", [&](Args& a) { a.cu_seqlens_q = begins(backwards); }},
+      {"cu_seqlens_q[3] = 4", [&](Args& a) { a.cu_seqlens_q = begins(too_many); }},
+      {"cu_seqlens_q[3] = 5", [&](Args& a) { a.cu_seqlens_q = begins(beyond); }},
+  });
+}
+
+TEST_F(FullCall, ItsProblemIsReadOffTensors) {
+  const seesaw_dense_decode_problem found =
+      DenseDecode::problem_of(args_, {.s_q = 3, .causal = 1, .window = 50});
+  EXPECT_EQ(found.batch, 3);
+  EXPECT_EQ(found.s_q, 3);
+  EXPECT_EQ(found.h_q, 6);
+  EXPECT_EQ(found.d_qk, 576);
+  EXPECT_EQ(found.d_v, 512);
+  EXPECT_EQ(found.window, 50);
+  for (const int32_t told :
+       {found.tree_mask, found.sinks, found.max_logits, found.soft_cap, found.ragged}) {
+    EXPECT_EQ(told, 1);
+  }
 }
 
 TEST_F(Call, PiecesListTheSchedule) {

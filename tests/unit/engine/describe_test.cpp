@@ -62,9 +62,11 @@ TEST(Tables, AreSound) {
     for (const Arg& arg : operation->args) {
       SCOPED_TRACE(arg.name);
       EXPECT_LT(arg.offset, operation->args_bytes);
-      const std::set<std::string> dtypes = {"float32", "bfloat16", "float16", "int32", "int64"};
+      const std::set<std::string> dtypes = {"float32", "bfloat16", "float16",
+                                            "int32",   "int64",    "uint8"};
       EXPECT_TRUE(dtypes.count(arg.dtype) + fields.count(arg.dtype) > 0);
       EXPECT_TRUE(*arg.list == '\0' || fields.count(arg.list) > 0);
+      EXPECT_TRUE(*arg.other.field == '\0' || fields.count(arg.other.field) > 0);
     }
     for (const Kernel& kernel : operation->kernels) {
       EXPECT_TRUE(names.insert(kernel.name).second) << kernel.name;

@@ -58,7 +58,9 @@ TEST(Problem, MistakesAreRefused) {
       {"causal = 2", [](Problem& p) { p.causal = 2; }},
       {"lse_base = -1", [](Problem& p) { p.lse_base = -1; }},
       {"empty_lse = 7", [](Problem& p) { p.empty_lse = 7; }},
-      {"reserved", [](Problem& p) { p.reserved = 1; }},
+      {"ragged = 2", [](Problem& p) { p.ragged = 2; }},
+      {"window = -1", [](Problem& p) { p.window = -1; }},
+      {"sinks = -1", [](Problem& p) { p.sinks = -1; }},
       {"struct_size = 0", [](Problem& p) { p.struct_size = 0; }},
       {"struct_size = 1000000", [](Problem& p) { p.struct_size = 1'000'000; }},
   };

@@ -22,7 +22,8 @@ Status run(const DenseDecodePlan& plan, const Args& args, const Call& call) {
 void dense_decode_exact(const DenseDecodeProblem& problem, const Args& args, int32_t num_threads,
                         const ExactResults& results) {
   attention::reference::exact(attention_of(problem), attention_call_of(problem, args, {}),
-                              problem.s_q, num_threads, results);
+                              problem.ragged != 0 ? args.q.shape[0] : problem.s_q, num_threads,
+                              results);
 }
 
 }  // namespace seesaw::dense_decode::reference

@@ -2,6 +2,7 @@
 // case's logical keys instead of its pages, one weight at a time.
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <vector>
 
 #include "base/float16.hpp"
@@ -13,35 +14,53 @@ namespace {
 struct NaiveRow {
   std::vector<long double> out;
   long double lse;
+  long double max_logit;
 };
+
+bool sees(const DecodeCase& test_case, int64_t sequence, int64_t token, int64_t t) {
+  const DecodeSpec& spec = test_case.spec();
+  const int64_t first_query = spec.length(sequence) - spec.query_tokens(sequence);
+  const int64_t own = first_query + token;
+  return !(spec.causal != 0 && t > own) && !(spec.window > 0 && t <= own - spec.window) &&
+         !(spec.tree && t >= first_query && !test_case.tree_bit(sequence, token, t - first_query));
+}
 
 NaiveRow naive_row(const DecodeCase& test_case, int64_t sequence, int64_t token, int64_t head) {
   const DecodeSpec& spec = test_case.spec();
   const int64_t kv_head = head / (spec.h_q / spec.h_kv);
-  const bool causal = spec.causal != 0;
+  std::vector<int64_t> keys;
   std::vector<long double> scores;
   for (int64_t t = 0; t < spec.length(sequence); ++t) {
-    if (causal && t > spec.length(sequence) - spec.s_q + token) {
-      break;
+    if (!sees(test_case, sequence, token, t)) {
+      continue;
     }
     long double dot = 0;
     for (int64_t c = spec.d_qk; c-- > 0;) {
       dot += static_cast<long double>(test_case.query(sequence, token, head, c)) *
              static_cast<long double>(test_case.key(sequence, t, kv_head, c));
     }
-    scores.push_back(dot * static_cast<long double>(spec.scale));
+    const long double score = dot * static_cast<long double>(spec.scale);
+    const auto cap = static_cast<long double>(spec.soft_cap);
+    keys.push_back(t);
+    scores.push_back(cap > 0 ? cap * std::tanh(score / cap) : score);
   }
   // log(sum of exp) without subtracting a maximum: the scores of these cases are small.
   long double sum = 0;
   for (const long double score : scores) {
     sum += std::exp(score);
   }
-  NaiveRow row{std::vector<long double>(static_cast<size_t>(spec.d_v), 0.0L), std::log(sum)};
+  NaiveRow row{std::vector<long double>(static_cast<size_t>(spec.d_v), 0.0L), std::log(sum),
+               scores.empty() ? -std::numeric_limits<long double>::infinity()
+                              : *std::max_element(scores.begin(), scores.end())};
+  const long double sink =
+      spec.sinks.empty()
+          ? 0
+          : std::exp(static_cast<long double>(spec.sinks[static_cast<size_t>(head)]));
   for (size_t t = 0; t < scores.size(); ++t) {
     for (int64_t c = 0; c < spec.d_v; ++c) {
       row.out[static_cast<size_t>(c)] +=
-          std::exp(scores[t]) / sum *
-          static_cast<long double>(test_case.key(sequence, static_cast<int64_t>(t), kv_head, c));
+          std::exp(scores[t]) / (sum + sink) *
+          static_cast<long double>(test_case.key(sequence, keys[t], kv_head, c));
     }
   }
   return row;
@@ -50,22 +69,32 @@ NaiveRow naive_row(const DecodeCase& test_case, int64_t sequence, int64_t token,
 void expect_exact_is_naive(const DecodeSpec& spec) {
   const DecodeCase test_case(spec);
   const DecodeResults exact = exact_results(test_case);
-  for (int64_t row = 0; row < spec.batch() * spec.s_q * spec.h_q; ++row) {
-    const int64_t head = row % spec.h_q;
-    const int64_t token = row / spec.h_q % spec.s_q;
-    const int64_t sequence = row / spec.h_q / spec.s_q;
+  int64_t row = 0;  // of out
+  const auto check_row = [&](int64_t sequence, int64_t token, int64_t head) {
     const NaiveRow naive = naive_row(test_case, sequence, token, head);
-    const double lse =
-        exact.lse[static_cast<size_t>((sequence * spec.h_q + head) * spec.s_q + token)];
+    const auto number = static_cast<size_t>(
+        spec.ragged() ? head * spec.total_queries() + spec.query_begin(sequence) + token
+                      : (sequence * spec.h_q + head) * spec.s_q + token);
+    const double lse = exact.lse[number];
+    if (spec.max_logits && std::isinf(naive.max_logit)) {
+      ASSERT_EQ(exact.max_logits[number], static_cast<double>(naive.max_logit));
+    } else if (spec.max_logits) {
+      ASSERT_NEAR(exact.max_logits[number], static_cast<double>(naive.max_logit), 1e-12);
+    }
     if (std::isinf(naive.lse)) {
       ASSERT_EQ(lse, static_cast<double>(naive.lse)) << describe(spec);
-      continue;
+      return;
     }
     ASSERT_NEAR(lse, static_cast<double>(naive.lse), 1e-12) << describe(spec);
     for (int64_t c = 0; c < spec.d_v; ++c) {
       ASSERT_NEAR(exact.out[static_cast<size_t>(row * spec.d_v + c)],
                   static_cast<double>(naive.out[static_cast<size_t>(c)]), 1e-13)
           << describe(spec);
+    }
+  };
+  for (int64_t sequence = 0; sequence < spec.batch(); ++sequence) {
+    for (int64_t r = 0; r < spec.query_tokens(sequence) * spec.h_q; ++r, ++row) {
+      check_row(sequence, r / spec.h_q, r % spec.h_q);
     }
   }
 }
@@ -90,6 +119,26 @@ TEST(Reference, AgreesWithAnotherDefinition) {
                          .kv_dtype = SEESAW_FLOAT16,
                          .scale = -3.0F,
                          .gaps = {.q = 2, .kv_token = 3, .kv_page = 4}});
+}
+
+TEST(Reference, AgreesWithAnotherDefinitionOfEveryOption) {
+  expect_exact_is_naive(
+      {.seq_lens = {90, 2, 66, 0}, .s_q = 3, .h_q = 2, .causal = 1, .window = 20});
+  expect_exact_is_naive({.seq_lens = {90, 2, 66}, .s_q = 3, .h_q = 2, .window = 1});
+  expect_exact_is_naive({.seq_lens = {90, 4, 66}, .s_q = 10, .h_q = 2, .tree = true});
+  expect_exact_is_naive(
+      {.seq_lens = {40, 0}, .h_q = 3, .sinks = {0.5F, -2.0F, 4.0F}, .max_logits = true});
+  expect_exact_is_naive({.seq_lens = {40}, .h_q = 2, .soft_cap = 1.5F, .scale = 3.0F});
+  expect_exact_is_naive({.seq_lens = {30, 5, 0, 40},
+                         .s_q = 9,
+                         .h_q = 2,
+                         .causal = 1,
+                         .window = 11,
+                         .tree = true,
+                         .sinks = {0.5F, -1.0F},
+                         .soft_cap = 2.0F,
+                         .max_logits = true,
+                         .query_lens = {2, 9, 3, 0}});
 }
 
 // What run writes is the exact result rounded to float, and from there to the output's type.
