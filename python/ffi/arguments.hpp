@@ -51,6 +51,7 @@ class ArgumentReader {
   void read_uint16_as_bfloat16(bool on) { uint16_is_bfloat16_ = on; }
 
   size_t count() const { return args_.size(); }
+  bool at_end() const { return position_ == args_.size(); }
   bool next_is_none() const;
   void skip() { ++position_; }
 

@@ -55,7 +55,7 @@ seesaw_tensor read_tensor(ArgumentReader& reader, const Operation& operation, co
   if (arg.format != nullptr && tensor.shape[0] == 1) {
     tensor.stride[0] = 0;  // of one page says nothing: DLPack's producers give what they like
   }
-  if (tensor.rank == arg.rank) {
+  if (tensor.rank == arg.rank || tensor.rank == arg.other_rank) {
     return tensor;
   }
   if (arg.no_heads >= 0 && tensor.rank == arg.rank + 1 && tensor.shape[arg.no_heads] == 1) {
@@ -138,8 +138,12 @@ void read_tensors_of_xla(ArgumentReader& reader, const Operation& operation, uin
   }
 }
 
+// Those that are left out at the end of a call are 0.
 void read_scalars(ArgumentReader& reader, const Operation& operation, Arguments* to) {
   for (const Field& field : operation.scalars) {
+    if (reader.at_end()) {
+      return;
+    }
     if (field.kind == Kind::kFloat32) {
       const auto value = static_cast<float>(reader.number(field.name.c_str()));
       std::memcpy(to->data + field.offset, &value, sizeof(value));

@@ -96,6 +96,12 @@ Arg arg_of(const Json& json, const Json& rows, const std::vector<Field>& problem
     begin = end + 2;
   }
   arg.no_heads = arg.heads >= 0 ? -1 : arg.no_heads;
+  const std::string other = json.at("other").at("shape");
+  arg.other_rank =
+      other.empty() ? arg.rank : 1 + static_cast<int32_t>(std::ranges::count(other, ','));
+  if (!other.empty()) {
+    arg.shape += " or " + other;
+  }
   const std::string list = json.at("list");
   const auto count = std::ranges::find(problem, list, &Field::name);
   arg.count = count == problem.end() ? nullptr : &*count;

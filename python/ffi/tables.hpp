@@ -26,8 +26,9 @@ struct Arg {
   std::string shape;  // for messages
   size_t offset = 0;
   int32_t rank = 0;
-  int32_t heads = -1;     // the dimension h_kv, which an array may lack
-  int32_t no_heads = -1;  // where an array may have one head, though the shape has none
+  int32_t other_rank = 0;  // in problems where the shape is another; else as rank
+  int32_t heads = -1;      // the dimension h_kv, which an array may lack
+  int32_t no_heads = -1;   // where an array may have one head, though the shape has none
   Elements elements = Elements::kFloat;
   const Field* format = nullptr;  // of the cache that it holds
   const Field* count = nullptr;   // how many tensors the list has; null: it is no list

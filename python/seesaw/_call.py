@@ -26,11 +26,15 @@ def run(
     """Runs an operation on tensors of one array library.
 
     key: Of `settings_key`, if the tensors are to tell the rest; or of a schedule, complete.
-    tensors, scalars: In the order of the operation's table; None: not given; a list is a list.
+    tensors, scalars: In the order of the operation's table; None: not given, as is what is left out
+        at the end; a list is a list.
     schedule, workspace: uint8. None: they last for this call, if the operation needs them.
     given_outputs: Of the tensors to be written, those that the caller brought.
     """
     function = library.run_tensors if not key_is_complete else library.run
+    missing = len(operation.args) - len(tensors)
+    if missing:
+        tensors = (*tensors, *(None,) * missing)
     flat = flatten(operation, tensors) if operation.has_lists else tensors
     stream = arrays.fixed_stream
     wants_views = arrays.wants_views

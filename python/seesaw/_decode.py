@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from operator import index
-from typing import TYPE_CHECKING, Any, Mapping, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Mapping, NamedTuple, NoReturn, Optional, Tuple
 
 from seesaw._arrays import Array, library_of, one_number
 from seesaw._call import run
@@ -19,6 +19,25 @@ if TYPE_CHECKING:
 D_V = next(field.default for field in DENSE_DECODE.problem if field.name == "d_v")
 
 
+class Besides(NamedTuple):
+    """What a call brings besides dense decoding proper; None: it does not."""
+
+    tree_mask: Optional[Array] = None
+    sinks: Optional[Array] = None
+    max_logits: Optional[Array] = None
+    cu_seqlens_q: Optional[Array] = None
+    soft_cap: Optional[float] = None
+    s_q: Optional[int] = None
+
+    def told(self) -> Dict[str, Any]:
+        """What tensors do not tell of the problem."""
+        told: Dict[str, Any] = {} if self.soft_cap is None else {"soft_cap": True}
+        return told if self.s_q is None else {"s_q": self.s_q, **told}
+
+
+NOTHING = Besides()
+
+
 def dense_decode(
     q: Array,
     kv_cache: Array,
@@ -32,8 +51,15 @@ def dense_decode(
     workspace: Optional[Array] = None,
     d_v: Optional[int] = None,
     kv_scale: Optional[Array] = None,
+    tree_mask: Optional[Array] = None,
+    sinks: Optional[Array] = None,
+    soft_cap: Optional[float] = None,
+    max_logits: Optional[Array] = None,
+    return_max_logits: bool = False,
+    cu_seqlens_q: Optional[Array] = None,
+    s_q: Optional[int] = None,
     **settings: Unpack[DenseDecodeSettings],
-) -> Tuple[Array, Array]:
+) -> Tuple[Array, ...]:
     """Dense MLA decoding over a paged cache of latents.
 
         out[b, i, h, :] = softmax(scale * q[b, i, h, :] K^T) V over the keys that token i sees
@@ -62,12 +88,25 @@ def dense_decode(
         d_v: Columns of out; None: 512.
         kv_scale: [1] float32, in the memory of the others: what every number of the cache is
             multiplied by, in formats of one scale (fp8_576). None: 1.
-        settings: kv_format, of `seesaw.formats()` and needed for a cache of bytes, causal, lse_base
-            and empty_lse of `Problem`; num_threads, batch_invariant, check_data, kernel and tuning
-            of `Options`; with their defaults.
+        tree_mask: [b, s_q, at least s_q / 8 rounded up] uint8: of the sequence's last s_q tokens,
+            the queries' own, query token i sees number k only where bit k % 8 of byte k // 8 of its
+            row is set, as far as causal and window let it. None: no tree.
+        sinks: [h_q] float32: out is multiplied by exp(lse) / (exp(lse) + exp(sink)); lse and
+            max_logits do not know of it. None: none.
+        soft_cap: Scaled scores become soft_cap * tanh(score / soft_cap). None: they do not.
+        max_logits: [b, h_q, s_q] float32: gets the largest score of each row, scaled and capped,
+            -inf where there is none. None: allocated if `return_max_logits`, else not computed.
+        cu_seqlens_q: [b + 1] int32, for ragged queries: sequence i has the query tokens
+            cu_seqlens_q[i] to cu_seqlens_q[i + 1], 0 to s_q of them. Then q is [total_q, h_q,
+            d_qk], out [total_q, h_q, d_v], lse and max_logits [h_q, total_q], tree_mask [total_q,
+            bytes]; causal counts from each sequence's own last token. None: s_q of each.
+        s_q: With cu_seqlens_q: the most query tokens of a sequence. Else q's shape tells it.
+        settings: kv_format, of `seesaw.formats()` and needed for a cache of bytes, causal, window,
+            lse_base and empty_lse of `Problem`; num_threads, batch_invariant, check_data, kernel
+            and tuning of `Options`; with their defaults.
 
     Returns:
-        (out, lse).
+        (out, lse), or (out, lse, max_logits) where it was asked for.
 
     Raises:
         ValueError, TypeError: An argument is malformed.
@@ -82,37 +121,62 @@ def dense_decode(
         else:
             check_kv_scale("dense_decode", getattr(schedule.problem, "kv_format", None))
         kv_scale = one_number(kv_scale)
+    besides = NOTHING
+    if not (tree_mask is sinks is soft_cap is max_logits is cu_seqlens_q is s_q is None):
+        besides = Besides(tree_mask, sinks, max_logits, cu_seqlens_q, soft_cap, s_q)
+    wants_max_logits = return_max_logits or max_logits is not None
     traces = arrays.traces_calls
     if traces is not None and traces():
         buffers = (schedule, out, lse, workspace)
         return arrays.tracer().record(
-            q, kv_cache, block_table, seq_lens, buffers, scale, d_v, settings, kv_scale
+            q,
+            kv_cache,
+            block_table,
+            seq_lens,
+            buffers,
+            scale,
+            d_v,
+            settings,
+            kv_scale,
+            besides,
+            wants_max_logits,
         )
     if schedule is None:
         columns = D_V if d_v is None else d_v if type(d_v) is int else whole_number(d_v)
+        told = besides.told()
+        if cu_seqlens_q is not None and s_q is None:
+            refuse_unknown_s_q()
         try:
-            key = known_settings_key(DENSE_DECODE, d_v=columns, **settings)
+            key = known_settings_key(DENSE_DECODE, d_v=columns, **told, **settings)
         except TypeError:
-            key = settings_key(DENSE_DECODE, d_v=columns, **settings)
+            key = settings_key(DENSE_DECODE, d_v=columns, **told, **settings)
         buffer = None
     else:
         if type(schedule) is not Schedule or schedule.operation is not DENSE_DECODE:
             require_schedule(schedule)
-        if settings or d_v is not None:
-            check_agreement(schedule, d_v, settings)
+        if settings or d_v is not None or s_q is not None:
+            check_agreement(schedule, d_v, settings, s_q)
         key, columns, buffer = schedule.key, schedule.d_v, schedule.buffer
-    given = (out, lse)
+    given: Tuple[Any, ...] = (out, lse)
     if out is None or lse is None:
         given = () if out is lse else (lse,) if out is None else (out,)
-        b, s_q, h_q, _ = shape_of(q)
+        rows, numbers = shapes_of(q, cu_seqlens_q is not None)
         if out is None:
-            out = arrays.empty((b, s_q, h_q, columns), "like", q)
+            out = arrays.empty((*rows, columns), "like", q)
         if lse is None:
-            lse = arrays.empty((b, h_q, s_q), "float32", q)
-    tensors = (q, kv_cache, block_table, seq_lens, out, lse, kv_scale)
+            lse = arrays.empty(numbers, "float32", q)
+    tensors: Tuple[Any, ...] = (q, kv_cache, block_table, seq_lens, out, lse, kv_scale)
+    scalars: Tuple[float, ...] = (scale,)
+    if besides is not NOTHING or wants_max_logits:
+        if max_logits is not None:
+            given = (*given, max_logits)
+        elif wants_max_logits:
+            max_logits = arrays.empty(shapes_of(q, cu_seqlens_q is not None)[1], "float32", q)
+        tensors += (tree_mask, sinks, max_logits, cu_seqlens_q)
+        scalars = (scale, 0.0 if soft_cap is None else soft_cap)
     complete = schedule is not None
-    run(DENSE_DECODE, arrays, key, tensors, (scale,), buffer, workspace, complete, given)
-    return out, lse
+    run(DENSE_DECODE, arrays, key, tensors, scalars, buffer, workspace, complete, given)
+    return (out, lse, max_logits) if wants_max_logits else (out, lse)
 
 
 def whole_number(d_v: Any, where: str = "dense_decode") -> int:
@@ -137,20 +201,31 @@ def require_schedule(schedule: Any) -> None:
         )
 
 
-def shape_of(q: Array) -> Tuple[int, int, int, int]:
-    try:
-        b, s_q, h_q, d_qk = q.shape
-    except ValueError:
-        raise ValueError(
-            f"dense_decode: q has rank {len(q.shape)}, allowed: [b, s_q, h_q, d_qk]. "
-            "Reshape the array."
-        ) from None
-    return b, s_q, h_q, d_qk
+def refuse_unknown_s_q() -> NoReturn:
+    raise ValueError(
+        "dense_decode: cu_seqlens_q without s_q, allowed: with it, or with a schedule. Pass the most "
+        "query tokens of a sequence."
+    )
 
 
-def check_agreement(schedule: Schedule, d_v: Optional[int], settings: Mapping[str, Any]) -> None:
+def shapes_of(q: Array, ragged: bool) -> Tuple[Tuple[int, ...], Tuple[int, ...]]:
+    """(of out without its columns, of lse)"""
+    rank = len(q.shape)
+    if rank != (3 if ragged else 4):
+        wanted = "[total_q, h_q, d_qk] with cu_seqlens_q" if ragged else "[b, s_q, h_q, d_qk]"
+        raise ValueError(f"dense_decode: q has rank {rank}, allowed: {wanted}. Reshape the array.")
+    if ragged:
+        total_q, h_q, _ = q.shape
+        return (total_q, h_q), (h_q, total_q)
+    b, s_q, h_q, _ = q.shape
+    return (b, s_q, h_q), (b, h_q, s_q)
+
+
+def check_agreement(
+    schedule: Schedule, d_v: Optional[int], settings: Mapping[str, Any], s_q: Optional[int] = None
+) -> None:
     """Refuses what is given with a schedule that was made for something else. None: not given."""
-    for name, given in {"d_v": d_v, **settings}.items():
+    for name, given in {"d_v": d_v, "s_q": s_q, **settings}.items():
         holder = schedule.problem if hasattr(schedule.problem, name) else schedule.options
         if not hasattr(holder, name):
             where = schedule.operation.name

@@ -26,7 +26,7 @@ import jax.numpy as jnp
 
 from seesaw._append import read_scales
 from seesaw._arrays import library_of, one_number, refuse_other_library
-from seesaw._decode import D_V, shape_of
+from seesaw._decode import D_V, NOTHING, Besides, refuse_unknown_s_q, shapes_of
 from seesaw._fields import Operation
 from seesaw._keys import key_of_tensors, settings_key, settings_numbers
 from seesaw._library import library
@@ -147,12 +147,19 @@ def dense_decode(
     scale: float,
     d_v: int = D_V,
     kv_scale: Optional[jax.Array] = None,
+    tree_mask: Optional[jax.Array] = None,
+    sinks: Optional[jax.Array] = None,
+    soft_cap: Optional[float] = None,
+    return_max_logits: bool = False,
+    cu_seqlens_q: Optional[jax.Array] = None,
+    s_q: Optional[int] = None,
     **settings: Unpack[DenseDecodeSettings],
-) -> Tuple[jax.Array, jax.Array]:
-    """`seesaw.dense_decode` on JAX arrays, also inside `jax.jit`. Returns (out, lse).
+) -> Tuple[jax.Array, ...]:
+    """`seesaw.dense_decode` on JAX arrays, also inside `jax.jit`. Returns (out, lse), or (out, lse,
+    max_logits).
 
-    scale: A Python number: it is part of the compiled call, as the settings are.
-    kv_scale, settings: As of `seesaw.dense_decode`.
+    scale, soft_cap: Python numbers: they are part of the compiled call, as the settings are.
+    kv_scale, ..., settings: As of `seesaw.dense_decode`.
     """
     library_of(q, "q")
     tensors = {
@@ -161,20 +168,29 @@ def dense_decode(
         "block_table": block_table,
         "seq_lens": seq_lens,
         "kv_scale": one_number(kv_scale),
+        "tree_mask": tree_mask,
+        "sinks": sinks,
+        "cu_seqlens_q": cu_seqlens_q,
     }
-    b, s_q, h_q, _ = shape_of(q)
+    if cu_seqlens_q is not None and s_q is None:
+        refuse_unknown_s_q()
+    rows, numbers = shapes_of(q, cu_seqlens_q is not None)
     results = {
-        "out": jax.ShapeDtypeStruct((b, s_q, h_q, d_v), q.dtype),
-        "lse": jax.ShapeDtypeStruct((b, h_q, s_q), jnp.float32),
+        "out": jax.ShapeDtypeStruct((*rows, d_v), q.dtype),
+        "lse": jax.ShapeDtypeStruct(numbers, jnp.float32),
     }
-    out, lse = _run(
+    if return_max_logits:
+        results["max_logits"] = results["lse"]
+    # What tensors do not tell where a plan is made without its outputs.
+    told = {**Besides(soft_cap=soft_cap, s_q=s_q).told(), "max_logits": return_max_logits}
+    made = _run(
         DENSE_DECODE,
         _of(DENSE_DECODE, tensors),
         _of(DENSE_DECODE, results),
-        {"d_v": d_v, **settings},
-        {"scale": _number(scale)},
+        {"d_v": d_v, **told, **settings},
+        {"scale": _number(scale), "soft_cap": 0.0 if soft_cap is None else _number(soft_cap)},
     )
-    return out, lse
+    return tuple(made)
 
 
 class Appended(NamedTuple):
@@ -258,12 +274,14 @@ def record(
     d_v: Optional[int],
     settings: Dict[str, Any],
     kv_scale: Optional[jax.Array] = None,
-) -> Tuple[jax.Array, jax.Array]:
+    besides: Besides = NOTHING,
+    wants_max_logits: bool = False,
+) -> Tuple[jax.Array, ...]:
     """`seesaw.dense_decode` for JAX arrays."""
-    if any(buffer is not None for buffer in buffers):
+    if any(buffer is not None for buffer in (*buffers, besides.max_logits)):
         raise TypeError(
-            "dense_decode: schedule, out, lse or workspace given with JAX arrays, allowed: none "
-            "of them, as JAX arrays are immutable. Leave them out."
+            "dense_decode: schedule, out, lse, max_logits or workspace given with JAX arrays, "
+            "allowed: none of them, as JAX arrays are immutable. Leave them out."
         )
     return dense_decode(
         q,
@@ -273,6 +291,12 @@ def record(
         scale=scale,
         d_v=D_V if d_v is None else d_v,
         kv_scale=kv_scale,
+        tree_mask=besides.tree_mask,
+        sinks=besides.sinks,
+        soft_cap=besides.soft_cap,
+        return_max_logits=wants_max_logits,
+        cu_seqlens_q=besides.cu_seqlens_q,
+        s_q=besides.s_q,
         **settings,  # type: ignore[arg-type]
     )
 

@@ -31,7 +31,7 @@ import torch
 from seesaw._append import run_append
 from seesaw._arrays import library_of
 from seesaw._call import run
-from seesaw._decode import D_V, check_agreement
+from seesaw._decode import D_V, NOTHING, Besides, check_agreement, refuse_unknown_s_q, shapes_of
 from seesaw._fields import Arg, Field, Operation, dtype_name
 from seesaw._gather import run_gather
 from seesaw._keys import Key, settings_key
@@ -103,7 +103,7 @@ def _parameters_of(operation: Operation) -> str:
 
 _DECODE, _MERGE = _settings_of(DENSE_DECODE), _settings_of(MERGE_STATES)
 _APPEND, _GATHER = _settings_of(APPEND), _settings_of(GATHER)
-_required = [arg for arg in DENSE_DECODE.args if not arg.optional or arg.use != "in"]
+_required = [arg for arg in DENSE_DECODE.args if not arg.optional or arg.name == "lse"]
 _tensors = ", ".join(
     f"Tensor{'(' + mark + '!)' if arg.use == 'out' else ''} {arg.name}"
     for arg, mark in zip(_required, "abcdefgh")
@@ -112,9 +112,12 @@ _inputs = ", ".join(f"Tensor {arg.name}" for arg in _required if arg.use == "in"
 _OPTIONS = ", ".join(
     [
         "Tensor? schedule=None, int schedule_batch=0, Tensor? kv_scale=None",
+        "Tensor? tree_mask=None, Tensor? sinks=None, Tensor(m!)? max_logits=None",
+        "Tensor? cu_seqlens_q=None, float soft_cap=0, int s_q=0",
         _parameters_of(DENSE_DECODE),
     ]
 )
+_CU_SEQLENS_Q = _OPTIONS.split(", ").index("Tensor? cu_seqlens_q=None")
 _library = torch.library.Library("seesaw", "DEF")
 _library.define(
     f"dense_decode({_inputs}, float scale, int d_v=512, {_OPTIONS}) -> (Tensor out, Tensor lse)"
@@ -140,9 +143,10 @@ for _operation in (SPARSE_DECODE, SPARSE_PREFILL):
 
 
 @lru_cache(maxsize=64)
-def _decode_key(schedule_batch: int, *options: Any) -> Key:
+def _decode_key(schedule_batch: int, s_q: int, soft_cap: bool, *options: Any) -> Key:
     settings = {field.name: _from_parameter(field, value) for field, value in zip(_DECODE, options)}
-    return settings_key(DENSE_DECODE, batch=schedule_batch or None, **settings)
+    told = {"batch": schedule_batch or None, "s_q": s_q or None, "soft_cap": soft_cap}
+    return settings_key(DENSE_DECODE, **told, **settings)
 
 
 def _dense_decode_out(
@@ -156,24 +160,39 @@ def _dense_decode_out(
     schedule: Optional[torch.Tensor] = None,
     schedule_batch: int = 0,
     kv_scale: Optional[torch.Tensor] = None,
+    tree_mask: Optional[torch.Tensor] = None,
+    sinks: Optional[torch.Tensor] = None,
+    max_logits: Optional[torch.Tensor] = None,
+    cu_seqlens_q: Optional[torch.Tensor] = None,
+    soft_cap: float = 0.0,
+    s_q: int = 0,
     *options: Any,
 ) -> None:
-    tensors = (q, kv_cache, block_table, seq_lens, out, lse, kv_scale)
-    key = _decode_key(schedule_batch, *options)
+    inputs = (q, kv_cache, block_table, seq_lens)
+    tensors = (*inputs, out, lse, kv_scale, tree_mask, sinks, max_logits, cu_seqlens_q)
+    if cu_seqlens_q is not None and s_q == 0:
+        refuse_unknown_s_q()
+    key = _decode_key(schedule_batch, s_q, soft_cap != 0, *options)
+    written = (out, lse) if max_logits is None else (out, lse, max_logits)
     run(
         DENSE_DECODE,
         library_of(q, "q"),
         key,
         tensors,
-        (scale,),
+        (scale, soft_cap),
         schedule,
-        given_outputs=(out, lse),
+        given_outputs=written,
     )
 
 
-def _allocate(q: torch.Tensor, d_v: int) -> Tuple[torch.Tensor, torch.Tensor]:
-    b, s_q, h_q, _ = q.shape
-    return q.new_empty(b, s_q, h_q, d_v), q.new_empty(b, h_q, s_q, dtype=torch.float32)
+def _allocate(q: torch.Tensor, d_v: int, ragged: bool) -> Tuple[torch.Tensor, torch.Tensor]:
+    rows, numbers = shapes_of(q, ragged)
+    return q.new_empty(*rows, d_v), q.new_empty(*numbers, dtype=torch.float32)
+
+
+def _is_ragged(options: Sequence[Any]) -> bool:
+    """Whether the operator's arguments from `schedule` on have a cu_seqlens_q."""
+    return len(options) > _CU_SEQLENS_Q and options[_CU_SEQLENS_Q] is not None
 
 
 def _dense_decode(
@@ -185,7 +204,7 @@ def _dense_decode(
     d_v: int = 512,
     *options: Any,
 ) -> Tuple[torch.Tensor, torch.Tensor]:
-    out, lse = _allocate(q, d_v)
+    out, lse = _allocate(q, d_v, _is_ragged(options))
     _dense_decode_out(q, kv_cache, block_table, seq_lens, out, lse, scale, *options)
     return out, lse
 
@@ -199,7 +218,7 @@ def _fake_dense_decode(
     d_v: int = 512,
     *options: Any,
 ) -> Tuple[torch.Tensor, torch.Tensor]:
-    return _allocate(q, d_v)
+    return _allocate(q, d_v, _is_ragged(options))
 
 
 def _merge_states_out(
@@ -293,27 +312,49 @@ def record(
     d_v: Optional[int],
     settings: Dict[str, Any],
     kv_scale: Optional[torch.Tensor] = None,
-) -> Tuple[torch.Tensor, torch.Tensor]:
+    besides: Besides = NOTHING,
+    wants_max_logits: bool = False,
+) -> Tuple[torch.Tensor, ...]:
     """`seesaw.dense_decode` as an operator of the graph that is being traced."""
     schedule, out, lse, _ = buffers
+    s_q, soft_cap, max_logits = besides.s_q, besides.soft_cap, besides.max_logits
     buffer, batch = None, 0
     if schedule is not None:
         problem = schedule.problem
-        check_agreement(schedule, d_v, settings)
+        check_agreement(schedule, d_v, settings, s_q)
         settings = {
             field.name: getattr(schedule.options if field in OPTIONS else problem, field.name)
             for field in _DECODE
         }
-        buffer, batch, d_v = schedule.buffer, problem.batch, problem.d_v
+        buffer, batch, d_v, s_q = schedule.buffer, problem.batch, problem.d_v, problem.s_q
+    ragged = besides.cu_seqlens_q is not None
     if out is None or lse is None:
-        new_out, new_lse = _allocate(q, D_V if d_v is None else d_v)
+        new_out, new_lse = _allocate(q, D_V if d_v is None else d_v, ragged)
         out = new_out if out is None else out
         lse = new_lse if lse is None else lse
+    if max_logits is None and wants_max_logits:
+        max_logits = lse.new_empty(lse.shape)
     options = [_to_parameter(field, settings.get(field.name)) for field in _DECODE]
     torch.ops.seesaw.dense_decode_out(
-        q, kv_cache, block_table, seq_lens, out, lse, scale, buffer, batch, kv_scale, *options
+        q,
+        kv_cache,
+        block_table,
+        seq_lens,
+        out,
+        lse,
+        scale,
+        buffer,
+        batch,
+        kv_scale,
+        besides.tree_mask,
+        besides.sinks,
+        max_logits,
+        besides.cu_seqlens_q,
+        0.0 if soft_cap is None else soft_cap,
+        s_q or 0,
+        *options,
     )
-    return out, lse
+    return (out, lse, max_logits) if wants_max_logits else (out, lse)
 
 
 def record_prepare(schedule: Schedule, tensors: Sequence[torch.Tensor]) -> None:
