@@ -218,7 +218,9 @@ def _check_scales(
         check_kv_scale(operation.name, extra_format, "extra_")
 
 
-def shapes_of(operation: Operation, q: Array, d_v: int) -> Tuple[Tuple[int, ...], Tuple[int, ...]]:
+def sparse_shapes(
+    operation: Operation, q: Array, d_v: int
+) -> Tuple[Tuple[int, ...], Tuple[int, ...]]:
     """Of out, and of lse and max_logits."""
     wanted = operation.args[0].shape
     if len(q.shape) != wanted.count(",") + 1:
@@ -250,7 +252,7 @@ def _attend(
         d_v = schedule.d_v
     else:
         d_v = D_V if asked.d_v is None else whole_number(asked.d_v, where)
-    out_shape, numbers = shapes_of(operation, q, d_v)
+    out_shape, numbers = sparse_shapes(operation, q, d_v)
     wants = ("out", "lse", "max_logits") if asked.wants_max_logits else ("out", "lse")
     traces = arrays.traces_calls
     if traces is not None and traces():

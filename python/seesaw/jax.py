@@ -31,7 +31,7 @@ from seesaw._fields import Operation
 from seesaw._keys import key_of_tensors, settings_key, settings_numbers
 from seesaw._library import library
 from seesaw._schedule import ROOM_TO_ALIGN
-from seesaw._sparse import Asked, shapes_of
+from seesaw._sparse import Asked, sparse_shapes
 from seesaw._tables import APPEND, DENSE_DECODE, GATHER, DenseDecodeSettings
 
 if TYPE_CHECKING:
@@ -316,7 +316,7 @@ def record_sparse(
             f"{operation.name}: schedule, out, lse, max_logits or workspace given with JAX arrays, "
             "allowed: none of them, as JAX arrays are immutable. Leave them out."
         )
-    out_shape, numbers = shapes_of(operation, named["q"], d_v)
+    out_shape, numbers = sparse_shapes(operation, named["q"], d_v)
     shapes = {name: jax.ShapeDtypeStruct(numbers, jnp.float32) for name in wants[1:]}
     results = {"out": jax.ShapeDtypeStruct(out_shape, named["q"].dtype), **shapes}
     made = _run(

@@ -36,7 +36,7 @@ from seesaw._fields import Arg, Field, Operation, dtype_name
 from seesaw._gather import run_gather
 from seesaw._keys import Key, settings_key
 from seesaw._schedule import Schedule, prepare
-from seesaw._sparse import Asked, in_order, shapes_of
+from seesaw._sparse import Asked, in_order, sparse_shapes
 from seesaw._tables import (
     APPEND,
     DENSE_DECODE,
@@ -379,7 +379,7 @@ def record_sparse(
         settings = {f.name: getattr(options if f in OPTIONS else problem, f.name) for f in fields}
         buffer, most = schedule.buffer, getattr(problem, _MOST_OF[operation.name])
     q = named["q"]
-    out_shape, numbers = shapes_of(operation, q, d_v)
+    out_shape, numbers = sparse_shapes(operation, q, d_v)
     if named["out"] is None:
         named["out"] = q.new_empty(*out_shape)
     for name in wants[1:]:

@@ -129,7 +129,9 @@ def flash_mla_sparse_fwd(
     require_torch(_PREFILL, "q", q)
     require_rank(_PREFILL, "q", q, "[s_q, h_q, d_qk]")
     if indexer_topk != 0:
-        not_covered(_PREFILL, f"indexer_topk = {indexer_topk}", "0", "Call it for the shorter lists.")
+        not_covered(
+            _PREFILL, f"indexer_topk = {indexer_topk}", "0", "Call it for the shorter lists."
+        )
     out, lse, max_logits = sparse_prefill(
         q,
         kv,
