@@ -5,8 +5,8 @@
 
 namespace seesaw::lab {
 DeviceInputs::DeviceInputs(Device& device, const seesaw_dense_decode_args& args) : args_(args) {
-  for (seesaw_tensor* tensor :
-       {&args_.q, &args_.kv_cache, &args_.block_table, &args_.seq_lens, &args_.kv_scale}) {
+  for (seesaw_tensor* tensor : {&args_.q, &args_.kv_cache, &args_.block_table, &args_.seq_lens,
+                                &args_.kv_scale, &args_.tree_mask, &args_.sinks}) {
     if (tensor->data != nullptr) {
       brought_.bring(device, tensor);
     }
@@ -14,7 +14,7 @@ DeviceInputs::DeviceInputs(Device& device, const seesaw_dense_decode_args& args)
 }
 
 Call::Call(Device& device, const DenseDecode& plan, int64_t d_v,
-           const seesaw_dense_decode_args& inputs)
+           const seesaw_dense_decode_args& inputs, bool max_logits)
     : device_(device), plan_(plan), inputs_(device, inputs), args_(inputs_.args()) {
   const int64_t* q = args_.q.shape;
   args_.out = make_tensor(nullptr, static_cast<seesaw_dtype>(args_.q.dtype),
@@ -26,6 +26,11 @@ Call::Call(Device& device, const DenseDecode& plan, int64_t d_v,
   workspace_ = poisoned(device, plan.workspace_bytes());
   args_.out.data = out_.data();
   args_.lse.data = lse_.data();
+  if (max_logits) {
+    max_logits_ = poisoned(device, packed_bytes(args_.lse));
+    args_.max_logits = args_.lse;
+    args_.max_logits.data = max_logits_.data();
+  }
   call_.schedule = schedule_.data();
   call_.schedule_bytes = schedule_.size_bytes();
   call_.workspace = workspace_.data();
@@ -42,5 +47,6 @@ std::vector<seesaw_piece> Call::pieces() {
 
 std::vector<std::byte> Call::out() { return on_host<std::byte>(device_, out_); }
 std::vector<float> Call::lse() { return on_host<float>(device_, lse_); }
+std::vector<float> Call::max_logits() { return on_host<float>(device_, max_logits_); }
 
 }  // namespace seesaw::lab

@@ -26,9 +26,10 @@ class Call {
  public:
   // `plan` was made for a problem of these inputs with values of d_v columns; it and the inputs, if
   // they are in the device's memory, must outlive this. Results and workspace start as NaN, so that
-  // an element read before it was written, or not written at all, shows.
-  Call(Device& device, const DenseDecode& plan, int64_t d_v,
-       const seesaw_dense_decode_args& inputs);
+  // an element read before it was written, or not written at all, shows. max_logits: they are asked
+  // for.
+  Call(Device& device, const DenseDecode& plan, int64_t d_v, const seesaw_dense_decode_args& inputs,
+       bool max_logits = false);
 
   void prepare() { plan_.prepare(args_, call_); }
   void run() { plan_.run(args_, call_); }  // prepared before
@@ -39,6 +40,7 @@ class Call {
 
   std::vector<std::byte> out();  // [b, s_q, h_q, d_v] in the dtype of q
   std::vector<float> lse();      // [b, h_q, s_q]
+  std::vector<float> max_logits();
 
  private:
   Device& device_;
@@ -47,6 +49,7 @@ class Call {
   seesaw_dense_decode_args args_;
   DeviceBuffer out_;
   DeviceBuffer lse_;
+  DeviceBuffer max_logits_;
   DeviceBuffer schedule_;
   DeviceBuffer workspace_;
   seesaw_call call_;

@@ -61,6 +61,10 @@ class Reader {
       : header_(header), data_(data), max_copy_bytes_(max_copy_bytes), path_(path) {}
 
   Case read() {
+    if (header_.find("cu_seqlens_q") != nullptr) {
+      throw refuse("cu_seqlens_q", "a case of ragged queries",
+                   "allowed: s_q query tokens of each sequence");
+    }
     for (const Argument& argument : operation_.arguments) {
       if (argument.is_input && (!argument.is_optional || header_.find(argument.name) != nullptr)) {
         read_tensor(argument);
@@ -143,11 +147,13 @@ class Reader {
       stride *= tensor.shape[i];
     }
     const bool is_integer = argument.dtype == "int32";
-    const bool is_bytes = argument.dtype == "kv_format" && entry.dtype == FileDType::kU8;
+    const bool is_bytes = (argument.dtype == "kv_format" || argument.dtype == "uint8") &&
+                          entry.dtype == FileDType::kU8;
     if (is_integer ? entry.dtype != FileDType::kI32 && entry.dtype != FileDType::kI64
                    : !is_bytes && !float_dtype(entry.dtype)) {
       throw refuse(entry.name, std::string("dtype ") + name_of(entry.dtype),
                    is_integer                      ? "allowed: I32, I64"
+                   : argument.dtype == "uint8"     ? "allowed: U8"
                    : argument.dtype == "kv_format" ? "allowed: BF16, F16, F32, U8"
                                                    : "allowed: BF16, F16, F32");
     }
@@ -250,10 +256,9 @@ class Reader {
       throw refuse("__metadata__", "d_v = " + std::to_string(case_.problem.d_v),
                    "allowed: 1 to d_qk = " + std::to_string(d_qk));
     }
+    case_.args.scale = lab::default_scale(d_qk);
     for (const Field& field : operation_.scalars) {
-      if (!read_setting(field, &case_.args)) {
-        case_.args.scale = lab::default_scale(d_qk);
-      }
+      read_setting(field, &case_.args);
     }
   }
 
@@ -275,7 +280,7 @@ Case read_case(const SafetensorsHeader& header, const std::byte* data, uint64_t 
 }
 
 std::map<std::string, std::string> settings_of(const seesaw_dense_decode_problem& problem,
-                                               float scale) {
+                                               const seesaw_dense_decode_args& args) {
   std::map<std::string, std::string> settings;
   for (const Field& field : dense_decode().problem) {
     if (!dense_decode().told_by_inputs(field)) {
@@ -283,10 +288,11 @@ std::map<std::string, std::string> settings_of(const seesaw_dense_decode_problem
       settings[field.name] = !field.is_yes_or_no() ? text : text == "yes" ? "true" : "false";
     }
   }
-  seesaw_dense_decode_args args;
-  args.scale = scale;
   for (const Field& field : dense_decode().scalars) {
-    settings[field.name] = field_text(field, &args);
+    const std::string text = field_text(field, &args);
+    if (field.name == "scale" || text != "0") {
+      settings[field.name] = text;
+    }
   }
   return settings;
 }

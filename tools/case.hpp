@@ -44,8 +44,8 @@ struct CaseFile {
   Case contents;
 };
 
-// The metadata of a case: what its tensors do not tell.
+// The metadata of a case: what its tensors do not tell, and the numbers of its call that are not 0.
 std::map<std::string, std::string> settings_of(const seesaw_dense_decode_problem& problem,
-                                               float scale);
+                                               const seesaw_dense_decode_args& args);
 
 }  // namespace seesaw::tools

@@ -110,6 +110,9 @@ const Kernel* Operation::kernel(const std::string& wanted) const {
 }
 
 bool Operation::told_by_inputs(const Field& field) const {
+  if (field.is_of_argument()) {
+    return true;
+  }
   const std::string dimension = field.from.empty() ? field.name : field.from;
   return std::any_of(arguments.begin(), arguments.end(), [&](const Argument& argument) {
     return argument.is_input && (field.from.starts_with(argument.name + ".") ||

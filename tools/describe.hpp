@@ -28,6 +28,8 @@ struct Field {
   bool is_whole() const { return type == Type::kInt64 || type == Type::kInt32; }
   bool has_choices() const { return type == Type::kChoice || type == Type::kDType; }
   bool is_yes_or_no() const;
+  // Whether it says that calls may bring an argument.
+  bool is_of_argument() const { return from.ends_with(".given"); }
   std::string first_flag() const { return flag.substr(0, flag.find(',')); }
 };
 
@@ -64,7 +66,7 @@ struct Operation {
   std::vector<Kernel> kernels;
 
   const Kernel* kernel(const std::string& wanted) const;  // null: it has none such
-  // Whether the inputs' shapes and dtypes tell the field.
+  // Whether the inputs tell the field: by their shapes and dtypes, or by being there.
   bool told_by_inputs(const Field& field) const;
 };
 

@@ -165,7 +165,9 @@ std::string fields_text(const std::vector<Field>& fields, const void* from) {
   std::string text;
   for (const Field& field : fields) {
     const std::string value = field_text(field, from);
-    if (!value.empty() && !(field.is_whole() && value == "0")) {
+    const bool not_asked =
+        field.is_whole() ? value == "0" : field.is_of_argument() && value == "no";
+    if (!value.empty() && !not_asked) {
       text += fmt::format("{}{} {}", text.empty() ? "" : ", ", field.name, value);
     }
   }

@@ -203,8 +203,8 @@ def require_schedule(schedule: Any) -> None:
 
 def refuse_unknown_s_q() -> NoReturn:
     raise ValueError(
-        "dense_decode: cu_seqlens_q without s_q, allowed: with it, or with a schedule. Pass the most "
-        "query tokens of a sequence."
+        "dense_decode: cu_seqlens_q without s_q, allowed: with it, or with a schedule. Pass the "
+        "most query tokens of a sequence."
     )
 
 

@@ -50,7 +50,8 @@ def _register(operation: Operation, platform: str) -> str:
             f"{operation.name}: JAX arrays need the package jax-tvm-ffi, which is not installed. "
             "Install it: pip install jax-tvm-ffi."
         ) from error
-    settings = [f"attrs.{name}" for name in [*operation.scalars, *settings_numbers(operation)]]
+    numbers = [f"attrs.number_{name}" for name in operation.scalars]
+    settings = numbers + [f"attrs.{name}" for name in settings_numbers(operation)]
     head = ["attrs.operation", "attrs.given", "attrs.aliased", "args", "rets"]
     jax_tvm_ffi.register_ffi_target(
         f"seesaw.{operation.name}",
@@ -110,7 +111,7 @@ def _run(
         operation=operation.index,
         given=sum(1 << i for i, is_there in enumerate(there) if is_there),
         aliased=len(changed),
-        **scalars,
+        **{f"number_{name}": value for name, value in scalars.items()},
         **attributes,
     )
     return list(made[:-1])

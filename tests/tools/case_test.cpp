@@ -166,12 +166,16 @@ TEST(Case, SettingsAreReadAsTheyAreWritten) {
   seesaw_dense_decode_problem problem{.d_v = 2,
                                       .causal = 1,
                                       .lse_base = SEESAW_LSE_BASE2,
-                                      .empty_lse = SEESAW_EMPTY_LSE_POSITIVE_INFINITY};
-  for (const auto& [name, text] : settings_of(problem, 0.3F)) {
+                                      .empty_lse = SEESAW_EMPTY_LSE_POSITIVE_INFINITY,
+                                      .window = 7};
+  for (const auto& [name, text] : settings_of(problem, {.scale = 0.3F, .soft_cap = 30.0F})) {
     builder.metadata += (builder.metadata.empty() ? "\"" : ",\"") + name + "\":\"" + text + "\"";
   }
   const Case result = builder.read();
   EXPECT_EQ(result.args.scale, 0.3F);
+  EXPECT_EQ(result.args.soft_cap, 30.0F);
+  EXPECT_EQ(result.problem.soft_cap, 1);
+  EXPECT_EQ(result.problem.window, 7);
   EXPECT_EQ(result.problem.d_v, 2);
   EXPECT_EQ(result.problem.causal, 1);
   EXPECT_EQ(result.problem.lse_base, SEESAW_LSE_BASE2);

@@ -84,6 +84,32 @@ class MainJob(CommandTest):
         for base_2, base_e in zip(result["lse"][1], natural["lse"][1]):
             self.assertAlmostEqual(base_2 * math.log(2), base_e, places=5)
 
+    def test_a_case_carries_a_tree_mask_sinks_a_window_and_a_soft_cap(self):
+        sinks = struct.pack("<2f", 1.0, -1.0)
+        plain = {"scale": "0.5", "d_v": "4"}
+        write_safetensors(WORK / "case", small_case(
+            sinks=("F32", [2], sinks), tree_mask=("U8", [1, 1, 1], b"\1")),
+            {**plain, "window": "2", "soft_cap": "1.5"})
+        self.succeed("run", "case", "-o", "out", "--max-logits")
+        self.succeed("run", "case", "-o", "reference", "--kernel", REFERENCE, "--verify")
+        self.compare(WORK / "out", WORK / "reference")
+        result, metadata = read_safetensors(WORK / "out")
+        self.assertEqual((metadata["window"], metadata["soft_cap"]), ("2", "1.5"))
+        keys = [[(first + k) / 16 for k in range(4)] for first in (12, 0)]  # tokens 1 and 2
+        for head, sink in enumerate((1.0, -1.0)):
+            q = [4 * head + k for k in range(4)]
+            scores = [0.5 * sum(x * y for x, y in zip(q, key)) for key in keys]
+            scores = [1.5 * math.tanh(score / 1.5) for score in scores]
+            total = sum(math.exp(score) for score in scores)
+            self.assertAlmostEqual(result["max_logits"][1][head], max(scores), places=5)
+            self.assertAlmostEqual(result["lse"][1][head], math.log(total), places=5)
+            for k in range(4):
+                expected = sum(math.exp(s) * key[k] for s, key in zip(scores, keys))
+                self.assertAlmostEqual(result["out"][1][4 * head + k],
+                                       expected / (total + math.exp(sink)), places=5)
+        write_safetensors(WORK / "ragged", small_case(cu_seqlens_q=("I32", [2], ints(0, 1))))
+        self.refuse("run", "ragged", "-o", "out", part="cu_seqlens_q: a case of ragged queries")
+
     def test_summary_as_json(self):
         self.succeed("make-case", "-o", "case", "--len", 70, "--heads", 2, "--batch", 2)
         summary = json.loads(self.succeed("run", "case", "-o", "out", "--json").stdout)

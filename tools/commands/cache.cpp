@@ -202,6 +202,12 @@ struct ConvertedCase {
 
 ConvertedCase plan_conversion(const ConvertOptions& options, const Case& input) {
   const seesaw_dense_decode_problem problem = complete(input.problem);
+  for (const seesaw_tensor& more : {input.args.tree_mask, input.args.sinks}) {
+    if (more.data != nullptr) {
+      throw bad_input({options.input, "a case with tree_mask or sinks", "allowed: neither",
+                       "Convert the cache alone, or leave them out."});
+    }
+  }
   if (problem.h_kv != 1) {
     throw bad_input({options.input, fmt::format("h_kv = {}", problem.h_kv), "allowed: 1",
                      "Caches of MLA have one KV head."});
@@ -222,7 +228,7 @@ ConvertedCase plan_conversion(const ConvertOptions& options, const Case& input) 
 }
 
 void declare(const ConvertOptions& options, const ConvertedCase& c, SafetensorsWriter* writer) {
-  std::map<std::string, std::string> metadata = settings_of(c.problem, c.input.args.scale);
+  std::map<std::string, std::string> metadata = settings_of(c.problem, c.input.args);
   if (c.is_bytes()) {
     metadata["kv_format"] = options.format;
   }

@@ -38,7 +38,7 @@ std::vector<TensorDeclaration> declarations(const SyntheticCase& source) {
 void write_case(const MakeCaseOptions& options, const SyntheticCase& source,
                 SafetensorsWriter* writer) {
   const seesaw_dense_decode_problem& p = source.problem();
-  std::map<std::string, std::string> metadata = settings_of(p, default_scale(p.d_qk));
+  std::map<std::string, std::string> metadata = settings_of(p, {.scale = default_scale(p.d_qk)});
   metadata["generator"] = fmt::format("seesaw {} make-case, seed {}, values {}", seesaw_version(),
                                       options.lengths.seed, name_of(options.values));
   writer->declare(declarations(source), metadata);

@@ -35,6 +35,8 @@ struct RunOptions {
   seesaw_dense_decode_problem settings;  // that were given, over the file's
   seesaw_options options{.check_data = 1};
   std::optional<double> scale;
+  std::optional<double> soft_cap;
+  bool max_logits = false;
   JsonOption json;
   std::string stats;  // empty: not asked for; "-": standard output
   bool verify = false;
@@ -59,11 +61,20 @@ float choose_scale(const RunOptions& options, const Case& input) {
   return scale;
 }
 
+// The contract's bounds know dense decoding proper. What is asked for besides is held to those of
+// FlashMLA's suite.
+Allowed allowed_of(const Summary& summary, const Results& reference) {
+  const seesaw_dense_decode_problem& p = summary.problem;
+  return p.window == 0 && p.tree_mask == 0 && p.sinks == 0 && p.soft_cap == 0
+             ? allowed_errors(p, summary.inputs)
+             : flash_mla_suite(reference, shape_of(p));
+}
+
 // A call's results against the reference kernel's on the same tensors.
 ErrorStatistics errors_of(Call* call, const Summary& summary) {
-  return compare(results_of(*call, summary.problem.q_dtype),
-                 reference_results(summary.problem, summary.inputs),
-                 allowed_errors(summary.problem, summary.inputs), shape_of(summary.problem));
+  const Results reference = reference_results(summary.problem, summary.inputs);
+  return compare(results_of(*call, summary.problem.q_dtype), reference,
+                 allowed_of(summary, reference), shape_of(summary.problem));
 }
 
 void throw_if_out_of_bound(const ErrorStatistics& errors) {
@@ -79,17 +90,33 @@ void throw_if_out_of_bound(const ErrorStatistics& errors) {
 void write_results(const Summary& summary, const DenseDecode& plan, Call* call,
                    SafetensorsWriter* writer) {
   const seesaw_dense_decode_problem& p = summary.problem;
-  std::map<std::string, std::string> metadata = settings_of(p, summary.inputs.scale);
+  std::map<std::string, std::string> metadata = settings_of(p, summary.inputs);
   metadata["kernel"] = plan.kernel();
   metadata["version"] = seesaw_version();
-  writer->declare({{"out", file_dtype(p.q_dtype), {p.batch, p.s_q, p.h_q, p.d_v}},
-                   {"lse", FileDType::kF32, {p.batch, p.h_q, p.s_q}}},
-                  metadata);
+  std::vector<TensorDeclaration> tensors = {
+      {"out", file_dtype(p.q_dtype), {p.batch, p.s_q, p.h_q, p.d_v}},
+      {"lse", FileDType::kF32, {p.batch, p.h_q, p.s_q}}};
+  if (p.max_logits != 0) {
+    tensors.push_back({"max_logits", FileDType::kF32, {p.batch, p.h_q, p.s_q}});
+  }
+  writer->declare(tensors, metadata);
   const std::vector<std::byte> out = call->out();
   writer->write(out.data(), out.size());
   const std::vector<float> lse = call->lse();
   writer->write(lse.data(), lse.size() * sizeof(float));
+  const std::vector<float> max_logits = call->max_logits();
+  writer->write(max_logits.data(), max_logits.size() * sizeof(float));
   writer->commit();
+}
+
+// ", window 128, sinks"
+std::string besides_text(const Summary& s) {
+  std::string text;
+  text += s.problem.window > 0 ? fmt::format(", window {}", s.problem.window) : "";
+  text += s.inputs.soft_cap > 0 ? fmt::format(", soft cap {:.6g}", s.inputs.soft_cap) : "";
+  text += s.problem.tree_mask != 0 ? ", tree mask" : "";
+  text += s.problem.sinks != 0 ? ", sinks" : "";
+  return text;
 }
 
 void print_text(const RunOptions& options, const DenseDecode& plan, const Summary& s) {
@@ -105,8 +132,9 @@ void print_text(const RunOptions& options, const DenseDecode& plan, const Summar
   print_out("kernel     {} on {}, {}, workspace {}\n", plan.kernel(),
             device_text(options.options.device), numbers_text(plan.details()),
             bytes_text(static_cast<double>(plan.workspace_bytes())));
-  print_out("scores     scale {:.6g}, {}, lse in base {}\n", s.inputs.scale,
-            p.causal != 0 ? "causal" : "not causal", p.lse_base == SEESAW_LSE_BASE2 ? "2" : "e");
+  print_out("scores     scale {:.6g}, {}{}, lse in base {}\n", s.inputs.scale,
+            p.causal != 0 ? "causal" : "not causal", besides_text(s),
+            p.lse_base == SEESAW_LSE_BASE2 ? "2" : "e");
   print_out("time       {:.3f} ms (median of {}), schedule {:.1f} us\n", s.us.median / 1000,
             options.repeat, s.prepare_us);
   print_out("speed      {:.2f} GFLOP/s, {:.2f} GB/s\n", s.work.flops / seconds / 1e9,
@@ -159,9 +187,14 @@ void run(const RunOptions& options, const CLI::App& command) {
   Summary summary;
   summary.problem = input.contents.problem;
   copy_given(command, dense_decode().problem, &options.settings, &summary.problem);
-  summary.problem = complete(summary.problem);
   summary.inputs = input.contents.args;
   summary.inputs.scale = choose_scale(options, input.contents);
+  if (options.soft_cap) {
+    summary.inputs.soft_cap = static_cast<float>(*options.soft_cap);
+    summary.problem.soft_cap = 1;
+  }
+  summary.problem.max_logits = options.max_logits ? 1 : 0;
+  summary.problem = complete(summary.problem);
   summary.work = work_of(summary.problem, input.contents.seq_lens);
   const DenseDecode plan(summary.problem, options.options);
   std::optional<SafetensorsWriter> writer;
@@ -169,7 +202,7 @@ void run(const RunOptions& options, const CLI::App& command) {
     writer.emplace(options.output);  // before the work: an impossible output is known now
   }
   const std::unique_ptr<Device> device = open_device(options.options.device);
-  Call call(*device, plan, summary.problem.d_v, summary.inputs);
+  Call call(*device, plan, summary.problem.d_v, summary.inputs, options.max_logits);
   summary.prepare_us = device->time_us([&] { call.prepare(); });
   std::vector<double> samples;
   for (int i = 0; i < options.repeat; ++i) {
@@ -209,6 +242,10 @@ void register_run(CLI::App& app) {
   add_options_flags(*command, &options->options);
   command->add_option("--scale", options->scale,
                       "of the scores (from the file's metadata, else 1 / sqrt(d_qk))");
+  command->add_option("--soft-cap", options->soft_cap,
+                      "scores become CAP * tanh(score / CAP) (from the file's metadata)");
+  command->add_flag("--max-logits", options->max_logits,
+                    "also write the largest score of each row, max_logits");
   command->add_flag(
       "--verify", options->verify,
       "compare with the reference kernel; exit 1 if out of bound (what was computed is "

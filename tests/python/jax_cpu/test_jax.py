@@ -47,3 +47,39 @@ def test_buffers_are_refused():
     arrays = as_jax(Case([70, 3]))
     with pytest.raises(TypeError, match="immutable"):
         seesaw.dense_decode(*arrays, out=arrays[0], scale=SCALE)
+
+
+def test_what_a_call_brings_besides():
+    rng = np.random.default_rng(1)
+    case = Case([200, 70, 5, 0], s_q=5, h_q=6, causal=True)
+    tensors = {
+        "tree_mask": rng.integers(0, 256, (4, 5, 1), np.uint8),
+        "sinks": rng.standard_normal(6).astype(np.float32),
+    }
+    settings = {"scale": SCALE, "causal": True, "window": 60, "soft_cap": 1.5}
+    settings["return_max_logits"] = True
+    wanted = seesaw.dense_decode(*case.arrays, **tensors, **settings)
+
+    @jax.jit
+    def compiled(*arrays, **tensors):
+        return seesaw.dense_decode(*arrays, **tensors, **settings)
+
+    got = compiled(*as_jax(case), **{name: jnp.asarray(t) for name, t in tensors.items()})
+    assert len(got) == 3
+    for a, b in zip(got, wanted):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+def test_ragged_queries():
+    case = Case([200, 70], s_q=4, h_q=6, causal=True)
+    q = case.q.reshape(8, 6, 576)[:5]
+    begins = np.array([0, 1, 5], np.int32)
+    wanted = seesaw.dense_decode(
+        q, *case.arrays[1:], scale=SCALE, causal=True, cu_seqlens_q=begins, s_q=4
+    )
+    rest = as_jax(case)[1:]
+    got = seesaw.dense_decode(
+        jnp.asarray(q), *rest, scale=SCALE, causal=True, cu_seqlens_q=jnp.asarray(begins), s_q=4
+    )
+    for a, b in zip(got, wanted):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)

@@ -11,7 +11,7 @@ namespace {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
-class Options : public KernelTest {
+class Besides : public KernelTest {
  protected:
   // Within FlashMLA's bounds of the exact results, float32 within much less.
   static DecodeResults expect_exact(const DecodeCase& test_case, int32_t threads = 3) {
@@ -69,7 +69,7 @@ class Options : public KernelTest {
   }
 };
 
-TEST_P(Options, Windows) {
+TEST_P(Besides, Windows) {
   for (const int64_t window : {1, 5, 64, 65, 300, 5000}) {
     expect_exact({.seq_lens = {700, 64, 65, 3, 0}, .h_q = 16, .causal = 1, .window = window});
     expect_exact({.seq_lens = {700, 130, 2}, .s_q = 3, .h_q = 5, .causal = 1, .window = window});
@@ -80,7 +80,7 @@ TEST_P(Options, Windows) {
   expect_exact({.seq_lens = {900, 300}, .s_q = 40, .h_q = 40, .causal = 1, .window = 200});
 }
 
-TEST_P(Options, WhatIsBeforeTheWindowIsNeverRead) {
+TEST_P(Besides, WhatIsBeforeTheWindowIsNeverRead) {
   DecodeCase test_case({.seq_lens = {300, 90}, .s_q = 2, .h_q = 16, .causal = 1, .window = 30});
   const DecodeResults clean = run_case(test_case, options());
   for (int64_t sequence = 0; sequence < 2; ++sequence) {
@@ -92,7 +92,7 @@ TEST_P(Options, WhatIsBeforeTheWindowIsNeverRead) {
   EXPECT_TRUE(run_case(test_case, options()) == clean);
 }
 
-TEST_P(Options, AWindowOverAllIsNoWindow) {
+TEST_P(Besides, AWindowOverAllIsNoWindow) {
   const DecodeSpec spec{.seq_lens = {300, 90}, .s_q = 2, .h_q = 16, .causal = 1};
   DecodeSpec windowed = spec;
   windowed.window = 300;
@@ -101,7 +101,7 @@ TEST_P(Options, AWindowOverAllIsNoWindow) {
   EXPECT_LT(std::fabs(results.lse[0] - plain.lse[0]), 1e-5);
 }
 
-TEST_P(Options, TreeMasks) {
+TEST_P(Besides, TreeMasks) {
   for (const int64_t s_q : {1, 4, 8, 9, 33}) {
     expect_exact({.seq_lens = {200, 40, 7, 0}, .s_q = s_q, .h_q = 8, .tree = true});
     expect_exact({.seq_lens = {200, 40}, .s_q = s_q, .h_q = 3, .causal = 1, .tree = true});
@@ -110,7 +110,7 @@ TEST_P(Options, TreeMasks) {
   expect_exact({.seq_lens = {400}, .s_q = 6, .h_q = 16, .window = 150, .tree = true});
 }
 
-TEST_P(Options, WhatATreeMaskHidesDoesNotShow) {
+TEST_P(Besides, WhatATreeMaskHidesDoesNotShow) {
   DecodeCase test_case({.seq_lens = {100}, .s_q = 5, .h_q = 8, .tree = true});
   test_case.set_key(0, 97, 0, 3, NAN);  // of query token 2
   const DecodeResults results = run_case(test_case, options());
@@ -120,7 +120,7 @@ TEST_P(Options, WhatATreeMaskHidesDoesNotShow) {
   }
 }
 
-TEST_P(Options, Sinks) {
+TEST_P(Besides, Sinks) {
   for (const int64_t heads : {3, 16, 128}) {
     expect_exact({.seq_lens = {300, 64, 0, 1}, .h_q = heads, .sinks = some_sinks(heads)});
   }
@@ -128,7 +128,7 @@ TEST_P(Options, Sinks) {
       {.seq_lens = {300, 64}, .s_q = 2, .h_q = 16, .causal = 1, .sinks = some_sinks(16)});
 }
 
-TEST_P(Options, SinksLeaveTheLseAloneAndInfiniteOnesGiveAllOrNothing) {
+TEST_P(Besides, SinksLeaveTheLseAloneAndInfiniteOnesGiveAllOrNothing) {
   const DecodeSpec spec{.seq_lens = {70, 0}, .h_q = 3};
   DecodeSpec sunk = spec;
   sunk.sinks = {-kInfinity, kInfinity, 1.0F};
@@ -141,7 +141,7 @@ TEST_P(Options, SinksLeaveTheLseAloneAndInfiniteOnesGiveAllOrNothing) {
   }
 }
 
-TEST_P(Options, SoftCaps) {
+TEST_P(Besides, SoftCaps) {
   for (const float cap : {0.5F, 30.0F}) {
     expect_exact({.seq_lens = {300, 64, 0}, .h_q = 16, .soft_cap = cap, .query_magnitude = 3.0F});
     expect_exact(
@@ -150,7 +150,7 @@ TEST_P(Options, SoftCaps) {
   expect_exact_of_every_dtype({.seq_lens = {300, 64}, .h_q = 16, .soft_cap = 0.2F});
 }
 
-TEST_P(Options, LargestLogits) {
+TEST_P(Besides, LargestLogits) {
   expect_exact({.seq_lens = {3000, 64, 0, 1}, .h_q = 16, .max_logits = true});
   expect_exact({.seq_lens = {300, 3, 1}, .s_q = 3, .h_q = 5, .causal = 1, .max_logits = true});
   expect_exact({.seq_lens = {300}, .h_q = 5, .soft_cap = 0.5F, .max_logits = true});
@@ -158,13 +158,13 @@ TEST_P(Options, LargestLogits) {
   expect_exact({.seq_lens = {300}, .h_q = 5, .max_logits = true, .scale = 1e-8F});
 }
 
-TEST_P(Options, LargestLogitsAreNaturalInEitherBase) {
+TEST_P(Besides, LargestLogitsAreNaturalInEitherBase) {
   const DecodeSpec spec{
       .seq_lens = {90}, .h_q = 4, .lse_base = SEESAW_LSE_BASE2, .max_logits = true};
   expect_exact(spec);
 }
 
-TEST_P(Options, RaggedQueries) {
+TEST_P(Besides, RaggedQueries) {
   const DecodeSpec spec{.seq_lens = {300, 64, 0, 500, 2},
                         .s_q = 7,
                         .h_q = 16,
@@ -182,14 +182,14 @@ TEST_P(Options, RaggedQueries) {
                 .gaps = {.q = 8, .out = 3, .lse = 5}});
 }
 
-TEST_P(Options, RaggedOfOneNumberIsUniform) {
+TEST_P(Besides, RaggedOfOneNumberIsUniform) {
   const DecodeSpec uniform{.seq_lens = {300, 64}, .s_q = 3, .h_q = 8, .causal = 1};
   DecodeSpec ragged = uniform;
   ragged.query_lens = {3, 3};
   EXPECT_EQ(run(ragged).out, run(uniform).out);
 }
 
-TEST_P(Options, AllAtOnce) {
+TEST_P(Besides, AllAtOnce) {
   DecodeSpec spec{.seq_lens = {1300, 64, 9, 500, 0},
                   .s_q = 9,
                   .h_q = 16,
@@ -205,7 +205,7 @@ TEST_P(Options, AllAtOnce) {
   expect_exact(spec);
 }
 
-TEST_P(Options, BatchInvariantModeIgnoresTheRestOfTheBatch) {
+TEST_P(Besides, BatchInvariantModeIgnoresTheRestOfTheBatch) {
   DecodeSpec spec{.seq_lens = {1300, 700},
                   .s_q = 2,
                   .h_q = 8,
@@ -223,7 +223,7 @@ TEST_P(Options, BatchInvariantModeIgnoresTheRestOfTheBatch) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(, Options, every_kernel(), kernel_name);
+INSTANTIATE_TEST_SUITE_P(, Besides, every_kernel(), kernel_name);
 
 }  // namespace
 }  // namespace seesaw::testing
