@@ -151,6 +151,10 @@ nlohmann::ordered_json json_of(const std::vector<Line>& lines, const std::string
 template <typename Side>
 void bench(const BenchSparse<typename Side::Operation>& asked) {
   using Operation = typename Side::Operation;
+  if (!(asked.seconds >= 0 && asked.seconds <= 3600)) {  // NaN is outside too
+    throw bad_input({"--seconds", fmt::format("{}", asked.seconds), "allowed: 0 to 3600",
+                     "Leave it out for 0.5."});
+  }
   check_outputs({tuning_file(asked.options)}, {asked.json.file()});
   std::vector<typename Operation::Problem> problems;
   for (const int64_t heads : asked.heads) {
@@ -212,8 +216,7 @@ void register_for(CLI::App& app, const std::vector<int64_t>& batches) {
   command->add_option("--topk", asked->topks, "list of lengths of lists (2048)")->delimiter(',');
   command->add_option("--seed", asked->seed, "seed of all random numbers")->capture_default_str();
   command->add_option("--seconds", asked->seconds, "seconds to spend on each case")
-      ->capture_default_str()
-      ->check(CLI::Range(0.0, 3600.0));
+      ->capture_default_str();
   add_sparse_flags(*command, Operation::kName, &asked->problem,
                    {prefill ? "s_q" : "batch", "h_q", "topk"});
   add_options_flags(*command, &asked->options);
