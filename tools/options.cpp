@@ -51,14 +51,8 @@ void require_attention(const std::string& name) {
 
 void add_options_flags(CLI::App& command, seesaw_options* options,
                        std::initializer_list<const char*> without) {
-  add_field_flags(command, description().options, options, [&](const Field& field) {
-    return !named(field, without) && !field.is_of_argument();
-  });
-}
-
-void add_argument_flags(CLI::App& command, seesaw_dense_decode_problem* problem) {
-  add_field_flags(command, dense_decode().problem, problem,
-                  [](const Field& field) { return field.is_of_argument(); });
+  add_field_flags(command, description().options, options,
+                  [&](const Field& field) { return !named(field, without); });
 }
 
 void add_problem_flags(CLI::App& command, seesaw_dense_decode_problem* problem,
@@ -145,7 +139,6 @@ void add_request(CLI::App& command, Request* request) {
   command.add_option("case", request->input,
                      "a .safetensors file with the problem and the lengths; flags win over it");
   add_problem_flags(command, &request->problem);
-  add_argument_flags(command, &request->problem);
   add_length_options(command, &request->lengths);
   add_options_flags(command, &request->options);
 }

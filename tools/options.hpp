@@ -33,13 +33,11 @@ inline constexpr const char* kProgressHelp =
     "progress from the start, also without a terminal (there else after 5 s, every 10 s)";
 
 // The flags of seesaw_options, and of a problem: a flag for each field of the library's tables but
-// those named in `without` and those that say what calls bring, which no case here does.
+// those named in `without`.
 void add_options_flags(CLI::App& command, seesaw_options* options,
                        std::initializer_list<const char*> without = {});
 void add_problem_flags(CLI::App& command, seesaw_dense_decode_problem* problem,
                        std::initializer_list<const char*> without = {});
-// Those that say what calls bring, to ask which kernel would take it.
-void add_argument_flags(CLI::App& command, seesaw_dense_decode_problem* problem);
 // Those that the tensors of a case do not tell.
 void add_setting_flags(CLI::App& command, seesaw_dense_decode_problem* problem);
 

@@ -101,6 +101,7 @@ TEST(Support, ReasonsNameWhatArrived) {
   EXPECT_NE(reason({.page_size = 16}).find("16"), std::string::npos);
   EXPECT_NE(reason({.q_dtype = SEESAW_FLOAT32}).find("float32"), std::string::npos);
   EXPECT_NE(reason({.kv_token_stride = 577}).find("577"), std::string::npos);
+  EXPECT_NE(reason({.window = 64, .sinks = 1}).find("window, sinks"), std::string::npos);
 }
 
 TEST(Support, ADeviceThatIsNotThere) {
