@@ -3,7 +3,10 @@
 // it, under the same names.
 #pragma once
 
+#include <vector>
+
 #include "lab/errors.hpp"
+#include "lab/sparse_inputs.hpp"
 #include "seesaw/ops/dense_decode.h"
 
 namespace seesaw::lab {
@@ -12,5 +15,9 @@ namespace seesaw::lab {
 // and scale are read. Computed in double, apart from the reference kernel.
 Allowed allowed_errors(const seesaw_dense_decode_problem& problem,
                        const seesaw_dense_decode_args& inputs);
+
+// The same of sparse decoding and prefill. lse: the reference's, [batch, h_q, s_q] in the base
+// asked for, which tells what sinks leave of a row.
+Allowed allowed_errors(const SparseInputs& inputs, const std::vector<double>& lse);
 
 }  // namespace seesaw::lab

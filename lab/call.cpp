@@ -4,42 +4,13 @@
 #include "seesaw/seesaw.hpp"
 
 namespace seesaw::lab {
-namespace {
-
-DeviceBuffer poisoned(Device& device, size_t size_bytes) {
-  DeviceBuffer buffer(device, size_bytes);
-  const std::vector<unsigned char> nan(size_bytes, kPoison);
-  device.copy_in(buffer.data(), nan.data(), size_bytes);
-  return buffer;
-}
-
-template <typename T>
-std::vector<T> on_host(Device& device, const DeviceBuffer& from) {
-  std::vector<T> host(from.size_bytes() / sizeof(T));
-  device.synchronise();
-  device.copy_out(host.data(), from.data(), from.size_bytes());
-  return host;
-}
-
-}  // namespace
-
 DeviceInputs::DeviceInputs(Device& device, const seesaw_dense_decode_args& args) : args_(args) {
   for (seesaw_tensor* tensor : {&args_.q, &args_.kv_cache, &args_.block_table, &args_.seq_lens,
                                 &args_.kv_scale, &args_.tree_mask, &args_.sinks}) {
     if (tensor->data != nullptr) {
-      bring(device, tensor);
+      brought_.bring(device, tensor);
     }
   }
-}
-
-void DeviceInputs::bring(Device& device, seesaw_tensor* tensor) {
-  if (!device.is_host() && tensor->device.type != SEESAW_CUDA) {
-    const size_t size_bytes = packed_bytes(*tensor);
-    memory_.emplace_back(device, size_bytes);
-    device.copy_in(memory_.back().data(), tensor->data, size_bytes);
-    tensor->data = memory_.back().data();
-  }
-  tensor->device = device.id();
 }
 
 Call::Call(Device& device, const DenseDecode& plan, int64_t d_v,

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "lab/device/device.hpp"
+#include "lab/device/tensors.hpp"
 #include "seesaw/ops/dense_decode.h"
 
 namespace seesaw::lab {
@@ -18,9 +18,7 @@ class DeviceInputs {
   const seesaw_dense_decode_args& args() const { return args_; }
 
  private:
-  void bring(Device& device, seesaw_tensor* tensor);
-
-  std::vector<DeviceBuffer> memory_;  // empty on the CPU
+  BroughtTensors brought_;
   seesaw_dense_decode_args args_;
 };
 

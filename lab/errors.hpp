@@ -15,6 +15,7 @@ struct Allowed {
   std::vector<double> out;                                  // [b, s_q, h_q, d_v], beside
   std::vector<double> out_relative;                         // [b, s_q, h_q] times |reference|
   std::vector<double> lse;                                  // [b, h_q, s_q]
+  std::vector<double> max_logits = {};                      // the same; not compared by compare()
   double cosine = std::numeric_limits<double>::infinity();  // distance of out as a whole
 };
 

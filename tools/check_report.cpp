@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "reference_results.hpp"
 #include "table.hpp"
 
 namespace seesaw::tools {
@@ -17,6 +18,33 @@ nlohmann::ordered_json distribution_json(const Distribution& distribution) {
 }
 
 }  // namespace
+
+void CheckReport::add(const std::string& kernel, const std::string& dtypes, const std::string& name,
+                      const ErrorStatistics& errors) {
+  CheckRow& row = rows[{kernel, dtypes}];
+  ++row.cases;
+  row.errors.merge(errors);
+  if (!errors.ok()) {
+    ++row.failed;
+    failures.emplace_back(kernel + " " + name, errors.worst);
+  }
+}
+
+std::vector<std::string> kernels_to_check(const std::vector<KernelSupport>& answers,
+                                          const std::string& operation, const char* wanted,
+                                          CheckReport* report) {
+  std::vector<std::string> kernels;
+  for (const KernelSupport& answer : answers) {
+    const bool asked_for =
+        wanted == nullptr ? answer.kernel != reference_kernel(operation) : answer.kernel == wanted;
+    if (asked_for && answer.supported) {
+      kernels.push_back(answer.kernel);
+    } else if (asked_for) {
+      ++report->refused[answer.kernel + ": " + answer.reason];
+    }
+  }
+  return kernels;
+}
 
 std::string report_text(const CheckReport& report) {
   Table table({"kernel", "q/kv", "cases", "failed", "|err| p50", "p99", "p99.9", "max",

@@ -91,7 +91,7 @@ Description read_description() {
     result.formats.push_back(
         {row.at("name"), row.at("help"), row.at("id"), row.at("d_latent"), row.at("d_rope"),
          row.at("row_bytes").get<int64_t>() + row.at("tail_bytes").get<int64_t>(),
-         row.at("tensor_scale"), row.dump()});
+         row.at("tail_bytes"), row.at("tensor_scale"), row.dump()});
   }
   return result;
 }
@@ -127,5 +127,11 @@ const Description& description() {
 }
 
 const Operation& dense_decode() { return description().operations.front(); }
+
+const Operation& operation(const std::string& name) {
+  const std::vector<Operation>& all = description().operations;
+  return *std::find_if(all.begin(), all.end(),
+                       [&](const Operation& of) { return of.name == name; });
+}
 
 }  // namespace seesaw::tools

@@ -78,6 +78,7 @@ struct FormatFacts {
   int64_t d_latent = 0;
   int64_t d_rope = 0;
   int64_t token_bytes = 0;
+  int64_t tail_bytes = 0;  // of them, behind the page's rows
   bool has_tensor_scale = false;
   std::string all;
 
@@ -93,5 +94,6 @@ struct Description {
 // Asked once; lives as long as the program.
 const Description& description();
 const Operation& dense_decode();
+const Operation& operation(const std::string& name);  // one that there is
 
 }  // namespace seesaw::tools

@@ -12,6 +12,7 @@
 #include "io/interrupt.hpp"
 #include "output.hpp"
 #include "seesaw/seesaw.hpp"
+#include "sparse_request.hpp"
 #include "usage.hpp"
 
 namespace {
@@ -75,6 +76,31 @@ int flush_output(int code) {
   return code;
 }
 
+// --op decides which flags `explain` and `bench` have.
+void register_commands(CLI::App& app, const std::string& operation) {
+  const bool is_sparse = operation != seesaw::tools::dense_decode().name;
+  seesaw::tools::register_info(app);
+  seesaw::tools::register_make_case(app);
+  seesaw::tools::register_run(app);
+  seesaw::tools::register_check(app);
+  seesaw::tools::register_cache(app);
+  if (is_sparse) {
+    seesaw::tools::register_sparse_explain(app, operation);
+  } else {
+    seesaw::tools::register_explain(app);
+  }
+  seesaw::tools::register_plan(app);
+  if (is_sparse) {
+    seesaw::tools::register_sparse_bench(app, operation);
+  } else {
+    seesaw::tools::register_bench(app);
+  }
+  seesaw::tools::register_ladder(app);
+  seesaw::tools::register_compare(app);
+  seesaw::tools::register_tune(app);
+  seesaw::tools::register_profile(app);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -85,17 +111,10 @@ int main(int argc, char** argv) {
   app.set_version_flag("--version", std::string("seesaw ") + seesaw_version());
   app.footer(kFooter);
   app.require_subcommand(1);
-  seesaw::tools::register_info(app);
-  seesaw::tools::register_make_case(app);
-  seesaw::tools::register_run(app);
-  seesaw::tools::register_check(app);
-  seesaw::tools::register_cache(app);
-  seesaw::tools::register_explain(app);
-  seesaw::tools::register_plan(app);
-  seesaw::tools::register_bench(app);
-  seesaw::tools::register_ladder(app);
-  seesaw::tools::register_compare(app);
-  seesaw::tools::register_tune(app);
-  seesaw::tools::register_profile(app);
+  try {
+    register_commands(app, seesaw::tools::operation_typed(argc, argv));
+  } catch (const seesaw::tools::Failure& failure) {
+    return report(failure.what(), failure.code());
+  }
   return flush_output(parse_and_run(app, argc, argv));
 }

@@ -1,6 +1,7 @@
 #include "options.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -33,6 +34,19 @@ void add_json_option(CLI::App& command, JsonOption* option) {
   // A flag with an optional value after '=': a separate word could be the case's path.
   command.add_flag("--json{-}", option->target,
                    "JSON on standard output instead of text; --json=FILE writes it to a file");
+}
+
+void add_operation_option(CLI::App& command, std::string* name) {
+  command.add_option("--op", *name, "dense_decode, sparse_decode or sparse_prefill")
+      ->capture_default_str();
+}
+
+void require_attention(const std::string& name) {
+  constexpr const char* kAll[] = {"dense_decode", "sparse_decode", "sparse_prefill"};
+  if (std::find(std::begin(kAll), std::end(kAll), name) == std::end(kAll)) {
+    throw bad_input({"--op", printable(name), fmt::format("allowed: {}", fmt::join(kAll, ", ")),
+                     "Leave it out for dense_decode."});
+  }
 }
 
 void add_options_flags(CLI::App& command, seesaw_options* options,

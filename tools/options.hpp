@@ -23,6 +23,11 @@ struct JsonOption {
 };
 void add_json_option(CLI::App& command, JsonOption* option);
 
+// --op: which attention a command is about. Messages of `require_attention` name those that there
+// are.
+void add_operation_option(CLI::App& command, std::string* name);
+void require_attention(const std::string& name);
+
 // --progress: earlier and more often than without it (progress.hpp).
 inline constexpr const char* kProgressHelp =
     "progress from the start, also without a terminal (there else after 5 s, every 10 s)";

@@ -2,10 +2,14 @@
 
 #include <memory>
 
+#include "fields.hpp"
 #include "lab/elements.hpp"
 
 namespace seesaw::tools {
-namespace {
+
+const char* reference_kernel(const std::string& operation) {
+  return keep("reference." + operation);
+}
 
 std::vector<float> widened(const void* values, int32_t dtype, size_t count) {
   std::vector<float> result(count);
@@ -14,8 +18,6 @@ std::vector<float> widened(const void* values, int32_t dtype, size_t count) {
   }
   return result;
 }
-
-}  // namespace
 
 Results results_of(Call& call, int32_t dtype) {
   const std::vector<std::byte> out = call.out();
@@ -27,7 +29,7 @@ Results reference_results(seesaw_dense_decode_problem problem, seesaw_dense_deco
   inputs.q.data = q.data();
   inputs.q.dtype = SEESAW_FLOAT32;
   problem.q_dtype = SEESAW_FLOAT32;
-  const DenseDecode plan(problem, {.kernel = kReference});
+  const DenseDecode plan(problem, {.kernel = reference_kernel(DenseDecodeOperation::kName)});
   const std::unique_ptr<Device> cpu = open_device(kCpu);
   Call call(*cpu, plan, problem.d_v, inputs);
   call.prepare();

@@ -1,13 +1,20 @@
 // Results to compare: of a call, and of the reference kernel on the same tensors.
 #pragma once
 
+#include <string>
+#include <vector>
+
 #include "lab/call.hpp"
 #include "lab/errors.hpp"
 #include "laboratory.hpp"
 
 namespace seesaw::tools {
 
-inline constexpr const char* kReference = "reference.dense_decode";
+// The name of an operation's reference kernel; lives as long as the program.
+const char* reference_kernel(const std::string& operation);
+
+// Elements of any floating dtype.
+std::vector<float> widened(const void* values, int32_t dtype, size_t count);
 
 // What a call wrote, widened to float.
 Results results_of(Call& call, int32_t dtype);

@@ -5,13 +5,14 @@ native library; both wait for the first call.
 
     seesaw.append(c_kv, k_rope, slot_mapping, kv_cache)
     out, lse = seesaw.dense_decode(q, kv_cache, block_table, seq_lens, scale=192**-0.5)
+    out, lse = seesaw.sparse_decode(q, kv_cache, indices, scale=192**-0.5)
 
 See docs/python.md, and docs/contract.md for what every kernel promises.
 """
 
 try:
     from seesaw._tables import DenseDecodeProblem as Problem
-    from seesaw._tables import Options
+    from seesaw._tables import Options, SparseDecodeProblem, SparsePrefillProblem
     from seesaw._version import __version__
 except ImportError:  # the sources themselves, where seesaw.report works: no build made these two
     __version__ = "0"
@@ -35,6 +36,7 @@ else:
         workspace_size,
     )
     from seesaw._schedule import Schedule, make_schedule
+    from seesaw._sparse import sparse_decode, sparse_prefill
     from seesaw._stats import KernelStats, stats
     from seesaw._yarn import softmax_scale
 
@@ -49,6 +51,8 @@ __all__ = [
     "Piece",
     "Problem",
     "Schedule",
+    "SparseDecodeProblem",
+    "SparsePrefillProblem",
     "__version__",
     "append",
     "dense_decode",
@@ -61,6 +65,8 @@ __all__ = [
     "merge_states",
     "pieces",
     "softmax_scale",
+    "sparse_decode",
+    "sparse_prefill",
     "stats",
     "stats_prometheus",
     "supports",

@@ -63,7 +63,7 @@ def run(
             like = _first_array(flat)
             if schedule is None and library.schedule_bytes(key):
                 prepared = [tensor for arg, tensor in zip(operation.args, tensors) if arg.prepares]
-                made = Schedule(key, like).update(*prepared)
+                made = Schedule(key, like, operation).update(*prepared)
                 seen[0] = arrays.seen(made.buffer, "schedule", where)
             if workspace is None and workspace_elements(key):
                 made_workspace = arrays.empty((workspace_elements(key),), "uint8", like)

@@ -152,7 +152,7 @@ def dense_decode(
             key = settings_key(DENSE_DECODE, d_v=columns, **told, **settings)
         buffer = None
     else:
-        if type(schedule) is not Schedule:
+        if type(schedule) is not Schedule or schedule.operation is not DENSE_DECODE:
             require_schedule(schedule)
         if settings or d_v is not None or s_q is not None:
             check_agreement(schedule, d_v, settings, s_q)
@@ -179,12 +179,12 @@ def dense_decode(
     return (out, lse, max_logits) if wants_max_logits else (out, lse)
 
 
-def whole_number(d_v: Any) -> int:
+def whole_number(d_v: Any, where: str = "dense_decode") -> int:
     try:
         return index(d_v)
     except TypeError:
         raise TypeError(
-            f"dense_decode: d_v of type {type(d_v).__name__}, allowed: an integer. Pass an int."
+            f"{where}: d_v of type {type(d_v).__name__}, allowed: an integer. Pass an int."
         ) from None
 
 
@@ -193,6 +193,11 @@ def require_schedule(schedule: Any) -> None:
         raise TypeError(
             f"dense_decode: schedule of type {type(schedule).__name__}, allowed: a Schedule. "
             "Get one from make_schedule."
+        )
+    if schedule.operation is not DENSE_DECODE:
+        raise ValueError(
+            f"dense_decode: a schedule of {schedule.operation.name}, allowed: one of dense_decode. "
+            "Make it of this operation's problem."
         )
 
 
@@ -223,12 +228,14 @@ def check_agreement(
     for name, given in {"d_v": d_v, "s_q": s_q, **settings}.items():
         holder = schedule.problem if hasattr(schedule.problem, name) else schedule.options
         if not hasattr(holder, name):
-            raise TypeError(f"dense_decode() got an unexpected keyword argument {name!r}")
+            where = schedule.operation.name
+            raise TypeError(f"{where}() got an unexpected keyword argument {name!r}")
         agreed = getattr(holder, name)
-        if name == "kv_format" and given is not None:
+        if name.endswith("kv_format") and given is not None:
             given = dtype_name(given)
         if given is not None and given != agreed:
             raise ValueError(
-                f"dense_decode: {name} = {given!r}, allowed: {agreed!r}, as in the schedule. "
+                f"{schedule.operation.name}: {name} = {given!r}, allowed: {agreed!r}, as in the "
+                "schedule. "
                 "Leave it out, or make another schedule."
             )

@@ -76,14 +76,14 @@ def format_of(where: str, name: object) -> Optional[CacheFormat]:
     return found
 
 
-def check_kv_scale(where: str, kv_format: object) -> None:
-    """Refuses a scale of the whole cache for a format that has none."""
+def check_kv_scale(where: str, kv_format: object, prefix: str = "") -> None:
+    """Refuses a scale of the whole cache for a format that has none. `prefix`: of the names."""
     cache_format = format_of(where, kv_format)
     if cache_format is None or not cache_format.tensor_scale:
         allowed = ", ".join(name for name, known in formats().items() if known.tensor_scale)
         raise ValueError(
-            f"{where}: kv_scale given with kv_format = {kv_format!r}, allowed: with {allowed}. "
-            "Leave kv_scale out."
+            f"{where}: {prefix}kv_scale given with {prefix}kv_format = {kv_format!r}, allowed: "
+            f"with {allowed}. Leave {prefix}kv_scale out."
         )
 
 

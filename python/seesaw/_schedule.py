@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Optional, Sequence
+from typing import TYPE_CHECKING, Any, List, Optional, Sequence
 
 from seesaw._arrays import Array, ArrayLibrary, call, library_of
-from seesaw._fields import ProblemBase
+from seesaw._fields import Operation, ProblemBase
 from seesaw._keys import Key, given, key_of_problem, make_options, read_key
 from seesaw._library import library
-from seesaw._tables import Options, OptionSettings
+from seesaw._tables import DENSE_DECODE, Options, OptionSettings
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -31,18 +31,20 @@ class Schedule:
     The buffer stays where it is: `update` refills it for the next step, also inside a CUDA graph.
 
     Attributes:
-        problem, options: What it was made for.
+        problem, options, operation: What it was made for.
         buffer: uint8, the caller's to copy, not to write.
     """
 
-    __slots__ = ("_options", "_problem", "buffer", "d_v", "key", "key_text")
+    __slots__ = ("_options", "_problem", "buffer", "d_v", "key", "key_text", "operation")
 
-    def __init__(self, key: Key, like: Array) -> None:
+    def __init__(self, key: Key, like: Array, operation: Operation = DENSE_DECODE) -> None:
         """Of a key, its buffer allocated but not filled."""
         elements = library.schedule_bytes(key) + ROOM_TO_ALIGN
         self.key = key
         self.key_text = key.hex()  # as an operator's argument
-        self.buffer = library_of(like, "seq_lens").empty((elements,), "uint8", like)
+        self.operation = operation
+        names = _prepared(operation)
+        self.buffer = library_of(like, names[0], operation.name).empty((elements,), "uint8", like)
         self.d_v = 0  # where a call allocates out
         self._problem: Optional[ProblemBase] = None
         self._options: Optional[Options] = None
@@ -63,18 +65,27 @@ class Schedule:
             self._problem, self._options = read_key(self.key)
         return self._options
 
-    def update(self, seq_lens: Array, *more: Array) -> Schedule:
+    def update(self, seq_lens: Array, *more: Optional[Array]) -> Schedule:
         """Fills the schedule for other lengths, on the current stream. Returns itself.
 
-        seq_lens: [b] int32 on the planned device, b up to the problem's batch.
-        more: What else the operation's schedules are made from; nothing in dense decoding.
+        seq_lens: [b] int32 on the planned device, b up to the problem's batch. In sparse operations
+            the indices in its place, of which the shape alone counts.
+        more: What else the operation's schedules are made from: nothing in dense decoding,
+            topk_length and extra_topk_length in sparse ones, None where they are not given.
         """
-        arrays = library_of(seq_lens, "seq_lens")
+        names = _prepared(self.operation)
+        arrays = library_of(seq_lens, names[0], self.operation.name)
+        if len(more) >= len(names):
+            raise TypeError(
+                f"{self.operation.name}: {1 + len(more)} arrays to schedule, allowed: "
+                f"{', '.join(names)}. Leave the rest out."
+            )
+        tensors = (seq_lens, *more, *[None] * (len(names) - 1 - len(more)))
         traces = arrays.traces_calls
         if traces is not None and traces():
-            arrays.tracer().record_prepare(self, (seq_lens, *more))
+            arrays.tracer().record_prepare(self, tensors)
         else:
-            prepare(arrays, self.key, self.buffer, (seq_lens, *more))
+            prepare(arrays, self.key, self.buffer, tensors, self.operation)
         return self
 
     def __repr__(self) -> str:
@@ -87,17 +98,24 @@ def prepare(
     key: Key,
     buffer: Array,
     tensors: Sequence[Any],
-    name: str = "dense_decode",
+    operation: Operation = DENSE_DECODE,
 ) -> None:
     """Fills the buffer of a schedule. `tensors`: what the operation's schedules are made from."""
-    arrays.check_writable(buffer, "schedule", name)
-    names = ["seq_lens", *["more"] * (len(tensors) - 1)]
+    arrays.check_writable(buffer, "schedule", operation.name)
     head = (key, arrays.stream(tensors[0]), buffer)
-    call(arrays, library.prepare, head, tensors, (), names, name)
+    call(arrays, library.prepare, head, tensors, (), _prepared(operation), operation.name)
+
+
+def _prepared(operation: Operation) -> List[str]:
+    """Names of what an operation's schedules are made from."""
+    return [arg.name for arg in operation.args if arg.prepares] or ["seq_lens"]
 
 
 def make_schedule(
-    problem: ProblemBase, seq_lens: Array, **options: Unpack[OptionSettings]
+    problem: ProblemBase,
+    seq_lens: Array,
+    *more: Optional[Array],
+    **options: Unpack[OptionSettings],
 ) -> Schedule:
     """The schedule of a problem for these lengths.
 
@@ -107,7 +125,8 @@ def make_schedule(
     Args:
         problem: Made from shapes alone, or by `Problem.of(q, kv_cache, block_table)`.
         seq_lens: [b] int32: tokens in the cache, the s_q new ones included; a negative length
-            counts as 0. b may be less than the problem's batch.
+            counts as 0. b may be less than the problem's batch. Of a sparse problem: the indices.
+        more: Of a sparse problem: topk_length, and extra_topk_length. None: not given.
         options: The attributes of `Options`; the device is that of `seq_lens`.
 
     Raises:
@@ -119,9 +138,10 @@ def make_schedule(
             f"make_schedule: problem of type {type(problem).__name__}, allowed: a seesaw.Problem. "
             "Make it of shapes, or by Problem.of(q, kv_cache, block_table)."
         )
-    arrays = library_of(seq_lens, "seq_lens")
+    operation = problem.operation
+    arrays = library_of(seq_lens, _prepared(operation)[0], operation.name)
     made = make_options({"device": arrays.device_name(seq_lens), **given(options)})
-    schedule = Schedule(key_of_problem(problem, made), seq_lens)
+    schedule = Schedule(key_of_problem(problem, made), seq_lens, operation)
     schedule._problem, schedule._options = problem, made
     schedule.d_v = getattr(problem, "d_v", 0)
-    return schedule.update(seq_lens)
+    return schedule.update(seq_lens, *more)

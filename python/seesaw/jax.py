@@ -13,6 +13,7 @@ from typing import (
     Any,
     Dict,
     List,
+    Mapping,
     NamedTuple,
     NoReturn,
     Optional,
@@ -30,6 +31,7 @@ from seesaw._fields import Operation
 from seesaw._keys import key_of_tensors, settings_key, settings_numbers
 from seesaw._library import library
 from seesaw._schedule import ROOM_TO_ALIGN
+from seesaw._sparse import Asked, sparse_shapes
 from seesaw._tables import APPEND, DENSE_DECODE, GATHER, DenseDecodeSettings
 
 if TYPE_CHECKING:
@@ -246,12 +248,12 @@ def _append(tensors: List[Any], settings: Dict[str, Any]) -> Appended:
     return Appended(written["kv_cache"], written.get("q_rope"), written.get("saturated"))
 
 
-def _number(scale: Any) -> float:
+def _number(scale: Any, where: str = "dense_decode") -> float:
     try:
         return float(scale)
     except Exception as error:  # JAX's own, of an array that is being traced, among them
         raise TypeError(
-            f"dense_decode: scale of type {type(scale).__name__}, allowed: a Python number. "
+            f"{where}: scale of type {type(scale).__name__}, allowed: a Python number. "
             "Pass a float: it is part of the compiled call."
         ) from error
 
@@ -298,6 +300,34 @@ def record(
         s_q=besides.s_q,
         **settings,  # type: ignore[arg-type]
     )
+
+
+def record_sparse(
+    operation: Operation,
+    named: Dict[str, Any],
+    wants: Sequence[str],
+    d_v: int,
+    asked: Asked,
+    settings: Mapping[str, Any],
+) -> Tuple[jax.Array, ...]:
+    """`seesaw.sparse_decode` and `sparse_prefill` for JAX arrays."""
+    outputs = [named[arg.name] for arg in operation.args if arg.use != "in"]
+    if any(given is not None for given in (*outputs, asked.schedule, asked.workspace)):
+        raise TypeError(
+            f"{operation.name}: schedule, out, lse, max_logits or workspace given with JAX arrays, "
+            "allowed: none of them, as JAX arrays are immutable. Leave them out."
+        )
+    out_shape, numbers = sparse_shapes(operation, named["q"], d_v)
+    shapes = {name: jax.ShapeDtypeStruct(numbers, jnp.float32) for name in wants[1:]}
+    results = {"out": jax.ShapeDtypeStruct(out_shape, named["q"].dtype), **shapes}
+    made = _run(
+        operation,
+        _of(operation, named),
+        _of(operation, results),
+        {"d_v": d_v, **settings},
+        {"scale": _number(asked.scale, operation.name)},
+    )
+    return tuple(made)
 
 
 def record_append(tensors: Sequence[Any], settings: Dict[str, Any]) -> jax.Array:

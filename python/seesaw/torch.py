@@ -1,25 +1,30 @@
 """PyTorch operators, for `torch.compile`, `torch.export` and other tracers; CPU and CUDA tensors.
 
-`seesaw.dense_decode`, `seesaw.merge_states`, `seesaw.append`, `seesaw.gather` and `Schedule.update`
-record them by themselves while they are being traced. Importing this module registers the
-operators:
+`seesaw.dense_decode`, `seesaw.sparse_decode`, `seesaw.sparse_prefill`, `seesaw.merge_states`,
+`seesaw.append`, `seesaw.gather` and `Schedule.update` record them by themselves while they are
+being traced. Importing this module registers the operators:
 
-    torch.ops.seesaw.dense_decode(...)      -> (out, lse), allocated
-    torch.ops.seesaw.dense_decode_out(...)  writes out and lse
-    torch.ops.seesaw.merge_states_out(...)  the same, of lists outs and lses with LSEs [b, s, h]
-    torch.ops.seesaw.append(...)            writes to a cache, q_rope and saturated
-    torch.ops.seesaw.gather_out(...)        writes out
-    torch.ops.seesaw.prepare(...)           fills the buffer of a schedule
+    torch.ops.seesaw.dense_decode(...)            -> (out, lse), allocated
+    torch.ops.seesaw.dense_decode_out(...)        writes out and lse
+    torch.ops.seesaw.sparse_decode_out(...)       writes out, and lse and max_logits where given
+    torch.ops.seesaw.sparse_prefill_out(...)      the same
+    torch.ops.seesaw.merge_states_out(...)        the same, of lists outs and lses, LSEs [b, s, h]
+    torch.ops.seesaw.append(...)                  writes to a cache, q_rope and saturated
+    torch.ops.seesaw.gather_out(...)              writes out
+    torch.ops.seesaw.prepare(...)                 fills the buffer of a dense schedule
+    torch.ops.seesaw.sparse_decode_prepare(...)   of a sparse one
+    torch.ops.seesaw.sparse_prefill_prepare(...)
 
-A schedule is passed as its buffer and its problem's batch; `kernel` is `kernel_name` here, because
+A schedule is passed as its buffer and the most sequences that its problem allows (query tokens in
+sparse prefill); `kernel` is `kernel_name` here, because
 Inductor passes an argument of the former name itself, and a setting with the name of a tensor has
 `_rule` behind it.
 """
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from functools import lru_cache, partial
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import torch
 
@@ -31,7 +36,16 @@ from seesaw._fields import Arg, Field, Operation, dtype_name
 from seesaw._gather import run_gather
 from seesaw._keys import Key, settings_key
 from seesaw._schedule import Schedule, prepare
-from seesaw._tables import APPEND, DENSE_DECODE, GATHER, MERGE_STATES, OPTIONS
+from seesaw._sparse import Asked, in_order, sparse_shapes
+from seesaw._tables import (
+    APPEND,
+    DENSE_DECODE,
+    GATHER,
+    MERGE_STATES,
+    OPTIONS,
+    SPARSE_DECODE,
+    SPARSE_PREFILL,
+)
 
 _RENAMED = {"kernel": "kernel_name"}
 
@@ -115,6 +129,17 @@ _library.define(
 _library.define(f"append({_tensors_of(APPEND)}, {_parameters_of(APPEND)}) -> ()")
 _library.define(f"gather_out({_tensors_of(GATHER)}, {_parameters_of(GATHER)}) -> ()")
 _library.define("prepare(Tensor seq_lens, Tensor(a!) schedule, str key) -> ()")
+
+_MOST_OF = {SPARSE_DECODE.name: "batch", SPARSE_PREFILL.name: "s_q"}
+"""The field of a sparse problem that a call may stay below."""
+_SPARSE = {operation.name: _settings_of(operation) for operation in (SPARSE_DECODE, SPARSE_PREFILL)}
+for _operation in (SPARSE_DECODE, SPARSE_PREFILL):
+    _library.define(
+        f"{_operation.name}_out({_tensors_of(_operation)}, float scale, Tensor? schedule=None, "
+        f"int schedule_most=0, {_parameters_of(_operation)}) -> ()"
+    )
+    _prepared = ", ".join(_tensor(arg, "") for arg in _operation.args if arg.prepares)
+    _library.define(f"{_operation.name}_prepare({_prepared}, Tensor(a!) schedule, str key) -> ()")
 
 
 @lru_cache(maxsize=64)
@@ -232,11 +257,35 @@ def _prepare(seq_lens: torch.Tensor, schedule: torch.Tensor, key: str) -> None:
     prepare(library_of(seq_lens, "seq_lens"), bytes.fromhex(key), schedule, (seq_lens,))
 
 
+def _sparse_out(operation: Operation, *arguments: Any) -> None:
+    count = len(operation.args)
+    tensors, scale = arguments[:count], arguments[count]
+    schedule, most, *options = arguments[count + 1 :] or (None, 0)
+    key = _sparse_key(operation.name, most, *options)
+    written = [t for arg, t in zip(operation.args, tensors) if arg.use != "in" and t is not None]
+    arrays = library_of(tensors[0], "q", operation.name)
+    run(operation, arrays, key, tensors, (scale,), schedule, given_outputs=written)
+
+
+@lru_cache(maxsize=64)
+def _sparse_key(name: str, most: int, *options: Any) -> Key:
+    operation = SPARSE_DECODE if name == SPARSE_DECODE.name else SPARSE_PREFILL
+    fields = zip(_SPARSE[name], options)
+    settings = {field.name: _from_parameter(field, value) for field, value in fields}
+    return settings_key(operation, **{_MOST_OF[name]: most or None}, **settings)
+
+
+def _sparse_prepare(operation: Operation, *arguments: Any) -> None:
+    *tensors, schedule, key = arguments
+    arrays = library_of(tensors[0], "indices", operation.name)
+    prepare(arrays, bytes.fromhex(key), schedule, tensors, operation)
+
+
 def _fake_nothing(*arguments: Any) -> None:
     return None
 
 
-_KERNELS = {
+_KERNELS: Dict[str, Tuple[Callable[..., Any], Callable[..., Any]]] = {
     "dense_decode": (_dense_decode, _fake_dense_decode),
     "dense_decode_out": (_dense_decode_out, _fake_nothing),
     "merge_states_out": (_merge_states_out, _fake_nothing),
@@ -244,6 +293,9 @@ _KERNELS = {
     "gather_out": (_gather_out, _fake_nothing),
     "prepare": (_prepare, _fake_nothing),
 }
+for _operation in (SPARSE_DECODE, SPARSE_PREFILL):
+    _KERNELS[f"{_operation.name}_out"] = (partial(_sparse_out, _operation), _fake_nothing)
+    _KERNELS[f"{_operation.name}_prepare"] = (partial(_sparse_prepare, _operation), _fake_nothing)
 for _name, (_kernel, _fake) in _KERNELS.items():
     for _dispatch_key in ("CPU", "CUDA"):
         _library.impl(_name, _kernel, _dispatch_key)
@@ -307,7 +359,36 @@ def record(
 
 def record_prepare(schedule: Schedule, tensors: Sequence[torch.Tensor]) -> None:
     """`Schedule.update` as an operator."""
-    torch.ops.seesaw.prepare(*tensors, schedule.buffer, schedule.key_text)
+    operation = schedule.operation.name
+    name = "prepare" if operation == DENSE_DECODE.name else f"{operation}_prepare"
+    getattr(torch.ops.seesaw, name)(*tensors, schedule.buffer, schedule.key_text)
+
+
+def record_sparse(
+    operation: Operation,
+    named: Dict[str, Any],
+    wants: Sequence[str],
+    d_v: int,
+    asked: Asked,
+    settings: Mapping[str, Any],
+) -> Tuple[torch.Tensor, ...]:
+    """`seesaw.sparse_decode` and `sparse_prefill` as operators. wants: the outputs to return."""
+    fields, schedule, buffer, most = _SPARSE[operation.name], asked.schedule, None, 0
+    if schedule is not None:
+        problem, options = schedule.problem, schedule.options
+        settings = {f.name: getattr(options if f in OPTIONS else problem, f.name) for f in fields}
+        buffer, most = schedule.buffer, getattr(problem, _MOST_OF[operation.name])
+    q = named["q"]
+    out_shape, numbers = sparse_shapes(operation, q, d_v)
+    if named["out"] is None:
+        named["out"] = q.new_empty(*out_shape)
+    for name in wants[1:]:
+        if named[name] is None:
+            named[name] = q.new_empty(*numbers, dtype=torch.float32)
+    parameters = [_to_parameter(field, settings.get(field.name)) for field in fields]
+    operator = getattr(torch.ops.seesaw, f"{operation.name}_out")
+    operator(*in_order(operation, named), asked.scale, buffer, most, *parameters)
+    return tuple(named[name] for name in wants)
 
 
 def record_merge(tensors: Sequence[Any], settings: Dict[str, Any]) -> None:

@@ -229,7 +229,8 @@ TuningKey tuning_key(const Operation& operation, const void* problem, const Opti
     if (has_choices(field)) {
       const auto choice = std::find_if(field.choices.begin(), field.choices.end(),
                                        [&](const Choice& c) { return c.value == value; });
-      json[key_name(field)] = choice->name;
+      // 0 may be left where it means that there is none, as of a second cache's format.
+      json[key_name(field)] = choice == field.choices.end() ? "none" : choice->name;
     } else {
       json[key_name(field)] = field.match == Match::kClass ? power_of_two_from(value) : value;
     }

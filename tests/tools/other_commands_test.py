@@ -72,6 +72,33 @@ class OtherCommands(CommandTest):
         self.assertIn("|err|", text)
         self.assertEqual(json.loads((WORK / "check.json").read_text())["failures"], [])
 
+    def test_sparse_operations(self):
+        for operation in ("sparse_decode", "sparse_prefill"):
+            for command in ("explain", "bench", "check"):
+                help_text = self.succeed(command, "--op", operation, "--help").stdout
+                self.assertIn("Examples:", help_text)
+            explained = json.loads(self.succeed("explain", f"--op={operation}", "--heads", 2,
+                                                "--topk", 9, "--json").stdout)
+            self.assertEqual(explained["kernel"], f"cpu.{operation}")
+            self.assertEqual(explained["problem"]["topk"], 9)
+            self.assertIn("chosen", self.succeed("explain", "--op", operation).stdout)
+            checked = json.loads(self.succeed("check", "--quick", "--op", operation, "--filter",
+                                              "hq16 d576/512 topk6", "--json").stdout)
+            self.assertEqual(checked["failures"], [])
+            self.assertEqual({row["kernel"] for row in checked["results"]}, {f"cpu.{operation}"})
+            self.succeed("bench", "--op", operation, "--heads", 2, "--topk", "9,70", "--seconds", 0.01,
+                         "--json=sparse.json")
+            for row in json.loads((WORK / "sparse.json").read_text())["results"]:
+                self.assertEqual(row["op"], operation)
+                self.assertGreater(row["us"], 0)
+                self.assertGreater(row["roof_fraction"], 0)
+            self.refuse("explain", "--op", operation, "--topk", 0, part="topk = 0, allowed: 1 to")
+            self.refuse("bench", "--op", operation, "--seconds", -1, part="allowed: 0 to 3600")
+            self.refuse("check", "--op", operation, "--kernel", "cpu.dense_decode",
+                        part=f"allowed: cpu.{operation}")
+        for command in ("explain", "bench", "check"):
+            self.refuse(command, "--op", "gather", part="allowed: dense_decode, sparse_decode, sparse_p")
+
     def test_progress_goes_to_stderr(self):
         result = self.succeed("check", "--quick", "--filter", "hq7", "--progress", "--json")
         self.assertTrue(result.stderr.startswith("check: 0 %: "), result.stderr)

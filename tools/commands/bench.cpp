@@ -31,6 +31,7 @@ constexpr const char* kHeads = "h_q";
 struct BenchOptions {
   seesaw_dense_decode_problem problem{.h_q = 128};
   seesaw_options options;
+  std::string operation = dense_decode().name;
   std::vector<int64_t> batches = {1, 8};
   std::vector<int64_t> heads = {128, 16};
   std::vector<int64_t> lens = {1024, 8192};
@@ -257,6 +258,7 @@ void register_bench(CLI::App& app) {
   auto options = std::make_shared<BenchOptions>();
   CLI::App* command = app.add_subcommand(
       "bench", "Time whole calls, schedule made once, against roofs measured in the same run");
+  add_operation_option(*command, &options->operation);
   command->add_option("--batch", options->batches, "list of batches (1,8)")->delimiter(',');
   command->add_option("--heads", options->heads, "list of query heads (128,16)")->delimiter(',');
   command->add_option("--len", options->lens, "list of lengths (1024,8192)")->delimiter(',');

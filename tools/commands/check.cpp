@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <functional>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -18,6 +19,7 @@
 #include "output.hpp"
 #include "progress.hpp"
 #include "reference_results.hpp"
+#include "sparse_check.hpp"
 
 namespace seesaw::tools {
 namespace {
@@ -25,6 +27,7 @@ namespace {
 constexpr int64_t kSparePages = 3;
 
 struct CheckOptions {
+  std::string operation = dense_decode().name;
   seesaw_options options{.check_data = 1};
   std::string filter;
   uint64_t seed = 0;
@@ -75,16 +78,8 @@ void check_case(const CheckCase& item, const seesaw_options& wanted, Device& dev
   const seesaw_dense_decode_problem& problem = source.problem();
   seesaw_options options = wanted;
   options.batch_invariant = wanted.batch_invariant != 0 || item.batch_invariant ? 1 : 0;
-  std::vector<std::string> kernels;
-  for (const KernelSupport& answer : DenseDecode::supports(problem, options)) {
-    const bool asked_for =
-        wanted.kernel == nullptr ? answer.kernel != kReference : answer.kernel == wanted.kernel;
-    if (asked_for && answer.supported) {
-      kernels.push_back(answer.kernel);
-    } else if (asked_for) {
-      ++report->refused[answer.kernel + ": " + answer.reason];
-    }
-  }
+  const std::vector<std::string> kernels = kernels_to_check(
+      DenseDecode::supports(problem, options), DenseDecodeOperation::kName, wanted.kernel, report);
   if (kernels.empty()) {
     return;
   }
@@ -93,16 +88,42 @@ void check_case(const CheckCase& item, const seesaw_options& wanted, Device& dev
   const Truth truth{reference_results(problem, inputs), allowed_errors(problem, inputs)};
   for (const std::string& kernel : kernels) {
     options.kernel = kernel.c_str();
-    const ErrorStatistics errors = run_kernel(problem, options, inputs, device, truth, item.values);
-    CheckRow& row = report->rows[{kernel, dtypes_text(problem)}];
-    ++row.cases;
-    row.errors.merge(errors);
-    if (!errors.ok()) {
-      ++row.failed;
-      report->failures.emplace_back(kernel + " " + item.name(), errors.worst);
-    }
+    report->add(kernel, dtypes_text(problem), item.name(),
+                run_kernel(problem, options, inputs, device, truth, item.values));
   }
   ++report->cases;
+}
+
+// A case of either operation.
+struct Item {
+  std::string name;
+  std::function<void(const seesaw_options&, Device&, CheckReport*)> check;
+};
+
+std::vector<Item> items_of(const CheckOptions& options) {
+  const GridSize size = options.quick  ? GridSize::kQuick
+                        : options.full ? GridSize::kFull
+                                       : GridSize::kNormal;
+  std::vector<Item> items;
+  if (options.operation == dense_decode().name) {
+    for (const CheckCase& item : check_grid(size, options.seed)) {
+      items.push_back(
+          {item.name(), [item](const auto& wanted, Device& device, CheckReport* report) {
+             check_case(item, wanted, device, report);
+           }});
+    }
+  } else {
+    const bool prefill = options.operation == SparsePrefillOperation::kName;
+    for (const SparseSpec& spec : sparse_grid(prefill, size, options.seed)) {
+      items.push_back({name_of(spec), [=](const auto& wanted, Device& device, CheckReport* report) {
+                         (prefill ? check_sparse<PrefillSide>
+                                  : check_sparse<DecodeSide>)(spec, wanted, device, report);
+                       }});
+    }
+  }
+  std::erase_if(
+      items, [&](const Item& item) { return item.name.find(options.filter) == std::string::npos; });
+  return items;
 }
 
 // Without another kernel than the reference, a check proves nothing unless asked for by name.
@@ -119,9 +140,9 @@ void require_rows(const CheckReport& report, size_t selected) {
                    "See `seesaw info` for kernels, and leave --filter out."});
 }
 
-void require_kernel(const char* name) {
+void require_kernel(const std::string& of_operation, const char* name) {
   std::string known;
-  for (const Kernel& kernel : dense_decode().kernels) {
+  for (const Kernel& kernel : operation(of_operation).kernels) {
     if (name == nullptr || kernel.name == name) {
       return;
     }
@@ -133,21 +154,16 @@ void require_kernel(const char* name) {
 
 void check(const CheckOptions& options) {
   check_outputs({tuning_file(options.options)}, {options.json.file()});
-  const GridSize size = options.quick  ? GridSize::kQuick
-                        : options.full ? GridSize::kFull
-                                       : GridSize::kNormal;
-  std::vector<CheckCase> grid = check_grid(size, options.seed);
-  std::erase_if(grid, [&](const CheckCase& item) {
-    return item.name().find(options.filter) == std::string::npos;
-  });
-  require_kernel(options.options.kernel);
+  require_attention(options.operation);
+  const std::vector<Item> grid = items_of(options);
+  require_kernel(options.operation, options.options.kernel);
   const std::unique_ptr<Device> device = open_device(options.options.device);
   CheckReport report;
   {
     Progress progress("check", static_cast<double>(grid.size()), options.progress);
     for (size_t i = 0; i < grid.size(); ++i) {
-      progress.update(static_cast<double>(i), grid[i].name());
-      check_case(grid[i], options.options, *device, &report);
+      progress.update(static_cast<double>(i), grid[i].name);
+      grid[i].check(options.options, *device, &report);
     }
   }
   require_rows(report, grid.size());
@@ -174,6 +190,7 @@ void register_check(CLI::App& app) {
   auto* quick =
       command->add_flag("--quick", options->quick, "only one dimension varied at a time: seconds");
   command->add_flag("--full", options->full, "everything: many minutes")->excludes(quick);
+  add_operation_option(*command, &options->operation);
   add_options_flags(*command, &options->options);
   command->add_option("--filter", options->filter,
                       "only cases whose name holds this text, e.g. \"hq128\" or \"causal\"");
@@ -183,9 +200,10 @@ void register_check(CLI::App& app) {
   add_json_option(*command, &options->json);
   command->footer(
       "Unused cache slots and outputs are filled with NaN first, unused block-table entries with "
-      "-1.\n\nExamples:\n"
+      "-1; lists of sparse operations name slots twice, and no slots between them.\n\nExamples:\n"
       "  seesaw check --quick\n"
       "  seesaw check --kernel cpu.dense_decode --filter \"bf16 causal\"\n"
+      "  seesaw check --op sparse_decode --quick\n"
       "  seesaw check --full --seed 7 --json=errors.json");
   command->callback([options] { check(*options); });
 }

@@ -2,6 +2,8 @@
 // command reports failure by throwing; see error.hpp.
 #pragma once
 
+#include <string>
+
 namespace CLI {
 class App;
 }
@@ -18,6 +20,9 @@ void register_explain(CLI::App& app);
 void register_plan(CLI::App& app);
 void register_bench(CLI::App& app);
 void register_ladder(CLI::App& app);
+// The same of an operation with flags of its own.
+void register_sparse_explain(CLI::App& app, const std::string& operation);
+void register_sparse_bench(CLI::App& app, const std::string& operation);
 void register_tune(CLI::App& app);
 void register_profile(CLI::App& app);
 

@@ -23,6 +23,7 @@ namespace {
 
 struct ExplainOptions {
   Request request;
+  std::string operation = dense_decode().name;
   JsonOption json;
   double peak_gflops = 0;
   double read_gbps = 0;
@@ -189,6 +190,7 @@ void register_explain(CLI::App& app) {
       "explain",
       "Which kernel a problem gets, why not the others, tiles, splits, bytes, operations "
       "and the bound that the machine sets");
+  add_operation_option(*command, &options->operation);
   add_request(*command, &options->request);
   command->add_flag("--measure", options->measure, "measure this CPU's roofs (a second)");
   command->add_option("--peak-gflops", options->peak_gflops, "the device's peak rate, if known");

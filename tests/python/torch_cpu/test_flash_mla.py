@@ -10,7 +10,7 @@ import torch
 from cases import SCALE, Case, assert_close
 from seesaw.compat.flash_mla import (
     FlashMLASchedMeta,
-    flash_mla_sparse_fwd,
+    flash_attn_varlen_func,
     flash_mla_with_kvcache,
     get_mla_metadata,
 )
@@ -113,15 +113,15 @@ def test_what_is_missing_is_refused_by_name():
     q, k_cache, block_table, lengths = as_torch(Case([70, 3]))
     metadata, _ = get_mla_metadata()
     call = (q, k_cache, block_table, lengths, 512, metadata)
-    with pytest.raises(NotImplementedError, match="is_fp8_kvcache = True, allowed"):
+    with pytest.raises(NotImplementedError, match="is_fp8_kvcache = True without indices, allow"):
         flash_mla_with_kvcache(*call, is_fp8_kvcache=True)
-    for name in ("indices", "attn_sink", "extra_k_cache", "topk_length"):
-        with pytest.raises(NotImplementedError, match=f"{name} given, allowed"):
+    for name in ("attn_sink", "extra_k_cache", "topk_length"):
+        with pytest.raises(ValueError, match=f"{name} without indices, allowed: with them"):
             flash_mla_with_kvcache(*call, **{name: lengths})
-    with pytest.raises(NotImplementedError, match="flash_mla_sparse_fwd: "):
-        flash_mla_sparse_fwd(q, k_cache, lengths, SCALE)
-    with pytest.raises(NotImplementedError, match="topk = 2048"):
-        get_mla_metadata(lengths, 16, 1, topk=2048)
+    with pytest.raises(NotImplementedError, match="is_fp8_kvcache = True without topk"):
+        get_mla_metadata(lengths, 16, 1, is_fp8_kvcache=True)
+    with pytest.raises(NotImplementedError, match="flash_attn_varlen_func: a dense prefill"):
+        flash_attn_varlen_func()
     with pytest.raises(TypeError, match="tile_scheduler_metadata is missing. Pass"):
         flash_mla_with_kvcache(q, k_cache, block_table, lengths)
 

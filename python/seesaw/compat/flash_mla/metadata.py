@@ -8,12 +8,14 @@ other layers, which bring the same metadata, find it again.
 from __future__ import annotations
 
 import weakref
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Dict, Optional, Sequence, Tuple
 
 from seesaw._arrays import library_of
+from seesaw._fields import Operation
 from seesaw._keys import Key
 from seesaw._library import library
 from seesaw._schedule import Schedule
+from seesaw._tables import DENSE_DECODE
 from seesaw.compat.flash_mla.unsupported import refuse
 
 _TILE_ROWS = 64
@@ -23,7 +25,7 @@ _METADATA_COLUMNS = 8
 
 class FlashMLASchedMeta:
     """The current form: empty until the first call fills it; then good for calls of the same
-    shapes and the same cache_seqlens."""
+    shapes and the same cache_seqlens, or topk_length and extra_topk_length."""
 
     __slots__ = ("_planned_for", "float32", "num_splits", "schedule", "tile_scheduler_metadata")
 
@@ -38,19 +40,35 @@ class FlashMLASchedMeta:
     def have_initialized(self) -> bool:
         return self.schedule is not None
 
-    def fill(self, key: Key, cache_seqlens: Any, head_dim_v: int, causal: bool) -> Schedule:
-        self.schedule = Schedule(key, cache_seqlens).update(cache_seqlens)
+    def fill(
+        self,
+        key: Key,
+        lengths: Sequence[Any],
+        head_dim_v: int,
+        causal: bool,
+        operation: Operation = DENSE_DECODE,
+    ) -> Schedule:
+        """lengths: What the operation's schedules are made from."""
+        self.schedule = Schedule(key, lengths[0], operation).update(*lengths)
+        self.schedule.d_v = head_dim_v
         self._planned_for = (head_dim_v, causal)
         import torch
 
-        self.float32 = cache_seqlens.new_empty(0, dtype=torch.float32)
+        self.float32 = lengths[0].new_empty(0, dtype=torch.float32)
         self.tile_scheduler_metadata = self.schedule.buffer
         return self.schedule
 
-    def schedule_again(self, head_dim_v: int, causal: bool) -> Optional[Schedule]:
+    def schedule_again(
+        self, head_dim_v: int, causal: bool, operation: Operation = DENSE_DECODE
+    ) -> Optional[Schedule]:
         """The schedule of the first call; None before that. Shapes, strides, dtypes and devices are
         held against its problem by the library itself."""
         schedule = self.schedule
+        if schedule is not None and schedule.operation is not operation:
+            raise ValueError(
+                f"flash_mla_with_kvcache: a FlashMLASchedMeta of {schedule.operation.name}, "
+                f"allowed: one of {operation.name}. Get another from get_mla_metadata()."
+            )
         if schedule is not None and (head_dim_v, causal) != self._planned_for:
             names = ("d_v", "causal")
             for name, given, agreed in zip(names, (head_dim_v, causal), self._planned_for):
@@ -79,10 +97,8 @@ def get_mla_metadata(
     """
     if cache_seqlens is None:
         return FlashMLASchedMeta(), None
-    if is_fp8_kvcache:
-        refuse("get_mla_metadata", "is_fp8_kvcache = True", "Keep the cache in bfloat16.")
-    if topk is not None:
-        refuse("get_mla_metadata", f"topk = {topk}", "Leave topk out.")
+    if is_fp8_kvcache and topk is None:
+        refuse("get_mla_metadata", "is_fp8_kvcache = True without topk", "Pass topk, too.")
     library_of(cache_seqlens, "cache_seqlens")
     tiles = -(-num_q_tokens_per_head_k // _TILE_ROWS)
     num_sm_parts = max(_num_units(cache_seqlens) // num_heads_k // tiles, 1)

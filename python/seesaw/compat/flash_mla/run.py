@@ -1,4 +1,4 @@
-"""`flash_mla_with_kvcache` over Seesaw's dense decoding."""
+"""`flash_mla_with_kvcache` over Seesaw's dense and sparse decoding."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from seesaw._arrays import library_of, refuse_other_library
 from seesaw._call import run
 from seesaw._keys import Key, key_of_tensors, settings_key
 from seesaw._tables import DENSE_DECODE
+from seesaw.compat.flash_mla import sparse
 from seesaw.compat.flash_mla.metadata import FlashMLASchedMeta, PairedSchedules
 from seesaw.compat.flash_mla.unsupported import refuse
 
@@ -35,26 +36,31 @@ def flash_mla_with_kvcache(
     topk_length: Any = None,
     extra_topk_length: Any = None,
 ) -> Tuple[Any, Any]:
-    """Dense MLA decoding, as FlashMLA's function of this name.
+    """MLA decoding, as FlashMLA's function of this name: dense, or sparse with `indices`.
 
     Args:
         q: [b, s_q, h_q, d_qk] bfloat16, float16 or float32.
         k_cache: [num_pages, page_size, h_k, d_qk].
-        block_table: [b, max_pages_per_sequence] int32.
+        block_table: [b, max_pages_per_sequence] int32. Not looked at with indices, as the next.
         cache_seqlens: [b] int32.
         head_dim_v: d_v.
         tile_scheduler_metadata, num_splits: Of `get_mla_metadata`, in either form.
         softmax_scale: None: d_qk ** -0.5.
-        causal: Bottom-right aligned.
-        is_fp8_kvcache and everything after it: Refused if given.
+        causal: Bottom-right aligned. Not with indices: they say what a token sees.
+        is_fp8_kvcache: With indices: k_cache and extra_k_cache hold bytes, 656 a token
+            (DeepSeek-V3.2) or 584 (V4). False: their own dtype. Refused without indices.
+        indices: [b, s_q, topk] int32: slots, page * page_size + place. Any topk; what is no slot,
+            -1 above all, is passed over.
+        attn_sink: [h_q] float32, natural logarithms. This and everything after it: with indices.
+        extra_k_cache, extra_indices_in_kvcache: As k_cache and indices, of a second cache with a
+            page size of its own. One softmax goes over both.
+        topk_length, extra_topk_length: [b] int32: how many slots of each list count.
 
     Returns:
         (out [b, s_q, h_q, head_dim_v], lse [b, h_q, s_q] float32, natural log, +inf where there is
         nothing to attend).
     """
-    if is_fp8_kvcache:
-        refuse("flash_mla_with_kvcache", "is_fp8_kvcache = True", "Keep the cache in bfloat16.")
-    if not (
+    is_sparse = not (
         indices
         is attn_sink
         is extra_k_cache
@@ -62,15 +68,9 @@ def flash_mla_with_kvcache(
         is topk_length
         is extra_topk_length
         is None
-    ):
-        _refuse_sparse(
-            indices=indices,
-            attn_sink=attn_sink,
-            extra_k_cache=extra_k_cache,
-            extra_indices_in_kvcache=extra_indices_in_kvcache,
-            topk_length=topk_length,
-            extra_topk_length=extra_topk_length,
-        )
+    )
+    if is_fp8_kvcache and not is_sparse:
+        refuse(_WHERE, "is_fp8_kvcache = True without indices", "Keep the cache in bfloat16.")
     arrays = library_of(q, "q", _WHERE)
     if arrays.name != "torch":
         raise TypeError(
@@ -86,6 +86,23 @@ def flash_mla_with_kvcache(
     b, s_q, h_q, d_qk = shape
     scale = d_qk**-0.5 if softmax_scale is None else softmax_scale
     metadata = tile_scheduler_metadata
+    if is_sparse:
+        if not isinstance(metadata, FlashMLASchedMeta) and not hasattr(metadata, "is_inference"):
+            _refuse_metadata(metadata)
+        if causal:
+            raise ValueError(
+                f"{_WHERE}: causal = True with indices, allowed: False, as lists say what a token "
+                "sees. Leave causal out."
+            )
+        lists = sparse.Sparse(
+            indices,
+            attn_sink,
+            extra_k_cache,
+            extra_indices_in_kvcache,
+            topk_length,
+            extra_topk_length,
+        )
+        return sparse.decode(q, k_cache, head_dim_v, metadata, scale, is_fp8_kvcache, lists)
     if library_of(cache_seqlens, "cache_seqlens", _WHERE) is not arrays:
         refuse_other_library(arrays, cache_seqlens, "cache_seqlens", _WHERE)
     if type(head_dim_v) is not int or not 0 < head_dim_v <= _WIDEST:
@@ -101,7 +118,7 @@ def flash_mla_with_kvcache(
         schedule = metadata.schedule_again(head_dim_v, causal)
         if schedule is None:
             key = _key_of((q, k_cache, block_table, cache_seqlens, out), head_dim_v, causal)
-            schedule = metadata.fill(key, cache_seqlens, head_dim_v, causal)
+            schedule = metadata.fill(key, [cache_seqlens], head_dim_v, causal)
         lse = metadata.float32.new_empty(b, h_q, s_q)
         tensors = (q, k_cache, block_table, cache_seqlens, out, lse, None)
         run(DENSE_DECODE, arrays, schedule.key, tensors, (scale,), schedule.buffer, None, True)
@@ -132,9 +149,7 @@ def _width(name: str, value: Any) -> int:
             f"{_WHERE}: {name} of type {type(value).__name__}, allowed: an integer. Pass an int."
         ) from None
     if not 0 < width <= _WIDEST:
-        raise ValueError(
-            f"{_WHERE}: {name} = {width}, allowed: 1 to {_WIDEST}. Correct its value."
-        )
+        raise ValueError(f"{_WHERE}: {name} = {width}, allowed: 1 to {_WIDEST}. Correct its value.")
     return width
 
 
@@ -152,12 +167,3 @@ def _refuse_metadata(metadata: Any) -> NoReturn:
 def _key_of(tensors: Sequence[Any], head_dim_v: int, causal: bool) -> Key:
     base = settings_key(DENSE_DECODE, d_v=head_dim_v, causal=causal, empty_lse="+inf")
     return key_of_tensors(DENSE_DECODE, base, tensors)
-
-
-def _refuse_sparse(**given: Any) -> None:
-    names = [name for name, value in given.items() if value is not None]
-    refuse(
-        "flash_mla_with_kvcache",
-        ", ".join(names) + " given",
-        "Leave " + ("it" if len(names) == 1 else "them") + " out.",
-    )

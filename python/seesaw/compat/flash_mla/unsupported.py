@@ -7,14 +7,10 @@ from typing import Any, NoReturn
 
 def refuse(where: str, arrived: str, remedy: str) -> NoReturn:
     raise NotImplementedError(
-        f"{where}: {arrived}, allowed: dense decoding over a bfloat16, float16 or float32 cache. "
+        f"{where}: {arrived}, allowed: dense decoding over a bfloat16, float16 or float32 cache, "
+        "sparse decoding and prefill. "
         f"{remedy}"
     )
-
-
-def flash_mla_sparse_fwd(*arguments: Any, **keywords: Any) -> NoReturn:
-    """Sparse prefill: not supported."""
-    refuse("flash_mla_sparse_fwd", "a sparse prefill", "Use flash_mla's own for it.")
 
 
 def flash_attn_varlen_func(*arguments: Any, **keywords: Any) -> NoReturn:
