@@ -52,7 +52,7 @@ struct Product {
 // A cached token as the definition has it, and how far each number may be from what is multiplied.
 struct Key {
   std::vector<double> values;
-  std::vector<double> errors;  // of a quantised cache; else empty
+  std::vector<double> errors;  // of a cache of another type than the query's; else empty
 };
 
 // Whether a dtype has the number.
@@ -88,7 +88,7 @@ Product product_of(const double* x, const double* y, int64_t count) {
   return total;
 }
 
-// How far each number of a quantised cache's key may be from what is multiplied.
+// How far each number of a key of another type than the query's may be from what is multiplied.
 void find_errors(int32_t q_dtype, const Rounding& rounding, Key* key) {
   key->errors.clear();
   for (const double value : key->values) {
@@ -96,8 +96,8 @@ void find_errors(int32_t q_dtype, const Rounding& rounding, Key* key) {
   }
 }
 
-// What the bounds of a call follow from. A sequence's rows are (query token, head) pairs; its keys
-// are tokens of which a query token sees the first so many.
+// What the bounds of a call follow from. A sequence's rows are (query token, head) pairs, each of
+// which sees some of its keys.
 struct Shape {
   int64_t sequences;
   int64_t s_q;
@@ -108,6 +108,7 @@ struct Shape {
   int32_t q_dtype;
   int32_t lse_base;
   double scale;
+  double soft_cap;  // 0: none
   Rounding rounding;
 
   int64_t group() const { return h_q / h_kv; }
@@ -129,18 +130,50 @@ class DenseSource {
             problem_.q_dtype,
             problem_.lse_base,
             static_cast<double>(inputs_.scale),
+            problem_.soft_cap != 0 ? static_cast<double>(inputs_.soft_cap) : 0.0,
             rounding_of(problem_.q_dtype, problem_.kv_format)};
+  }
+  int64_t rows() const { return all_tokens() * problem_.h_q; }
+  int64_t query_tokens(int64_t sequence) const {
+    return ragged() ? query_begin(sequence + 1) - query_begin(sequence) : problem_.s_q;
+  }
+  // Where out and lse have a row.
+  int64_t row_index(int64_t sequence, int64_t token, int64_t head) const {
+    const int64_t begin = ragged() ? query_begin(sequence) : sequence * problem_.s_q;
+    return (begin + token) * problem_.h_q + head;
+  }
+  int64_t number_index(int64_t sequence, int64_t token, int64_t head) const {
+    return ragged() ? head * all_tokens() + query_begin(sequence) + token
+                    : (sequence * problem_.h_q + head) * problem_.s_q + token;
   }
   int64_t keys(int64_t sequence) const {
     return std::max(int_at(inputs_.seq_lens, sequence * inputs_.seq_lens.stride[0]), 0);
   }
-  int64_t visible(int64_t sequence, int64_t token) const {
-    const int64_t hidden = problem_.causal != 0 ? problem_.s_q - 1 - token : 0;
-    return std::max<int64_t>(keys(sequence) - hidden, 0);
+  // The masks of the contract.
+  bool sees(int64_t sequence, int64_t token, int64_t key) const {
+    const int64_t first_query = keys(sequence) - query_tokens(sequence);
+    const int64_t position = first_query + token;
+    if (problem_.causal != 0 && key > position) return false;
+    if (problem_.window != 0 && key < position + 1 - problem_.window) return false;
+    const int64_t bit = key - first_query;
+    if (problem_.tree_mask == 0 || inputs_.tree_mask.data == nullptr || bit < 0) return true;
+    const seesaw_tensor& tree = inputs_.tree_mask;
+    const int64_t row = ragged() ? (query_begin(sequence) + token) * tree.stride[0]
+                                 : sequence * tree.stride[0] + token * tree.stride[1];
+    return (static_cast<const uint8_t*>(tree.data)[row + bit / 8] >> (bit % 8) & 1) != 0;
   }
   const void* query(int64_t sequence, int64_t token, int64_t head) const {
     const seesaw_tensor& q = inputs_.q;
-    return address(q, sequence * q.stride[0] + token * q.stride[1] + head * q.stride[2]);
+    return ragged()
+               ? address(q, (query_begin(sequence) + token) * q.stride[0] + head * q.stride[1])
+               : address(q, sequence * q.stride[0] + token * q.stride[1] + head * q.stride[2]);
+  }
+  double sink(int64_t head) const {
+    const seesaw_tensor& sinks = inputs_.sinks;
+    return problem_.sinks == 0 || sinks.data == nullptr
+               ? -kInfinity
+               : static_cast<double>(
+                     static_cast<const float*>(sinks.data)[head * sinks.stride[0]]);
   }
   void read_key(int64_t sequence, int64_t kv_head, int64_t token, Key* key) const {
     const seesaw_tensor& table = inputs_.block_table;
@@ -153,6 +186,10 @@ class DenseSource {
     if (!is_quantised(problem_.kv_format)) {
       widen(address(cache, head + slot * cache.stride[1]), cache.dtype, problem_.d_qk,
             key->values.data());
+      key->errors.clear();
+      if (cache.dtype != problem_.q_dtype) {  // may be rounded to the query's
+        find_errors(problem_.q_dtype, shape().rounding, key);
+      }
       return;
     }
     const RecordPlace place{static_cast<std::byte*>(cache.data) + head, problem_.page_size,
@@ -164,6 +201,16 @@ class DenseSource {
   }
 
  private:
+  bool ragged() const { return problem_.ragged != 0; }
+  int64_t query_begin(int64_t sequence) const {
+    const seesaw_tensor& begins = inputs_.cu_seqlens_q;
+    return int_at(begins, sequence * begins.stride[0]);
+  }
+  int64_t all_tokens() const {
+    return ragged() ? query_begin(inputs_.seq_lens.shape[0])
+                    : inputs_.seq_lens.shape[0] * problem_.s_q;
+  }
+
   const seesaw_dense_decode_problem& problem_;
   const seesaw_dense_decode_args& inputs_;
 };
@@ -201,10 +248,20 @@ class SparseSource {
             inputs_.q_dtype,
             inputs_.lse_base,
             inputs_.scale,
+            0.0,
             rounding};
   }
+  int64_t rows() const { return inputs_.batch * inputs_.s_q * inputs_.h_q; }
+  int64_t query_tokens(int64_t /*item*/) const { return 1; }
+  int64_t row_index(int64_t item, int64_t /*token*/, int64_t head) const {
+    return item * inputs_.h_q + head;
+  }
+  int64_t number_index(int64_t item, int64_t /*token*/, int64_t head) const {
+    return (item / inputs_.s_q * inputs_.h_q + head) * inputs_.s_q + item % inputs_.s_q;
+  }
   int64_t keys(int64_t item) const { return static_cast<int64_t>(keys_[to_size(item)].size()); }
-  int64_t visible(int64_t item, int64_t /*token*/) const { return keys(item); }
+  bool sees(int64_t /*item*/, int64_t /*token*/, int64_t /*key*/) const { return true; }
+  double sink(int64_t head) const { return inputs_.sink(head); }
   const void* query(int64_t item, int64_t /*token*/, int64_t head) const {
     return inputs_.query(item / inputs_.s_q, item % inputs_.s_q, head);
   }
@@ -214,7 +271,7 @@ class SparseSource {
     place.cache->read(place.slot, key->values.data());
     key->errors.clear();
     // With caches of two types, elements of one may be rounded to the other's, or to the query's.
-    if (is_quantised(place.cache->format) || inputs_.caches.size() > 1) {
+    if (place.cache->format != inputs_.q_dtype || inputs_.caches.size() > 1) {
       find_errors(inputs_.q_dtype, rounding_of(inputs_.q_dtype, place.cache->format), key);
     }
   }
@@ -228,11 +285,9 @@ class SparseSource {
   std::vector<std::vector<Place>> keys_;
 };
 
-// A row's query, and how many keys it sees.
 struct Row {
   int64_t token;
   int64_t head;
-  int64_t keys;
 };
 
 // Rows of one KV head of one sequence.
@@ -247,7 +302,7 @@ template <typename Source>
 class Accuracy {
  public:
   explicit Accuracy(const Source& source) : source_(source), shape_(source.shape()) {
-    const size_t rows = to_size(shape_.sequences * shape_.s_q * shape_.h_q);
+    const size_t rows = to_size(source.rows());
     allowed_.out.assign(rows * to_size(shape_.d_v), 0.0);
     allowed_.out_relative.assign(rows, 0.0);
     allowed_.lse.assign(rows, 0.0);
@@ -255,9 +310,9 @@ class Accuracy {
   }
 
   Allowed run() {
-    const int64_t rows = shape_.s_q * shape_.group();
     std::vector<Block> blocks;
     for (int64_t i = 0; i < shape_.sequences * shape_.h_kv; ++i) {
+      const int64_t rows = source_.query_tokens(i / shape_.h_kv) * shape_.group();
       for (int64_t row = 0; row < rows; row += kRowsAtOnce) {
         blocks.push_back(
             {i / shape_.h_kv, i % shape_.h_kv, row, std::min(row + kRowsAtOnce, rows)});
@@ -273,8 +328,7 @@ class Accuracy {
  private:
   Row row_of(const Block& block, int64_t row) const {
     const int64_t token = row / shape_.group();
-    return {token, block.kv_head * shape_.group() + row % shape_.group(),
-            source_.visible(block.sequence, token)};
+    return {token, block.kv_head * shape_.group() + row % shape_.group()};
   }
 
   // A query's product with a key, times the scale.
@@ -283,8 +337,13 @@ class Accuracy {
     for (size_t c = 0; c < key.errors.size(); ++c) {
       product.slack += std::fabs(query[c]) * key.errors[c];
     }
-    return {product.sum * shape_.scale, product.magnitude * std::fabs(shape_.scale),
-            product.slack * std::fabs(shape_.scale)};
+    product = {product.sum * shape_.scale, product.magnitude * std::fabs(shape_.scale),
+               product.slack * std::fabs(shape_.scale)};
+    if (shape_.soft_cap > 0) {  // no steeper than 1, and a few roundings of the cap itself
+      product.sum = shape_.soft_cap * std::tanh(product.sum / shape_.soft_cap);
+      product.slack += 8 * kFloatRoundoff * shape_.soft_cap;
+    }
+    return product;
   }
 
   void do_block(const Block& block) {
@@ -309,14 +368,20 @@ class Accuracy {
     std::vector<RowErrors> errors;
     for (int64_t r = 0; r < count; ++r) {
       const Row row = row_of(block, block.row_begin + r);
-      rows.push_back(row_scores({scores.data() + r * keys, to_size(row.keys)}));
+      std::vector<Product> seen;
+      for (int64_t t = 0; t < keys; ++t) {
+        if (source_.sees(block.sequence, row.token, t)) {
+          seen.push_back(scores[to_size(r * keys + t)]);
+        }
+      }
+      rows.push_back(row_scores(seen));
       errors.push_back(row_errors(rows.back(), shape_.rounding));
     }
     for (int64_t t = 0; t < keys; ++t) {
       source_.read_key(block.sequence, block.kv_head, t, &key);
       for (int64_t r = 0; r < count; ++r) {
         const Row row = row_of(block, block.row_begin + r);
-        if (t < row.keys && rows[to_size(r)].weight_sum != 0) {
+        if (rows[to_size(r)].weight_sum != 0 && source_.sees(block.sequence, row.token, t)) {
           const double score = scores[to_size(r * keys + t)].sum;
           const double weight = std::exp(score - rows[to_size(r)].greatest);
           add_value(weight, value_error(weight, errors[to_size(r)], shape_.rounding), key,
@@ -352,10 +417,10 @@ class Accuracy {
   }
 
   int64_t index_of(const Block& block, const Row& row) const {
-    return (block.sequence * shape_.s_q + row.token) * shape_.h_q + row.head;
+    return source_.row_index(block.sequence, row.token, row.head);
   }
   int64_t number_index_of(const Block& block, const Row& row) const {
-    return (block.sequence * shape_.h_q + row.head) * shape_.s_q + row.token;
+    return source_.number_index(block.sequence, row.token, row.head);
   }
   double* out_of(const Block& block, const Row& row) {
     return allowed_.out.data() + index_of(block, row) * shape_.d_v;
@@ -380,7 +445,11 @@ class Accuracy {
     for (int64_t c = 0; c < shape_.d_v; ++c) {
       out[c] = out[c] * errors.out_factor + least_error(largest, shape_.rounding);
     }
-    allowed_.out_relative[to_size(index_of(block, row))] = errors.out_relative;
+    double& relative = allowed_.out_relative[to_size(index_of(block, row))];
+    relative = errors.out_relative;
+    if (const double sink = source_.sink(row.head); sink != -kInfinity) {
+      add_sink(sink, scores, errors, out, &relative);
+    }
     const size_t number = to_size(number_index_of(block, row));
     allowed_.lse[number] =
         shape_.lse_base == SEESAW_LSE_BASE2 ? errors.lse * std::numbers::log2e : errors.lse;
@@ -388,42 +457,25 @@ class Accuracy {
     allowed_.max_logits[number] = scores.error + 4 * kFloatRoundoff * std::fabs(scores.greatest);
   }
 
+  // A sink multiplies a row of out by f = 1 / (1 + exp(sink - lse)): a log-sum-exp that is off by d
+  // changes f by (1 - f) d of itself, and f is a few roundings away from that.
+  void add_sink(double sink, const RowScores& scores, const RowErrors& errors, double* out,
+                double* relative) const {
+    constexpr double kRoundings = 16;
+    const double least = least_error(0, shape_.rounding);
+    const double lse = scores.greatest + std::log(scores.weight_sum);
+    const double kept = 1 / (1 + std::exp(sink - lse));
+    const double error = (1 - kept) * errors.lse + kRoundings * kFloatRoundoff;
+    for (int64_t c = 0; c < shape_.d_v; ++c) {
+      out[c] = out[c] * kept * (1 + error) + least;  // the product is what is rounded to the output
+    }
+    *relative += error;
+  }
+
   const Source& source_;
   const Shape shape_;
   Allowed allowed_;
 };
-
-// Where [batch, h_q, s_q] has the number of a row of [batch, s_q, h_q].
-size_t number_of(size_t row, const SparseInputs& inputs) {
-  const auto index = static_cast<int64_t>(row);
-  const int64_t item = index / inputs.h_q;
-  return to_size((item / inputs.s_q * inputs.h_q + index % inputs.h_q) * inputs.s_q +
-                 item % inputs.s_q);
-}
-
-// A sink multiplies a row of out by f = 1 / (1 + exp(sink - lse)): a log-sum-exp that is off by d
-// changes f by (1 - f) d of itself, and f is a few roundings away from that. lse: [batch, h_q,
-// s_q].
-void add_sinks(const SparseInputs& inputs, const std::vector<double>& lse, Allowed* allowed) {
-  if (inputs.sinks.data == nullptr) {
-    return;
-  }
-  constexpr double kRoundings = 16;
-  const Rounding rounding = rounding_of(inputs.q_dtype, inputs.q_dtype);
-  const double least = least_error(0, rounding);
-  const double natural = inputs.lse_base == SEESAW_LSE_BASE2 ? std::numbers::ln2 : 1.0;
-  for (size_t row = 0; row < allowed->out_relative.size(); ++row) {
-    const double sink = inputs.sink(static_cast<int64_t>(row) % inputs.h_q);
-    const size_t number = number_of(row, inputs);
-    const double kept = 1 / (1 + std::exp(sink - lse[number] * natural));
-    const double error = (1 - kept) * allowed->lse[number] * natural + kRoundings * kFloatRoundoff;
-    for (int64_t c = 0; c < inputs.d_v; ++c) {
-      double& out = allowed->out[row * to_size(inputs.d_v) + to_size(c)];
-      out = out * kept * (1 + error) + least;  // the product is what is rounded to the output
-    }
-    allowed->out_relative[row] += error;
-  }
-}
 
 }  // namespace
 
@@ -432,15 +484,6 @@ Allowed allowed_errors(const seesaw_dense_decode_problem& problem,
   return Accuracy(DenseSource(problem, inputs)).run();
 }
 
-Allowed allowed_errors(const SparseInputs& inputs, const std::vector<double>& lse) {
-  Allowed allowed = Accuracy(SparseSource(inputs)).run();
-  const Allowed by_item = allowed;  // numbers as [batch * s_q, h_q]
-  for (size_t row = 0; row < by_item.lse.size(); ++row) {
-    allowed.lse[number_of(row, inputs)] = by_item.lse[row];
-    allowed.max_logits[number_of(row, inputs)] = by_item.max_logits[row];
-  }
-  add_sinks(inputs, lse, &allowed);
-  return allowed;
-}
+Allowed allowed_errors(const SparseInputs& inputs) { return Accuracy(SparseSource(inputs)).run(); }
 
 }  // namespace seesaw::lab

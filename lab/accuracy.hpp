@@ -11,13 +11,11 @@
 
 namespace seesaw::lab {
 
-// Errors allowed to a call on these inputs, in host memory: only q, kv_cache, block_table, seq_lens
-// and scale are read. Computed in double, apart from the reference kernel.
+// Errors allowed to a call on these inputs, in host memory; outputs are not read. Computed in double, apart from the reference kernel.
 Allowed allowed_errors(const seesaw_dense_decode_problem& problem,
                        const seesaw_dense_decode_args& inputs);
 
-// The same of sparse decoding and prefill. lse: the reference's, [batch, h_q, s_q] in the base
-// asked for, which tells what sinks leave of a row.
-Allowed allowed_errors(const SparseInputs& inputs, const std::vector<double>& lse);
+// The same of sparse decoding and prefill.
+Allowed allowed_errors(const SparseInputs& inputs);
 
 }  // namespace seesaw::lab

@@ -2,6 +2,7 @@
 // the GPU tests. docs/guide/06-numerics.md derives it.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 
@@ -33,11 +34,13 @@ constexpr double least_of(int32_t dtype) {
 }
 
 constexpr Rounding rounding_of(int32_t q_dtype, int32_t kv_format) {
-  // Weights meet values of the cache's dtype; those of a quantised cache, of the query's.
+  // Weights meet values of the cache's dtype or of the query's, as the kernel likes; those of a
+  // quantised cache, of the query's.
   const bool plain =
       kv_format == SEESAW_FLOAT32 || kv_format == SEESAW_BFLOAT16 || kv_format == SEESAW_FLOAT16;
-  const int32_t multiplied = plain ? kv_format : q_dtype;
-  return {roundoff_of(multiplied), least_of(multiplied),
+  const int32_t other = plain ? kv_format : q_dtype;
+  return {std::max(roundoff_of(other), roundoff_of(q_dtype)),
+          std::max(least_of(other), least_of(q_dtype)),
           q_dtype == SEESAW_FLOAT32 ? kFloatRoundoff : 0x1p-11, roundoff_of(q_dtype),
           least_of(q_dtype)};
 }

@@ -3,6 +3,7 @@
 #include <cuda_runtime_api.h>
 
 #include <array>
+#include <cmath>
 #include <stdexcept>
 #include <vector>
 
@@ -106,14 +107,23 @@ DecodeCall::DecodeCall(const seesaw_dense_decode_problem& problem,
   const int64_t b = dense_decode::batch_of(args_);
   args_.out = {.shape = {b, p.s_q, p.h_q, p.d_v}, .rank = 4, .dtype = p.q_dtype};
   args_.lse = {.shape = {b, p.h_q, p.s_q}, .rank = 3, .dtype = SEESAW_FLOAT32};
+  if (p.ragged != 0) {
+    const int64_t total = args_.q.shape[0];
+    args_.out = {.shape = {total, p.h_q, p.d_v}, .rank = 3, .dtype = p.q_dtype};
+    args_.lse = {.shape = {p.h_q, total}, .rank = 2, .dtype = SEESAW_FLOAT32};
+  }
   set_strides(gaps.out, &args_.out);
   set_strides(gaps.lse, &args_.lse);
+  args_.max_logits = args_.lse;
   out_ = std::make_unique<testing::GuardedBuffer>(bytes_of(args_.out));
   lse_ = std::make_unique<testing::GuardedBuffer>(bytes_of(args_.lse));
+  max_logits_ =
+      std::make_unique<testing::GuardedBuffer>(p.max_logits != 0 ? bytes_of(args_.lse) : 0);
   schedule_ = std::make_unique<testing::GuardedBuffer>(plan_.schedule_bytes);
   workspace_ = std::make_unique<testing::GuardedBuffer>(plan_.workspace_bytes);
   args_.out.data = out_->data();
   args_.lse.data = lse_->data();
+  args_.max_logits.data = p.max_logits != 0 ? max_logits_->data() : nullptr;
 }
 
 Call DecodeCall::call() const {
@@ -134,11 +144,13 @@ std::string DecodeCall::prepare() {
 std::string DecodeCall::attend() {
   out_->poison();
   lse_->poison();
+  max_logits_->poison();
   workspace_->poison();
   const std::string found = outcome(core_ == Core::kSm80 ? sm80::run(plan_, args_, call())
                                       : sm90::run(plan_, args_, call()));
   const bool intact =
-      out_->intact() && lse_->intact() && schedule_->intact() && workspace_->intact();
+      out_->intact() && lse_->intact() && max_logits_->intact() && schedule_->intact() &&
+      workspace_->intact();
   return !found.empty() ? found : intact ? "" : "memory next to a buffer was written";
 }
 
@@ -151,9 +163,13 @@ lab::ResultsOf<double> DecodeCall::results() const {
   return {gather(args_.out), gather(args_.lse)};
 }
 
+std::vector<double> DecodeCall::max_logits() const { return gather(args_.max_logits); }
+
 lab::ResultsOf<double> DecodeCall::reference() const {
   const DenseDecodeProblem& p = plan_.problem;
-  const auto rows = static_cast<size_t>(dense_decode::batch_of(args_) * p.s_q * p.h_q);
+  const int64_t tokens =
+      p.ragged != 0 ? args_.q.shape[0] : dense_decode::batch_of(args_) * p.s_q;
+  const auto rows = static_cast<size_t>(tokens * p.h_q);
   lab::ResultsOf<double> exact;
   exact.out.resize(rows * static_cast<size_t>(p.d_v));
   exact.lse.resize(rows);
@@ -169,7 +185,21 @@ lab::ErrorStatistics DecodeCall::errors() const {
 
 std::string DecodeCall::verdict() const {
   const lab::ErrorStatistics found = errors();
-  return found.ok() ? "" : found.text();
+  if (!found.ok()) return found.text();
+  if (args_.max_logits.data == nullptr) return "";
+  // Scores are sums of d_qk products, rounded to float.
+  const std::vector<double> got = max_logits();
+  std::vector<double> exact(got.size());
+  lab::ResultsOf<double> unused = reference();
+  dense_decode::reference::dense_decode_exact(
+      plan_.problem, args_, 1, {unused.out.data(), unused.lse.data(), exact.data()});
+  for (size_t i = 0; i < got.size(); ++i) {
+    if (lab::of_bound(got[i], exact[i], 1e-5 + 1e-5 * std::fabs(exact[i])) > 1) {
+      return "max_logits " + std::to_string(i) + " = " + std::to_string(got[i]) + ", reference " +
+             std::to_string(exact[i]);
+    }
+  }
+  return "";
 }
 
 }  // namespace seesaw::emulator

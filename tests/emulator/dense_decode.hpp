@@ -11,6 +11,7 @@
 #include <memory>
 #include <string>
 #include <tuple>
+#include <vector>
 
 #include "any_conditions.hpp"
 #include "lab/decode_case.hpp"
@@ -80,6 +81,7 @@ class DecodeCall {
   const dense_decode::Args& args() const { return args_; }
   void* schedule() const { return schedule_->data(); }
   lab::ResultsOf<double> results() const;    // packed
+  std::vector<double> max_logits() const;    // if the problem asks for them
   lab::ResultsOf<double> reference() const;  // in double
 
  private:
@@ -88,7 +90,7 @@ class DecodeCall {
   Core core_;
   dense_decode::DenseDecodePlan plan_;
   dense_decode::Args args_;
-  std::unique_ptr<testing::GuardedBuffer> schedule_, workspace_, out_, lse_;
+  std::unique_ptr<testing::GuardedBuffer> schedule_, workspace_, out_, lse_, max_logits_;
 };
 
 }  // namespace seesaw::emulator

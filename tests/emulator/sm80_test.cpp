@@ -114,5 +114,48 @@ TEST_P(Sm80, UnalignedRows) {
   }
 }
 
+// ---- masks, caps, sinks, ragged queries
+
+TEST_P(Sm80, Windows) {
+  for (const int64_t window : {1, 30, 64, 200}) {
+    expect_contract({.seq_lens = {300, 0, 40, 129},
+                     .s_q = 3,
+                     .h_q = 9,
+                     .page_size = 16,
+                     .causal = 1,
+                     .window = window},
+                    {.num_workers = 3});
+    expect_contract({.seq_lens = {300, 65}, .s_q = 2, .h_q = 9, .window = window});
+  }
+}
+
+TEST_P(Sm80, TreeMasks) {
+  expect_contract({.seq_lens = {130, 9, 70, 0}, .s_q = 9, .h_q = 5, .tree = true},
+                  {.num_workers = 3});
+  expect_contract({.seq_lens = {130, 64}, .s_q = 20, .h_q = 4, .causal = 1, .tree = true});
+}
+
+TEST_P(Sm80, SoftCapsSinksAndLargestLogits) {
+  lab::DecodeSpec spec = {.seq_lens = {200, 0, 33}, .s_q = 2, .h_q = 6, .causal = 1};
+  spec.soft_cap = 3.0F;
+  expect_contract(spec, {.num_workers = 2});
+  spec.sinks = {0.0F, 2.0F, -5.0F, INFINITY, -INFINITY, 30.0F};
+  spec.max_logits = true;
+  expect_contract(spec, {.num_workers = 2});
+  spec.soft_cap = 0.0F;
+  expect_contract(spec);
+  expect_contract(spec, {.num_workers = 5});
+}
+
+TEST_P(Sm80, RaggedQueries) {
+  lab::DecodeSpec spec = {.seq_lens = {130, 70, 0, 300}, .s_q = 7, .h_q = 6, .causal = 1};
+  spec.query_lens = {1, 7, 0, 3};
+  expect_contract(spec, {.num_workers = 3});
+  spec.h_q = 20;
+  spec.max_logits = true;
+  spec.sinks = std::vector<float>(20, 1.0F);
+  expect_contract(spec, {.num_workers = 3, .row_groups = 2});
+}
+
 }  // namespace
 }  // namespace seesaw::emulator

@@ -2,147 +2,24 @@
 
 #include <gtest/gtest.h>
 
-#include <algorithm>
-#include <bit>
-#include <cmath>
-#include <limits>
-
-#include "lab/accuracy.hpp"
-#include "lab/elements.hpp"
-#include "lab/errors.hpp"
-#include "support/guarded_buffer.hpp"
-
 namespace seesaw::testing {
 namespace {
 
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
-
-size_t to_size(int64_t value) { return static_cast<size_t>(value); }
-
-bool same_bits(const std::vector<double>& a, const std::vector<double>& b) {
-  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](double x, double y) {
-    return std::bit_cast<uint64_t>(x) == std::bit_cast<uint64_t>(y) ||
-           (std::isnan(x) && std::isnan(y));
-  });
-}
-
-// The buffers of one call.
-struct Buffers {
-  explicit Buffers(const SparseCase& test_case)
-      : out(test_case.out_bytes()),
-        lse(test_case.numbers_bytes()),
-        max_logits(test_case.numbers_bytes()) {}
-
-  template <typename Operation>
-  void run(const PlanOf<Operation>& plan, const typename Operation::Args& args) {
-    GuardedBuffer schedule(plan.schedule_bytes());
-    GuardedBuffer workspace(plan.workspace_bytes());
-    seesaw_call call;
-    call.schedule = schedule.data();
-    call.schedule_bytes = schedule.size();
-    call.workspace = workspace.data();
-    call.workspace_bytes = workspace.size();
-    plan.prepare(args, call);
-    plan.run(args, call);
-    EXPECT_TRUE(schedule.intact() && workspace.intact());
-    EXPECT_TRUE(out.intact() && lse.intact() && max_logits.intact());
-  }
-
-  GuardedBuffer out;
-  GuardedBuffer lse;
-  GuardedBuffer max_logits;
-};
-
-// A dimension of 1 taken out.
-seesaw_tensor without(seesaw_tensor tensor, int32_t dimension) {
-  for (int32_t i = dimension; i + 1 < tensor.rank; ++i) {
-    tensor.shape[i] = tensor.shape[i + 1];
-    tensor.stride[i] = tensor.stride[i + 1];
-  }
-  --tensor.rank;
-  return tensor;
-}
-
-SparseResults results_of(const SparseSpec& spec, const Buffers& buffers) {
-  SparseResults results;
-  const int64_t pitch = spec.d_v + spec.out_gap;
-  const size_t rows = to_size(spec.batch * spec.s_q * spec.h_q);
-  for (size_t i = 0; i < rows * to_size(pitch); ++i) {
-    if (static_cast<int64_t>(i) % pitch < spec.d_v) {
-      results.out.push_back(
-          static_cast<double>(lab::load_element(buffers.out.data(), spec.q_dtype, i)));
-      continue;
-    }
-    const size_t size = lab::size_of(spec.q_dtype);
-    for (size_t byte = i * size; byte < (i + 1) * size; ++byte) {
-      EXPECT_EQ(buffers.out.data()[byte], GuardedBuffer::kPoisonByte) << describe(spec);
-    }
-  }
-  for (size_t i = 0; i < rows; ++i) {
-    results.lse.push_back(
-        static_cast<double>(lab::load_element(buffers.lse.data(), SEESAW_FLOAT32, i)));
-    results.max_logits.push_back(
-        static_cast<double>(lab::load_element(buffers.max_logits.data(), SEESAW_FLOAT32, i)));
-  }
-  return results;
-}
-
-// One row of the definition.
-struct ExactRow {
-  std::vector<double> out;
-  double lse = -kInfinity;
-  double max_logit = -kInfinity;
-};
-
-ExactRow exact_row(const lab::SparseInputs& inputs, int64_t sequence, int64_t token, int64_t head) {
-  std::vector<std::vector<double>> keys;
-  for (const lab::ListedCache& cache : inputs.caches) {
-    for (int64_t e = 0; e < cache.list_length(sequence); ++e) {
-      if (const int64_t slot = cache.slot(sequence, token, e); slot >= 0) {
-        keys.emplace_back(to_size(inputs.d_qk));
-        cache.read(slot, keys.back().data());
-      }
-    }
-  }
-  const void* query = inputs.query(sequence, token, head);
-  std::vector<double> scores;
-  ExactRow row;
-  row.out.assign(to_size(inputs.d_v), 0.0);
-  for (const std::vector<double>& key : keys) {
-    double sum = 0;
-    for (size_t c = 0; c < key.size(); ++c) {
-      sum += static_cast<double>(lab::load_element(query, inputs.q_dtype, c)) * key[c];
-    }
-    scores.push_back(sum * inputs.scale);
-    if (std::isnan(scores.back()) || scores.back() > row.max_logit) {
-      row.max_logit = scores.back();  // a NaN stays: nothing is greater
-    }
-  }
-  if (row.max_logit == -kInfinity) {
-    return row;
-  }
-  double weights = 0;
-  for (size_t k = 0; k < keys.size(); ++k) {
-    const double weight = std::exp(scores[k] - row.max_logit);
-    weights += weight;
-    for (size_t c = 0; c < row.out.size(); ++c) {
-      row.out[c] += weight * keys[k][c];
-    }
-  }
-  row.lse = row.max_logit + std::log(weights);
-  const double kept = 1 / (1 + std::exp(inputs.sink(head) - row.lse));
-  for (double& value : row.out) {
-    value *= kept / weights;
-  }
-  return row;
+template <typename Operation>
+void run_call(const PlanOf<Operation>& plan, const typename Operation::Args& args) {
+  GuardedBuffer schedule(plan.schedule_bytes());
+  GuardedBuffer workspace(plan.workspace_bytes());
+  seesaw_call call;
+  call.schedule = schedule.data();
+  call.schedule_bytes = schedule.size();
+  call.workspace = workspace.data();
+  call.workspace_bytes = workspace.size();
+  plan.prepare(args, call);
+  plan.run(args, call);
+  EXPECT_TRUE(schedule.intact() && workspace.intact());
 }
 
 }  // namespace
-
-bool SparseResults::operator==(const SparseResults& other) const {
-  return same_bits(out, other.out) && same_bits(lse, other.lse) &&
-         same_bits(max_logits, other.max_logits);
-}
 
 SparseResults run_sparse(const SparseCase& test_case, const SparseRunOptions& options) {
   const std::string kernel =
@@ -150,66 +27,18 @@ SparseResults run_sparse(const SparseCase& test_case, const SparseRunOptions& op
           ? ""
           : options.kernel + (options.prefill ? ".sparse_prefill" : ".sparse_decode");
   const seesaw_options asked = test_case.options(kernel.c_str(), options.threads);
-  Buffers buffers(test_case);
-  const seesaw_tensor out = test_case.out_tensor(buffers.out.data());
-  const seesaw_tensor lse = test_case.numbers_tensor(buffers.lse.data());
-  const seesaw_tensor max_logits = test_case.numbers_tensor(buffers.max_logits.data());
+  SparseOutputs outputs(test_case);
   if (options.prefill) {
-    seesaw_sparse_prefill_args args = test_case.prefill_inputs();
-    args.out = without(out, 1);
-    args.lse = without(lse, 2);
-    args.max_logits = without(max_logits, 2);
-    buffers.run(SparsePrefill(test_case.prefill_problem(), asked), args);
+    run_call(SparsePrefill(test_case.prefill_problem(), asked), outputs.prefill_args(test_case));
   } else {
-    seesaw_sparse_decode_args args = test_case.inputs();
-    args.out = out;
-    args.lse = lse;
-    args.max_logits = max_logits;
-    buffers.run(SparseDecode(test_case.problem(), asked), args);
+    run_call(SparseDecode(test_case.problem(), asked), outputs.decode_args(test_case));
   }
-  return results_of(test_case.spec(), buffers);
-}
-
-SparseResults exact_sparse(const lab::SparseInputs& inputs) {
-  SparseResults results;
-  const size_t rows = to_size(inputs.batch * inputs.s_q * inputs.h_q);
-  results.out.resize(rows * to_size(inputs.d_v));
-  results.lse.resize(rows);
-  results.max_logits.resize(rows);
-#pragma omp parallel for schedule(dynamic)
-  for (size_t r = 0; r < rows; ++r) {
-    const auto i = static_cast<int64_t>(r);
-    const int64_t head = i % inputs.h_q;
-    const int64_t token = i / inputs.h_q % inputs.s_q;
-    const int64_t sequence = i / inputs.h_q / inputs.s_q;
-    const ExactRow row = exact_row(inputs, sequence, token, head);
-    std::copy(row.out.begin(), row.out.end(), results.out.begin() + i * inputs.d_v);
-    const size_t number = to_size((sequence * inputs.h_q + head) * inputs.s_q + token);
-    const bool positive =
-        row.max_logit == -kInfinity && inputs.empty_lse == SEESAW_EMPTY_LSE_POSITIVE_INFINITY;
-    const double lse = positive ? kInfinity : row.lse;
-    results.lse[number] = inputs.lse_base == SEESAW_LSE_BASE2 ? lse / std::log(2.0) : lse;
-    results.max_logits[number] = row.max_logit;
-  }
-  return results;
+  EXPECT_TRUE(outputs.intact());
+  return outputs.results(test_case.spec());
 }
 
 void expect_sparse_contract(const SparseCase& test_case, const SparseRunOptions& options) {
-  const SparseSpec& spec = test_case.spec();
-  const SparseResults results = run_sparse(test_case, options);
-  const lab::SparseInputs inputs =
-      options.prefill ? lab::sparse_inputs(test_case.prefill_problem(), test_case.prefill_inputs())
-                      : lab::sparse_inputs(test_case.problem(), test_case.inputs());
-  const SparseResults exact = exact_sparse(inputs);
-  const lab::Allowed allowed = lab::allowed_errors(inputs, exact.lse);
-  const lab::ErrorStatistics errors = lab::compare<double>(
-      {results.out, results.lse}, {exact.out, exact.lse}, allowed, {spec.s_q, spec.h_q, spec.d_v});
-  EXPECT_TRUE(errors.ok()) << describe(spec) << "\n" << errors.text();
-  for (size_t i = 0; i < exact.max_logits.size(); ++i) {
-    EXPECT_LE(lab::of_bound(results.max_logits[i], exact.max_logits[i], allowed.max_logits[i]), 1)
-        << describe(spec) << "\nmax_logits " << i << ": " << results.max_logits[i] << ", exact "
-        << exact.max_logits[i];
-  }
+  expect_within_contract(test_case, run_sparse(test_case, options), options.prefill);
 }
 
 }  // namespace seesaw::testing

@@ -61,20 +61,11 @@ float choose_scale(const RunOptions& options, const Case& input) {
   return scale;
 }
 
-// The contract's bounds know dense decoding proper. What is asked for besides is held to those of
-// FlashMLA's suite.
-Allowed allowed_of(const Summary& summary, const Results& reference) {
-  const seesaw_dense_decode_problem& p = summary.problem;
-  return p.window == 0 && p.tree_mask == 0 && p.sinks == 0 && p.soft_cap == 0
-             ? allowed_errors(p, summary.inputs)
-             : flash_mla_suite(reference, shape_of(p));
-}
-
 // A call's results against the reference kernel's on the same tensors.
 ErrorStatistics errors_of(Call* call, const Summary& summary) {
   const Results reference = reference_results(summary.problem, summary.inputs);
   return compare(results_of(*call, summary.problem.q_dtype), reference,
-                 allowed_of(summary, reference), shape_of(summary.problem));
+                 allowed_errors(summary.problem, summary.inputs), shape_of(summary.problem));
 }
 
 void throw_if_out_of_bound(const ErrorStatistics& errors) {

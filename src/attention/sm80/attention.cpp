@@ -248,10 +248,11 @@ void set_scores(const Problem& problem, const Call& call, Params* params) {
   const gpu::ScoreScale scale = gpu::score_scale_of(problem.q_type, call.scale);
   params->scale_log2 = scale.scale_log2;
   params->q_factor = scale.q_factor;
-  params->cap_log2 = problem.soft_cap ? call.soft_cap * std::numbers::log2e_v<float> : 0.0F;
+  const bool capped = problem.soft_cap && call.soft_cap > 0.0F;
+  params->cap_log2 = capped ? call.soft_cap * std::numbers::log2e_v<float> : 0.0F;
   // Of a score as the product gives it: q_factor is in it already.
   params->inverse_cap =
-      problem.soft_cap ? scale.scale_log2 * std::numbers::ln2_v<float> / call.soft_cap : 0.0F;
+      capped ? scale.scale_log2 * std::numbers::ln2_v<float> / call.soft_cap : 0.0F;
   params->lse_factor = lse_factor(problem);
   params->empty_lse = empty_lse(problem);
 }
@@ -259,7 +260,7 @@ void set_scores(const Problem& problem, const Call& call, Params* params) {
 void set_masks(const Problem& problem, const Call& call, Params* params) {
   params->query_begin = problem.ragged ? call.query_begin : nullptr;
   params->tree_mask = problem.masks.tree ? call.tree_mask : nullptr;
-  params->tree_stride_item = call.tree_stride_item;
+  params->tree_stride_sequence = call.tree_stride_sequence;
   params->tree_stride_token = call.tree_stride_token;
   params->sinks = problem.sinks ? call.sinks : nullptr;
   params->causal = problem.masks.causal;

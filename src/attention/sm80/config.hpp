@@ -123,7 +123,7 @@ struct Params {
   int64_t max_logits_stride_sequence, max_logits_stride_token, max_logits_stride_head;
   const int32_t* query_begin;  // ragged: [items + 1], or null
   const uint8_t* tree_mask;    // or null
-  int64_t tree_stride_item, tree_stride_token;
+  int64_t tree_stride_sequence, tree_stride_token;
   const float* sinks;  // [h_q], or null
 
   const split::WorkerPieces* worker_pieces;  // see split/split_kv.hpp

@@ -31,8 +31,8 @@ __device__ __forceinline__ bool tree_allows(const Params& params, const Item& it
                                             int32_t query_token, int32_t token) {
   const int32_t k = token - (item.length[0] - item.num_queries);
   if (params.tree_mask == nullptr || k < 0) return true;
-  const uint8_t* bits = params.tree_mask + item.index * params.tree_stride_item +
-                        query_token * params.tree_stride_token;
+  const uint8_t* bits = params.tree_mask + item.sequence * params.tree_stride_sequence +
+                        (item.token_of_sequence + query_token) * params.tree_stride_token;
   return (bits[k / 8] >> (k % 8) & 1) != 0;
 }
 

@@ -7,6 +7,10 @@
 #include "core/format_choices.hpp"
 #include "ops/sparse_decode/cpu/sparse_decode.hpp"
 #include "ops/sparse_decode/reference/sparse_decode.hpp"
+#ifdef SEESAW_WITH_CUDA
+#include "attention/sm80/attention.hpp"
+#include "ops/sparse_decode/sm80/sparse_decode.hpp"
+#endif
 
 namespace seesaw::sparse_decode {
 namespace {
@@ -266,7 +270,10 @@ constexpr Field kScalars[] = {
 #undef AT
 
 constexpr std::array kKernels = {
-    // GPU kernels, sm80.sparse_decode.bf16 and .fp16, stand before these.
+#ifdef SEESAW_WITH_CUDA
+    erase<sm80::SparseDecode>({"sm80.sparse_decode", SEESAW_CUDA, "GPUs of compute capability 8.0 on",
+                               attention::sm80::kKnobs}),
+#endif
     erase<cpu::SparseDecode>({"cpu.sparse_decode", SEESAW_CPU, "any CPU", attention::cpu::kKnobs}),
     erase<reference::SparseDecode>({"reference.sparse_decode", SEESAW_CPU, "any CPU"}),
 };

@@ -139,9 +139,7 @@ attention::Stream stream_of(const Selected& selected) {
   stream.ids_stride_token = selected.indices.stride[1];
   stream.lengths = static_cast<const int32_t*>(selected.length.data);
   stream.lengths_stride = selected.length.stride[0];
-  if (selected.scale.data != nullptr && on_cpu(selected.scale.device)) {
-    stream.scale = *static_cast<const float*>(selected.scale.data);
-  }
+  stream.scale = static_cast<const float*>(selected.scale.data);
   return stream;
 }
 

@@ -8,6 +8,10 @@
 #include "core/format_choices.hpp"
 #include "ops/sparse_prefill/cpu/sparse_prefill.hpp"
 #include "ops/sparse_prefill/reference/sparse_prefill.hpp"
+#ifdef SEESAW_WITH_CUDA
+#include "attention/sm80/attention.hpp"
+#include "ops/sparse_prefill/sm80/sparse_prefill.hpp"
+#endif
 
 namespace seesaw::sparse_prefill {
 namespace {
@@ -171,7 +175,10 @@ constexpr Field kScalars[] = {
 #undef AT
 
 constexpr std::array kKernels = {
-    // GPU kernels, sm80.sparse_prefill.bf16 and .fp16, stand before these.
+#ifdef SEESAW_WITH_CUDA
+    erase<sm80::SparsePrefill>({"sm80.sparse_prefill", SEESAW_CUDA, "GPUs of compute capability 8.0 on",
+                               attention::sm80::kKnobs}),
+#endif
     erase<cpu::SparsePrefill>(
         {"cpu.sparse_prefill", SEESAW_CPU, "any CPU", attention::cpu::kKnobs}),
     erase<reference::SparsePrefill>({"reference.sparse_prefill", SEESAW_CPU, "any CPU"}),

@@ -88,9 +88,7 @@ attention::Call call_of(const SparsePrefillProblem& problem, const Args& args, c
   stream.ids_stride_sequence = args.indices.stride[0];
   stream.lengths = static_cast<const int32_t*>(args.topk_length.data);
   stream.lengths_stride = args.topk_length.stride[0];
-  if (args.kv_scale.data != nullptr && on_cpu(args.kv_scale.device)) {
-    stream.scale = *static_cast<const float*>(args.kv_scale.data);
-  }
+  stream.scale = static_cast<const float*>(args.kv_scale.data);
   attention.sinks = static_cast<const float*>(args.sinks.data);
   attention.scale = args.scale;
   attention.workspace = call.workspace;

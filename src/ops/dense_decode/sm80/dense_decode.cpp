@@ -21,6 +21,7 @@ Status prepare(const DenseDecodePlan& plan, const Args& args, const Call& call) 
 }
 
 Status run(const DenseDecodePlan& plan, const Args& args, const Call& call) {
+  SEESAW_RETURN_IF_ERROR(check_call(plan.problem, args));
   return attention::sm80::run(plan, attention_call_of(plan.problem, args, call), call.stream);
 }
 

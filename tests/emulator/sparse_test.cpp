@@ -1,0 +1,173 @@
+// sm80.sparse_decode and sm80.sparse_prefill with the device planner and the combine, against the
+// definition in double (support/sparse_contract.hpp). Slots that no list names are NaN.
+#include <cuda_runtime_api.h>
+#include <gtest/gtest.h>
+
+#include <limits>
+#include <string>
+
+#include "any_conditions.hpp"
+#include "attention/sm80/attention.hpp"
+#include "ops/sparse_decode/sm80/sparse_decode.hpp"
+#include "ops/sparse_prefill/sm80/sparse_prefill.hpp"
+#include "support/sparse_contract.hpp"
+
+namespace seesaw::emulator {
+namespace {
+
+using testing::SparseCase;
+using testing::SparseOutputs;
+using testing::SparseSpec;
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+
+struct Shares {
+  int32_t num_workers = 2;
+  int32_t tile_rows = kUnset;
+  int32_t shared_bytes = kUnset;
+};
+
+struct Decode {
+  using Problem = sparse_decode::SparseDecodeProblem;
+  using Kernel = sparse_decode::sm80::SparseDecode;
+  static seesaw_sparse_decode_problem problem(const SparseCase& of) { return of.problem(); }
+  static Status complete(Problem* problem) { return sparse_decode::complete(problem); }
+  static seesaw_sparse_decode_args args(SparseOutputs& outputs, const SparseCase& of) {
+    return outputs.decode_args(of);
+  }
+};
+
+struct Prefill {
+  using Problem = sparse_prefill::SparsePrefillProblem;
+  using Kernel = sparse_prefill::sm80::SparsePrefill;
+  static seesaw_sparse_prefill_problem problem(const SparseCase& of) {
+    return of.prefill_problem();
+  }
+  static Status complete(Problem* problem) { return sparse_prefill::complete(problem); }
+  static seesaw_sparse_prefill_args args(SparseOutputs& outputs, const SparseCase& of) {
+    return outputs.prefill_args(of);
+  }
+};
+
+void must(const Status& status) {
+  ASSERT_TRUE(status.ok()) << status.message();
+  ASSERT_EQ(cudaStreamSynchronize(nullptr), cudaSuccess);
+}
+
+template <typename Operation>
+void expect_contract(const SparseCase& test_case, const Shares& shares = {}) {
+  SCOPED_TRACE(describe(test_case.spec()));
+  const auto& kernel = Operation::Kernel::kFunctions;
+  typename Operation::Problem problem;
+  static_cast<decltype(Operation::problem(test_case))&>(problem) = Operation::problem(test_case);
+  must(Operation::complete(&problem));
+  Options options;
+  options.device = {SEESAW_CUDA, 0};
+  options.batch_invariant = test_case.spec().batch_invariant;
+  ASSERT_EQ(kernel.supports(problem, options).reason, "");
+  std::array<int32_t, attention::sm80::kKnobCount> knobs;
+  knobs.fill(kUnset);
+  knobs[split::kNumWorkers] = shares.num_workers;
+  knobs[attention::sm80::kTileRowsKnob] = shares.tile_rows;
+  knobs[attention::sm80::kSharedBytesKnob] = shares.shared_bytes;
+  typename std::remove_cvref_t<decltype(kernel)>::Planned plan;
+  must(kernel.plan(problem, options, knobs, &plan));
+  testing::GuardedBuffer schedule(plan.schedule_bytes);
+  testing::GuardedBuffer workspace(plan.workspace_bytes);
+  SparseOutputs outputs(test_case);
+  const auto args = Operation::args(outputs, test_case);
+  Call call{};
+  call.schedule = schedule.data();
+  call.schedule_bytes = schedule.size();
+  call.workspace = workspace.data();
+  call.workspace_bytes = workspace.size();
+  must(kernel.prepare.function(plan, args, call));
+  must(kernel.run(plan, args, call));
+  EXPECT_TRUE(schedule.intact() && workspace.intact() && outputs.intact());
+  testing::expect_within_contract(test_case, outputs.results(test_case.spec()),
+                                  std::is_same_v<Operation, Prefill>);
+}
+
+void expect_contract(const SparseSpec& spec, const Shares& shares = {}) {
+  expect_contract<Decode>(SparseCase(spec), shares);
+}
+
+class Sparse : public UnderAnyConditions {};
+INSTANTIATE_TEST_SUITE_P(Emulated, Sparse, ::testing::ValuesIn(kAnyConditions), kNameOfConditions);
+
+TEST_P(Sparse, ListsOfAnyLength) {
+  for (const int64_t topk : {1, 31, 32, 33, 100}) {
+    expect_contract({.s_q = 2, .cache = {.topk = topk}});
+    expect_contract({.h_q = 20, .cache = {.topk = topk, .page_size = 5}},
+                    {.num_workers = 4});
+  }
+}
+
+TEST_P(Sparse, StrangersAndLengths) {
+  expect_contract({.batch = 3,
+                   .s_q = 2,
+                   .cache = {.topk = 70, .lengths = {70, 0, 33}},
+                   .strangers = lab::Strangers::kAnything,
+                   .stranger_share = 0.5});
+  expect_contract({.cache = {.topk = 64}, .stranger_share = 1.0});
+}
+
+TEST_P(Sparse, ExtraCacheOfAnotherFormat) {
+  for (const int32_t rows : {16, 32}) {
+    expect_contract({.batch = 2,
+                     .s_q = 2,
+                     .h_q = 24,
+                     .d_qk = 512,
+                     .cache = {.format = SEESAW_FORMAT_FP8_584, .topk = 40, .lengths = {40, 7}},
+                     .extra = {.format = SEESAW_FORMAT_FP4_288,
+                               .topk = 70,
+                               .page_size = 3,
+                               .pages = 60,
+                               .lengths = {0, 70}},
+                     .sinks = std::vector<float>(24, 0.5F)},
+                    {.num_workers = 3, .tile_rows = rows});
+  }
+  expect_contract({.cache = {.topk = 33}, .extra = {.topk = 5, .page_size = 16}},
+                  {.num_workers = 3});
+}
+
+TEST_P(Sparse, EveryFormat) {
+  for (const CacheFormat& format : byte_formats()) {
+    if (format.columns() < 512) continue;  // the indexer's keys
+    expect_contract({.d_qk = format.columns(),
+                     .cache = {.format = format.id,
+                               .topk = 75,
+                               .page_size = 7,
+                               .pages = 40,
+                               .scale = format.tensor_scale ? 0.4F : 1.0F}});
+  }
+}
+
+TEST_P(Sparse, Sinks) {
+  expect_contract({.h_q = 4,
+                   .cache = {.topk = 300, .lengths = {300, 0}},
+                   .sinks = {-kInfinity, kInfinity, 0.0F, 5.0F}},
+                  {.num_workers = 4});
+}
+
+TEST_P(Sparse, AnySharedMemory) {
+  for (const int32_t kilobytes : {80, 99, 113, 163, 227}) {
+    expect_contract({.s_q = 2, .cache = {.topk = 130}},
+                    {.num_workers = 2, .shared_bytes = kilobytes << 10});
+  }
+}
+
+TEST_P(Sparse, Prefill) {
+  expect_contract<Prefill>(
+      SparseCase({.batch = 7, .h_q = 6, .cache = {.topk = 50, .page_size = 1, .pages = 90}}));
+  expect_contract<Prefill>(SparseCase({.batch = 5,
+                                       .h_q = 40,
+                                       .cache = {.topk = 33,
+                                                 .page_size = 1,
+                                                 .pages = 60,
+                                                 .lengths = {33, 0, 1, 20, 33}},
+                                       .sinks = std::vector<float>(40, -1.0F)}));
+}
+
+}  // namespace
+}  // namespace seesaw::emulator
