@@ -164,16 +164,14 @@ class DenseSource {
   }
   const void* query(int64_t sequence, int64_t token, int64_t head) const {
     const seesaw_tensor& q = inputs_.q;
-    return ragged()
-               ? address(q, (query_begin(sequence) + token) * q.stride[0] + head * q.stride[1])
-               : address(q, sequence * q.stride[0] + token * q.stride[1] + head * q.stride[2]);
+    return ragged() ? address(q, (query_begin(sequence) + token) * q.stride[0] + head * q.stride[1])
+                    : address(q, sequence * q.stride[0] + token * q.stride[1] + head * q.stride[2]);
   }
   double sink(int64_t head) const {
     const seesaw_tensor& sinks = inputs_.sinks;
     return problem_.sinks == 0 || sinks.data == nullptr
                ? -kInfinity
-               : static_cast<double>(
-                     static_cast<const float*>(sinks.data)[head * sinks.stride[0]]);
+               : static_cast<double>(static_cast<const float*>(sinks.data)[head * sinks.stride[0]]);
   }
   void read_key(int64_t sequence, int64_t kv_head, int64_t token, Key* key) const {
     const seesaw_tensor& table = inputs_.block_table;

@@ -11,7 +11,8 @@
 
 namespace seesaw::lab {
 
-// Errors allowed to a call on these inputs, in host memory; outputs are not read. Computed in double, apart from the reference kernel.
+// Errors allowed to a call on these inputs, in host memory; outputs are not read. Computed in
+// double, apart from the reference kernel.
 Allowed allowed_errors(const seesaw_dense_decode_problem& problem,
                        const seesaw_dense_decode_args& inputs);
 

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Build gate for GPU kernels. Fails if a kernel spills registers, or if ptxas had to serialise WGMMA
+# Build gate for GPU kernels. Fails if a kernel spills registers (the portable attention kernel, whose
+# queries and results fill them, more than a few words of what is read once a tile), or if ptxas had to serialise WGMMA
 # (warnings C7507, C7511, C7512, C7518, C7520): both cost more than most optimisations win.
 # Usage: check_ptxas.sh LOG_DIR     logs written by nvcc_with_log.sh
 #        check_ptxas.sh --self-test
@@ -16,9 +17,10 @@ check_logs() {
         if ($i == "spill" && $(i + 1) ~ /^stores/) stores = $(i - 2)
         if ($i == "spill" && $(i + 1) ~ /^loads/) loads = $(i - 2)
       }
-      if (stores + loads > 0) {
-        printf "%s: kernel %s spills: %d bytes stored, %d loaded; allowed: 0. ", \
-               FILENAME, kernel, stores, loads
+      allowed = kernel ~ /attention4sm8016attention_kernel/ ? 128 : 0
+      if (stores + loads > allowed) {
+        printf "%s: kernel %s spills: %d bytes stored, %d loaded; allowed: %d together. ", \
+               FILENAME, kernel, stores, loads, allowed
         print "Free registers, or change the launch bounds."
         bad = 1
       }
@@ -29,7 +31,7 @@ check_logs() {
       bad = 1
     }
     END {
-      if (!bad) printf "check_ptxas: %d kernels, no spills, no serialised WGMMA\n", kernels
+      if (!bad) printf "check_ptxas: %d kernels, spills as allowed, no serialised WGMMA\n", kernels
       exit bad
     }' "$@"
 }
@@ -49,6 +51,9 @@ LOG
 ptxas info    : (C7511) Potential Performance Loss: wgmma.mma_async instructions are serialized
 LOG
   check_logs "$dir/good.log" >/dev/null || { echo "check_ptxas: refused a good log" >&2; exit 1; }
+  printf '%s\n' "ptxas info    : Compiling entry function 'attention4sm8016attention_kernel' for 'sm_80'" \
+    "    16 bytes stack frame, 100 bytes spill stores, 20 bytes spill loads" >"$dir/few.log"
+  check_logs "$dir/few.log" >/dev/null || { echo "check_ptxas: refused few.log" >&2; exit 1; }
   for bad in spill serial; do
     if check_logs "$dir/$bad.log" >/dev/null; then
       echo "check_ptxas: accepted $bad.log" >&2

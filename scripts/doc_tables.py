@@ -166,6 +166,8 @@ def limits_text(problem: List[Dict[str, Any]], kernel: Dict[str, Any], name: str
             return ", ".join(names.get(value, str(value)) for value in limit["values"])
         if limit["field"] == name and limit["multiple_of"] > 1:
             return f"multiples of {limit['multiple_of']}"
+        if limit["field"] == name and limit["most"] > 0:
+            return f"up to {limit['most']}"
     return ", ".join(names.values()) or "any"
 
 
@@ -271,8 +273,9 @@ def self_test() -> bool:
                 "kernels": [
                     {
                         "name": "k", "device": "cuda", "hardware": "a GPU",
-                        "limits": [{"field": "q_dtype", "values": [2], "multiple_of": 1},
-                                   {"field": "page_size", "values": [], "multiple_of": 64}],
+                        "limits": [{"field": "q_dtype", "values": [2], "multiple_of": 1, "most": 0},
+                                   {"field": "page_size", "values": [], "multiple_of": 64,
+                                    "most": 0}],
                     }
                 ],
             }

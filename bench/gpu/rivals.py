@@ -142,7 +142,7 @@ def seesaw_call(library: Any, kernel: str, inputs: Inputs) -> Callable[[], Any]:
         out=view(out, DTYPES[dtype]),
         lse=view(lse, c_abi.FLOAT32),
     )
-    plan.prepare(tensors["seq_lens"], schedule.data_ptr())
+    plan.prepare({"seq_lens": tensors["seq_lens"]}, schedule.data_ptr())
     torch.cuda.synchronize()
     bound = plan.bind(tensors, inputs.scale, schedule.data_ptr(), workspace.data_ptr())
 

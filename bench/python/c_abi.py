@@ -1,4 +1,4 @@
-"""Dense decoding through the C ABI, for measurements and tests: `load(path)` gives a library, of
+"""Decoding through the C ABI, for measurements and tests: `load(path)` gives a library, of
 this ABI or of the one before it (c_abi_before.py), behind the same few methods.
 
 Imports neither the Python package nor an array library: what it needs of an array is its shape, its
@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any, Callable, Dict, NamedTuple, Optional, Sequence, Tuple
 
 FLOAT32, BFLOAT16, FLOAT16, INT32 = 1, 2, 3, 4
+UINT8 = 6
 """seesaw_dtype."""
 CPU, CUDA = 1, 2
 """seesaw_device_type."""
 ALIGNMENT = 256
 """Of schedules and workspaces, bytes."""
 MAX_RANK = 4
-OPERATION = b"dense_decode"
 TENSORS = ("q", "kv_cache", "block_table", "seq_lens", "out", "lse")
 
 
@@ -136,16 +136,17 @@ class Table:
 
 
 class Library:
-    """libseesaw."""
+    """libseesaw, of which one operation is called."""
 
-    def __init__(self, library: ctypes.CDLL) -> None:
+    def __init__(self, library: ctypes.CDLL, operation_name: str) -> None:
         self._library = library
+        self._operation = operation_name.encode()
         library.seesaw_last_error.restype = ctypes.c_char_p
         for function in ("seesaw_plan_run", "seesaw_plan_prepare"):
             getattr(library, function).argtypes = [ctypes.c_void_p] * 3
         description = self._describe()
         (operation,) = [
-            row for row in description["operations"] if row["name"] == OPERATION.decode()
+            row for row in description["operations"] if row["name"] == operation_name
         ]
         self._problem = (operation["problem_bytes"], _by_name(operation["problem"]))
         self._options = (description["options_bytes"], _by_name(description["options"]))
@@ -186,7 +187,7 @@ class Library:
             options.set("kernel", kernel)
         handle = ctypes.c_void_p()
         status = self._library.seesaw_plan_create(
-            OPERATION,
+            self._operation,
             ctypes.c_void_p(asked.address),
             ctypes.c_void_p(options.address),
             ctypes.byref(handle),
@@ -214,8 +215,9 @@ class Plan:
         self.schedule_bytes = details.schedule_bytes
         self.workspace_bytes = details.workspace_bytes
 
-    def prepare(self, seq_lens: View, schedule: int, stream: int = 0) -> None:
-        args = self._library.arguments({"seq_lens": seq_lens})
+    def prepare(self, lengths: Dict[str, View], schedule: int, stream: int = 0) -> None:
+        """lengths: the tensors that a schedule follows from, by name."""
+        args = self._library.arguments(lengths)
         call = sized(
             Call, schedule=schedule, schedule_bytes=self.schedule_bytes, stream=stream or None
         )
@@ -264,11 +266,11 @@ def _by_name(rows: Sequence[Dict[str, Any]]) -> Dict[str, Tuple[str, int]]:
     return {row["name"]: (row["type"], row["offset"]) for row in rows}
 
 
-def load(path: Path) -> Any:
-    """The library of this file: of this ABI, or of the one before it."""
+def load(path: Path, operation: str = "dense_decode") -> Any:
+    """The library of this file: of this ABI, or of the one before it (dense_decode alone)."""
     library = ctypes.CDLL(str(path))
     if hasattr(library, "seesaw_plan_create"):
-        return Library(library)
+        return Library(library, operation)
     from c_abi_before import LibraryBefore
 
     return LibraryBefore(library)

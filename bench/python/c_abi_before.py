@@ -115,8 +115,8 @@ class PlanBefore:
         self.schedule_bytes = info.schedule_bytes
         self.workspace_bytes = info.workspace_bytes
 
-    def prepare(self, seq_lens: View, schedule: int, stream: int = 0) -> None:
-        tensor = make_tensor(seq_lens, Tensor)
+    def prepare(self, lengths: Dict[str, View], schedule: int, stream: int = 0) -> None:
+        tensor = make_tensor(lengths["seq_lens"], Tensor)
         make = self._library._library.seesaw_dense_decode_schedule
         status = make(
             self._handle, ctypes.addressof(tensor), schedule, self.schedule_bytes, stream or None

@@ -84,6 +84,7 @@ struct Limit {
   const char* field;
   std::array<int64_t, 4> values{};  // these alone, up to the first 0; none: any
   int64_t multiple_of = 1;
+  int64_t most = 0;  // 0: any
 };
 
 // What is known of a kernel without asking it. `name` is its path under src/ops, turned around:

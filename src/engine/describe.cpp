@@ -84,6 +84,7 @@ Json json_of(const Limit& limit) {
     json["values"].push_back(limit.values[i]);
   }
   json["multiple_of"] = limit.multiple_of;
+  json["most"] = limit.most;
   return json;
 }
 

@@ -26,6 +26,9 @@ std::string needed(const Limit& limit, const Field& field, int64_t value) {
     }
     names += fmt::format("{}{}", names.empty() ? "" : " or ", text_of(field, limit.values[i]));
   }
+  if (limit.most > 0 && value > limit.most) {
+    return fmt::format("at most {}", limit.most);
+  }
   return value % limit.multiple_of == 0 ? names
                                         : fmt::format("a multiple of {}", limit.multiple_of);
 }

@@ -18,8 +18,8 @@ struct CombineCall {
   const void* schedule = nullptr;  // built for `split`
   int32_t batch = 0;               // items of the call: sequences, or query tokens of sequences
   int32_t items_per_sequence = 1;  // then so many a sequence
-  const int32_t* query_begin = nullptr;  // [batch + 1]: items have query tokens of their own number,
-                                         // from here on; then the sequences' strides are 0
+  const int32_t* query_begin = nullptr;  // [batch + 1]: items have query tokens of their own
+                                         // number, from here on; then the sequences' strides are 0
   PartialLayout partials;
   const void* workspace = nullptr;     // where the partials' layout starts
   int64_t group = 1;                   // query heads of a KV head
@@ -29,8 +29,8 @@ struct CombineCall {
   int64_t out_stride[3] = {};          // elements
   float* lse = nullptr;                // [b, h_q, s_q], or null
   int64_t lse_stride[3] = {};
-  float lse_factor = 1.0F;  // of the logarithm to base 2
-  float empty_lse = 0.0F;   // of a row with nothing to attend
+  float lse_factor = 1.0F;      // of the logarithm to base 2
+  float empty_lse = 0.0F;       // of a row with nothing to attend
   float* max_logits = nullptr;  // [b, h_q, s_q], or null
   int64_t max_logits_stride[3] = {};
   const float* sinks = nullptr;  // [h_q], or null

@@ -52,7 +52,7 @@ struct Params {
   float* max_logits;           // [b, h_q, s_q], or null
   int64_t max_logits_stride[3];
   const float* sinks;  // [h_q], or null
-  bool many_rows;  // so many that jobs of four units a thread are enough jobs
+  bool many_rows;      // so many that jobs of four units a thread are enough jobs
 };
 
 // A split item (a row group of a sequence: split/split_kv.hpp) and its jobs.

@@ -12,9 +12,9 @@ Status KernelSetup::prepare_first(int32_t device) {
   if (needs_.dynamic_shared_bytes != 0) {
     const int bytes =
         most ? device_of(device).properties->max_shared_bytes : needs_.dynamic_shared_bytes;
-    SEESAW_RETURN_IF_ERROR(status_of(
-        cudaFuncSetAttribute(kernel_, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes), kWhere,
-        "asking for shared memory"));
+    SEESAW_RETURN_IF_ERROR(
+        status_of(cudaFuncSetAttribute(kernel_, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes),
+                  kWhere, "asking for shared memory"));
   }
   if (most) {
     SEESAW_RETURN_IF_ERROR(

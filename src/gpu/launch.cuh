@@ -43,11 +43,11 @@ inline constexpr int kMostDynamicSharedBytes = -1;
 
 // What a kernel must have, or must have got, before its first launch on a device.
 struct KernelNeeds {
-  const char* name;              // for messages
+  const char* name;  // for messages
   // Beyond 48 KB a kernel has to ask for it. kMostDynamicSharedBytes: all that the device gives a
   // block, and as many blocks on an SM as that leaves room for.
   int dynamic_shared_bytes = 0;
-  int registers = 0;             // that ptxas must have given a thread; 0: any number
+  int registers = 0;  // that ptxas must have given a thread; 0: any number
 };
 
 // Settles a kernel's needs, once for each device.

@@ -8,8 +8,8 @@
 //         2^14 .. 2^15 (partial_scale), and the inverse is kept in the statistics. So a number
 //         keeps 11 bits unless it is 2^-29 of its block's largest: eight times what rounding the
 //         probabilities to bf16 leaves, at half the bytes of float.
-//   stat  of each block, {frame, sum, unscale, top}: scores are in base 2 (already times scale * log2
-//   e);
+//   stat  of each block, {frame, sum, unscale, top}: scores are in base 2 (already times scale *
+//   log2 e);
 //         `frame` is the number that was subtracted from them, `sum` is sum of 2^(score - frame),
 //         both the same for all blocks of a row; `unscale` takes the block back. The frame may lie
 //         up to 8 below the true maximum: only ever use it together with `sum` and `out`.

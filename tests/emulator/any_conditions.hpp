@@ -18,6 +18,11 @@ inline constexpr std::array<Conditions, 6> kAnyConditions = {
     Conditions{Order::kBackward, Timing::kLazy},
     Conditions{Order::kBackward, Timing::kLateProducts}};
 
+// Of kernels whose products are done when they are issued (mma.sync): late products change nothing.
+inline constexpr std::array<Conditions, 4> kConditionsOfCopies = {
+    Conditions{Order::kForward, Timing::kEager}, Conditions{Order::kForward, Timing::kLazy},
+    Conditions{Order::kBackward, Timing::kEager}, Conditions{Order::kBackward, Timing::kLazy}};
+
 inline std::string name_of(const Conditions& of) {
   constexpr const char* kTimings[] = {"Eager", "Lazy", "LateProducts"};
   return std::string(of.order == Order::kForward ? "Forward" : "Backward") +

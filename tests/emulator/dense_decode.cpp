@@ -7,11 +7,11 @@
 #include <stdexcept>
 #include <vector>
 
+#include "attention/sm80/attention.hpp"
 #include "lab/accuracy.hpp"
 #include "lab/elements.hpp"
 #include "ops/dense_decode/operation.hpp"
 #include "ops/dense_decode/reference/exact.hpp"
-#include "attention/sm80/attention.hpp"
 #include "ops/dense_decode/sm80/dense_decode.hpp"
 #include "ops/dense_decode/sm90/dense_decode.hpp"
 #include "ops/dense_decode/sm90/launch.hpp"
@@ -147,10 +147,9 @@ std::string DecodeCall::attend() {
   max_logits_->poison();
   workspace_->poison();
   const std::string found = outcome(core_ == Core::kSm80 ? sm80::run(plan_, args_, call())
-                                      : sm90::run(plan_, args_, call()));
-  const bool intact =
-      out_->intact() && lse_->intact() && max_logits_->intact() && schedule_->intact() &&
-      workspace_->intact();
+                                                         : sm90::run(plan_, args_, call()));
+  const bool intact = out_->intact() && lse_->intact() && max_logits_->intact() &&
+                      schedule_->intact() && workspace_->intact();
   return !found.empty() ? found : intact ? "" : "memory next to a buffer was written";
 }
 
@@ -167,8 +166,7 @@ std::vector<double> DecodeCall::max_logits() const { return gather(args_.max_log
 
 lab::ResultsOf<double> DecodeCall::reference() const {
   const DenseDecodeProblem& p = plan_.problem;
-  const int64_t tokens =
-      p.ragged != 0 ? args_.q.shape[0] : dense_decode::batch_of(args_) * p.s_q;
+  const int64_t tokens = p.ragged != 0 ? args_.q.shape[0] : dense_decode::batch_of(args_) * p.s_q;
   const auto rows = static_cast<size_t>(tokens * p.h_q);
   lab::ResultsOf<double> exact;
   exact.out.resize(rows * static_cast<size_t>(p.d_v));
@@ -191,8 +189,8 @@ std::string DecodeCall::verdict() const {
   const std::vector<double> got = max_logits();
   std::vector<double> exact(got.size());
   lab::ResultsOf<double> unused = reference();
-  dense_decode::reference::dense_decode_exact(
-      plan_.problem, args_, 1, {unused.out.data(), unused.lse.data(), exact.data()});
+  dense_decode::reference::dense_decode_exact(plan_.problem, args_, 1,
+                                              {unused.out.data(), unused.lse.data(), exact.data()});
   for (size_t i = 0; i < got.size(); ++i) {
     if (lab::of_bound(got[i], exact[i], 1e-5 + 1e-5 * std::fabs(exact[i])) > 1) {
       return "max_logits " + std::to_string(i) + " = " + std::to_string(got[i]) + ", reference " +

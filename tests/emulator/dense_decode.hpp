@@ -1,6 +1,6 @@
-// Dense decoding on the emulator by sm90.dense_decode or sm80.dense_decode: the library's own host code plans, the device planner, the
-// attention kernel and the combine run as fibers. One call, with inputs of one's own or a case of
-// the laboratory:
+// Dense decoding on the emulator by sm90.dense_decode or sm80.dense_decode: the library's own host
+// code plans, the device planner, the attention kernel and the combine run as fibers. One call,
+// with inputs of one's own or a case of the laboratory:
 //
 //   lab::DecodeCase test_case({.seq_lens = {200}, .h_q = 16});
 //   DecodeCall call(test_case, {.num_workers = 2});
@@ -37,9 +37,13 @@ class OnAnyCore : public ::testing::TestWithParam<std::tuple<Core, Conditions>> 
 };
 
 // INSTANTIATE_TEST_SUITE_P(Emulated, SomeTest, kAnyCore, kNameOfCore);
-inline const auto kAnyCore =
-    ::testing::Combine(::testing::Values(Core::kSm90, Core::kSm80),
-                       ::testing::ValuesIn(kAnyConditions));
+inline std::vector<std::tuple<Core, Conditions>> cores_and_conditions() {
+  std::vector<std::tuple<Core, Conditions>> all;
+  for (const Conditions& any : kAnyConditions) all.emplace_back(Core::kSm90, any);
+  for (const Conditions& any : kConditionsOfCopies) all.emplace_back(Core::kSm80, any);
+  return all;
+}
+inline const auto kAnyCore = ::testing::ValuesIn(cores_and_conditions());
 inline constexpr auto kNameOfCore = [](const auto& test) {
   return std::string(std::get<0>(test.param) == Core::kSm90 ? "Sm90" : "Sm80") +
          name_of(std::get<1>(test.param));

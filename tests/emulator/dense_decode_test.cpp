@@ -1,5 +1,6 @@
-// Dense decoding by either core with the device planner and the combine, against the double reference on the
-// same inputs. Slots, pages and table entries that nobody may use are poison (lab/decode_case.hpp).
+// Dense decoding by either core with the device planner and the combine, against the double
+// reference on the same inputs. Slots, pages and table entries that nobody may use are poison
+// (lab/decode_case.hpp).
 #include "dense_decode.hpp"
 
 #include <gtest/gtest.h>
@@ -169,10 +170,10 @@ TEST_P(DenseDecode, Schedule) {
   ASSERT_EQ(call.prepare(), "");
   const split::SplitConfig& config = call.plan().split;
   std::vector<unsigned char> wanted(split::schedule_bytes(config), 0xFF);
-  split::build_schedule(
-      config, split::lengths_of(static_cast<const int32_t*>(call.args().seq_lens.data), 1,
-                        call.plan().problem.max_tokens()),
-      4, wanted.data());
+  split::build_schedule(config,
+                        split::lengths_of(static_cast<const int32_t*>(call.args().seq_lens.data), 1,
+                                          call.plan().problem.max_tokens()),
+                        4, wanted.data());
   EXPECT_EQ(std::memcmp(wanted.data(), call.schedule(), wanted.size()), 0);
 }
 

@@ -1,5 +1,5 @@
-// Dense decoding by either core at the edges: scores to the ends of float, infinite values, scales near 0, and
-// schedules that are not the call's.
+// Dense decoding by either core at the edges: scores to the ends of float, infinite values, scales
+// near 0, and schedules that are not the call's.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -189,8 +189,7 @@ TEST_P(Edges, AScheduleOfOtherLengthsIsFound) {
     std::memcpy(call.schedule(), first.schedule(), call.plan().schedule_bytes);
     ASSERT_EQ(call.attend(), "");
     const int32_t tile_tokens = call.plan().split.tile_tokens;
-    const bool stale =
-        split::tiles_of(length, tile_tokens) != split::tiles_of(200, tile_tokens);
+    const bool stale = split::tiles_of(length, tile_tokens) != split::tiles_of(200, tile_tokens);
     const lab::ResultsOf<double> results = call.results();
     const lab::ResultsOf<double> truth = call.reference();
     for (size_t head = 0; head < 48; ++head) {

@@ -16,7 +16,8 @@ void expect_contract(const lab::DecodeSpec& spec, Shares shares = {}) {
 }
 
 class Sm80 : public UnderAnyConditions {};
-INSTANTIATE_TEST_SUITE_P(Emulated, Sm80, ::testing::ValuesIn(kAnyConditions), kNameOfConditions);
+INSTANTIATE_TEST_SUITE_P(Emulated, Sm80, ::testing::ValuesIn(kConditionsOfCopies),
+                         kNameOfConditions);
 
 constexpr int64_t kPages[] = {1, 2, 3, 16, 32, 61, 64, 69, 128, 480};
 
@@ -42,9 +43,20 @@ TEST_P(Sm80, AnyDimensions) {
   struct Dimensions {
     int64_t d_qk, d_v;
   };
-  for (const auto& [d_qk, d_v] :
-       {Dimensions{512, 512}, {576, 512}, {320, 256}, {288, 256}, {256, 256}, {192, 128}, {544, 512},
-        {80, 64}, {100, 72}, {33, 17}, {7, 5}, {1, 1}, {576, 300}, {400, 400}}) {
+  for (const auto& [d_qk, d_v] : {Dimensions{512, 512},
+                                  {576, 512},
+                                  {320, 256},
+                                  {288, 256},
+                                  {256, 256},
+                                  {192, 128},
+                                  {544, 512},
+                                  {80, 64},
+                                  {100, 72},
+                                  {33, 17},
+                                  {7, 5},
+                                  {1, 1},
+                                  {576, 300},
+                                  {400, 400}}) {
     for (const seesaw_dtype dtype : {SEESAW_BFLOAT16, SEESAW_FLOAT16}) {
       expect_contract({.seq_lens = {75, 40},
                        .s_q = 2,
@@ -98,7 +110,8 @@ TEST_P(Sm80, AnyFormatInAnySharedMemory) {
 TEST_P(Sm80, CachesOfOtherDtypes) {
   for (const seesaw_dtype kv : {SEESAW_FLOAT32, SEESAW_FLOAT16, SEESAW_BFLOAT16}) {
     for (const seesaw_dtype q : {SEESAW_FLOAT16, SEESAW_BFLOAT16}) {
-      expect_contract({.seq_lens = {100, 45}, .h_q = 6, .page_size = 3, .q_dtype = q, .kv_dtype = kv});
+      expect_contract(
+          {.seq_lens = {100, 45}, .h_q = 6, .page_size = 3, .q_dtype = q, .kv_dtype = kv});
     }
   }
 }

@@ -92,18 +92,18 @@ void expect_contract(const SparseSpec& spec, const Shares& shares = {}) {
   expect_contract<Decode>(SparseCase(spec), shares);
 }
 
-class Sparse : public UnderAnyConditions {};
-INSTANTIATE_TEST_SUITE_P(Emulated, Sparse, ::testing::ValuesIn(kAnyConditions), kNameOfConditions);
+class Sm80Sparse : public UnderAnyConditions {};
+INSTANTIATE_TEST_SUITE_P(Emulated, Sm80Sparse, ::testing::ValuesIn(kConditionsOfCopies),
+                         kNameOfConditions);
 
-TEST_P(Sparse, ListsOfAnyLength) {
+TEST_P(Sm80Sparse, ListsOfAnyLength) {
   for (const int64_t topk : {1, 31, 32, 33, 100}) {
     expect_contract({.s_q = 2, .cache = {.topk = topk}});
-    expect_contract({.h_q = 20, .cache = {.topk = topk, .page_size = 5}},
-                    {.num_workers = 4});
+    expect_contract({.h_q = 20, .cache = {.topk = topk, .page_size = 5}}, {.num_workers = 4});
   }
 }
 
-TEST_P(Sparse, StrangersAndLengths) {
+TEST_P(Sm80Sparse, StrangersAndLengths) {
   expect_contract({.batch = 3,
                    .s_q = 2,
                    .cache = {.topk = 70, .lengths = {70, 0, 33}},
@@ -112,7 +112,7 @@ TEST_P(Sparse, StrangersAndLengths) {
   expect_contract({.cache = {.topk = 64}, .stranger_share = 1.0});
 }
 
-TEST_P(Sparse, ExtraCacheOfAnotherFormat) {
+TEST_P(Sm80Sparse, ExtraCacheOfAnotherFormat) {
   for (const int32_t rows : {16, 32}) {
     expect_contract({.batch = 2,
                      .s_q = 2,
@@ -131,7 +131,7 @@ TEST_P(Sparse, ExtraCacheOfAnotherFormat) {
                   {.num_workers = 3});
 }
 
-TEST_P(Sparse, EveryFormat) {
+TEST_P(Sm80Sparse, EveryFormat) {
   for (const CacheFormat& format : byte_formats()) {
     if (format.columns() < 512) continue;  // the indexer's keys
     expect_contract({.d_qk = format.columns(),
@@ -143,30 +143,28 @@ TEST_P(Sparse, EveryFormat) {
   }
 }
 
-TEST_P(Sparse, Sinks) {
+TEST_P(Sm80Sparse, Sinks) {
   expect_contract({.h_q = 4,
                    .cache = {.topk = 300, .lengths = {300, 0}},
                    .sinks = {-kInfinity, kInfinity, 0.0F, 5.0F}},
                   {.num_workers = 4});
 }
 
-TEST_P(Sparse, AnySharedMemory) {
+TEST_P(Sm80Sparse, AnySharedMemory) {
   for (const int32_t kilobytes : {80, 99, 113, 163, 227}) {
     expect_contract({.s_q = 2, .cache = {.topk = 130}},
                     {.num_workers = 2, .shared_bytes = kilobytes << 10});
   }
 }
 
-TEST_P(Sparse, Prefill) {
+TEST_P(Sm80Sparse, Prefill) {
   expect_contract<Prefill>(
       SparseCase({.batch = 7, .h_q = 6, .cache = {.topk = 50, .page_size = 1, .pages = 90}}));
-  expect_contract<Prefill>(SparseCase({.batch = 5,
-                                       .h_q = 40,
-                                       .cache = {.topk = 33,
-                                                 .page_size = 1,
-                                                 .pages = 60,
-                                                 .lengths = {33, 0, 1, 20, 33}},
-                                       .sinks = std::vector<float>(40, -1.0F)}));
+  expect_contract<Prefill>(
+      SparseCase({.batch = 5,
+                  .h_q = 40,
+                  .cache = {.topk = 33, .page_size = 1, .pages = 60, .lengths = {33, 0, 1, 20, 33}},
+                  .sinks = std::vector<float>(40, -1.0F)}));
 }
 
 }  // namespace

@@ -90,8 +90,8 @@ TEST(Support, ReasonsNameWhatArrived) {
     std::string text;
     for (const KernelSupport& answer :
          DenseDecode::supports(problem, {.device = {SEESAW_CUDA, 0}})) {
-      EXPECT_FALSE(answer.supported) << answer.kernel;
       if (answer.kernel == "sm90.dense_decode.bf16") {
+        EXPECT_FALSE(answer.supported);
         text = answer.reason;
       }
     }

@@ -120,8 +120,7 @@ SparseResults SparseOutputs::results(const SparseSpec& spec) const {
   const size_t rows = to_size(spec.batch * spec.s_q * spec.h_q);
   for (size_t i = 0; i < rows * to_size(pitch); ++i) {
     if (static_cast<int64_t>(i) % pitch < spec.d_v) {
-      found.out.push_back(
-          static_cast<double>(lab::load_element(out.data(), spec.q_dtype, i)));
+      found.out.push_back(static_cast<double>(lab::load_element(out.data(), spec.q_dtype, i)));
       continue;
     }
     const size_t size = lab::size_of(spec.q_dtype);
@@ -130,8 +129,7 @@ SparseResults SparseOutputs::results(const SparseSpec& spec) const {
     }
   }
   for (size_t i = 0; i < rows; ++i) {
-    found.lse.push_back(
-        static_cast<double>(lab::load_element(lse.data(), SEESAW_FLOAT32, i)));
+    found.lse.push_back(static_cast<double>(lab::load_element(lse.data(), SEESAW_FLOAT32, i)));
     found.max_logits.push_back(
         static_cast<double>(lab::load_element(max_logits.data(), SEESAW_FLOAT32, i)));
   }

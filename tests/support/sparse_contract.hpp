@@ -1,5 +1,5 @@
-// What sparse attention has to give, apart from how it is run: a definition in double of its own, and
-// the contract's bounds.
+// What sparse attention has to give, apart from how it is run: a definition in double of its own,
+// and the contract's bounds.
 #pragma once
 
 #include <string>

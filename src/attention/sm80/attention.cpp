@@ -210,9 +210,8 @@ void set_queries(const Problem& problem, const Rows& q, Params* params) {
   params->q_stride_sequence = q.stride_sequence;
   params->q_stride_token = q.stride_token;
   params->q_stride_head = q.stride_head;
-  const bool whole_words =
-      unit_of(reinterpret_cast<uintptr_t>(q.data), 2 * q.stride_sequence, 2 * q.stride_token,
-              2 * q.stride_head) >= 4;
+  const bool whole_words = unit_of(reinterpret_cast<uintptr_t>(q.data), 2 * q.stride_sequence,
+                                   2 * q.stride_token, 2 * q.stride_head) >= 4;
   params->q_plain =
       params->q_factor == 1.0F && whole_words && problem.d_qk >= value_columns(problem);
 }
@@ -309,13 +308,12 @@ Status launch_attention(const Plan& plan, const Geometry& geometry, const Call& 
   params.items_per_sequence = gpu::Divisor(static_cast<uint32_t>(problem.items_per_sequence));
   params.row_tiles = geometry.row_tiles;
   params.group_tiles = geometry.group_tiles;
-  return instance.launch(params,
-                         {.grid = dim3(static_cast<unsigned>(params.group_tiles),
-                                       static_cast<unsigned>(params.h_kv),
-                                       static_cast<unsigned>(plan.split.num_workers)),
-                          .device = plan.options.device.index,
-                          .edge = edge,
-                          .stream = stream});
+  return instance.launch(params, {.grid = dim3(static_cast<unsigned>(params.group_tiles),
+                                               static_cast<unsigned>(params.h_kv),
+                                               static_cast<unsigned>(plan.split.num_workers)),
+                                  .device = plan.options.device.index,
+                                  .edge = edge,
+                                  .stream = stream});
 }
 
 Status launch_combine(const Plan& plan, const Geometry& geometry, const Call& call,
@@ -354,8 +352,8 @@ Support supports_numbers(const Problem& problem) {
     return Support::no("q_dtype = float32, supported: bfloat16, float16");
   }
   if (problem.d_v > kWideColumns || problem.d_qk > kWideColumns + kRotaryColumns) {
-    return Support::no("d_qk = " + std::to_string(problem.d_qk) + ", d_v = " +
-                       std::to_string(problem.d_v) + ", supported: up to 576 and 512");
+    return Support::no("d_qk = " + std::to_string(problem.d_qk) +
+                       ", d_v = " + std::to_string(problem.d_v) + ", supported: up to 576 and 512");
   }
   constexpr int64_t kMostRows = std::numeric_limits<int32_t>::max() - 2 * kWarpRows;
   if (problem.rows() > kMostRows) {
@@ -417,8 +415,8 @@ Status plan(const Problem& problem, const Options& options, KnobValues knobs, Pl
       choose(problem, device, plan->tile_rows, knob(kSharedBytesKnob, device.max_shared_bytes));
   plan->variant = choice.shared_bytes;
   if (layout_for(problem, choice.instance->numbers, choice.shared_bytes).bytes == 0) {
-    return invalid_argument(std::string(kWhere) + ": shared_bytes = " +
-                            std::to_string(choice.shared_bytes) +
+    return invalid_argument(std::string(kWhere) +
+                            ": shared_bytes = " + std::to_string(choice.shared_bytes) +
                             ", needed: a tile of the cache and one that is converted from it. "
                             "Allow more.");
   }
@@ -460,14 +458,14 @@ Status run(const Plan& plan, const Call& call, void* stream) {
   const auto cuda_stream = static_cast<cudaStream_t>(stream);
   const Geometry geometry = geometry_of(plan);
   if (checks_data(plan)) {
-    SEESAW_RETURN_IF_ERROR(gpu::check_call({.lengths = lengths_to_check(plan.attention, call),
-                                            .block_table = call.streams[0].ids,
-                                            .block_table_stride =
-                                                call.streams[0].ids_stride_sequence,
-                                            .num_pages = call.streams[0].pages,
-                                            .split = plan.split,
-                                            .schedule = call.schedule},
-                                           check_scratch(geometry, call), cuda_stream));
+    SEESAW_RETURN_IF_ERROR(
+        gpu::check_call({.lengths = lengths_to_check(plan.attention, call),
+                         .block_table = call.streams[0].ids,
+                         .block_table_stride = call.streams[0].ids_stride_sequence,
+                         .num_pages = call.streams[0].pages,
+                         .split = plan.split,
+                         .schedule = call.schedule},
+                        check_scratch(geometry, call), cuda_stream));
   }
   const gpu::DeviceProperties& device = *gpu::device_of(plan.options.device.index).properties;
   SEESAW_RETURN_IF_ERROR(

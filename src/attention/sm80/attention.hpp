@@ -23,6 +23,11 @@ inline constexpr std::array<Knob, kKnobCount> kKnobs = {
     Knob{"shared_bytes", kLeastSharedBytes, kMostSharedBytes, 1 << 10,
          "shared memory that a thread block may take"}};
 
+// Problems whose q_dtype, d_qk or d_v is beyond these it does not run: for the operations' tables.
+inline constexpr std::array kLimits = {
+    Limit{.field = "q_dtype", .values = {SEESAW_BFLOAT16, SEESAW_FLOAT16}},
+    Limit{.field = "d_qk", .most = 576}, Limit{.field = "d_v", .most = 512}};
+
 // Whether the device of `options` runs the problem, or why not. Never an error.
 Support supports(const Problem& problem, const Options& options);
 

@@ -50,7 +50,7 @@ struct Config {
   static constexpr int kQuerySteps = kColumns / 16;       // of k16
   static constexpr int kValueSteps = kValueColumns / 16;  // of them, whose queries are in registers
   static constexpr int kWarpColumns = kValueColumns / kColumnWarps;
-  static constexpr int kBlocks = kWarpColumns / 8;  // of n8, of a warp's output
+  static constexpr int kBlocks = kWarpColumns / 8;                      // of n8, of a warp's output
   static constexpr int kLoadRows = kTileTokens * kRowLanes / kThreads;  // that a thread copies
   static_assert(kRowBytes % 128 == 0 && kLoadRows >= 1);
 };
@@ -91,8 +91,8 @@ struct StreamParams {
   int64_t ids_stride_sequence, ids_stride_token;
   const int32_t* lengths;  // [sequence], or null: `most`
   int64_t lengths_stride;
-  uint32_t slots;         // of the cache, for kIndices
-  int32_t most;           // tokens of an item
+  uint32_t slots;  // of the cache, for kIndices
+  int32_t most;    // tokens of an item
   gpu::Divisor page_size;
   bool indices;
   int32_t copy_bytes;  // of a row
@@ -100,11 +100,11 @@ struct StreamParams {
   int32_t tail_unit;   // the same of its tails
   // The format, where rows are converted.
   Segment latent, rotary, scales;
-  int64_t tails;           // from a page's first row to its tails
-  int32_t tail_bytes;      // 0: scales are in the row
+  int64_t tails;       // from a page's first row to its tails
+  int32_t tail_bytes;  // 0: scales are in the row
   int32_t scaled_columns;
   gpu::Divisor scale_group;  // column c has scale c / scale_group
-  const float* scale;   // of the whole stream, or null: 1
+  const float* scale;        // of the whole stream, or null: 1
 };
 
 // One launch. Strides are elements unless they say bytes. Pointers are device memory.
@@ -135,9 +135,9 @@ struct Params {
   gpu::PartialStat* partial_stat;
   gpu::PartialLayout partials;
 
-  float scale_log2;  // > 0: scale * log2 e = scale_log2 * q_factor
-  float q_factor;    // what Q is multiplied by when loaded: a signed power of two, or 0
-  float cap_log2;    // soft cap of scaled scores, times log2 e; 0: none
+  float scale_log2;   // > 0: scale * log2 e = scale_log2 * q_factor
+  float q_factor;     // what Q is multiplied by when loaded: a signed power of two, or 0
+  float cap_log2;     // soft cap of scaled scores, times log2 e; 0: none
   float inverse_cap;  // of the scores as they come from the product: scale / cap
   float lse_factor;   // ln 2, or 1 for base 2
   float empty_lse;    // of a row with nothing to attend
@@ -147,11 +147,11 @@ struct Params {
   int32_t window;          // 0: none
   int32_t planned_tokens;  // of the first stream, most that the planner counts
   int32_t d_qk, d_v;
-  int32_t s_q;  // query tokens of an item, or the most
+  int32_t s_q;                      // query tokens of an item, or the most
   gpu::Divisor group;               // query heads of a KV head
   gpu::Divisor items_per_sequence;  // items that share a sequence's rows of q, block table, length
   int32_t row_tiles;                // of a KV head
-  int32_t group_tiles;  // of a row group: thread blocks that walk the same tiles
+  int32_t group_tiles;              // of a row group: thread blocks that walk the same tiles
   int32_t h_kv;
 };
 

@@ -16,8 +16,7 @@ struct ColumnPlace {
 
 __device__ __forceinline__ ColumnPlace place_of_column(const StreamParams& stream, int column) {
   const bool rotary = column >= stream.latent.count;
-  return {rotary ? &stream.rotary : &stream.latent,
-          rotary ? column - stream.latent.count : column};
+  return {rotary ? &stream.rotary : &stream.latent, rotary ? column - stream.latent.count : column};
 }
 
 // The number that one scale of `bits` stands for.
@@ -101,8 +100,8 @@ __device__ __forceinline__ void convert_tile(const Params& params, const StreamP
       uint32_t words[4];
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
-        words[i] = ptx::pack<typename Config::Element>(values[2 * i] * scale,
-                                                       values[2 * i + 1] * scale);
+        words[i] =
+            ptx::pack<typename Config::Element>(values[2 * i] * scale, values[2 * i + 1] * scale);
       }
       ptx::store_shared_16(shared.tile(stage) + chunk_offset<Config>(token, chunk),
                            make_uint4(words[0], words[1], words[2], words[3]));

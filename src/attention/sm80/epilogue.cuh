@@ -27,8 +27,7 @@ struct ResultPlaces {
     return piece.row_tile * Config::kTileRows + row;
   }
   __device__ __forceinline__ bool exists(int row) const {
-    return packed(row) <
-           piece.item.num_queries * static_cast<int32_t>(params.group.value);
+    return packed(row) < piece.item.num_queries * static_cast<int32_t>(params.group.value);
   }
   __device__ __forceinline__ int64_t offset(const RowPlace& place, int64_t stride_sequence,
                                             int64_t stride_token, int64_t stride_head) const {
@@ -169,8 +168,7 @@ struct Epilogue {
     for (int r = 0; r < 2; ++r) {
       const int row = at.row(r);
       const bool exists = places().exists(row);
-      const float sum =
-          exists ? places().sum_with_sink(row, totals.frame[r], totals.sum[r]) : 1.0F;
+      const float sum = exists ? places().sum_with_sink(row, totals.frame[r], totals.sum[r]) : 1.0F;
       const float factor = 1.0F / sum;
       // A row with nothing to attend is 0, also where infinite values have met scores of -inf.
       const uint32_t kept = totals.sum[r] == 0.0F ? 0u : ~0u;
@@ -216,17 +214,16 @@ struct Epilogue {
         const int column = at.first_column() + gpu::kPartialLeastColumns * sub;
         const int block = column / block_columns;
         if (block >= gpu::partial_blocks(params.d_v)) continue;
-        const gpu::PartialScale bits = gpu::partial_scale(__float_as_uint(largest_of_block(
-            row, block * block_columns / gpu::kPartialLeastColumns,
-            block_columns / gpu::kPartialLeastColumns)));
+        const gpu::PartialScale bits = gpu::partial_scale(
+            __float_as_uint(largest_of_block(row, block * block_columns / gpu::kPartialLeastColumns,
+                                             block_columns / gpu::kPartialLeastColumns)));
         const float scale = __uint_as_float(bits.scale_bits);
 #pragma unroll
         for (int half = 0; half < 2; ++half) {  // 32 columns: four units, one of this thread
           const int n = 8 * sub + 4 * half;
-          out[gpu::partial_unit(column + 32 * half) + at.quad_lane()] =
-              make_uint4(word<__half>(output, r, n, scale), word<__half>(output, r, n + 1, scale),
-                         word<__half>(output, r, n + 2, scale),
-                         word<__half>(output, r, n + 3, scale));
+          out[gpu::partial_unit(column + 32 * half) + at.quad_lane()] = make_uint4(
+              word<__half>(output, r, n, scale), word<__half>(output, r, n + 1, scale),
+              word<__half>(output, r, n + 2, scale), word<__half>(output, r, n + 3, scale));
         }
         if (column % block_columns == 0 && at.quad_lane() == 0) {
           params.partial_stat[index * gpu::partial_blocks(params.d_v) + block] = {

@@ -19,8 +19,8 @@ __device__ __noinline__ void refuse_schedule(const Params& params) {
     if (query_token >= item.num_queries) continue;
     const int64_t token = item.token_of_sequence + query_token;
     uint16_t* out = static_cast<uint16_t*>(params.out) +
-                    item.sequence * params.out_stride_sequence +
-                    token * params.out_stride_token + head * params.out_stride_head;
+                    item.sequence * params.out_stride_sequence + token * params.out_stride_token +
+                    head * params.out_stride_head;
     for (int column = static_cast<int>(threadIdx.x); column < params.d_v;
          column += Config::kThreads) {
       out[column] = kNaNBits;

@@ -95,9 +95,9 @@ struct Attention {
          token += Config::kThreads) {
 #pragma unroll 1
       for (int chunk = begin; chunk < end; ++chunk) {
-        ptx::store_shared_16(shared.tile(token / kTileTokens) +
-                                 chunk_offset<Config>(token % kTileTokens, chunk),
-                             make_uint4(0, 0, 0, 0));
+        ptx::store_shared_16(
+            shared.tile(token / kTileTokens) + chunk_offset<Config>(token % kTileTokens, chunk),
+            make_uint4(0, 0, 0, 0));
       }
     }
   }
@@ -156,8 +156,8 @@ struct Attention {
       const uint32_t at_tile = shared.tile(now.index);
       Scores scores;  // [4]; and [7] of the tile before
       if (ahead() && tile > tile_begin) {
-        scores = scores_and_values(queries, shared, at_tile, shared.tile(before.index),
-                                   params.d_qk, output);
+        scores = scores_and_values(queries, shared, at_tile, shared.tile(before.index), params.d_qk,
+                                   output);
       } else {
         scores = scores_of(queries, shared.rotary, at_tile, params.d_qk);
       }
@@ -191,10 +191,10 @@ struct Attention {
     }
     if (ahead() && piece.tile_end > tile_begin) add(output, before);
     const Epilogue<Config> end = {params, shared, piece};
-    const RowTotals totals = end.run(rows, output, piece_number);                // [8]
+    const RowTotals totals = end.run(rows, output, piece_number);  // [8]
     if (shared.rest.anew == piece_number + 1) {
       const bool all = shared.rest.not_finite == piece_number + 1;  // elements were scrubbed
-      compute_rows_anew<Config>(params, piece, totals, all);    // [9]
+      compute_rows_anew<Config>(params, piece, totals, all);        // [9]
     }
   }
 

@@ -4,8 +4,6 @@
 
 namespace seesaw::attention::sm80 {
 
-std::span<const Instance> bf16_instances() {
-  return instances_of<__nv_bfloat16, false>();
-}
+std::span<const Instance> bf16_instances() { return instances_of<__nv_bfloat16, false>(); }
 
 }  // namespace seesaw::attention::sm80

@@ -4,8 +4,6 @@
 
 namespace seesaw::attention::sm80 {
 
-std::span<const Instance> fp16_instances() {
-  return instances_of<__half, false>();
-}
+std::span<const Instance> fp16_instances() { return instances_of<__half, false>(); }
 
 }  // namespace seesaw::attention::sm80

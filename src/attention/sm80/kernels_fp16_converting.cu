@@ -4,8 +4,6 @@
 
 namespace seesaw::attention::sm80 {
 
-std::span<const Instance> fp16_converting_instances() {
-  return instances_of<__half, true>();
-}
+std::span<const Instance> fp16_converting_instances() { return instances_of<__half, true>(); }
 
 }  // namespace seesaw::attention::sm80

@@ -57,7 +57,8 @@ SharedLayout layout_for(const Problem& problem, const InstanceNumbers& numbers, 
   const int32_t beside_two = (room - kAheadConverted * numbers.tile_bytes) / raw_bytes;
   layout.ahead = beside_two >= kAheadRaw ? 1 : 0;
   layout.num_tiles = layout.ahead != 0 ? kAheadConverted : 1;
-  layout.num_raw = std::min((room - layout.num_tiles * numbers.tile_bytes) / raw_bytes, kMostStages);
+  layout.num_raw =
+      std::min((room - layout.num_tiles * numbers.tile_bytes) / raw_bytes, kMostStages);
   return layout.num_raw < 1 ? SharedLayout{} : with_offsets(layout, numbers);
 }
 

@@ -17,8 +17,7 @@ struct Record {
 };
 
 // The record of token number `token` of the item, given what the stream's ids say of it.
-__device__ __forceinline__ Record record_of(const StreamParams& stream, int32_t token,
-                                            int32_t id) {
+__device__ __forceinline__ Record record_of(const StreamParams& stream, int32_t token, int32_t id) {
   // No branches: this is on every tile's way.
   const bool exists = !stream.indices || static_cast<uint32_t>(id) < stream.slots;
   const int32_t number = stream.indices ? id : token;
@@ -154,7 +153,8 @@ struct TileLoader {
   }
 
   // The cursor's first tile of the next piece that has any.
-  static __device__ __forceinline__ void next_piece(const Params& params, SharedRest<Config>& rest) {
+  static __device__ __forceinline__ void next_piece(const Params& params,
+                                                    SharedRest<Config>& rest) {
     TileCursor& cursor = rest.cursor;
     while (cursor.tile >= cursor.tile_end && cursor.k + 1 < rest.work.num_pieces) {
       const PieceWork piece = read_piece<Config>(params, rest.work, ++cursor.k);
@@ -202,13 +202,14 @@ struct TileLoader {
     const Run row = {valid ? record.row : stream.cache, valid, stream.copy_bytes, stream.unit};
     if constexpr (Config::kConverts) {
       constexpr int kMost = 4 * Config::kColumns / kChunkBytes / kRowLanes;  // of float32
-      const uint32_t row_at = shared.raw_tile(stage, params.shared.raw_pitch) +
-                              static_cast<uint32_t>(part.row * params.shared.raw_pitch +
-                                                    part.lane * kChunkBytes);
+      const uint32_t row_at =
+          shared.raw_tile(stage, params.shared.raw_pitch) +
+          static_cast<uint32_t>(part.row * params.shared.raw_pitch + part.lane * kChunkBytes);
       copy_run<kMost>(row, part.lane, row_at);
       if (stream.tail_bytes > 0) {
-        copy_run<1>({valid ? record.tail : stream.cache, valid, stream.tail_bytes, stream.tail_unit},
-                    part.lane, row_at + static_cast<uint32_t>(raw_tail_offset(stream.copy_bytes)));
+        copy_run<1>(
+            {valid ? record.tail : stream.cache, valid, stream.tail_bytes, stream.tail_unit},
+            part.lane, row_at + static_cast<uint32_t>(raw_tail_offset(stream.copy_bytes)));
       }
     } else {
       copy_run<Config::kColumns / kChunkColumns / kRowLanes>(

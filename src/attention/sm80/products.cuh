@@ -10,8 +10,9 @@
 
 namespace seesaw::attention::sm80 {
 
-// Which part of a tile a thread has. Made anew where it is used: registers are scarce. Of accumulators it holds rows row() and row() + 8, of each
-// the columns 8n + 2 quad_lane() and the next.
+// Which part of a tile a thread has. Made anew where it is used: registers are scarce. Of
+// accumulators it holds rows row() and row() + 8, of each the columns 8n + 2 quad_lane() and the
+// next.
 template <typename Config>
 struct ThreadPlace {
   int thread = ptx::thread_index();
@@ -157,11 +158,10 @@ struct ValueProduct {
   __device__ __forceinline__ void load(int part) {
     const int step = part / kPairs;
     const int pair = part % kPairs;
-    ptx::load_matrix_transposed(values[part % 2],
-                                values_row +
-                                    static_cast<uint32_t>(16 * step * Config::kRowBytes +
-                                                          pair / 4 * 128) +
-                                    (swizzled ^ static_cast<uint32_t>(pair % 4 * 32)));
+    ptx::load_matrix_transposed(
+        values[part % 2],
+        values_row + static_cast<uint32_t>(16 * step * Config::kRowBytes + pair / 4 * 128) +
+            (swizzled ^ static_cast<uint32_t>(pair % 4 * 32)));
   }
 
   __device__ __forceinline__ void multiply(Output<Config>& output, int part) {
@@ -230,6 +230,7 @@ __device__ __forceinline__ Scores scores_and_values(const Queries<Config>& queri
   product.multiply_rotary(shared.rotary, d_qk);
   return product.scores();
 }
-static_assert(Config<int, 256, 1, false>::kWarpColumns % 64 == 0, "a warp's columns are whole 128 bytes");
+static_assert(Config<int, 256, 1, false>::kWarpColumns % 64 == 0,
+              "a warp's columns are whole 128 bytes");
 
 }  // namespace seesaw::attention::sm80

@@ -55,9 +55,9 @@ struct QueryLoader {
     for (int r = 0; r < 2; ++r) {
       const uint16_t* from = row(at.row(r));
       const bool exists = from != nullptr;
-      const auto* words =
-          reinterpret_cast<const uint32_t*>(exists ? from : static_cast<const uint16_t*>(params.q)) +
-          at.quad_lane();
+      const auto* words = reinterpret_cast<const uint32_t*>(
+                              exists ? from : static_cast<const uint16_t*>(params.q)) +
+                          at.quad_lane();
 #pragma unroll
       for (int step = 0; step < Config::kValueSteps; ++step) {
         queries.fragment[step][r] = exists ? words[8 * step] : 0;

@@ -1,5 +1,5 @@
-// [9] One row of a piece by one warp, from the cache, token by token: where scores are so large that
-// the frames of the tensor cores' tiles fail (scores beyond 2^30, in powers of two), or where
+// [9] One row of a piece by one warp, from the cache, token by token: where scores are so large
+// that the frames of the tensor cores' tiles fail (scores beyond 2^30, in powers of two), or where
 // infinite values stand among tokens that only some rows see. Slow, and right: a score's product
 // with the scale is rounded before the frame, one of these products, is subtracted.
 #pragma once
@@ -74,9 +74,8 @@ struct RowAnew {
             !tree_allows(params, piece.item, query_token, token)) {
           continue;
         }
-        const Record record =
-            record_of(stream, place.token + i,
-                      id_of(stream, ids_of(stream, piece.item), place.token + i));
+        const Record record = record_of(stream, place.token + i,
+                                        id_of(stream, ids_of(stream, piece.item), place.token + i));
         if (record.row != nullptr) attend(query, stream, record);
       }
     }
@@ -172,9 +171,8 @@ template <typename Config>
 __device__ __noinline__ void compute_rows_anew(const Params& params, const PieceWork& piece,
                                                RowTotals totals, bool all) {
   const ThreadPlace<Config> at;
-  const uint32_t asked[2] = {
-      __ballot_sync(~0u, all || Epilogue<Config>::beyond_frames(totals, 0)),
-      __ballot_sync(~0u, all || Epilogue<Config>::beyond_frames(totals, 1))};
+  const uint32_t asked[2] = {__ballot_sync(~0u, all || Epilogue<Config>::beyond_frames(totals, 0)),
+                             __ballot_sync(~0u, all || Epilogue<Config>::beyond_frames(totals, 1))};
 #pragma unroll 1
   for (int i = at.column_warp(); i < kWarpRows; i += kColumnWarps) {
     const uint32_t row_asked = (i < 8 ? asked[0] >> (4 * i) : asked[1] >> (4 * (i - 8))) & 1u;

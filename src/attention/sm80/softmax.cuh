@@ -51,16 +51,16 @@ __device__ __forceinline__ TileSight sight_of_tile(const Params& params, const P
   sight.item_token = piece.item.origin + tile * kTileTokens;
   const int32_t end = sight.item_token + kTileTokens;
   sight.tail = sight.place.token + kTileTokens > sight.place.length;
-  sight.partial = end > piece.sight_end || sight.item_token < piece.sight_begin ||
-                  (params.tree_mask != nullptr &&
-                   end > piece.item.length[0] - piece.item.num_queries);
+  sight.partial =
+      end > piece.sight_end || sight.item_token < piece.sight_begin ||
+      (params.tree_mask != nullptr && end > piece.item.length[0] - piece.item.num_queries);
   return sight;
 }
 
 // A score with the soft cap: cap * tanh(score / cap), in log2 units. NaN stays NaN.
 __device__ __forceinline__ float capped(const Params& params, float score) {
   const float x = score * params.inverse_cap * 2.88539008F;  // 2 log2 e
-  const float e = ptx::exp2_approx(x);  // infinite from 128 on: tanh is 1
+  const float e = ptx::exp2_approx(x);                       // infinite from 128 on: tanh is 1
   return params.cap_log2 * (1.0F - 2.0F / (e + 1.0F));
 }
 
@@ -128,8 +128,7 @@ struct Softmax {
                                         Output<Config>& output) const {
     const ThreadPlace<Config> at;
     constexpr int kNextRow = 8 * kTileTokens * 2;  // eight rows have their chunks in the same order
-    const uint32_t stored = shared.probabilities +
-                            probability_offset(at.row(0), at.column_warp()) +
+    const uint32_t stored = shared.probabilities + probability_offset(at.row(0), at.column_warp()) +
                             static_cast<uint32_t>(4 * at.quad_lane());
     float moved[2];
 #pragma unroll

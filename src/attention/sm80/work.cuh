@@ -50,7 +50,7 @@ struct Item {
   int32_t token_of_sequence;  // of the item's first query token; ragged: of the whole call
   int32_t num_queries;
   int32_t length[kMostStreams];
-  int32_t origin;      // token with which tile 0 begins: see attention/problem.hpp
+  int32_t origin;       // token with which tile 0 begins: see attention/problem.hpp
   int32_t first_tiles;  // of the first stream, as the planner counts them
 
   __device__ __forceinline__ int32_t tiles() const {
@@ -71,16 +71,16 @@ __device__ __forceinline__ Item read_item(const Params& params, int32_t index) {
 #pragma unroll
   for (size_t s = 0; s < kMostStreams; ++s) {
     const StreamParams& stream = params.streams[s];
-    const int32_t length =
-        stream.lengths == nullptr ? stream.most
-                                  : stream.lengths[item.sequence * stream.lengths_stride];
-    item.length[s] = static_cast<int>(s) < params.num_streams ? max(min(length, stream.most), 0) : 0;
+    const int32_t length = stream.lengths == nullptr
+                               ? stream.most
+                               : stream.lengths[item.sequence * stream.lengths_stride];
+    item.length[s] =
+        static_cast<int>(s) < params.num_streams ? max(min(length, stream.most), 0) : 0;
   }
   const int32_t behind = max(item.length[0] - params.planned_tokens, 0);
   constexpr int32_t kStep = static_cast<int32_t>(kOriginStep);
   item.origin = (behind + kStep - 1) / kStep * kStep;
-  item.first_tiles =
-      (min(item.length[0], params.planned_tokens) + kTileTokens - 1) / kTileTokens;
+  item.first_tiles = (min(item.length[0], params.planned_tokens) + kTileTokens - 1) / kTileTokens;
   return item;
 }
 
@@ -107,7 +107,7 @@ __device__ __forceinline__ RowSight sight_of(const Params& params, const Item& i
 struct PieceWork {
   Item item;
   int32_t row_tile;
-  int32_t tile_begin, tile_end;  // what some row of the tile sees; begin == end: nothing
+  int32_t tile_begin, tile_end;    // what some row of the tile sees; begin == end: nothing
   int32_t sight_begin, sight_end;  // tokens that every row sees, a tree mask aside
   int32_t partial;                 // slot, or -1
   bool stale;                      // the schedule was made for other lengths

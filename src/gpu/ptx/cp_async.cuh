@@ -18,8 +18,8 @@ __device__ __forceinline__ void copy_async_16(uint32_t destination, const void* 
 __device__ __forceinline__ void copy_async_16_if(bool wanted, uint32_t destination,
                                                  const void* source, bool valid) {
   asm volatile(
-      "{.reg .pred p; setp.ne.b32 p, %0, 0; @p cp.async.cg.shared.global [%1], [%2], 16, %3;}" ::"r"(
-          static_cast<int>(wanted)),
+      "{.reg .pred p; setp.ne.b32 p, %0, 0; @p cp.async.cg.shared.global [%1], [%2], 16, %3;}" ::
+          "r"(static_cast<int>(wanted)),
       "r"(destination), "l"(source), "r"(valid ? 16 : 0)
       : "memory");
 }

@@ -16,14 +16,13 @@ namespace seesaw::ptx {
 template <typename T>
 __device__ __forceinline__ void mma(float* c, const uint32_t* a, uint32_t b0, uint32_t b1);
 
-#define SEESAW_DEFINE_MMA(T, TYPE)                                                             \
-  template <>                                                                                  \
-  __device__ __forceinline__ void mma<T>(float* c, const uint32_t* a, uint32_t b0,             \
-                                         uint32_t b1) {                                        \
-    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32." TYPE "." TYPE                        \
-                 ".f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"        \
-                 : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])                              \
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));              \
+#define SEESAW_DEFINE_MMA(T, TYPE)                                                                \
+  template <>                                                                                     \
+  __device__ __forceinline__ void mma<T>(float* c, const uint32_t* a, uint32_t b0, uint32_t b1) { \
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32." TYPE "." TYPE                           \
+                 ".f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"           \
+                 : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])                                 \
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));                 \
   }
 SEESAW_DEFINE_MMA(__nv_bfloat16, "bf16")
 SEESAW_DEFINE_MMA(__half, "f16")

@@ -284,7 +284,7 @@ constexpr std::array kKernels = {
     erase<sm90::Variant>({"sm90.dense_decode.fp16", SEESAW_CUDA, "Hopper GPUs", split::kSplitKnobs,
                           sm90::kLimits<SEESAW_FLOAT16>}),
     erase<sm80::DenseDecode>({"sm80.dense_decode", SEESAW_CUDA, "GPUs of compute capability 8.0 on",
-                              attention::sm80::kKnobs}),
+                              attention::sm80::kKnobs, attention::sm80::kLimits}),
 #endif
     erase<cpu::DenseDecode>({"cpu.dense_decode", SEESAW_CPU, "any CPU", attention::cpu::kKnobs}),
     erase<reference::DenseDecode>({"reference.dense_decode", SEESAW_CPU, "any CPU"}),

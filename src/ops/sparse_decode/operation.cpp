@@ -271,8 +271,9 @@ constexpr Field kScalars[] = {
 
 constexpr std::array kKernels = {
 #ifdef SEESAW_WITH_CUDA
-    erase<sm80::SparseDecode>({"sm80.sparse_decode", SEESAW_CUDA, "GPUs of compute capability 8.0 on",
-                               attention::sm80::kKnobs}),
+    erase<sm80::SparseDecode>({"sm80.sparse_decode", SEESAW_CUDA,
+                               "GPUs of compute capability 8.0 on", attention::sm80::kKnobs,
+                               attention::sm80::kLimits}),
 #endif
     erase<cpu::SparseDecode>({"cpu.sparse_decode", SEESAW_CPU, "any CPU", attention::cpu::kKnobs}),
     erase<reference::SparseDecode>({"reference.sparse_decode", SEESAW_CPU, "any CPU"}),

@@ -176,8 +176,9 @@ constexpr Field kScalars[] = {
 
 constexpr std::array kKernels = {
 #ifdef SEESAW_WITH_CUDA
-    erase<sm80::SparsePrefill>({"sm80.sparse_prefill", SEESAW_CUDA, "GPUs of compute capability 8.0 on",
-                               attention::sm80::kKnobs}),
+    erase<sm80::SparsePrefill>({"sm80.sparse_prefill", SEESAW_CUDA,
+                                "GPUs of compute capability 8.0 on", attention::sm80::kKnobs,
+                                attention::sm80::kLimits}),
 #endif
     erase<cpu::SparsePrefill>(
         {"cpu.sparse_prefill", SEESAW_CPU, "any CPU", attention::cpu::kKnobs}),

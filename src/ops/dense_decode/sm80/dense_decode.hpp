@@ -1,4 +1,5 @@
-// sm80.dense_decode: attention's core for any GPU (src/attention/sm80) with dense_decode's arguments.
+// sm80.dense_decode: attention's core for any GPU (src/attention/sm80) with dense_decode's
+// arguments.
 #pragma once
 
 #include "ops/dense_decode/plan.hpp"
@@ -16,11 +17,8 @@ Status prepare(const DenseDecodePlan& plan, const Args& args, const Call& call);
 Status run(const DenseDecodePlan& plan, const Args& args, const Call& call);
 
 struct DenseDecode {
-  static constexpr Functions kFunctions = {.supports = supports,
-                                           .plan = plan,
-                                           .prepare = prepare,
-                                           .run = run,
-                                           .pieces = list_pieces};
+  static constexpr Functions kFunctions = {
+      .supports = supports, .plan = plan, .prepare = prepare, .run = run, .pieces = list_pieces};
 };
 
 }  // namespace seesaw::dense_decode::sm80

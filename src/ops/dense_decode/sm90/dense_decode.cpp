@@ -100,8 +100,8 @@ split::SplitConfig split_config(const DenseDecodeProblem& problem, const Options
 static_assert(kLimits<SEESAW_BFLOAT16>.back().multiple_of == kDenseDecodeTileTokens);
 
 Support supports(const DenseDecodeProblem& problem, const Options& options) {
-  if (const std::string options = options_of(problem); !options.empty()) {
-    return Support::no(options + " asked for, which it has not");
+  if (const std::string asked = options_of(problem); !asked.empty()) {
+    return Support::no(asked + " asked for, which it has not");
   }
   const Support shape = supports_dense_decode_shape(problem);
   if (!shape.supported) {

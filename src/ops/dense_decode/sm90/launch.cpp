@@ -126,8 +126,8 @@ float empty_lse(const DenseDecodeProblem& problem) {
   return problem.lse_if_empty() == EmptyLse::kNegativeInfinity ? -kInfinity : kInfinity;
 }
 
-void set_problem(const DenseDecodeProblem& problem, const Geometry& geometry, const gpu::ScoreScale& scales,
-                 DenseDecodeParams* params) {
+void set_problem(const DenseDecodeProblem& problem, const Geometry& geometry,
+                 const gpu::ScoreScale& scales, DenseDecodeParams* params) {
   params->scale_log2 = scales.scale_log2;
   params->q_factor = scales.q_factor;
   params->causal = problem.mask() == Mask::kCausal;

@@ -1,8 +1,8 @@
 // A warp a row, rows dealt out over a grid that stays. The numbers are those of ../README.md.
 #include <algorithm>
 
-#include "gpu/launch.cuh"
 #include "gpu/chunk.cuh"
+#include "gpu/launch.cuh"
 #include "ops/gather/gpu/find.cuh"
 #include "ops/gather/gpu/gather.hpp"
 

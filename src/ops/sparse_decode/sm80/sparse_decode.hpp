@@ -1,4 +1,5 @@
-// sm80.sparse_decode: attention's core for any GPU (src/attention/sm80) with sparse_decode's arguments.
+// sm80.sparse_decode: attention's core for any GPU (src/attention/sm80) with sparse_decode's
+// arguments.
 #pragma once
 
 #include "ops/sparse_decode/plan.hpp"
@@ -15,11 +16,8 @@ Status prepare(const SparseDecodePlan& plan, const Args& args, const Call& call)
 Status run(const SparseDecodePlan& plan, const Args& args, const Call& call);
 
 struct SparseDecode {
-  static constexpr Functions kFunctions = {.supports = supports,
-                                           .plan = plan,
-                                           .prepare = prepare,
-                                           .run = run,
-                                           .pieces = list_pieces};
+  static constexpr Functions kFunctions = {
+      .supports = supports, .plan = plan, .prepare = prepare, .run = run, .pieces = list_pieces};
 };
 
 }  // namespace seesaw::sparse_decode::sm80

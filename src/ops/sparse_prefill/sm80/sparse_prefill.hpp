@@ -1,4 +1,5 @@
-// sm80.sparse_prefill: attention's core for any GPU (src/attention/sm80) with sparse_prefill's arguments.
+// sm80.sparse_prefill: attention's core for any GPU (src/attention/sm80) with sparse_prefill's
+// arguments.
 #pragma once
 
 #include "ops/sparse_prefill/plan.hpp"
@@ -15,11 +16,8 @@ Status prepare(const SparsePrefillPlan& plan, const Args& args, const Call& call
 Status run(const SparsePrefillPlan& plan, const Args& args, const Call& call);
 
 struct SparsePrefill {
-  static constexpr Functions kFunctions = {.supports = supports,
-                                           .plan = plan,
-                                           .prepare = prepare,
-                                           .run = run,
-                                           .pieces = list_pieces};
+  static constexpr Functions kFunctions = {
+      .supports = supports, .plan = plan, .prepare = prepare, .run = run, .pieces = list_pieces};
 };
 
 }  // namespace seesaw::sparse_prefill::sm80

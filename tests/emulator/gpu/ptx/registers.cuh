@@ -13,8 +13,6 @@ template <int kRegisters>
 void lower_registers() {}
 
 // threadIdx.x, read anew: what is computed from it is computed anew too, and not kept in registers.
-__device__ __forceinline__ int thread_index() {
-  return static_cast<int>(threadIdx.x);
-}
+__device__ __forceinline__ int thread_index() { return static_cast<int>(threadIdx.x); }
 
 }  // namespace seesaw::ptx
