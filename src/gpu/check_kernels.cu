@@ -23,8 +23,8 @@ __global__ void __launch_bounds__(kThreads)
 __global__ void __launch_bounds__(kThreads)
     block_table_kernel(const __grid_constant__ BlockTableParams p) {
   for (int64_t i = blockIdx.x; i < p.batch; i += gridDim.x) {
-    const int64_t length = p.seq_lens[i * p.seq_len_stride];
-    const int64_t pages = ceil_div(length, p.page_size);
+    const auto length = static_cast<uint32_t>(p.seq_lens[i * p.seq_len_stride]);
+    const int64_t pages = ceil_div(length, static_cast<uint32_t>(p.page_size));  // both below 2^31
     for (int64_t column = threadIdx.x; column < pages; column += kThreads) {
       const int64_t id = p.table[i * p.table_stride + column];
       if (id < 0 || id >= p.num_pages) {

@@ -40,7 +40,9 @@ using combine::Stores;
 using Scan = BlockScan<kThreads>;
 
 template <typename Output>
-__global__ void __launch_bounds__(kThreads, Output::kStores == Stores::kPairs ? kBlocksPerSm : 1)
+__global__ void __launch_bounds__(kThreads, Output::kStores == Stores::kPairs && !Output::kExtras
+                                                ? kBlocksPerSm
+                                                : 1)
     combine_kernel(const __grid_constant__ Params p) {
   __shared__ SplitItem splits[kThreads];  // of the chunk; each thread reads its own
   __shared__ SplitItem chosen;
@@ -142,6 +144,17 @@ int64_t most_jobs(const split::SplitConfig& config, const PartialLayout& partial
   return split::max_partials(config) / 2 + ceil_div<int64_t>(loads, kThreads * 2);
 }
 
+template <typename Element>
+auto kernel_for(const CombineCall& call) {
+  const bool extras = call.items_per_sequence != 1 || call.query_begin != nullptr ||
+                      call.max_logits != nullptr || call.sinks != nullptr;
+  if (!pairs_allowed(call)) {
+    return combine_kernel<Output<Element, Stores::kSingle, true>>;
+  }
+  return extras ? combine_kernel<Output<Element, Stores::kPairs, true>>
+                : combine_kernel<Output<Element, Stores::kPairs, false>>;
+}
+
 }  // namespace
 
 Status launch_combine(const CombineCall& call) {
@@ -163,12 +176,8 @@ Status launch_combine(const CombineCall& call) {
                              .shared_bytes = 0,
                              .stream = call.stream,
                              .edge = call.edge};
-  const bool bf16 = call.out_dtype == DType::kBFloat16;
-  const auto kernel = pairs_allowed(call)
-                          ? bf16 ? combine_kernel<Output<__nv_bfloat16, Stores::kPairs>>
-                                 : combine_kernel<Output<__half, Stores::kPairs>>
-                      : bf16 ? combine_kernel<Output<__nv_bfloat16, Stores::kSingle>>
-                             : combine_kernel<Output<__half, Stores::kSingle>>;
+  const auto kernel = call.out_dtype == DType::kBFloat16 ? kernel_for<__nv_bfloat16>(call)
+                                                         : kernel_for<__half>(call);
   return status_of(launch_kernel(kernel, shape, params_of(call)), "combine",
                    "launching the combine");
 }

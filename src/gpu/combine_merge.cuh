@@ -130,10 +130,13 @@ __device__ inline __half2 pair_of(float x, float y, __half) { return __floats2ha
 // How out is stored: elements, and whether two neighbouring columns at a time, which d_v, strides
 // and address have to allow.
 enum class Stores { kPairs, kSingle };
-template <typename ElementType, Stores kStoresValue>
+// kExtras: items that are parts of sequences or ragged, sinks, largest scores. What has none of
+// them does not pay for them.
+template <typename ElementType, Stores kStoresValue, bool kExtrasValue>
 struct Output {
   using Element = ElementType;
   static constexpr Stores kStores = kStoresValue;
+  static constexpr bool kExtras = kExtrasValue;
 };
 
 // The row of the output that a row of an item is.
@@ -151,18 +154,23 @@ struct OutputRow {
   }
 };
 
-__device__ inline OutputRow output_row(const Params& p, const SplitItem& split, int32_t kv_head,
-                                       int32_t row) {
+template <typename Output>
+__device__ OutputRow output_row(const Params& p, const SplitItem& split, int32_t kv_head,
+                                int32_t row) {
   const int32_t token = p.group.divide(row);
   OutputRow found;
-  found.sequence = p.items_per_sequence.divide(split.sequence);
-  found.token = token + p.items_per_sequence.remainder(split.sequence, found.sequence);
+  found.sequence = split.sequence;
+  found.token = token;
   found.head = kv_head * static_cast<int32_t>(p.group.value) + p.group.remainder(row, token);
   found.exists = row < p.rows;
-  if (p.query_begin != nullptr) {
-    const int32_t begin = p.query_begin[split.sequence];
-    found.exists = found.exists && token < p.query_begin[split.sequence + 1] - begin;
-    found.token = begin + token;
+  if constexpr (Output::kExtras) {
+    found.sequence = p.items_per_sequence.divide(split.sequence);
+    found.token += p.items_per_sequence.remainder(split.sequence, found.sequence);
+    if (p.query_begin != nullptr) {
+      const int32_t begin = p.query_begin[split.sequence];
+      found.exists = found.exists && token < p.query_begin[split.sequence + 1] - begin;
+      found.token = begin + token;
+    }
   }
   return found;
 }
@@ -188,13 +196,14 @@ __device__ void store_unit(const Params& p, const SplitItem& split, int32_t unit
   const int32_t kv_head = p.rows_per_head.divide(flat_row);
   const int32_t row = split.row_group * static_cast<int32_t>(p.rows_per_head.value) +
                       p.rows_per_head.remainder(flat_row, kv_head);
-  const OutputRow place = output_row(p, split, kv_head, row);
+  const OutputRow place = output_row<Output>(p, split, kv_head, row);
   if (!place.exists) return;
   // Scores of -inf weigh nothing, but meet infinite values as 0 x infinity: NaN, unless there is
   // nothing else.
   const bool empty = merged.totals.sum == 0.0F;
   float sum = merged.totals.sum;
-  if (p.sinks != nullptr) sum += exp2f(p.sinks[place.head] * kLog2E - merged.totals.frame);
+  if (Output::kExtras && p.sinks != nullptr)
+    sum += exp2f(p.sinks[place.head] * kLog2E - merged.totals.frame);
   const float factor = 1.0F / sum;
   using Element = typename Output::Element;
   auto* out = static_cast<Element*>(p.out) + place.offset(p.out_stride) + column;
@@ -216,7 +225,7 @@ __device__ void store_unit(const Params& p, const SplitItem& split, int32_t unit
     const float log2_sum = merged.totals.frame + log2f(merged.totals.sum);
     p.lse[place.statistic(p.lse_stride)] = empty ? p.empty_lse : log2_sum * p.lse_factor;
   }
-  if (p.max_logits != nullptr) {
+  if (Output::kExtras && p.max_logits != nullptr) {
     const float total = merged.totals.sum;
     p.max_logits[place.statistic(p.max_logits_stride)] =
         total != total ? total : top_of(p, split, block) * kLn2;

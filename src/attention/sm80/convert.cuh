@@ -8,22 +8,16 @@
 
 namespace seesaw::attention::sm80 {
 
-// Where a column stands: its segment, and its element there.
-struct ColumnPlace {
-  const Segment* segment;
-  int element;
-};
-
-__device__ __forceinline__ ColumnPlace place_of_column(const StreamParams& stream, int column) {
-  const bool rotary = column >= stream.latent.count;
-  return {rotary ? &stream.rotary : &stream.latent, rotary ? column - stream.latent.count : column};
-}
-
 // The number that one scale of `bits` stands for.
 __device__ __forceinline__ float scale_of_bits(ElementType type, uint32_t bits) {
-  float values[gpu::kChunk];
-  gpu::decode({{bits}}, type, values);
-  return values[0];
+  switch (type) {
+    case ElementType::kFloat32:
+      return __uint_as_float(bits);
+    case ElementType::kFloat8E8M0:
+      return from_e8m0(static_cast<uint8_t>(bits));
+    default:
+      return gpu::e4m3(bits);
+  }
 }
 
 // The bytes of a raw record in shared memory.
@@ -53,43 +47,56 @@ __device__ __forceinline__ float column_scale(const StreamParams& stream, const 
   return scale_of_bits(stream.scales.type, load_part(address, bytes));
 }
 
-// Eight elements from `address`, which is a multiple of their bytes but where a record says
-// otherwise: then by words.
-__device__ __forceinline__ gpu::Chunk load_raw_chunk(uint32_t address, int bits) {
+// Eight elements from `address`.
+template <ElementType kType>
+__device__ __forceinline__ gpu::Chunk load_raw_chunk(uint32_t address) {
   gpu::Chunk chunk = {};
-  const int words = bits / 4;  // of eight elements
 #pragma unroll
-  for (int i = 0; i < gpu::kChunk; ++i) {
-    if (i < words) chunk.word[i] = ptx::load_shared_4(address + 4 * i);
-  }
+  for (int i = 0; i < bits_of(kType) / 4; ++i) chunk.word[i] = ptx::load_shared_4(address + 4 * i);
   return chunk;
 }
 
-// Converts the tile in raw stage `raw_stage` into tile `stage`: eight columns of a token a thread
-// at a time, kRowLanes threads a token.
+// One token's record, on its way to a row of a tile.
 template <typename Config>
-__device__ __forceinline__ void convert_tile(const Params& params, const StreamParams& stream,
-                                             const Shared<Config>& shared, int32_t raw_stage,
-                                             int32_t stage) {
-  const int32_t pitch = params.shared.raw_pitch;
-  const int lane = static_cast<int>(threadIdx.x) % kRowLanes;
-  const float whole_scale = stream_scale(stream);
+struct RecordConverter {
+  const Params& params;
+  const StreamParams& stream;
+  RawRecord record;
+  uint32_t tile;
+  int token;
+  int lane;  // of the kRowLanes threads that share the token
+  float whole_scale;
+
+  // Columns from `first` on, which are the segment's: eight at a time.
+  __device__ __forceinline__ void convert(const Segment& segment, int first) const {
+    switch (segment.type) {  // the loop is each type's own
+      case ElementType::kFloat32:
+        return convert_as<ElementType::kFloat32>(segment, first);
+      case ElementType::kBFloat16:
+        return convert_as<ElementType::kBFloat16>(segment, first);
+      case ElementType::kFloat16:
+        return convert_as<ElementType::kFloat16>(segment, first);
+      case ElementType::kInt8:
+        return convert_as<ElementType::kInt8>(segment, first);
+      case ElementType::kFloat8E4M3:
+        return convert_as<ElementType::kFloat8E4M3>(segment, first);
+      default:
+        return convert_as<ElementType::kFloat4E2M1>(segment, first);
+    }
+  }
+
+  template <ElementType kType>
+  __device__ __forceinline__ void convert_as(const Segment& segment, int first) const {
+    using Element = typename Config::Element;
+    constexpr int kChunkBits = kChunkColumns * bits_of(kType);
+    const uint32_t from = record.row + static_cast<uint32_t>(segment.offset);
+    const int count = min(segment.count, params.d_qk - first);
 #pragma unroll 1
-  for (int token = static_cast<int>(threadIdx.x) / kRowLanes; token < kTileTokens;
-       token += Config::kThreads / kRowLanes) {
-    RawRecord record;
-    record.row = shared.raw_tile(raw_stage, pitch) + static_cast<uint32_t>(token * pitch);
-    record.tail = record.row + static_cast<uint32_t>(raw_tail_offset(stream.copy_bytes));
-#pragma unroll 1
-    for (int chunk = lane; chunk * kChunkColumns < params.d_qk; chunk += kRowLanes) {
-      const int column = chunk * kChunkColumns;
-      const ColumnPlace place = place_of_column(stream, column);
-      const int bits = bits_of(place.segment->type);
-      const gpu::Chunk elements = load_raw_chunk(
-          record.row + static_cast<uint32_t>(place.segment->offset + place.element * bits / 8),
-          bits);
+    for (int chunk = lane; chunk * kChunkColumns < count; chunk += kRowLanes) {
+      const int column = first + chunk * kChunkColumns;
       float values[gpu::kChunk];
-      gpu::decode(elements, place.segment->type, values);
+      gpu::decode(load_raw_chunk<kType>(from + static_cast<uint32_t>(chunk * (kChunkBits / 8))),
+                  kType, values);
       const float scale = column_scale(stream, record, column) * whole_scale;
       if (column + kChunkColumns > params.d_qk) {
 #pragma unroll
@@ -100,12 +107,35 @@ __device__ __forceinline__ void convert_tile(const Params& params, const StreamP
       uint32_t words[4];
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
-        words[i] =
-            ptx::pack<typename Config::Element>(values[2 * i] * scale, values[2 * i + 1] * scale);
+        words[i] = ptx::pack<Element>(values[2 * i] * scale, values[2 * i + 1] * scale);
       }
-      ptx::store_shared_16(shared.tile(stage) + chunk_offset<Config>(token, chunk),
+      ptx::store_shared_16(tile + chunk_offset<Config>(token, column / kChunkColumns),
                            make_uint4(words[0], words[1], words[2], words[3]));
     }
+  }
+};
+
+// Converts the tile in raw stage `raw_stage` into tile `stage`: kRowLanes threads a token.
+template <typename Config>
+__device__ __forceinline__ void convert_tile(const Params& params, const StreamParams& stream,
+                                             const Shared<Config>& shared, int32_t raw_stage,
+                                             int32_t stage) {
+  const int32_t pitch = params.shared.raw_pitch;
+  const int thread = ptx::thread_index();
+  RecordConverter<Config> converter = {.params = params,
+                                       .stream = stream,
+                                       .record = {},
+                                       .tile = shared.tile(stage),
+                                       .token = thread / kRowLanes,
+                                       .lane = thread % kRowLanes,
+                                       .whole_scale = stream_scale(stream)};
+#pragma unroll 1
+  for (; converter.token < kTileTokens; converter.token += Config::kThreads / kRowLanes) {
+    const uint32_t row =
+        shared.raw_tile(raw_stage, pitch) + static_cast<uint32_t>(converter.token * pitch);
+    converter.record = {row, row + static_cast<uint32_t>(raw_tail_offset(stream.copy_bytes))};
+    converter.convert(stream.latent, 0);
+    if (stream.rotary.count > 0) converter.convert(stream.rotary, stream.latent.count);
   }
 }
 

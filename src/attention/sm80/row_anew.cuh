@@ -14,14 +14,15 @@ namespace seesaw::attention::sm80 {
 template <typename Config>
 __device__ __forceinline__ float number_of(const Params& params, const StreamParams& stream,
                                            const Record& record, int column) {
-  const ColumnPlace place = place_of_column(stream, column);
-  const int bits = bits_of(place.segment->type);
-  const int bit = place.element * bits;
-  const std::byte* at = record.row + place.segment->offset + bit / 8;
+  const bool rotary = column >= stream.latent.count;
+  const ElementType type = rotary ? stream.rotary.type : stream.latent.type;
+  const int element = rotary ? column - stream.latent.count : column;
+  const int bit =
+      (rotary ? stream.rotary.offset : stream.latent.offset) * 8 + element * bits_of(type);
   float values[gpu::kChunk];
   gpu::Chunk chunk = {};
-  chunk.word[0] = word_of_bytes(at, (bits + 7) / 8) >> (bit % 8);
-  gpu::decode(chunk, place.segment->type, values);
+  chunk.word[0] = word_of_bytes(record.row + bit / 8, (bits_of(type) + 7) / 8) >> (bit % 8);
+  gpu::decode(chunk, type, values);
   if constexpr (!Config::kConverts) return values[0];
   float scale = stream_scale(stream);
   if (column < stream.scaled_columns) {
