@@ -95,7 +95,7 @@ class OtherCommands(CommandTest):
             self.refuse("explain", "--op", operation, "--topk", 0, part="topk = 0, allowed: 1 to")
             self.refuse("bench", "--op", operation, "--seconds", -1, part="allowed: 0 to 3600")
             self.refuse("check", "--op", operation, "--kernel", "cpu.dense_decode",
-                        part=f"allowed: cpu.{operation}")
+                        part=f"cpu.{operation}, reference.{operation}")
         for command in ("explain", "bench", "check"):
             self.refuse(command, "--op", "gather", part="allowed: dense_decode, sparse_decode, sparse_p")
 
