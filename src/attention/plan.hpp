@@ -33,4 +33,10 @@ Status finish_plan(KnobValues knobs, Plan* plan);
 // The pieces of a schedule in host memory, for plan_pieces.
 Status list_pieces(const Plan& plan, const void* schedule, PieceVisitor visitor);
 
+// The same with an operation's type, for its tables.
+template <typename PlanType>
+Status list_pieces_of(const PlanType& plan, const void* schedule, PieceVisitor visitor) {
+  return list_pieces(plan, schedule, visitor);
+}
+
 }  // namespace seesaw::attention

@@ -88,7 +88,7 @@ struct Limit {
 };
 
 // What is known of a kernel without asking it. `name` is its path under src/ops, turned around:
-// sm90.dense_decode.bf16 lives in src/ops/dense_decode/sm90.
+// sm90.dense_decode.bf16 lives in src/ops/dense_decode/sm90, or is attention's core of that name.
 struct KernelFacts {
   const char* name;
   seesaw_device_type device;

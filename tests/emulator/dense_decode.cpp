@@ -7,12 +7,12 @@
 #include <stdexcept>
 #include <vector>
 
-#include "attention/sm80/attention.hpp"
+#include "attention/gpu_kernels.hpp"
 #include "lab/accuracy.hpp"
 #include "lab/elements.hpp"
+#include "ops/dense_decode/attention.hpp"
+#include "ops/dense_decode/exact.hpp"
 #include "ops/dense_decode/operation.hpp"
-#include "ops/dense_decode/reference/exact.hpp"
-#include "ops/dense_decode/sm80/dense_decode.hpp"
 #include "ops/dense_decode/sm90/dense_decode.hpp"
 #include "ops/dense_decode/sm90/launch.hpp"
 
@@ -21,7 +21,7 @@ namespace {
 
 using dense_decode::DenseDecodePlan;
 using dense_decode::DenseDecodeProblem;
-namespace sm80 = dense_decode::sm80;
+using Sm80 = attention::Sm80Kernel<DenseDecodePlan, dense_decode::Args>;
 namespace sm90 = dense_decode::sm90;
 
 void must(const Status& status) {
@@ -36,7 +36,7 @@ DenseDecodePlan make_plan(const seesaw_dense_decode_problem& problem, const Shar
   options.device = {SEESAW_CUDA, 0};
   const bool sm80_asked = shares.core == Core::kSm80;
   const Support support =
-      sm80_asked ? sm80::supports(completed, options) : sm90::supports(completed, options);
+      sm80_asked ? Sm80::supports(completed, options) : sm90::supports(completed, options);
   if (!support.supported) throw std::invalid_argument(support.reason);
   DenseDecodePlan plan;
   if (sm80_asked) {
@@ -44,7 +44,7 @@ DenseDecodePlan make_plan(const seesaw_dense_decode_problem& problem, const Shar
     knobs.fill(kUnset);
     knobs[attention::sm80::kTileRowsKnob] = shares.tile_rows;
     knobs[attention::sm80::kSharedBytesKnob] = shares.shared_bytes;
-    must(sm80::plan(completed, options, knobs, &plan));
+    must(Sm80::plan(completed, options, knobs, &plan));
   } else {
     must(sm90::plan(completed, options, {}, &plan));
   }
@@ -137,7 +137,7 @@ Call DecodeCall::call() const {
 
 std::string DecodeCall::prepare() {
   schedule_->poison();
-  return outcome(core_ == Core::kSm80 ? sm80::prepare(plan_, args_, call())
+  return outcome(core_ == Core::kSm80 ? Sm80::prepare(plan_, args_, call())
                                       : sm90::prepare(plan_, args_, call()));
 }
 
@@ -146,7 +146,7 @@ std::string DecodeCall::attend() {
   lse_->poison();
   max_logits_->poison();
   workspace_->poison();
-  const std::string found = outcome(core_ == Core::kSm80 ? sm80::run(plan_, args_, call())
+  const std::string found = outcome(core_ == Core::kSm80 ? Sm80::run(plan_, args_, call())
                                                          : sm90::run(plan_, args_, call()));
   const bool intact = out_->intact() && lse_->intact() && max_logits_->intact() &&
                       schedule_->intact() && workspace_->intact();
@@ -171,7 +171,7 @@ lab::ResultsOf<double> DecodeCall::reference() const {
   lab::ResultsOf<double> exact;
   exact.out.resize(rows * static_cast<size_t>(p.d_v));
   exact.lse.resize(rows);
-  dense_decode::reference::dense_decode_exact(p, args_, 1, {exact.out.data(), exact.lse.data()});
+  dense_decode::dense_decode_exact(p, args_, 1, {exact.out.data(), exact.lse.data()});
   return exact;
 }
 
@@ -189,8 +189,8 @@ std::string DecodeCall::verdict() const {
   const std::vector<double> got = max_logits();
   std::vector<double> exact(got.size());
   lab::ResultsOf<double> unused = reference();
-  dense_decode::reference::dense_decode_exact(plan_.problem, args_, 1,
-                                              {unused.out.data(), unused.lse.data(), exact.data()});
+  dense_decode::dense_decode_exact(plan_.problem, args_, 1,
+                                   {unused.out.data(), unused.lse.data(), exact.data()});
   for (size_t i = 0; i < got.size(); ++i) {
     if (lab::of_bound(got[i], exact[i], 1e-5 + 1e-5 * std::fabs(exact[i])) > 1) {
       return "max_logits " + std::to_string(i) + " = " + std::to_string(got[i]) + ", reference " +

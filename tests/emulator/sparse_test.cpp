@@ -7,9 +7,9 @@
 #include <string>
 
 #include "any_conditions.hpp"
-#include "attention/sm80/attention.hpp"
-#include "ops/sparse_decode/sm80/sparse_decode.hpp"
-#include "ops/sparse_prefill/sm80/sparse_prefill.hpp"
+#include "attention/gpu_kernels.hpp"
+#include "ops/sparse_decode/plan.hpp"
+#include "ops/sparse_prefill/plan.hpp"
 #include "support/sparse_contract.hpp"
 
 namespace seesaw::emulator {
@@ -29,7 +29,7 @@ struct Shares {
 
 struct Decode {
   using Problem = sparse_decode::SparseDecodeProblem;
-  using Kernel = sparse_decode::sm80::SparseDecode;
+  using Kernel = attention::Sm80Kernel<sparse_decode::SparseDecodePlan, sparse_decode::Args>;
   static seesaw_sparse_decode_problem problem(const SparseCase& of) { return of.problem(); }
   static Status complete(Problem* problem) { return sparse_decode::complete(problem); }
   static seesaw_sparse_decode_args args(SparseOutputs& outputs, const SparseCase& of) {
@@ -39,7 +39,7 @@ struct Decode {
 
 struct Prefill {
   using Problem = sparse_prefill::SparsePrefillProblem;
-  using Kernel = sparse_prefill::sm80::SparsePrefill;
+  using Kernel = attention::Sm80Kernel<sparse_prefill::SparsePrefillPlan, sparse_prefill::Args>;
   static seesaw_sparse_prefill_problem problem(const SparseCase& of) {
     return of.prefill_problem();
   }

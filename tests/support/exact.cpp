@@ -6,8 +6,8 @@
 #include <stdexcept>
 
 #include "engine/read.hpp"
+#include "ops/dense_decode/exact.hpp"
 #include "ops/dense_decode/operation.hpp"
-#include "ops/dense_decode/reference/exact.hpp"
 
 namespace seesaw::testing {
 
@@ -22,8 +22,8 @@ void exact_dense_decode(const seesaw_dense_decode_problem& problem,
   dense_decode::DenseDecodeProblem described;
   std::memcpy(static_cast<seesaw_dense_decode_problem*>(&described), bytes.data,
               sizeof(seesaw_dense_decode_problem));
-  dense_decode::reference::dense_decode_exact(described, inputs, omp_get_max_threads(),
-                                              {out, lse, max_logits});
+  dense_decode::dense_decode_exact(described, inputs, omp_get_max_threads(),
+                                   {out, lse, max_logits});
 }
 
 }  // namespace seesaw::testing

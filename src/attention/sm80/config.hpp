@@ -22,6 +22,8 @@ inline constexpr int kWarpRows = 16;    // query rows of a warp: M of mma.m16n8k
 inline constexpr int kColumnWarps = 4;  // warps that share the rows: each a quarter of the tokens
                                         // of a tile, then of the columns of the values
 inline constexpr int kWarpTokens = kTileTokens / kColumnWarps;
+inline constexpr int kNarrowColumns = 256;  // columns of the values that an instance has
+inline constexpr int kWideColumns = 512;
 inline constexpr int kRotaryColumns = 64;  // most columns behind the values
 inline constexpr int kMostStages = 8;
 inline constexpr int kValidTiles = 16;  // tiles whose valid tokens are remembered
@@ -47,8 +49,7 @@ struct Config {
   static constexpr int kColumns = kValueColumns + kRotaryColumns;  // of a row in shared memory
   static constexpr int kRowBytes = 2 * kColumns;
   static constexpr int kTileBytes = kTileTokens * kRowBytes;
-  static constexpr int kQuerySteps = kColumns / 16;       // of k16
-  static constexpr int kValueSteps = kValueColumns / 16;  // of them, whose queries are in registers
+  static constexpr int kValueSteps = kValueColumns / 16;  // of k16, whose queries are in registers
   static constexpr int kWarpColumns = kValueColumns / kColumnWarps;
   static constexpr int kBlocks = kWarpColumns / 8;                      // of n8, of a warp's output
   static constexpr int kLoadRows = kTileTokens * kRowLanes / kThreads;  // that a thread copies
@@ -150,7 +151,6 @@ struct Params {
   int32_t s_q;                      // query tokens of an item, or the most
   gpu::Divisor group;               // query heads of a KV head
   gpu::Divisor items_per_sequence;  // items that share a sequence's rows of q, block table, length
-  int32_t row_tiles;                // of a KV head
   int32_t group_tiles;              // of a row group: thread blocks that walk the same tiles
   int32_t h_kv;
 };

@@ -2,11 +2,9 @@
 #pragma once
 
 #include <cstdint>
-#include <string>
 
 #include "attention/problem.hpp"
 #include "attention/sm80/config.hpp"
-#include "base/status.hpp"
 
 namespace seesaw::attention::sm80 {
 
@@ -18,7 +16,6 @@ struct InstanceNumbers {
   int32_t rest_bytes;
 
   int32_t tile_rows() const { return row_warps * kWarpRows; }
-  int32_t columns() const { return value_columns + kRotaryColumns; }
 };
 
 // Whether a stream's records have to be converted to what the products read.

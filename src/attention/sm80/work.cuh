@@ -45,7 +45,6 @@ __device__ __forceinline__ RowPlace place_of(const Params& params, int32_t packe
 
 // An item of the call: where its rows are and how many tokens it has.
 struct Item {
-  int32_t index;
   int32_t sequence;
   int32_t token_of_sequence;  // of the item's first query token; ragged: of the whole call
   int32_t num_queries;
@@ -60,7 +59,6 @@ struct Item {
 
 __device__ __forceinline__ Item read_item(const Params& params, int32_t index) {
   Item item;
-  item.index = index;
   item.sequence = params.items_per_sequence.divide(index);
   item.token_of_sequence = params.items_per_sequence.remainder(index, item.sequence);
   item.num_queries = params.s_q;

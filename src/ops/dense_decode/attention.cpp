@@ -43,8 +43,7 @@ attention::Problem attention_of(const DenseDecodeProblem& problem) {
   return result;
 }
 
-attention::Call attention_call_of(const DenseDecodeProblem& problem, const Args& args,
-                                  const Call& call) {
+attention::Call call_of(const DenseDecodeProblem& problem, const Args& args, const Call& call) {
   const int64_t element = element_bytes(args.kv_cache);
   const bool ragged = problem.ragged != 0;
   attention::Call result;

@@ -9,7 +9,6 @@ namespace seesaw::dense_decode {
 attention::Problem attention_of(const DenseDecodeProblem& problem);
 
 // `args` may lack what the caller does not need: tensors of data NULL.
-attention::Call attention_call_of(const DenseDecodeProblem& problem, const Args& args,
-                                  const Call& call);
+attention::Call call_of(const DenseDecodeProblem& problem, const Args& args, const Call& call);
 
 }  // namespace seesaw::dense_decode

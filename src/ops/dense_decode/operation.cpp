@@ -3,14 +3,11 @@
 
 #include <array>
 
-#include "attention/cpu/attention.hpp"
+#include "attention/host_kernels.hpp"
 #include "core/format_choices.hpp"
-#include "ops/dense_decode/cpu/dense_decode.hpp"
-#include "ops/dense_decode/plan.hpp"
-#include "ops/dense_decode/reference/dense_decode.hpp"
+#include "ops/dense_decode/attention.hpp"
 #ifdef SEESAW_WITH_CUDA
-#include "attention/sm80/attention.hpp"
-#include "ops/dense_decode/sm80/dense_decode.hpp"
+#include "attention/gpu_kernels.hpp"
 #include "ops/dense_decode/sm90/dense_decode.hpp"
 #endif
 
@@ -283,11 +280,14 @@ constexpr std::array kKernels = {
                           sm90::kLimits<SEESAW_BFLOAT16>}),
     erase<sm90::Variant>({"sm90.dense_decode.fp16", SEESAW_CUDA, "Hopper GPUs", split::kSplitKnobs,
                           sm90::kLimits<SEESAW_FLOAT16>}),
-    erase<sm80::DenseDecode>({"sm80.dense_decode", SEESAW_CUDA, "GPUs of compute capability 8.0 on",
-                              attention::sm80::kKnobs, attention::sm80::kLimits}),
+    erase<attention::Sm80Kernel<DenseDecodePlan, Args>>(
+        {"sm80.dense_decode", SEESAW_CUDA, "GPUs of compute capability 8.0 on",
+         attention::sm80::kKnobs, attention::sm80::kLimits}),
 #endif
-    erase<cpu::DenseDecode>({"cpu.dense_decode", SEESAW_CPU, "any CPU", attention::cpu::kKnobs}),
-    erase<reference::DenseDecode>({"reference.dense_decode", SEESAW_CPU, "any CPU"}),
+    erase<attention::CpuKernel<DenseDecodePlan, Args>>(
+        {"cpu.dense_decode", SEESAW_CPU, "any CPU", attention::cpu::kKnobs}),
+    erase<attention::ReferenceKernel<DenseDecodePlan, Args>>(
+        {"reference.dense_decode", SEESAW_CPU, "any CPU"}),
 };
 
 }  // namespace

@@ -182,25 +182,17 @@ Status complete(DenseDecodeProblem* problem) {
 }
 
 split::Lengths planned_lengths(const DenseDecodeProblem& problem, const Args& args) {
-  return attention::planned_lengths(attention_of(problem), attention_call_of(problem, args, {}));
+  return attention::planned_lengths(attention_of(problem), call_of(problem, args, {}));
 }
 
-Status prepare_on_host(const DenseDecodePlan& plan, const Args& args, const Call& call) {
-  SEESAW_RETURN_IF_ERROR(check_lengths(plan, args));
-  return attention::prepare_on_host(plan, attention_call_of(plan.problem, args, call),
-                                    call.schedule);
+Status check_before_prepare(const DenseDecodePlan& plan, const Args& args) {
+  return check_lengths(plan, args);
 }
 
-Status check_host_call(const DenseDecodePlan& plan, const Args& args, const Call& call) {
-  SEESAW_RETURN_IF_ERROR(check_call(plan.problem, args));
+Status check_before_run(const DenseDecodePlan& plan, const Args& args) {
   SEESAW_RETURN_IF_ERROR(check_lengths(plan, args));
   SEESAW_RETURN_IF_ERROR(check_query_begins(plan.problem, args));
-  SEESAW_RETURN_IF_ERROR(check_block_table(plan.problem, args));
-  return attention::check_on_host(plan, attention_call_of(plan.problem, args, call));
-}
-
-Status list_pieces(const DenseDecodePlan& plan, const void* schedule, PieceVisitor visitor) {
-  return attention::list_pieces(plan, schedule, visitor);
+  return check_block_table(plan.problem, args);
 }
 
 Work work_of(const DenseDecodeProblem& problem, const Options& options, const Args& args) {

@@ -3,13 +3,11 @@
 
 #include <array>
 
-#include "attention/cpu/attention.hpp"
+#include "attention/host_kernels.hpp"
 #include "core/format_choices.hpp"
-#include "ops/sparse_decode/cpu/sparse_decode.hpp"
-#include "ops/sparse_decode/reference/sparse_decode.hpp"
+#include "ops/sparse_decode/plan.hpp"
 #ifdef SEESAW_WITH_CUDA
-#include "attention/sm80/attention.hpp"
-#include "ops/sparse_decode/sm80/sparse_decode.hpp"
+#include "attention/gpu_kernels.hpp"
 #endif
 
 namespace seesaw::sparse_decode {
@@ -271,12 +269,14 @@ constexpr Field kScalars[] = {
 
 constexpr std::array kKernels = {
 #ifdef SEESAW_WITH_CUDA
-    erase<sm80::SparseDecode>({"sm80.sparse_decode", SEESAW_CUDA,
-                               "GPUs of compute capability 8.0 on", attention::sm80::kKnobs,
-                               attention::sm80::kLimits}),
+    erase<attention::Sm80Kernel<SparseDecodePlan, Args>>(
+        {"sm80.sparse_decode", SEESAW_CUDA, "GPUs of compute capability 8.0 on",
+         attention::sm80::kKnobs, attention::sm80::kLimits}),
 #endif
-    erase<cpu::SparseDecode>({"cpu.sparse_decode", SEESAW_CPU, "any CPU", attention::cpu::kKnobs}),
-    erase<reference::SparseDecode>({"reference.sparse_decode", SEESAW_CPU, "any CPU"}),
+    erase<attention::CpuKernel<SparseDecodePlan, Args>>(
+        {"cpu.sparse_decode", SEESAW_CPU, "any CPU", attention::cpu::kKnobs}),
+    erase<attention::ReferenceKernel<SparseDecodePlan, Args>>(
+        {"reference.sparse_decode", SEESAW_CPU, "any CPU"}),
 };
 
 }  // namespace

@@ -1,5 +1,5 @@
-// What planning decides for sparse decoding, before any list is known, and what kernels
-// on host memory share.
+// What planning decides for sparse decoding, before any list is known, and what is checked before a
+// run.
 #pragma once
 
 #include "attention/plan.hpp"
@@ -13,11 +13,10 @@ struct SparseDecodePlan : attention::Plan {
 
 using Functions = KernelFunctions<SparseDecodeProblem, Args, SparseDecodePlan>;
 
-// The schedule is the host planner's.
-Status prepare_on_host(const SparseDecodePlan& plan, const Args& args, const Call& call);
-Status list_pieces(const SparseDecodePlan& plan, const void* schedule, PieceVisitor visitor);
-
-// What kernels on host memory can look at before they run: tensors, lists, the schedule.
-Status check_host_call(const SparseDecodePlan& plan, const Args& args, const Call& call);
+// What kernels on host memory look at first. Any lengths may be scheduled.
+inline Status check_before_prepare(const SparseDecodePlan&, const Args&) { return {}; }
+inline Status check_before_run(const SparseDecodePlan& plan, const Args& args) {
+  return check_lists(plan.problem, plan.options, args);
+}
 
 }  // namespace seesaw::sparse_decode

@@ -4,13 +4,11 @@
 
 #include <array>
 
-#include "attention/cpu/attention.hpp"
+#include "attention/host_kernels.hpp"
 #include "core/format_choices.hpp"
-#include "ops/sparse_prefill/cpu/sparse_prefill.hpp"
-#include "ops/sparse_prefill/reference/sparse_prefill.hpp"
+#include "ops/sparse_prefill/plan.hpp"
 #ifdef SEESAW_WITH_CUDA
-#include "attention/sm80/attention.hpp"
-#include "ops/sparse_prefill/sm80/sparse_prefill.hpp"
+#include "attention/gpu_kernels.hpp"
 #endif
 
 namespace seesaw::sparse_prefill {
@@ -176,13 +174,14 @@ constexpr Field kScalars[] = {
 
 constexpr std::array kKernels = {
 #ifdef SEESAW_WITH_CUDA
-    erase<sm80::SparsePrefill>({"sm80.sparse_prefill", SEESAW_CUDA,
-                                "GPUs of compute capability 8.0 on", attention::sm80::kKnobs,
-                                attention::sm80::kLimits}),
+    erase<attention::Sm80Kernel<SparsePrefillPlan, Args>>(
+        {"sm80.sparse_prefill", SEESAW_CUDA, "GPUs of compute capability 8.0 on",
+         attention::sm80::kKnobs, attention::sm80::kLimits}),
 #endif
-    erase<cpu::SparsePrefill>(
+    erase<attention::CpuKernel<SparsePrefillPlan, Args>>(
         {"cpu.sparse_prefill", SEESAW_CPU, "any CPU", attention::cpu::kKnobs}),
-    erase<reference::SparsePrefill>({"reference.sparse_prefill", SEESAW_CPU, "any CPU"}),
+    erase<attention::ReferenceKernel<SparsePrefillPlan, Args>>(
+        {"reference.sparse_prefill", SEESAW_CPU, "any CPU"}),
 };
 
 }  // namespace

@@ -96,7 +96,7 @@ attention::Call call_of(const SparsePrefillProblem& problem, const Args& args, c
   return attention;
 }
 
-Status check_call(const Args& args) {
+Status check_call(const SparsePrefillProblem& /*problem*/, const Args& args) {
   return args.kv_scale.data == nullptr || args.kv_scale.shape[0] == 1
              ? Status()
              : bad(fmt::format("kv_scale has shape [{}]", args.kv_scale.shape[0]), "[1]",

@@ -35,7 +35,7 @@ attention::Problem attention_of(const SparsePrefillProblem& problem);
 attention::Call call_of(const SparsePrefillProblem& problem, const Args& args, const Call& call);
 
 // Sizes that the operation's table cannot compare: first in every run. Reads no data.
-Status check_call(const Args& args);
+Status check_call(const SparsePrefillProblem& problem, const Args& args);
 
 // With check_data: lists and lengths, in host memory.
 Status check_lists(const SparsePrefillProblem& problem, const Options& options, const Args& args);

@@ -40,7 +40,7 @@ struct Variant {
                                            .prepare = prepare,
                                            .run = run,
                                            .trace = trace,
-                                           .pieces = list_pieces};
+                                           .pieces = attention::list_pieces_of<DenseDecodePlan>};
 };
 
 }  // namespace seesaw::dense_decode::sm90

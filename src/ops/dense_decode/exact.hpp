@@ -4,12 +4,13 @@
 #include "attention/reference/attention.hpp"
 #include "ops/dense_decode/problem.hpp"
 
-namespace seesaw::dense_decode::reference {
+namespace seesaw::dense_decode {
 
 using ExactResults = attention::reference::ExactResults;
 
-// Same computation as run, on `num_threads` threads; the outputs of `args` are not touched.
+// Same computation as reference.dense_decode's, on `num_threads` threads; the outputs of `args` are
+// not touched.
 void dense_decode_exact(const DenseDecodeProblem& problem, const Args& args, int32_t num_threads,
                         const ExactResults& results);
 
-}  // namespace seesaw::dense_decode::reference
+}  // namespace seesaw::dense_decode
