@@ -44,6 +44,17 @@ nlohmann::ordered_json numbers_json(const seesaw_plan_details& plan) {
   return json;
 }
 
+nlohmann::ordered_json details_json(const seesaw_plan_details& plan) {
+  nlohmann::ordered_json json = {{"kernel", plan.kernel}};
+  json.update(numbers_json(plan));
+  json["tuned"] = plan.tuned != 0;
+  json["tuning"] = plan.tuning;
+  json["tuning_key"] = nlohmann::ordered_json::parse(plan.tuning_key);
+  json["workspace_bytes"] = plan.workspace_bytes;
+  json["schedule_bytes"] = plan.schedule_bytes;
+  return json;
+}
+
 std::string numbers_text(const seesaw_plan_details& plan) {
   std::string text;
   for_each_number(plan, [&](const seesaw_number& number) {

@@ -14,6 +14,8 @@ nlohmann::ordered_json record_of(const seesaw_dense_decode_problem& problem);
 
 // What the plan's kernel decided, by name.
 nlohmann::ordered_json numbers_json(const seesaw_plan_details& plan);
+// The same with the kernel, its tuning and memory.
+nlohmann::ordered_json details_json(const seesaw_plan_details& plan);
 std::string numbers_text(const seesaw_plan_details& plan);   // "num_workers 2, ..."
 std::string numbers_table(const seesaw_plan_details& plan);  // a line each, with what it means
 

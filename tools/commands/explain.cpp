@@ -148,14 +148,7 @@ nlohmann::ordered_json to_json(const Explanation& e) {
                                {"reason", kernel.reason}});
   }
   if (e.schedule) {
-    const seesaw_plan_details& plan = e.plan->details();
-    json["kernel"] = plan.kernel;
-    json.update(numbers_json(plan));
-    json["tuned"] = plan.tuned != 0;
-    json["tuning"] = plan.tuning;
-    json["tuning_key"] = nlohmann::ordered_json::parse(plan.tuning_key);
-    json["workspace_bytes"] = plan.workspace_bytes;
-    json["schedule_bytes"] = plan.schedule_bytes;
+    json.update(details_json(e.plan->details()));
     json["split_sequences"] = e.schedule->split_sequences;
     json["partials"] = e.schedule->partials;
     json["busiest_over_mean"] = e.schedule->imbalance();
