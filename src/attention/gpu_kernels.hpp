@@ -1,35 +1,50 @@
-// The kernel that the core for GPUs is for an operation: a row of its table. What it wants of the
-// operation is in host_kernels.hpp; what lies in host memory there, it does not look at.
+// The kernels that the cores for GPUs are for an operation: rows of its table. What they want of
+// the operation is in host_kernels.hpp; what lies in host memory there, they do not look at.
 #pragma once
 
 #include "attention/sm80/attention.hpp"
+#include "attention/sm90/attention.hpp"
 #include "core/operation.hpp"
 
 namespace seesaw::attention {
 
+// A core's four functions.
+struct Sm80Core {
+  static constexpr auto supports = sm80::supports;
+  static constexpr auto plan = sm80::plan;
+  static constexpr auto prepare = sm80::prepare;
+  static constexpr auto run = sm80::run;
+};
+struct Sm90Core {
+  static constexpr auto supports = sm90::supports;
+  static constexpr auto plan = sm90::plan;
+  static constexpr auto prepare = sm90::prepare;
+  static constexpr auto run = sm90::run;
+};
+
 // Launches on call.stream: nothing is allocated, copied to the host or waited for, except with
 // options.check_data.
-template <typename PlanType, typename Args>
-struct Sm80Kernel {
+template <typename Core, typename PlanType, typename Args>
+struct GpuKernel {
   using Problem = decltype(PlanType::problem);
 
   static Support supports(const Problem& problem, const Options& options) {
-    return sm80::supports(attention_of(problem), options);
+    return Core::supports(attention_of(problem), options);
   }
 
   static Status plan(const Problem& problem, const Options& options, KnobValues knobs,
                      PlanType* made) {
     made->problem = problem;
-    return sm80::plan(attention_of(problem), options, knobs, made);
+    return Core::plan(attention_of(problem), options, knobs, made);
   }
 
   static Status prepare(const PlanType& plan, const Args& args, const seesaw::Call& call) {
-    return sm80::prepare(plan, call_of(plan.problem, args, call), call.schedule, call.stream);
+    return Core::prepare(plan, call_of(plan.problem, args, call), call.schedule, call.stream);
   }
 
   static Status run(const PlanType& plan, const Args& args, const seesaw::Call& call) {
     SEESAW_RETURN_IF_ERROR(check_call(plan.problem, args));
-    return sm80::run(plan, call_of(plan.problem, args, call), call.stream);
+    return Core::run(plan, call_of(plan.problem, args, call), call.stream);
   }
 
   static constexpr KernelFunctions<Problem, Args, PlanType> kFunctions = {
@@ -39,5 +54,10 @@ struct Sm80Kernel {
       .run = run,
       .pieces = list_pieces_of<PlanType>};
 };
+
+template <typename PlanType, typename Args>
+using Sm80Kernel = GpuKernel<Sm80Core, PlanType, Args>;
+template <typename PlanType, typename Args>
+using Sm90Kernel = GpuKernel<Sm90Core, PlanType, Args>;
 
 }  // namespace seesaw::attention

@@ -29,6 +29,10 @@ struct StreamShape {
   CacheFormat format;
   int64_t page_size = 1;
   int64_t most_tokens = 0;  // of an item
+  // As a call brings them (attention/call.hpp).
+  int64_t page_stride_bytes = 0;
+  int64_t row_stride_bytes = 0;
+  int64_t head_stride_bytes = 0;  // 0 with one KV head
 };
 
 inline constexpr size_t kMostStreams = 2;

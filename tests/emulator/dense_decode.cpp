@@ -7,6 +7,7 @@
 #include <stdexcept>
 #include <vector>
 
+#include "attention/device/run.hpp"
 #include "attention/gpu_kernels.hpp"
 #include "lab/accuracy.hpp"
 #include "lab/elements.hpp"
@@ -54,7 +55,7 @@ DenseDecodePlan make_plan(const seesaw_dense_decode_problem& problem, const Shar
   plan.split.piece_cost_tiles = shares.piece_cost_tiles;
   plan.split.split_cost_tiles = 0;
   plan.schedule_bytes = split::schedule_bytes(plan.split);
-  plan.workspace_bytes = sm80_asked ? attention::sm80::workspace_bytes(plan)
+  plan.workspace_bytes = sm80_asked ? attention::device::workspace_bytes(plan)
                                     : sm90::geometry_of(plan).partials.size_bytes();
   return plan;
 }

@@ -77,7 +77,8 @@ struct Block {
   std::map<uint32_t, MBarrier> mbarriers;
   std::deque<Copy> copies;  // asked for, not done
   Waiters for_previous_grid;
-  std::vector<uint16_t> writer;  // of each chunk: 1 + the thread that has not published it, or 0
+  std::vector<uint16_t> writer;   // of each chunk: 1 + the thread that has not published it, or 0
+  std::vector<uint16_t> arrived;  // written by copies that have arrived, not published
   jmp_buf scheduler;
   Fiber* current = nullptr;
   unsigned ended = 0;
@@ -430,6 +431,25 @@ void copy_by_thread(std::function<void()> copy) {
   }
 }
 
+void arrive_behind_own_copies(uint32_t mbarrier) {
+  Fiber& fiber = current();
+  const auto finish = [&fiber, mbarrier, copies = std::exchange(fiber.copies, {})] {
+    const Scoped as_the_thread(block->current, &fiber);
+    for (const auto& copy : copies) copy();
+    auto& written = fiber.unpublished;
+    block->arrived.insert(block->arrived.end(), written.begin(), written.end());
+    written.clear();
+    mbarrier_arrive(mbarrier, 0);
+  };
+  fiber.groups.clear();
+  fiber.grouped_copies = 0;
+  if (conditions.timing == Timing::kLazy) {
+    block->copies.push_back({mbarrier, 0, finish});
+  } else {
+    finish();
+  }
+}
+
 void commit_own_copies() {
   Fiber& fiber = current();
   fiber.groups.push_back(fiber.copies.size() - fiber.grouped_copies);
@@ -521,6 +541,8 @@ void publish_writes() {
     if (block->writer[chunk] == current().index + 1) block->writer[chunk] = 0;
   }
   current().unpublished.clear();
+  for (const uint16_t chunk : block->arrived) block->writer[chunk] = 0;
+  block->arrived.clear();
 }
 
 void check_published(uint32_t address, size_t bytes) {

@@ -137,6 +137,8 @@ void copy_by_thread(std::function<void()> copy);
 void commit_own_copies();
 void wait_for_own_groups(size_t groups_left);  // the last ones
 void wait_for_own_copies();
+// An arrival when they are done. Whoever waits for it may publish what they have written.
+void arrive_behind_own_copies(uint32_t mbarrier);
 
 // A product of 16 rows, which a warp issues lane by lane; it exists when all lanes have.
 struct WarpProduct {

@@ -1,5 +1,5 @@
-// sm80.sparse_decode and sm80.sparse_prefill with the device planner and the combine, against the
-// definition in double (support/sparse_contract.hpp). Slots that no list names are NaN.
+// sparse_decode and sparse_prefill of the cores for GPUs with the device planner and the combine,
+// against the definition in double (support/sparse_contract.hpp). Slots that no list names are NaN.
 #include <cuda_runtime_api.h>
 #include <gtest/gtest.h>
 
@@ -27,9 +27,11 @@ struct Shares {
   int32_t shared_bytes = kUnset;
 };
 
-struct Decode {
+template <typename Core>
+struct DecodeBy {
+  static constexpr bool kPrefill = false;
   using Problem = sparse_decode::SparseDecodeProblem;
-  using Kernel = attention::Sm80Kernel<sparse_decode::SparseDecodePlan, sparse_decode::Args>;
+  using Kernel = attention::GpuKernel<Core, sparse_decode::SparseDecodePlan, sparse_decode::Args>;
   static seesaw_sparse_decode_problem problem(const SparseCase& of) { return of.problem(); }
   static Status complete(Problem* problem) { return sparse_decode::complete(problem); }
   static seesaw_sparse_decode_args args(SparseOutputs& outputs, const SparseCase& of) {
@@ -37,9 +39,12 @@ struct Decode {
   }
 };
 
-struct Prefill {
+template <typename Core>
+struct PrefillBy {
+  static constexpr bool kPrefill = true;
   using Problem = sparse_prefill::SparsePrefillProblem;
-  using Kernel = attention::Sm80Kernel<sparse_prefill::SparsePrefillPlan, sparse_prefill::Args>;
+  using Kernel =
+      attention::GpuKernel<Core, sparse_prefill::SparsePrefillPlan, sparse_prefill::Args>;
   static seesaw_sparse_prefill_problem problem(const SparseCase& of) {
     return of.prefill_problem();
   }
@@ -48,6 +53,9 @@ struct Prefill {
     return outputs.prefill_args(of);
   }
 };
+
+using Decode = DecodeBy<attention::Sm80Core>;
+using Prefill = PrefillBy<attention::Sm80Core>;
 
 void must(const Status& status) {
   ASSERT_TRUE(status.ok()) << status.message();
@@ -85,7 +93,7 @@ void expect_contract(const SparseCase& test_case, const Shares& shares = {}) {
   must(kernel.run(plan, args, call));
   EXPECT_TRUE(schedule.intact() && workspace.intact() && outputs.intact());
   testing::expect_within_contract(test_case, outputs.results(test_case.spec()),
-                                  std::is_same_v<Operation, Prefill>);
+                                  Operation::kPrefill);
 }
 
 void expect_contract(const SparseSpec& spec, const Shares& shares = {}) {
@@ -165,6 +173,81 @@ TEST_P(Sm80Sparse, Prefill) {
                   .h_q = 40,
                   .cache = {.topk = 33, .page_size = 1, .pages = 60, .lengths = {33, 0, 1, 20, 33}},
                   .sinks = std::vector<float>(40, -1.0F)}));
+}
+
+// ---- sm90: rows that lie anywhere, multiplied by the seesaw
+
+using Decode90 = DecodeBy<attention::Sm90Core>;
+using Prefill90 = PrefillBy<attention::Sm90Core>;
+
+class Sm90Sparse : public UnderAnyConditions {};
+INSTANTIATE_TEST_SUITE_P(Emulated, Sm90Sparse, ::testing::ValuesIn(kConditionsOfCopies),
+                         kNameOfConditions);
+
+const std::vector<int32_t> kSm90Formats = {
+    SEESAW_BFLOAT16,       SEESAW_FORMAT_FP8_656,       SEESAW_FORMAT_FP8_584,
+    SEESAW_FORMAT_FP8_576, SEESAW_FORMAT_FP8_576_TOKEN, SEESAW_FORMAT_FP8_528};
+
+lab::SparseSpec sm90_spec(int32_t format_id) {
+  const CacheFormat format = cache_format(format_id, 576);
+  return {.d_qk = format.columns(),
+          .cache = {.format = format_id,
+                    .page_size = 12,
+                    .pages = 30,
+                    .scale = format.tensor_scale ? 0.4F : 1.0F}};
+}
+
+TEST_P(Sm90Sparse, EveryFormat) {
+  for (const int32_t format : kSm90Formats) {
+    lab::SparseSpec spec = sm90_spec(format);
+    spec.s_q = 2;
+    for (const int64_t topk : {1, 64, 129, 300}) {
+      spec.cache.topk = topk;
+      expect_contract<Decode90>(SparseCase(spec), {.num_workers = 3});
+    }
+  }
+}
+
+TEST_P(Sm90Sparse, StrangersAndLengths) {
+  for (const int32_t format : std::vector<int32_t>{SEESAW_BFLOAT16, SEESAW_FORMAT_FP8_656}) {
+    lab::SparseSpec spec = sm90_spec(format);
+    spec.batch = 3;
+    spec.h_q = 70;
+    spec.cache.topk = 200;
+    spec.cache.lengths = {200, 0, 97};
+    spec.strangers = lab::Strangers::kAnything;
+    spec.stranger_share = 0.5;
+    expect_contract<Decode90>(SparseCase(spec), {.num_workers = 2});
+    spec.stranger_share = 1.0;
+    expect_contract<Decode90>(SparseCase(spec), {.num_workers = 1});
+  }
+}
+
+TEST_P(Sm90Sparse, ExtraCacheAndSinks) {
+  lab::SparseSpec spec = sm90_spec(SEESAW_FORMAT_FP8_584);
+  spec.batch = 2;
+  spec.s_q = 2;
+  spec.h_q = 4;
+  spec.cache.topk = 100;
+  spec.cache.lengths = {100, 7};
+  spec.extra = {.format = SEESAW_FORMAT_FP8_528,
+                .topk = 170,
+                .page_size = 3,
+                .pages = 90,
+                .lengths = {0, 170}};
+  spec.sinks = {-kInfinity, kInfinity, 0.0F, 5.0F};
+  expect_contract<Decode90>(SparseCase(spec), {.num_workers = 3});
+}
+
+TEST_P(Sm90Sparse, Prefill) {
+  for (const int64_t d_qk : {576, 512}) {
+    expect_contract<Prefill90>(SparseCase(
+        {.batch = 5,
+         .h_q = 40,
+         .d_qk = d_qk,
+         .cache = {.topk = 150, .page_size = 1, .pages = 190, .lengths = {133, 0, 1, 64, 150}},
+         .sinks = std::vector<float>(40, -1.0F)}));
+  }
 }
 
 }  // namespace

@@ -35,9 +35,6 @@ Support supports(const Problem& problem, const Options& options);
 // what an operation adds to it.
 Status plan(const Problem& problem, const Options& options, KnobValues knobs, Plan* plan);
 
-// Bytes of the plan's partials: its workspace but for what options.check_data wants.
-uint64_t workspace_bytes(const Plan& plan);
-
 // Launches the planner of the call's lengths on `stream`, which writes `schedule`: device memory of
 // plan.schedule_bytes. Asynchronous.
 Status prepare(const Plan& plan, const Call& call, void* schedule, void* stream);

@@ -8,18 +8,6 @@
 
 namespace seesaw::attention::sm80 {
 
-// The number that one scale of `bits` stands for.
-__device__ __forceinline__ float scale_of_bits(ElementType type, uint32_t bits) {
-  switch (type) {
-    case ElementType::kFloat32:
-      return __uint_as_float(bits);
-    case ElementType::kFloat8E8M0:
-      return from_e8m0(static_cast<uint8_t>(bits));
-    default:
-      return gpu::e4m3(bits);
-  }
-}
-
 // The bytes of a raw record in shared memory.
 struct RawRecord {
   uint32_t row;
@@ -30,10 +18,6 @@ struct RawRecord {
 __device__ __forceinline__ uint32_t load_part(uint32_t address, int bytes) {
   const uint32_t word = ptx::load_shared_4(address & ~3u) >> (8 * (address & 3u));
   return bytes == 4 ? word : word & ((1u << (8 * bytes)) - 1);
-}
-
-__device__ __forceinline__ float stream_scale(const StreamParams& stream) {
-  return stream.scale == nullptr ? 1.0F : *stream.scale;
 }
 
 // The scale of a column in its record.

@@ -1,15 +1,37 @@
 // The kernel: every warp loads, multiplies and weighs. The numbers are README.md's.
 #pragma once
 
+#include "attention/device/foreign_schedule.cuh"
+#include "attention/device/row_anew.cuh"
 #include "attention/sm80/convert.cuh"
 #include "attention/sm80/epilogue.cuh"
-#include "attention/sm80/foreign_schedule.cuh"
 #include "attention/sm80/loader.cuh"
 #include "attention/sm80/queries.cuh"
-#include "attention/sm80/row_anew.cuh"
 #include "gpu/ptx/grid_dependency.cuh"
 
 namespace seesaw::attention::sm80 {
+
+// [9] Rows of the warp that need it, or all of them; its column warps share them.
+template <typename Config>
+__device__ __noinline__ void compute_rows_anew(const Params& params, const PieceWork& piece,
+                                               RowTotals totals, bool all) {
+  const ThreadPlace<Config> at;
+  const uint32_t asked[2] = {__ballot_sync(~0u, all || beyond_frames(totals, 0)),
+                             __ballot_sync(~0u, all || beyond_frames(totals, 1))};
+#pragma unroll 1
+  for (int i = at.column_warp(); i < kWarpRows; i += kColumnWarps) {
+    const uint32_t row_asked = (i < 8 ? asked[0] >> (4 * i) : asked[1] >> (4 * (i - 8))) & 1u;
+    if (row_asked != 0) {
+      RowAnew<Config>(params, piece, at.row_warp() * kWarpRows + i).run();
+    }
+  }
+}
+
+// Apart, as it never happens with ordinary schedules and would take registers.
+template <typename Config>
+__device__ __noinline__ void refuse(const Params& params) {
+  refuse_schedule<Config>(params);
+}
 
 // Until at most `pending` of the thread's groups of copies are under way.
 __device__ __forceinline__ void wait_for_copies(int pending) {
@@ -161,7 +183,7 @@ struct Attention {
       } else {
         scores = scores_of(queries, shared.rotary, at_tile, params.d_qk);
       }
-      const TileSight sight = sight_of_tile(params, piece, tile);
+      const TileSight sight = sight_of_tile<Config>(params, piece, tile);
       softmax().mask_and_publish(piece, sight, number, scores);  // [5]
       if constexpr (Config::kConverts) wait_for_copies(params.shared.pending());
       __syncthreads();  // [b2]: the scores' maxima; the tile before is done with
@@ -215,7 +237,7 @@ __global__ void __launch_bounds__(Config::kThreads, 2 / Config::kRowWarps)
   }
   __syncthreads();
   ptx::release_next_grid();
-  if (__builtin_expect(shared.rest.work.foreign, 0)) refuse_schedule<Config>(params);
+  if (__builtin_expect(shared.rest.work.foreign, 0)) refuse<Config>(params);
   Attention<Config>{.params = params, .shared = shared, .loader = {params, shared}}.run();
 }
 

@@ -1,51 +1,13 @@
 // [1] Tiles on their way into shared memory: every thread copies parts of rows, by cp.async, tiles
-// ahead of their use. A stream is a function from token number to row: pages through a block table
-// or a list of slots, which this file alone knows.
+// ahead of their use. Where rows are: attention/device/record.cuh.
 #pragma once
 
+#include "attention/device/record.cuh"
 #include "attention/sm80/smem.cuh"
-#include "attention/sm80/work.cuh"
 #include "gpu/ptx/cp_async.cuh"
 #include "gpu/ptx/registers.cuh"
 
 namespace seesaw::attention::sm80 {
-
-// A token's record in the cache; row null: there is none.
-struct Record {
-  const std::byte* row;
-  const std::byte* tail;
-};
-
-// The record of token number `token` of the item, given what the stream's ids say of it.
-__device__ __forceinline__ Record record_of(const StreamParams& stream, int32_t token, int32_t id) {
-  // No branches: this is on every tile's way.
-  const bool exists = !stream.indices || static_cast<uint32_t>(id) < stream.slots;
-  const int32_t number = stream.indices ? id : token;
-  const int32_t quotient = stream.page_size.divide(number);
-  const int32_t slot = stream.page_size.remainder(number, quotient);
-  const int64_t page = stream.indices ? quotient : id;
-  const std::byte* begin =
-      stream.cache + page * stream.page_stride + block_kv_head() * stream.head_stride;
-  return {exists ? begin + slot * stream.row_stride : nullptr,
-          begin + stream.tails + slot * stream.tail_bytes};
-}
-
-// The stream's ids of an item, and what they say of a token, which exists.
-__device__ __forceinline__ const int32_t* ids_of(const StreamParams& stream, const Item& item) {
-  return stream.ids + item.sequence * stream.ids_stride_sequence +
-         (stream.indices ? item.token_of_sequence * stream.ids_stride_token : 0);
-}
-__device__ __forceinline__ int32_t id_of(const StreamParams& stream, const int32_t* ids,
-                                         int32_t token) {
-  return ids[stream.indices ? token : stream.page_size.divide(token)];
-}
-
-__device__ __forceinline__ uint32_t word_of_bytes(const std::byte* from, int count) {
-  uint32_t word = 0;
-#pragma unroll 1
-  for (int i = 0; i < count; ++i) word |= static_cast<uint32_t>(from[i]) << (8 * i);
-  return word;
-}
 
 // `bytes` of memory, or as many zeros. Addresses and sizes are multiples of `unit`: 16, 4 or 1.
 struct Run {
@@ -145,7 +107,7 @@ struct TileLoader {
     if (cursor.tile >= cursor.tile_end) next_piece(params, rest);
     next = {params.streams[0].ids, 0, 0, kNoStream};
     if (cursor.tile >= cursor.tile_end) return;
-    const TilePlace place = place_of_tile(cursor.item, cursor.tile);
+    const TilePlace place = place_of_tile<Config>(cursor.item, cursor.tile);
     cursor.run_end =
         place.stream == 0 ? min(cursor.item.first_tiles, cursor.tile_end) : cursor.tile_end;
     next = {ids_of(params.streams[place.stream], cursor.item), place.token, place.length,

@@ -3,20 +3,10 @@
 // shared memory.
 #pragma once
 
+#include "attention/device/work.cuh"
 #include "attention/sm80/products.cuh"
-#include "attention/sm80/work.cuh"
 
 namespace seesaw::attention::sm80 {
-
-// A row of q, or null if the tile has none there.
-__device__ __forceinline__ const uint16_t* query_row(const Params& params, const Item& item,
-                                                     int32_t packed) {
-  const RowPlace place = place_of(params, packed);
-  if (place.token >= item.num_queries) return nullptr;
-  return static_cast<const uint16_t*>(params.q) + item.sequence * params.q_stride_sequence +
-         (item.token_of_sequence + place.token) * params.q_stride_token +
-         place.head * params.q_stride_head;
-}
 
 template <typename Config>
 struct QueryLoader {

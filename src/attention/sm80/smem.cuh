@@ -1,7 +1,8 @@
 // The plan of shared memory: a ring of tiles, records on their way to them, and the rest.
 #pragma once
 
-#include "attention/sm80/work.cuh"
+#include "attention/device/work.cuh"
+#include "attention/sm80/config.hpp"
 #include "gpu/ptx/shared_memory.cuh"
 
 namespace seesaw::attention::sm80 {

@@ -20,6 +20,7 @@ attention::Rows numbers_of(const Tensor& tensor, bool ragged) {
 }  // namespace
 
 attention::Problem attention_of(const DenseDecodeProblem& problem) {
+  const int64_t element = size_of(storage_of(problem.format().id));
   attention::Problem result;
   result.items = problem.batch;
   result.s_q = problem.s_q;
@@ -28,10 +29,14 @@ attention::Problem attention_of(const DenseDecodeProblem& problem) {
   result.d_qk = problem.d_qk;
   result.d_v = problem.d_v;
   result.q_type = problem.q_type();
-  result.streams[0] = {.kind = attention::StreamKind::kPages,
-                       .format = problem.format(),
-                       .page_size = problem.page_size,
-                       .most_tokens = problem.max_tokens()};
+  result.streams[0] = {
+      .kind = attention::StreamKind::kPages,
+      .format = problem.format(),
+      .page_size = problem.page_size,
+      .most_tokens = problem.max_tokens(),
+      .page_stride_bytes = problem.kv_page_stride * element,
+      .row_stride_bytes = row_stride_bytes(problem.format(), problem.kv_token_stride),
+      .head_stride_bytes = problem.h_kv > 1 ? problem.kv_head_stride * element : 0};
   result.masks = {
       .causal = problem.causal != 0, .window = problem.window, .tree = problem.tree_mask != 0};
   result.ragged = problem.ragged != 0;

@@ -280,6 +280,9 @@ constexpr std::array kKernels = {
                           sm90::kLimits<SEESAW_BFLOAT16>}),
     erase<sm90::Variant>({"sm90.dense_decode.fp16", SEESAW_CUDA, "Hopper GPUs", split::kSplitKnobs,
                           sm90::kLimits<SEESAW_FLOAT16>}),
+    erase<attention::Sm90Kernel<DenseDecodePlan, Args>>({"sm90.dense_decode.rows", SEESAW_CUDA,
+                                                         "Hopper GPUs", split::kSplitKnobs,
+                                                         attention::sm90::kLimits}),
     erase<attention::Sm80Kernel<DenseDecodePlan, Args>>(
         {"sm80.dense_decode", SEESAW_CUDA, "GPUs of compute capability 8.0 on",
          attention::sm80::kKnobs, attention::sm80::kLimits}),

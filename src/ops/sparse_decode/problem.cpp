@@ -143,6 +143,17 @@ attention::Stream stream_of(const Selected& selected) {
   return stream;
 }
 
+// A list of slots of a cache; strides are elements.
+attention::StreamShape shape_of(const CacheFormat& format, int64_t page_size, int64_t topk,
+                                int64_t page_stride, int64_t token_stride) {
+  return {.kind = attention::StreamKind::kIndices,
+          .format = format,
+          .page_size = page_size,
+          .most_tokens = topk,
+          .page_stride_bytes = page_stride * size_of(storage_of(format.id)),
+          .row_stride_bytes = row_stride_bytes(format, token_stride)};
+}
+
 // [b, s_q, h_q, columns], and [b, h_q, s_q].
 attention::Rows rows_of(const Tensor& tensor) {
   return {tensor.data, tensor.stride[0], tensor.stride[1], tensor.stride[2]};
@@ -184,12 +195,13 @@ attention::Problem attention_of(const SparseDecodeProblem& problem) {
   attention.d_qk = problem.d_qk;
   attention.d_v = problem.d_v;
   attention.q_type = problem.q_type();
-  attention.streams[0] = {attention::StreamKind::kIndices, problem.format(), problem.page_size,
-                          problem.topk};
+  attention.streams[0] = shape_of(problem.format(), problem.page_size, problem.topk,
+                                  problem.kv_page_stride, problem.kv_token_stride);
   if (problem.has_extra()) {
     attention.num_streams = 2;
-    attention.streams[1] = {attention::StreamKind::kIndices, problem.extra_format(),
-                            problem.extra_page_size, problem.extra_topk};
+    attention.streams[1] =
+        shape_of(problem.extra_format(), problem.extra_page_size, problem.extra_topk,
+                 problem.extra_kv_page_stride, problem.extra_kv_token_stride);
   }
   attention.lse_base = problem.lse_base == SEESAW_LSE_BASE2 ? LseBase::kTwo : LseBase::kNatural;
   attention.empty_lse = problem.empty_lse == SEESAW_EMPTY_LSE_POSITIVE_INFINITY

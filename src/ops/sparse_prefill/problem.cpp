@@ -62,7 +62,13 @@ attention::Problem attention_of(const SparsePrefillProblem& problem) {
   attention.d_qk = problem.d_qk;
   attention.d_v = problem.d_v;
   attention.q_type = problem.q_type();
-  attention.streams[0] = {attention::StreamKind::kIndices, problem.format(), 1, problem.topk};
+  const int64_t row_bytes = problem.kv_token_stride * size_of(storage_of(problem.kv_format));
+  attention.streams[0] = {.kind = attention::StreamKind::kIndices,
+                          .format = problem.format(),
+                          .page_size = 1,
+                          .most_tokens = problem.topk,
+                          .page_stride_bytes = row_bytes,
+                          .row_stride_bytes = row_bytes};
   attention.lse_base = problem.lse_base == SEESAW_LSE_BASE2 ? LseBase::kTwo : LseBase::kNatural;
   attention.empty_lse = problem.empty_lse == SEESAW_EMPTY_LSE_POSITIVE_INFINITY
                             ? EmptyLse::kPositiveInfinity

@@ -9,35 +9,17 @@
 #include "gpu/divisor.hpp"
 #include "gpu/faults.hpp"
 #include "gpu/partials.hpp"
+#include "gpu/sm90/tile.hpp"
 #include "split/split_kv.hpp"
 
 namespace seesaw::dense_decode::sm90 {
 
-inline constexpr int kTileTokens = 64;  // KV tokens of a tile: N of the score product
-inline constexpr int kTileRows = 64;    // query rows of a tile: M of wgmma
-inline constexpr int kBoxColumns = 64;  // 128 bytes: one row of a 128-byte-swizzled box
-inline constexpr int kValueBoxes = 8;   // d_v = 512
-inline constexpr int kHalfBoxes = 4;    // the half of V that one consumer warpgroup multiplies
-inline constexpr int kHalves = kValueBoxes / kHalfBoxes;
-inline constexpr int kHalfColumns = kHalfBoxes * kBoxColumns;
-inline constexpr int kValueColumns = kValueBoxes * kBoxColumns;
+using namespace gpu::sm90;
 
 inline constexpr uint16_t kNaNBits = 0x7FFF;  // NaN of bf16 and of fp16
 
-inline constexpr int kCopyBoxes = 2;  // boxes that one TMA instruction brings (notebook 0003)
-static_assert(kHalfBoxes % kCopyBoxes == 0);
-inline constexpr int kHalfCopies = kHalfBoxes / kCopyBoxes;
-
-inline constexpr int kWarpgroupThreads = 128;
-inline constexpr int kConsumerThreads = 2 * kWarpgroupThreads;
-inline constexpr int kThreads = 3 * kWarpgroupThreads;
 inline constexpr int kQueryLoaderWarps = 2;  // warps 2 and 3 of the producer warpgroup
 
-// setmaxnreg shares out anew what the launch gives, ptxas's number of registers a thread: all that
-// an SM has (65,536 / 384, in steps of 8), as the launch bounds ask for one block an SM. A sum
-// above it hangs, so a build in which ptxas gave another number is refused (instance.cuh).
-inline constexpr int kLaunchRegisters = 65536 / kThreads / 8 * 8;
-static_assert(kLaunchRegisters == 168);
 inline constexpr int kConsumerRegisters = 240;
 inline constexpr int kProducerRegisters = 24;
 static_assert(2 * kConsumerRegisters + kProducerRegisters <= 3 * kLaunchRegisters);
@@ -52,6 +34,8 @@ struct DenseDecodeConfig {
   // Q, which both consumer warpgroups then keep in registers.
   static constexpr bool kHasRotaryBox = kQkBoxes > kValueBoxes;
   static_assert(kQkBoxes == kValueBoxes || kQkBoxes == kValueBoxes + 1);
+  static constexpr bool kRotaryInRegisters = kHasRotaryBox;
+  static constexpr bool kKeepsScores = true;  // probabilities as floats, for another frame
   // A KV tile comes in this many copies, each with a barrier of its own: the boxes of the values,
   // kCopyBoxes at a time, and the rotary box.
   static constexpr int kKvCopies = kValueBoxes / kCopyBoxes + (kHasRotaryBox ? 1 : 0);

@@ -57,7 +57,7 @@ __global__ void __launch_bounds__(kThreads, 1)
     }
   } else {
     ptx::raise_registers<kConsumerRegisters>();
-    Consumer<Config>{params, shared, storage, work, thread}.run(static_cast<Side>(warpgroup));
+    Consumer<Config>(params, shared, storage, work, thread).run(static_cast<Side>(warpgroup));
     mark<Config>(0, Mark::kLeft);
   }
 }

@@ -1,12 +1,16 @@
-// What the two consumer warpgroups share: products, the tail of a sequence, signals.
+// Products of a consumer warpgroup, and what lies between them: fragments, P, the tail of a tile.
 #pragma once
 
 #include "gpu/online_softmax.cuh"
+#include "gpu/ptx/arithmetic.cuh"
 #include "gpu/ptx/matrix.cuh"
+#include "gpu/ptx/mbarrier.cuh"
+#include "gpu/ptx/registers.cuh"
+#include "gpu/ptx/shared_memory.cuh"
 #include "gpu/ptx/wgmma.cuh"
-#include "ops/dense_decode/sm90/producer.cuh"
+#include "gpu/sm90/facts.cuh"
 
-namespace seesaw::dense_decode::sm90 {
+namespace seesaw::gpu::sm90 {
 
 // Which half of the output a consumer warpgroup owns, and so which KV buffer it scores.
 enum class Side : int { kLeft = 0, kRight = 1 };
@@ -16,7 +20,7 @@ struct ConsumerState {
   float o[128];           // its rows of a 64 x 256 half of the output, not normalised
   float s[32];            // scores, then probabilities, of its rows of the tile it scores
   uint32_t p[16];         // probabilities in 16 bits: A fragments
-  uint32_t q_rotary[16];  // box 8 of Q as A fragments (Config::kHasRotaryBox)
+  uint32_t q_rotary[16];  // box 8 of Q as A fragments (Config::kRotaryInRegisters)
   float sum0, sum1;       // this thread's part of the sums of probabilities of its two rows
 };
 
@@ -46,15 +50,14 @@ __device__ __forceinline__ void store_p(uint32_t box, const ConsumerThread& thre
   }
 }
 
+// `box`: the rotary columns of Q.
 template <typename Config>
-__device__ __forceinline__ void keep_rotary_box(ConsumerState& state,
-                                                const SharedAddresses<Config>& shared,
+__device__ __forceinline__ void keep_rotary_box(ConsumerState& state, uint32_t box,
                                                 const ConsumerThread& thread) {
-  if constexpr (Config::kHasRotaryBox) {
+  if constexpr (Config::kRotaryInRegisters) {
 #pragma unroll
     for (int step = 0; step < 4; ++step) {
-      ptx::load_matrix(state.q_rotary + 4 * step,
-                       fragment_address(shared.q() + kValueBoxes * sizeof(Box), thread, step));
+      ptx::load_matrix(state.q_rotary + 4 * step, fragment_address(box, thread, step));
     }
   }
 }
@@ -79,7 +82,7 @@ __device__ __forceinline__ void issue_scores(ConsumerState& state, const Descrip
     for (int step = 0; step < 4; ++step) {
       const uint32_t kv = at.kv + box * kBoxStep + step * ptx::kStepKMajor;
       const bool accumulate = !(first && box == kBoxBegin && step == 0);
-      if (Config::kHasRotaryBox && box == kValueBoxes) {
+      if (Config::kRotaryInRegisters && box == kValueBoxes) {
         Mma::rs(state.s, state.q_rotary + 4 * step, kv, accumulate);
       } else {
         Mma::ss(state.s, at.q + box * kBoxStep + step * ptx::kStepKMajor, kv, accumulate);
@@ -113,25 +116,6 @@ __device__ __forceinline__ void issue_remote_values(ConsumerState& state, uint32
   ptx::wgmma_commit();
 }
 
-// Where a piece's masks begin. Rows see different numbers of tokens under the causal mask; tiles
-// wholly below the least of them need no mask.
-struct PieceMask {
-  int32_t seq_len;
-  int32_t least;     // least number of tokens that a row of the tile sees
-  int32_t visible0;  // tokens that the thread's two rows see
-  int32_t visible1;
-};
-
-__device__ __forceinline__ PieceMask piece_mask(const DenseDecodeParams& params, int32_t row_tile,
-                                                int32_t row, int32_t seq_len) {
-  PieceMask mask;
-  mask.seq_len = seq_len;
-  mask.least = visible_tokens(params, row_tile * kTileRows, seq_len);
-  mask.visible0 = visible_tokens(params, row_tile * kTileRows + row, seq_len);
-  mask.visible1 = visible_tokens(params, row_tile * kTileRows + row + 8, seq_len);
-  return mask;
-}
-
 // Exponent bits of a pair of 16-bit elements: all ones in an element means NaN or infinity.
 template <typename Element>
 inline constexpr uint32_t kExponentBits = 0;
@@ -150,28 +134,27 @@ __device__ __forceinline__ uint32_t finite_or_zero(uint32_t pair) {
 }
 
 // Makes the values of a tile safe to multiply with zero probabilities, which NaN would survive.
-// Tokens past the sequence become zeros. Tokens that only some rows see (causal mask) lose their
+// Tokens from `end` on become zeros. Tokens from `first` on, which only some rows see, lose their
 // NaN and infinite elements. Of the rows that do see them, most have met these in the score (K and
 // V are one latent vector), so their probability is NaN already; but a score of -inf has
 // probability 0, and 0 x infinity is missed: what comes back true when the end of the piece has to
-// make up for it (Epilogue::restore_infinities). Called by one warpgroup, on the tile it scored,
-// when that is done; the answer is this thread's.
+// make up for it. Called by one warpgroup, on the tile it scored, when that is done; the answer is
+// this thread's.
 template <typename Config>
-__device__ __forceinline__ bool scrub_values(uint32_t tile, int32_t token_begin,
-                                             const PieceMask& mask, NamedBarrier barrier) {
+__device__ __forceinline__ bool scrub_values(uint32_t tile, int first, int end,
+                                             NamedBarrier barrier) {
   ptx::barrier_sync(barrier, kWarpgroupThreads);  // every warp's scores of the tile are done
   constexpr int kChunks = kBoxColumns * 2 / 16;
   const int thread = static_cast<int>(ptx::opaque(threadIdx.x)) % kWarpgroupThreads;
   const int chunk = thread % (kValueBoxes * kChunks);
   const uint32_t column = tile + (chunk / kChunks) * sizeof(Box) + (chunk % kChunks) * 16;
-  const int first = max(mask.least - token_begin, 0) + thread / (kValueBoxes * kChunks);
   constexpr int kStep = kWarpgroupThreads / (kValueBoxes * kChunks);
   uint32_t changed = 0;
 #pragma unroll 1
-  for (int token = first; token < kTileTokens; token += kStep) {
+  for (int token = first + thread / (kValueBoxes * kChunks); token < kTileTokens; token += kStep) {
     const uint32_t address = column + token * (kBoxColumns * 2);
     uint4 v = make_uint4(0, 0, 0, 0);
-    if (token_begin + token < mask.seq_len) {
+    if (token < end) {
       const uint4 was = ptx::load_shared_16(address);
       v.x = finite_or_zero<typename Config::Element>(was.x);
       v.y = finite_or_zero<typename Config::Element>(was.y);
@@ -186,4 +169,24 @@ __device__ __forceinline__ bool scrub_values(uint32_t tile, int32_t token_begin,
   return changed != 0;
 }
 
-}  // namespace seesaw::dense_decode::sm90
+// A row of the thread, r = 0 or 1, times `factor`: columns 8n + 2q and the next as one word.
+template <typename Element>
+__device__ __forceinline__ uint32_t output_word(const ConsumerState& state, int r, int n,
+                                                float factor) {
+  const int i = 4 * n + 2 * r;
+  return ptx::pack<Element>(state.o[i] * factor, state.o[i + 1] * factor);
+}
+
+// Largest magnitude of a row of the thread, r = 0 or 1, over the four lanes that share it.
+__device__ __forceinline__ float largest_of_row(const ConsumerState& state, int r) {
+  float largest = 0.0F;
+#pragma unroll
+  for (int n = 0; n < 32; ++n) {
+    largest =
+        fmaxf(largest, fmaxf(fabsf(state.o[4 * n + 2 * r]), fabsf(state.o[4 * n + 2 * r + 1])));
+  }
+  largest = fmaxf(largest, __shfl_xor_sync(~0u, largest, 1));
+  return fmaxf(largest, __shfl_xor_sync(~0u, largest, 2));
+}
+
+}  // namespace seesaw::gpu::sm90

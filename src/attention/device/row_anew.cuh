@@ -1,76 +1,55 @@
-// [9] One row of a piece by one warp, from the cache, token by token: where scores are so large
+// One row of a piece by one warp, from the cache, token by token: where scores are so large
 // that the frames of the tensor cores' tiles fail (scores beyond 2^30, in powers of two), or where
 // infinite values stand among tokens that only some rows see. Slow, and right: a score's product
 // with the scale is rounded before the frame, one of these products, is subtracted.
 #pragma once
 
-#include "attention/sm80/convert.cuh"
-#include "attention/sm80/epilogue.cuh"
-#include "attention/sm80/queries.cuh"
+#include "attention/device/record.cuh"
+#include "attention/device/results.cuh"
+#include "attention/device/sight.cuh"
 
-namespace seesaw::attention::sm80 {
+namespace seesaw::attention::device {
 
-// One number of a record in global memory, rounded as convert_tile rounds it.
-template <typename Config>
-__device__ __forceinline__ float number_of(const Params& params, const StreamParams& stream,
-                                           const Record& record, int column) {
-  const bool rotary = column >= stream.latent.count;
-  const ElementType type = rotary ? stream.rotary.type : stream.latent.type;
-  const int element = rotary ? column - stream.latent.count : column;
-  const int bit =
-      (rotary ? stream.rotary.offset : stream.latent.offset) * 8 + element * bits_of(type);
-  float values[gpu::kChunk];
-  gpu::Chunk chunk = {};
-  chunk.word[0] = word_of_bytes(record.row + bit / 8, (bits_of(type) + 7) / 8) >> (bit % 8);
-  gpu::decode(chunk, type, values);
-  if constexpr (!Config::kConverts) return values[0];
-  float scale = stream_scale(stream);
-  if (column < stream.scaled_columns) {
-    const int bytes = bits_of(stream.scales.type) / 8;
-    const std::byte* scales = stream.scales.place == Place::kTail ? record.tail : record.row;
-    scale *= scale_of_bits(
-        stream.scales.type,
-        word_of_bytes(scales + stream.scales.offset + stream.scale_group.divide(column) * bytes,
-                      bytes));
-  }
-  return ptx::unpack<typename Config::Element>(
-             ptx::pack<typename Config::Element>(values[0] * scale, 0.0F))
-      .x;
-}
-
-template <typename Config>
+// The columns of the values from kFirstColumn on, kNumColumns of them; every warp of a row computes
+// its scores.
+template <typename Config, int kNumColumns = Config::kValueColumns>
 struct RowAnew {
   using Element = typename Config::Element;
-  static constexpr int kColumns = Config::kValueColumns / 32;  // of a lane
+  static constexpr int kColumns = kNumColumns / 32;  // of a lane
 
   const Params& params;
   const PieceWork& piece;
   int row;  // of the tile
+  int first_column;
 
   float top = -INFINITY;  // largest product so far
   float sum = 0.0F;       // of 2^(product - top)
   float out[kColumns] = {};
 
   __device__ __forceinline__ RowAnew(const Params& params_of_launch,
-                                     const PieceWork& piece_of_block, int tile_row)
-      : params(params_of_launch), piece(piece_of_block), row(tile_row) {}
+                                     const PieceWork& piece_of_block, int tile_row,
+                                     int first_column_of_warp = 0)
+      : params(params_of_launch),
+        piece(piece_of_block),
+        row(tile_row),
+        first_column(first_column_of_warp) {}
 
   static __device__ __forceinline__ int lane() { return static_cast<int>(threadIdx.x) % 32; }
-  static __device__ __forceinline__ int column(int i) { return lane() + 32 * i; }
+  __device__ __forceinline__ int column(int i) const { return first_column + lane() + 32 * i; }
   __device__ __forceinline__ ResultPlaces<Config> places() const { return {params, piece}; }
 
   __device__ __forceinline__ void run() {
     if (!places().exists(row)) return;
     const uint16_t* query = query_row(params, piece.item, places().packed(row));
     const int32_t query_token = params.group.divide(places().packed(row));
-    const RowSight sight = sight_of(params, piece.item, query_token);
+    const RowSight sight = sight_of<Config>(params, piece.item, query_token);
 #pragma unroll 1
     for (int32_t tile = piece.tile_begin; tile < piece.tile_end; ++tile) {
-      const TilePlace place = place_of_tile(piece.item, tile);
+      const TilePlace place = place_of_tile<Config>(piece.item, tile);
       const StreamParams& stream = params.streams[place.stream];
 #pragma unroll 1
-      for (int32_t i = 0; i < kTileTokens && place.token + i < place.length; ++i) {
-        const int32_t token = piece.item.origin + tile * kTileTokens + i;
+      for (int32_t i = 0; i < Config::kTileTokens && place.token + i < place.length; ++i) {
+        const int32_t token = piece.item.origin + tile * Config::kTileTokens + i;
         if (token < sight.begin || token >= sight.end ||
             !tree_allows(params, piece.item, query_token, token)) {
           continue;
@@ -93,7 +72,7 @@ struct RowAnew {
 #pragma unroll 1
     for (int c = lane(); c < params.d_qk; c += 32) {
       score = fmaf(ptx::unpack<Element>(query[c]).x * params.q_factor,
-                   number_of<Config>(params, stream, record, c), score);
+                   number_of<Config>(stream, record, c), score);
     }
 #pragma unroll 1
     for (int step = 16; step > 0; step /= 2) score += __shfl_xor_sync(~0u, score, step);
@@ -115,7 +94,7 @@ struct RowAnew {
 #pragma unroll
     for (int i = 0; i < kColumns; ++i) {
       if (column(i) < params.d_v) {
-        out[i] = fmaf(weight, number_of<Config>(params, stream, record, column(i)), out[i]);
+        out[i] = fmaf(weight, number_of<Config>(stream, record, column(i)), out[i]);
       }
     }
   }
@@ -130,7 +109,7 @@ struct RowAnew {
         to[column(i)] = static_cast<uint16_t>(ptx::pack<Element>(value, 0.0F));
       }
     }
-    if (lane() == 0) places().write_statistics(row, top, sum, top);
+    if (lane() == 0 && first_column == 0) places().write_statistics(row, top, sum, top);
   }
 
   __device__ __forceinline__ void write_partial() const {
@@ -141,6 +120,8 @@ struct RowAnew {
     const int block_columns = gpu::partial_block_columns(params.d_v);
 #pragma unroll 1
     for (int block = 0; block < gpu::partial_blocks(params.d_v); ++block) {
+      if ((block + 1) * block_columns <= first_column) continue;
+      if (block * block_columns >= first_column + kNumColumns) break;
       float largest = 0.0F;
 #pragma unroll
       for (int i = 0; i < kColumns; ++i) {
@@ -167,20 +148,4 @@ struct RowAnew {
   }
 };
 
-// Rows of the warp that need it, or all of them; its column warps share them.
-template <typename Config>
-__device__ __noinline__ void compute_rows_anew(const Params& params, const PieceWork& piece,
-                                               RowTotals totals, bool all) {
-  const ThreadPlace<Config> at;
-  const uint32_t asked[2] = {__ballot_sync(~0u, all || Epilogue<Config>::beyond_frames(totals, 0)),
-                             __ballot_sync(~0u, all || Epilogue<Config>::beyond_frames(totals, 1))};
-#pragma unroll 1
-  for (int i = at.column_warp(); i < kWarpRows; i += kColumnWarps) {
-    const uint32_t row_asked = (i < 8 ? asked[0] >> (4 * i) : asked[1] >> (4 * (i - 8))) & 1u;
-    if (row_asked != 0) {
-      RowAnew<Config>(params, piece, at.row_warp() * kWarpRows + i).run();
-    }
-  }
-}
-
-}  // namespace seesaw::attention::sm80
+}  // namespace seesaw::attention::device

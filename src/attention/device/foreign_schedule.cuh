@@ -1,13 +1,13 @@
 // What happens to a schedule that the plan did not make: nothing of it is followed.
 #pragma once
 
-#include "attention/sm80/work.cuh"
+#include "attention/device/work.cuh"
 
-namespace seesaw::attention::sm80 {
+namespace seesaw::attention::device {
 
 // Reports it, and fills the outputs with NaN: the threads of the grid share out the rows.
 template <typename Config>
-__device__ __noinline__ void refuse_schedule(const Params& params) {
+__device__ __forceinline__ void refuse_schedule(const Params& params) {
   const auto group = static_cast<int32_t>(params.group.value);
   const int32_t heads = group * params.h_kv;
   const int64_t block = blockIdx.x + int64_t{gridDim.x} * (blockIdx.y + gridDim.y * blockIdx.z);
@@ -15,7 +15,7 @@ __device__ __noinline__ void refuse_schedule(const Params& params) {
   for (int64_t row = block; row < int64_t{params.items} * params.s_q * heads; row += blocks) {
     const auto head = static_cast<int32_t>(row % heads);
     const auto query_token = static_cast<int32_t>(row / heads % params.s_q);
-    const Item item = read_item(params, static_cast<int32_t>(row / heads / params.s_q));
+    const Item item = read_item<Config>(params, static_cast<int32_t>(row / heads / params.s_q));
     if (query_token >= item.num_queries) continue;
     const int64_t token = item.token_of_sequence + query_token;
     uint16_t* out = static_cast<uint16_t*>(params.out) +
@@ -39,4 +39,4 @@ __device__ __noinline__ void refuse_schedule(const Params& params) {
   if (threadIdx.x == 0 && block == 0) *params.fault = gpu::Fault::kForeignSchedule;
 }
 
-}  // namespace seesaw::attention::sm80
+}  // namespace seesaw::attention::device

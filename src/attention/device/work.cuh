@@ -2,9 +2,9 @@
 // rows.
 #pragma once
 
-#include "attention/sm80/config.hpp"
+#include "attention/device/params.hpp"
 
-namespace seesaw::attention::sm80 {
+namespace seesaw::attention::device {
 
 // The grid is (row tile of the group, KV head, worker).
 __device__ __forceinline__ int32_t tile_of_group() { return static_cast<int32_t>(blockIdx.x); }
@@ -44,6 +44,10 @@ __device__ __forceinline__ RowPlace place_of(const Params& params, int32_t packe
 }
 
 // An item of the call: where its rows are and how many tokens it has.
+//
+// Config here and in this folder is a kernel's: its kTileTokens (KV tokens of a tile), kTileRows
+// (query rows of a tile), kValueColumns, Element, and kConverts (whether the cache's records are
+// converted to it).
 struct Item {
   int32_t sequence;
   int32_t token_of_sequence;  // of the item's first query token; ragged: of the whole call
@@ -51,12 +55,19 @@ struct Item {
   int32_t length[kMostStreams];
   int32_t origin;       // token with which tile 0 begins: see attention/problem.hpp
   int32_t first_tiles;  // of the first stream, as the planner counts them
-
-  __device__ __forceinline__ int32_t tiles() const {
-    return first_tiles + (length[1] + kTileTokens - 1) / kTileTokens;
-  }
 };
 
+// Tiles of so many tokens, and of an item.
+template <typename Config>
+__device__ __forceinline__ int32_t tiles_of(int32_t tokens) {
+  return (tokens + Config::kTileTokens - 1) / Config::kTileTokens;
+}
+template <typename Config>
+__device__ __forceinline__ int32_t tiles_of(const Item& item) {
+  return item.first_tiles + tiles_of<Config>(item.length[1]);
+}
+
+template <typename Config>
 __device__ __forceinline__ Item read_item(const Params& params, int32_t index) {
   Item item;
   item.sequence = params.items_per_sequence.divide(index);
@@ -78,7 +89,7 @@ __device__ __forceinline__ Item read_item(const Params& params, int32_t index) {
   const int32_t behind = max(item.length[0] - params.planned_tokens, 0);
   constexpr int32_t kStep = static_cast<int32_t>(kOriginStep);
   item.origin = (behind + kStep - 1) / kStep * kStep;
-  item.first_tiles = (min(item.length[0], params.planned_tokens) + kTileTokens - 1) / kTileTokens;
+  item.first_tiles = tiles_of<Config>(min(item.length[0], params.planned_tokens));
   return item;
 }
 
@@ -89,11 +100,13 @@ struct RowSight {
   int32_t end;
 };
 
+template <typename Config>
 __device__ __forceinline__ RowSight sight_of(const Params& params, const Item& item,
                                              int32_t token) {
   // Of two streams every row sees all.
-  const int32_t length =
-      params.num_streams == 1 ? item.length[0] : item.first_tiles * kTileTokens + item.length[1];
+  const int32_t length = params.num_streams == 1
+                             ? item.length[0]
+                             : item.first_tiles * Config::kTileTokens + item.length[1];
   RowSight sight = {0, length};
   const int32_t position = length - item.num_queries + token;
   if (params.causal) sight.end = max(min(position + 1, length), 0);
@@ -116,10 +129,10 @@ __device__ __forceinline__ PieceWork read_piece(const Params& params, const Bloc
                                                 int32_t k) {
   const split::Piece& piece = params.pieces[work.piece_at(k)];
   PieceWork found;
-  found.item = read_item(params, piece.sequence);
+  found.item = read_item<Config>(params, piece.sequence);
   found.row_tile = piece.row_group * params.group_tiles + tile_of_group();
   found.partial = piece.partial;
-  const int32_t tiles = found.item.tiles();
+  const int32_t tiles = tiles_of<Config>(found.item);
   found.stale = piece.sequence_tiles != tiles;
   const int32_t rows = found.item.num_queries * static_cast<int32_t>(params.group.value);
   const int32_t first_row = found.row_tile * Config::kTileRows;
@@ -129,14 +142,13 @@ __device__ __forceinline__ PieceWork read_piece(const Params& params, const Bloc
     found.sight_begin = found.sight_end = 0;
     return found;
   }
-  const RowSight first = sight_of(params, found.item, params.group.divide(first_row));
-  const RowSight last = sight_of(params, found.item, params.group.divide(last_row));
+  const RowSight first = sight_of<Config>(params, found.item, params.group.divide(first_row));
+  const RowSight last = sight_of<Config>(params, found.item, params.group.divide(last_row));
   found.sight_begin = last.begin;
   found.sight_end = first.end;
   const int32_t origin = found.item.origin;
-  found.tile_begin = max(piece.tile_begin, (first.begin - origin) / kTileTokens);
-  found.tile_end =
-      min(min(piece.tile_end, tiles), (last.end - origin + kTileTokens - 1) / kTileTokens);
+  found.tile_begin = max(piece.tile_begin, (first.begin - origin) / Config::kTileTokens);
+  found.tile_end = min(min(piece.tile_end, tiles), tiles_of<Config>(last.end - origin));
   found.tile_end = max(found.tile_end, found.tile_begin);
   return found;
 }
@@ -148,11 +160,22 @@ struct TilePlace {
   int32_t length;  // of the stream
 };
 
+template <typename Config>
 __device__ __forceinline__ TilePlace place_of_tile(const Item& item, int32_t tile) {
   if (tile >= item.first_tiles) {
-    return {1, (tile - item.first_tiles) * kTileTokens, item.length[1]};
+    return {1, (tile - item.first_tiles) * Config::kTileTokens, item.length[1]};
   }
-  return {0, item.origin + tile * kTileTokens, item.length[0]};
+  return {0, item.origin + tile * Config::kTileTokens, item.length[0]};
 }
 
-}  // namespace seesaw::attention::sm80
+// A row of q, or null if the tile has none there.
+__device__ __forceinline__ const uint16_t* query_row(const Params& params, const Item& item,
+                                                     int32_t packed) {
+  const RowPlace place = place_of(params, packed);
+  if (place.token >= item.num_queries) return nullptr;
+  return static_cast<const uint16_t*>(params.q) + item.sequence * params.q_stride_sequence +
+         (item.token_of_sequence + place.token) * params.q_stride_token +
+         place.head * params.q_stride_head;
+}
+
+}  // namespace seesaw::attention::device

@@ -1,0 +1,31 @@
+// Attention on Hopper over rows that lie anywhere: pages of any size, or lists of slots, of 16-bit
+// or e4m3 records. README.md beside this file has the algorithm.
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+#include "attention/call.hpp"
+#include "attention/plan.hpp"
+#include "core/support.hpp"
+#include "split/knobs.hpp"
+
+namespace seesaw::attention::sm90 {
+
+// Problems whose q_dtype, d_qk or d_v is none of these it does not run: for the operations' tables.
+inline constexpr std::array kLimits = {
+    Limit{.field = "q_dtype", .values = {SEESAW_BFLOAT16, SEESAW_FLOAT16}},
+    Limit{.field = "d_qk", .values = {576, 512}}, Limit{.field = "d_v", .values = {512}}};
+
+// Whether the device of `options` runs the problem, or why not. Never an error.
+Support supports(const Problem& problem, const Options& options);
+
+// Workers, tiles and workspace for a problem that is supported. Fills in all of `plan`, but for
+// what an operation adds to it.
+Status plan(const Problem& problem, const Options& options, KnobValues knobs, Plan* plan);
+
+// As attention::sm80's.
+Status prepare(const Plan& plan, const Call& call, void* schedule, void* stream);
+Status run(const Plan& plan, const Call& call, void* stream);
+
+}  // namespace seesaw::attention::sm90

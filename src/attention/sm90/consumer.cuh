@@ -1,0 +1,187 @@
+// A consumer warpgroup: the seesaw (gpu/sm90/seesaw.cuh) over the pieces of its worker, and the
+// query rows of each, which the consumers bring themselves behind the last tile of the piece
+// before.
+#pragma once
+
+#include "attention/sm90/epilogue.cuh"
+#include "gpu/ptx/cp_async.cuh"
+#include "gpu/sm90/seesaw.cuh"
+
+namespace seesaw::attention::sm90 {
+
+template <typename Config>
+struct Consumer : Seesaw<Consumer<Config>, Config> {
+  using Base = Seesaw<Consumer<Config>, Config>;
+  using Loop = typename Base::Loop;
+
+  const Params& params;
+  const SharedAddresses<Config>& shared;
+  SharedStorage<Config>& storage;
+  ConsumerThread thread;
+
+  __device__ Consumer(const Params& params_of_launch, const SharedAddresses<Config>& addresses,
+                      SharedStorage<Config>& plan, ConsumerThread place)
+      : params(params_of_launch), shared(addresses), storage(plan), thread(place) {}
+
+  __device__ __forceinline__ float scale_log2() const { return params.scale_log2; }
+  __device__ __forceinline__ void release_queries() const {}
+  __device__ __forceinline__ void first_pair_done(const Loop&) const {}
+
+  // Copies by threads (cp.async) are ordinary writes, which no fence of their thread follows.
+  __device__ __forceinline__ void take_over_copies() const {
+    if constexpr (!Config::kConverts) ptx::fence_async_proxy();
+  }
+
+  __device__ __forceinline__ void note_maxima(int tile, float max0, float max1) const {
+    if (params.max_logits == nullptr || thread.lane % 4 != 0) return;
+    float(&top)[kTileRows] = storage.top[tile];
+    top[thread.row()] = fmaxf(top[thread.row()], max0);
+    top[thread.row() + 8] = fmaxf(top[thread.row() + 8], max1);
+  }
+
+  // Masks the scores of tokens that do not exist, or that a row does not see, and cleans the values
+  // of a tile that not every row sees whole. The producers have made zeros of what does not exist.
+  __device__ __forceinline__ void mask_tile(ConsumerState& state, const Loop& loop, int32_t tile,
+                                            Side side) const {
+    const uint32_t low = storage.valid[tile & 1][0], high = storage.valid[tile & 1][1];
+    if ((low & high) != ~0u) mask_missing(state, low, high);
+    if (params.causal || params.window > 0) mask_rows(state, loop, tile, side);
+  }
+
+  __device__ __forceinline__ void mask_missing(ConsumerState& state, uint32_t low,
+                                               uint32_t high) const {
+    const int shift = 2 * (thread.lane & 3);
+#pragma unroll
+    for (int n = 0; n < 8; ++n) {
+      const uint32_t bits = (n < 4 ? low : high) >> shift;
+#pragma unroll
+      for (int e = 0; e < 2; ++e) {
+        const bool exists = (bits >> (8 * (n % 4) + e) & 1u) != 0;
+        state.s[4 * n + e] = exists ? state.s[4 * n + e] : -INFINITY;
+        state.s[4 * n + 2 + e] = exists ? state.s[4 * n + 2 + e] : -INFINITY;
+      }
+    }
+  }
+
+  __device__ __forceinline__ void mask_rows(ConsumerState& state, const Loop& loop, int32_t tile,
+                                            Side side) const {
+    const PieceWork& piece = storage.piece[loop.piece.slot()];
+    const int32_t begin = piece.item.origin + (piece.tile_begin + tile) * kTileTokens;
+    if (begin >= piece.sight_begin && begin + kTileTokens <= piece.sight_end) return;
+    const ConsumerThread here = thread.apart();
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+      const int32_t packed = piece.row_tile * kTileRows + here.row() + 8 * r;
+      const RowSight sight = sight_of<Config>(params, piece.item, params.group.divide(packed));
+#pragma unroll
+      for (int n = 0; n < 8; ++n) {
+#pragma unroll
+        for (int e = 0; e < 2; ++e) {
+          const int32_t token = begin + 8 * n + 2 * (here.lane & 3) + e;
+          const bool seen = token >= sight.begin && token < sight.end;
+          float& score = state.s[4 * n + 2 * r + e];
+          score = seen ? score : -INFINITY;
+        }
+      }
+    }
+    const NamedBarrier barrier = side == Side::kLeft ? kLeftScrub : kRightScrub;
+    if (scrub_values<Config>(shared.kv(tile & 1), 0, kTileTokens, barrier)) {
+      storage.not_finite[loop.piece.slot()][static_cast<int>(side)] = loop.piece.number() + 1;
+    }
+  }
+
+  // ---- queries
+
+  // Starts to bring the rows of the worker's piece k, and describes it: when nobody scores any
+  // more.
+  __device__ __forceinline__ void begin_queries(int32_t k) const {
+    const PieceWork piece = read_piece<Config>(params, storage.work, k);
+    const int consumer = static_cast<int>(ptx::opaque(threadIdx.x));
+    if (consumer == 0) {
+      storage.piece[k % 2] = piece;
+      if (piece.stale) *params.fault = gpu::Fault::kStaleSchedule;
+    }
+    const bool plain = params.q_unit == kChunkBytes && params.q_factor == 1.0F;
+    const int chunk = consumer % kBoxChunks;
+#pragma unroll 1
+    for (int row = consumer / kBoxChunks; row < kTileRows; row += kConsumerThreads / kBoxChunks) {
+      const uint16_t* from = query_row(params, piece.item, piece.row_tile * kTileRows + row);
+      const bool valid = from != nullptr;
+      from = (valid ? from : static_cast<const uint16_t*>(params.q)) + chunk * (kChunkBytes / 2);
+      uint32_t to =
+          shared.q() + static_cast<uint32_t>(row * (kBoxColumns * 2) + ((chunk ^ (row & 7)) << 4));
+#pragma unroll 1
+      for (int box = 0; box < Config::kQkBoxes; ++box, to += sizeof(Box), from += kBoxColumns) {
+        if (plain) {
+          ptx::copy_async_16(to, from, valid);
+        } else {
+          copy_elements(to, from, valid);
+        }
+      }
+    }
+  }
+
+  // A chunk of any address, times the factor.
+  __device__ __forceinline__ void copy_elements(uint32_t to, const uint16_t* from,
+                                                bool valid) const {
+    using Element = typename Config::Element;
+#pragma unroll 1
+    for (int i = 0; i < kChunkBytes / 4; ++i) {
+      uint32_t pair = 0;
+      if (valid) {
+        const float2 values = {ptx::unpack<Element>(from[2 * i]).x,
+                               ptx::unpack<Element>(from[2 * i + 1]).x};
+        pair = ptx::pack<Element>(values.x * params.q_factor, values.y * params.q_factor);
+      }
+      ptx::store_shared_4(to + 4 * i, pair);
+    }
+  }
+
+  // Until the piece's queries are there, and both warpgroups are at it.
+  __device__ __forceinline__ void open_piece(Loop& loop) const {
+    ptx::copy_async_wait_all();
+    ptx::fence_async_proxy();
+    wait_for_fact(kQueriesReady);
+    const PieceWork& piece = storage.piece[loop.piece.slot()];
+    loop.num_tiles = piece.tile_end - piece.tile_begin;
+  }
+
+  __device__ __forceinline__ void clear_maxima(Side side) const {
+    if (thread.lane % 4 != 0) return;
+    storage.top[static_cast<int>(side)][thread.row()] = -INFINITY;
+    storage.top[static_cast<int>(side)][thread.row() + 8] = -INFINITY;
+  }
+
+  // A worker's pieces. One code for both warpgroups but for the loop over tiles.
+  __device__ __forceinline__ void run(Side side) const {
+    const auto num_pieces = static_cast<uint32_t>(storage.work.num_pieces);
+    if (num_pieces == 0) return;
+    const int own = static_cast<int>(side);
+    ConsumerState state;
+    Loop loop;
+    begin_queries(0);
+#pragma unroll 1
+    for (; loop.piece.number() < num_pieces; loop.piece.advance()) {
+      open_piece(loop);
+      clear_maxima(side);
+      if (loop.num_tiles > own) {  // [1] and [2] of the first pair
+        this->score_first(state, loop, side);
+        this->score_rest(state, loop, side);
+      }
+      Base::clear(state);
+      if (side == Side::kLeft) {
+        this->left_tiles(state, loop);
+      } else {
+        this->right_tiles(state, loop);
+      }
+      // P is made of the last scores, so they are done: the queries' place is free.
+      if (loop.piece.number() + 1 < num_pieces) {
+        begin_queries(static_cast<int32_t>(loop.piece.number()) + 1);
+      }
+      Epilogue<Config>{params, storage, storage.piece[loop.piece.slot()], thread.apart(), side}.run(
+          state, loop.piece);
+    }
+  }
+};
+
+}  // namespace seesaw::attention::sm90

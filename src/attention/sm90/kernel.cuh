@@ -1,0 +1,40 @@
+// The kernel: set up, then a switch over roles.
+#pragma once
+
+#include "attention/device/foreign_schedule.cuh"
+#include "attention/sm90/consumer.cuh"
+#include "attention/sm90/producer.cuh"
+#include "gpu/ptx/grid_dependency.cuh"
+
+namespace seesaw::attention::sm90 {
+
+template <typename Config>
+__global__ void __launch_bounds__(kThreads, 1)
+    attention_kernel(const __grid_constant__ Params params) {
+  static_assert(kSharedBytes<Config> <= 227 * 1024);
+  auto& storage = *reinterpret_cast<SharedStorage<Config>*>(ptx::dynamic_shared());
+  const SharedAddresses<Config> shared(storage);
+  const int warp = __shfl_sync(~0u, static_cast<int>(threadIdx.x) / 32, 0);
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  if (threadIdx.x == 0) {
+    init_barriers(shared);
+    storage.not_finite[0][0] = storage.not_finite[0][1] = 0;
+    storage.not_finite[1][0] = storage.not_finite[1][1] = 0;
+  }
+  ptx::wait_for_previous_grid();
+  if (threadIdx.x == 0) storage.work = block_work(params);
+  __syncthreads();
+  ptx::release_next_grid();
+  if (__builtin_expect(storage.work.foreign, 0)) refuse_schedule<Config>(params);
+
+  const int warpgroup = warp / 4;
+  if (warpgroup == 2) {
+    ptx::lower_registers<Config::kProducerRegisters>();
+    Producer<Config>{params, shared, storage, warp % 4, lane}.run();
+  } else {
+    ptx::raise_registers<Config::kConsumerRegisters>();
+    Consumer<Config>(params, shared, storage, {warp % 4, lane}).run(static_cast<Side>(warpgroup));
+  }
+}
+
+}  // namespace seesaw::attention::sm90

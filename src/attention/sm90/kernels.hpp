@@ -1,0 +1,32 @@
+// The compiled instances of the kernel.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <cstdint>
+
+#include "attention/sm90/config.hpp"
+#include "base/status.hpp"
+#include "core/dtype.hpp"
+
+namespace seesaw::attention::sm90 {
+
+struct KernelLaunch {
+  dim3 grid;           // as device/work.cuh reads it
+  int32_t device = 0;  // the current one
+  cudaStream_t stream = nullptr;
+};
+
+// Launches an instance. Asynchronous; checked.
+using AttentionKernel = Status (*)(const Params& params, const KernelLaunch& launch);
+
+struct InstanceKey {
+  DType type;     // of the queries
+  int64_t d_qk;   // 576 or 512
+  bool converts;  // the cache's e4m3 records
+};
+
+// The instance, or null.
+AttentionKernel find_attention_kernel(const InstanceKey& key);
+
+}  // namespace seesaw::attention::sm90

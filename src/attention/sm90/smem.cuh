@@ -1,0 +1,114 @@
+// The plan of shared memory, and the barriers.
+#pragma once
+
+#include "attention/device/work.cuh"
+#include "attention/sm90/config.hpp"
+#include "gpu/pipeline.cuh"
+#include "gpu/ptx/shared_memory.cuh"
+#include "gpu/sm90/facts.cuh"
+
+namespace seesaw::attention::sm90 {
+
+// Both warpgroups are at the piece and have its queries. (The mbarriers are ready for everybody
+// behind the block's first barrier.)
+inline constexpr NamedBarrier kQueriesReady = kBarriersReady;
+
+// Where a producer warp is in the worker's pieces.
+struct TileCursor {
+  const int32_t* ids;  // of the item
+  int32_t k;           // of the block's pieces
+  int32_t tile;
+  int32_t tile_end;
+  int32_t run_end;  // of the tiles that have the same item and stream
+  int32_t half;     // of the tile: its first 32 tokens, or the others
+  int32_t token;    // of the stream: the first of the half
+  int32_t length;   // of the stream
+  int32_t stream;   // kNoStream: behind the last tile
+  int32_t buffer;   // even tiles of a piece go to buffer 0, odd ones to buffer 1
+};
+inline constexpr int32_t kNoStream = -1;
+
+template <typename Config>
+struct SharedStorage {
+  // Q tile, row-major boxes, of one piece. Writers and readers: the consumers.
+  Box q[Config::kQkBoxes];
+  // Two KV tiles, one box a 64-column slice. Writers: the producer warps, and scrub_values.
+  // Readers: the tile's own warpgroup (scores), both (values). The rotary box becomes the tile's P
+  // once its scores are done.
+  Box kv[2][Config::kQkBoxes];
+  float frame[kTileRows];     // running maximum, log2 units; see gpu/online_softmax.cuh
+  float scale[2][kTileRows];  // 2^(old frame - new frame) of tile 0 and of tile 1
+  float sum[2][kTileRows];    // [warpgroup] of probabilities, at the end of a piece
+  float top[2][kTileRows];    // [warpgroup] largest score in the piece, where somebody asks for it
+  uint32_t valid[2][2];       // [buffer] tokens of the tile that exist, a bit each
+  BlockWork work;
+  TileCursor cursor[kProducerWarps];
+  PieceWork piece[2];  // [slot of the piece's turn]
+  // [slot of the piece's turn][warpgroup] number + 1 of the last piece in whose masked tiles the
+  // warpgroup has met values that are not finite, see scrub_values
+  uint32_t not_finite[2][2];
+  uint64_t kv_full[2][Config::kKvCopies];  // [buffer][copy]; arrivals: see init_barriers
+  // [buffer][half: 0: boxes 0-3, 1: boxes 4-7]; arrivals: warps of the consumer that reads it last.
+  // The rotary box goes with the half that is released after the tile's P has been read.
+  uint64_t kv_empty[2][2];
+};
+
+// P has boxes of its own behind the rest where there is no rotary box.
+template <typename Config>
+inline constexpr size_t kSharedBytes = sizeof(SharedStorage<Config>) +
+                                       (Config::kHasRotaryBox ? 0 : 2 * sizeof(Box));
+
+// The half of a tile that its rotary box is released with: of tile 0 the right warpgroup reads P
+// last, of tile 1 the left one.
+__device__ __forceinline__ int rotary_half(int buffer) { return 1 - buffer; }
+
+// Shared-window addresses of the plan's members.
+template <typename Config>
+struct SharedAddresses {
+  using Storage = SharedStorage<Config>;
+  uint32_t base;
+
+  __device__ explicit SharedAddresses(const Storage& storage)
+      : base(ptx::shared_address(&storage)) {}
+
+  __device__ uint32_t q() const { return base + offsetof(Storage, q); }
+  __device__ uint32_t kv(int buffer) const {
+    return base + offsetof(Storage, kv) + buffer * sizeof(Storage::kv[0]);
+  }
+  __device__ uint32_t p(int tile) const {
+    if constexpr (Config::kHasRotaryBox) {
+      return kv(tile) + kValueBoxes * sizeof(Box);
+    } else {
+      return base + sizeof(Storage) + tile * sizeof(Box);
+    }
+  }
+  __device__ gpu::FullBarrier kv_full(int buffer, int copy) const {
+    return {barrier(offsetof(Storage, kv_full), buffer * Config::kKvCopies + copy)};
+  }
+  __device__ gpu::EmptyBarrier kv_empty(int buffer, int half) const {
+    return {barrier(offsetof(Storage, kv_empty), buffer * 2 + half)};
+  }
+
+ private:
+  __device__ uint32_t barrier(size_t first, int index) const {
+    return base + static_cast<uint32_t>(first + index * sizeof(uint64_t));
+  }
+};
+
+// By one thread, before any other uses them. Converted boxes are announced once a warp, copies by
+// every lane's last one; two warps bring the rotary box.
+template <typename Config>
+__device__ __forceinline__ void init_barriers(const SharedAddresses<Config>& shared) {
+  constexpr int kArrivals = Config::kConverts ? 1 : 32;
+  for (int buffer = 0; buffer < 2; ++buffer) {
+    for (int copy = 0; copy < Config::kKvCopies; ++copy) {
+      shared.kv_full(buffer, copy).init(copy == Config::kRotaryCopy ? 2 * kArrivals : kArrivals);
+    }
+    for (int half = 0; half < 2; ++half) {
+      shared.kv_empty(buffer, half).init(kWarpgroupThreads / 32);
+    }
+  }
+  ptx::fence_mbarrier_init();
+}
+
+}  // namespace seesaw::attention::sm90
