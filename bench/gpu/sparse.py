@@ -2,6 +2,10 @@
 """Sparse decoding on a GPU against the bytes of its rows: whole calls as CUDA-graph replays.
 
     sparse.py --library libseesaw.so --json sparse.json [--filter h16]
+    sparse.py --library new=libseesaw.so --library old=old.so --library sm80=libseesaw.so@sm80 --flash-mla
+
+Libraries and FlashMLA's kernels for Hopper (the package sgl-flash-mla, for 64 heads or more; fewer are padded) run
+in turn, case after case.
 
 Each query token reads `topk` rows drawn at random from a pool of 2 GiB. The roof is a copy on the device,
 timed in the same process: what it reads and writes a second is what rows could be read at.
@@ -11,9 +15,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import statistics
 import sys
 from pathlib import Path
-from typing import Any, Callable, Dict, List, NamedTuple
+from typing import Any, Callable, Dict, List, NamedTuple, Optional
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "bench" / "python"), str(ROOT / "bench" / "gpu")]
@@ -52,14 +57,18 @@ class Case(NamedTuple):
     h_q: int
     topk: int
     format: str
+    extra_topk: int = 0
 
     def __str__(self) -> str:
-        return f"b{self.b}.sq{self.s_q}.h{self.h_q}.topk{self.topk}.{self.format}"
+        extra = f"+{self.extra_topk}" if self.extra_topk else ""
+        return f"b{self.b}.sq{self.s_q}.h{self.h_q}.topk{self.topk}{extra}.{self.format}"
 
 
 def table() -> List[Case]:
-    cases = [Case(128, 1, h, 2048, f) for f in FORMATS for h in (8, 16, 64, 128)]
+    cases = [Case(128, 1, h, 2048, f) for f in ("bf16", "fp8_656") for h in (8, 16, 64, 128)]
+    cases += [Case(128, 2, 128, 2048, "fp8_656"), Case(2, 2, 128, 2048, "fp8_656")]
     cases += [Case(b, 1, h, 2048, "fp8_656") for b in (1, 8, 32) for h in (16, 64, 128)]
+    cases += [Case(128, 2, h, 128, "fp8_584", 1024) for h in (64, 128)]
     return cases
 
 
@@ -71,15 +80,28 @@ def make_pool(kind: Format) -> torch.Tensor:
     return torch.randint(0, 0x3C, shape, dtype=torch.uint8, device="cuda")
 
 
-def make_call(library: Any, case: Case, pool: torch.Tensor) -> Callable[[], torch.Tensor]:
-    kind = FORMATS[case.format]
-    plan = library.plan(
-        DEVICE, q_dtype=c_abi.BFLOAT16, kv_format=kind.number, batch=case.b, s_q=case.s_q,
+class Inputs:
+    """Queries and lists of a case; an extra cache is the same pool under lists of its own."""
+
+    def __init__(self, case: Case, pool: torch.Tensor) -> None:
+        kind = FORMATS[case.format]
+        slots = pool.shape[0] * PAGE
+        self.case, self.kind, self.pool = case, kind, pool
+        self.q = drawn_values((case.b, case.s_q, case.h_q, kind.d_qk), 0.1).to(torch.bfloat16)
+        self.indices = torch.randint(0, slots, (case.b, case.s_q, case.topk), device="cuda").int()
+        extra = (case.b, case.s_q, case.extra_topk)
+        self.extra = torch.randint(0, slots, extra, device="cuda").int()
+
+
+def seesaw_call(library: Any, kernel: str, inputs: Inputs) -> Callable[[], torch.Tensor]:
+    case, kind, pool = inputs.case, inputs.kind, inputs.pool
+    fields = dict(
+        q_dtype=c_abi.BFLOAT16, kv_format=kind.number, batch=case.b, s_q=case.s_q,
         h_q=case.h_q, d_qk=kind.d_qk, d_v=512, topk=case.topk, page_size=PAGE,
     )  # fmt: skip
-    q = drawn_values((case.b, case.s_q, case.h_q, kind.d_qk), 0.1).to(torch.bfloat16)
-    slots = pool.shape[0] * PAGE
-    indices = torch.randint(0, slots, (case.b, case.s_q, case.topk), device="cuda").int()
+    if case.extra_topk:
+        fields.update(extra_topk=case.extra_topk, extra_kv_format=kind.number, extra_page_size=PAGE)
+    plan = library.plan(DEVICE, kernel=kernel, **fields)
     out = torch.empty(case.b, case.s_q, case.h_q, 512, dtype=torch.bfloat16, device="cuda")
     lse = torch.empty(case.b, case.h_q, case.s_q, device="cuda")
     schedule = torch.empty(plan.schedule_bytes, dtype=torch.uint8, device="cuda")
@@ -92,18 +114,49 @@ def make_call(library: Any, case: Case, pool: torch.Tensor) -> Callable[[], torc
     strides = (kind.page_elements, kind.columns, kind.columns, 1)
     cache = c_abi.View(pool.data_ptr(), shape, kind.dtype, DEVICE, strides)
     tensors = dict(
-        q=view(q, c_abi.BFLOAT16), kv_cache=cache,
-        indices=view(indices, c_abi.INT32), out=view(out, c_abi.BFLOAT16),
+        q=view(inputs.q, c_abi.BFLOAT16), kv_cache=cache,
+        indices=view(inputs.indices, c_abi.INT32), out=view(out, c_abi.BFLOAT16),
         lse=view(lse, c_abi.FLOAT32),
     )  # fmt: skip
-    plan.prepare({"indices": tensors["indices"]}, schedule.data_ptr())
+    if case.extra_topk:
+        tensors.update(extra_kv_cache=cache, extra_indices=view(inputs.extra, c_abi.INT32))
+    lists = {name: tensors[name] for name in ("indices", "extra_indices") if name in tensors}
+    plan.prepare(lists, schedule.data_ptr())
     torch.cuda.synchronize()
     bound = plan.bind(tensors, kind.d_qk**-0.5, schedule.data_ptr(), workspace.data_ptr())
 
-    def call(_keep: Any = (q, indices, schedule, workspace, lse)) -> torch.Tensor:
+    def call(_keep: Any = (inputs, schedule, workspace, lse)) -> torch.Tensor:
         bound.set_stream(torch.cuda.current_stream().cuda_stream)
         library.check(bound.run())
         return out
+
+    return call
+
+
+def flash_mla_call(inputs: Inputs) -> Optional[Callable[[], torch.Tensor]]:
+    """FlashMLA's call; the schedule is made by the first one, as its users make it."""
+    import flash_mla
+
+    case, kind, pool = inputs.case, inputs.kind, inputs.pool
+    if case.format == "bf16":
+        return None
+    cache = pool.as_strided(
+        (pool.shape[0], PAGE, 1, kind.columns), (kind.page_elements, kind.columns, kind.columns, 1)
+    )
+    heads = max(64, case.h_q)
+    q = torch.zeros(case.b, case.s_q, heads, kind.d_qk, dtype=torch.bfloat16, device="cuda")
+    q[:, :, : case.h_q] = inputs.q
+    extra = {}
+    if case.extra_topk:
+        extra = dict(extra_k_cache=cache, extra_indices_in_kvcache=inputs.extra)
+    metadata, _ = flash_mla.get_mla_metadata()
+
+    def call() -> torch.Tensor:
+        out, _ = flash_mla.flash_mla_with_kvcache(
+            q, cache, None, None, 512, metadata, softmax_scale=kind.d_qk**-0.5,
+            is_fp8_kvcache=True, indices=inputs.indices, use_legacy=True, **extra,
+        )  # fmt: skip
+        return out[:, :, : case.h_q]
 
     return call
 
@@ -116,14 +169,42 @@ def copy_gbps(pool: torch.Tensor) -> float:
     return 2e-3 * half.numel() / min(runner.burst_us() for _ in range(5))
 
 
+def report(case: Case, calls: Dict[str, Callable[[], torch.Tensor]], rounds: int, roof: float,
+           results: List[Dict[str, Any]]) -> None:  # fmt: skip
+    kind = FORMATS[case.format]
+    runners = {name: Contestant(call) for name, call in calls.items()}
+    times: Dict[str, List[float]] = {name: [] for name in runners}
+    for _ in range(rounds):
+        for name, runner in runners.items():
+            times[name].append(runner.burst_us())
+    first = next(iter(runners.values())).out.float()
+    tokens = case.b * case.s_q * (case.topk + case.extra_topk)
+    row: Dict[str, Any] = {"case": case._asdict(), "contestants": {}}
+    for name, runner in runners.items():
+        us = statistics.median(times[name])
+        gbps = tokens * kind.row_bytes / us / 1e3
+        tflops = 2e-6 * tokens * case.h_q * (kind.d_qk + 512) / us
+        apart = (runner.out.float() - first).abs().max().item()
+        print(f"{str(case):38} {name:10} {us:8.1f} us {gbps:6.0f} GB/s ({gbps / roof:.2f} of a copy) "
+              f"{tflops:6.1f} TFLOPS, from the first {apart:.1e}", flush=True)  # fmt: skip
+        row["contestants"][name] = {"us": us, "gbps": gbps, "tflops": tflops}
+    results.append(row)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--library", required=True, type=Path, help="libseesaw.so")
+    parser.add_argument("--library", required=True, action="append", metavar="[NAME=]FILE[@KERNEL]",
+                        help="libseesaw.so, whose kernels' names begin with KERNEL")  # fmt: skip
+    parser.add_argument("--flash-mla", action="store_true", help="the package flash_mla, too")
     parser.add_argument("--filter", default="", help="only cases whose name contains one of these")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    library = c_abi.load(arguments.library, "sparse_decode")
+    contestants = {}
+    for text in arguments.library:
+        name, _, file = text.rpartition("=")
+        path, _, kernel = file.partition("@")
+        contestants[name or "seesaw"] = (c_abi.load(Path(path), "sparse_decode"), kernel)
     results: List[Dict[str, Any]] = []
     roof = 0.0
     for name, kind in FORMATS.items():
@@ -133,14 +214,11 @@ def main() -> int:
             wanted = any(part in str(case) for part in arguments.filter.split(","))
             if case.format != name or not wanted:
                 continue
-            runner = Contestant(make_call(library, case, pool))
-            us = sorted(runner.burst_us() for _ in range(arguments.rounds))[arguments.rounds // 2]
-            tokens = case.b * case.s_q * case.topk
-            gbps = tokens * kind.row_bytes / us / 1e3
-            tflops = 2e-6 * tokens * case.h_q * (kind.d_qk + 512) / us
-            print(f"{str(case):34} {us:8.1f} us {gbps:7.0f} GB/s ({gbps / roof:.2f} of a copy) "
-                  f"{tflops:6.1f} TFLOPS", flush=True)  # fmt: skip
-            results.append({"case": case._asdict(), "us": us, "gbps": gbps, "tflops": tflops})
+            inputs = Inputs(case, pool)
+            calls = {name: seesaw_call(*of, inputs) for name, of in contestants.items()}
+            if arguments.flash_mla and (call := flash_mla_call(inputs)) is not None:
+                calls["flash_mla"] = call
+            report(case, calls, arguments.rounds, roof, results)
         del pool
     if arguments.json:
         record = {"device": torch.cuda.get_device_name(), "copy_gbps": roof, "results": results}

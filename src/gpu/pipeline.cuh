@@ -65,6 +65,10 @@ struct EmptyBarrier {
   __device__ __forceinline__ void wait_warp(Turn turn) const {
     ptx::mbarrier_wait_warp(address, turn.parity_before());
   }
+  // Whether that wait would end at once.
+  __device__ __forceinline__ bool is_open(Turn turn) const {
+    return ptx::mbarrier_test(address, turn.parity_before());
+  }
   // Lets the filling go: one arrival a warp, when all its lanes are done.
   __device__ __forceinline__ void release(int lane) const {
     __syncwarp();

@@ -77,8 +77,7 @@ struct Block {
   std::map<uint32_t, MBarrier> mbarriers;
   std::deque<Copy> copies;  // asked for, not done
   Waiters for_previous_grid;
-  std::vector<uint16_t> writer;   // of each chunk: 1 + the thread that has not published it, or 0
-  std::vector<uint16_t> arrived;  // written by copies that have arrived, not published
+  std::vector<uint16_t> writer;  // of each chunk: 1 + the thread that has not published it, or 0
   jmp_buf scheduler;
   Fiber* current = nullptr;
   unsigned ended = 0;
@@ -431,25 +430,6 @@ void copy_by_thread(std::function<void()> copy) {
   }
 }
 
-void arrive_behind_own_copies(uint32_t mbarrier) {
-  Fiber& fiber = current();
-  const auto finish = [&fiber, mbarrier, copies = std::exchange(fiber.copies, {})] {
-    const Scoped as_the_thread(block->current, &fiber);
-    for (const auto& copy : copies) copy();
-    auto& written = fiber.unpublished;
-    block->arrived.insert(block->arrived.end(), written.begin(), written.end());
-    written.clear();
-    mbarrier_arrive(mbarrier, 0);
-  };
-  fiber.groups.clear();
-  fiber.grouped_copies = 0;
-  if (conditions.timing == Timing::kLazy) {
-    block->copies.push_back({mbarrier, 0, finish});
-  } else {
-    finish();
-  }
-}
-
 void commit_own_copies() {
   Fiber& fiber = current();
   fiber.groups.push_back(fiber.copies.size() - fiber.grouped_copies);
@@ -516,6 +496,8 @@ void mbarrier_arrive(uint32_t address, int expected_bytes) {
   advance_phase(barrier);
 }
 
+bool mbarrier_test(uint32_t address, uint32_t parity) { return mbarrier(address).parity != parity; }
+
 void mbarrier_wait(uint32_t address, uint32_t parity) {
   if (conditions.ignored.what == Ignored::What::kMbarrier &&
       ignores(Ignored::What::kMbarrier, address, current().mbarriers_met[address]++)) {
@@ -541,8 +523,6 @@ void publish_writes() {
     if (block->writer[chunk] == current().index + 1) block->writer[chunk] = 0;
   }
   current().unpublished.clear();
-  for (const uint16_t chunk : block->arrived) block->writer[chunk] = 0;
-  block->arrived.clear();
 }
 
 void check_published(uint32_t address, size_t bytes) {

@@ -137,8 +137,6 @@ void copy_by_thread(std::function<void()> copy);
 void commit_own_copies();
 void wait_for_own_groups(size_t groups_left);  // the last ones
 void wait_for_own_copies();
-// An arrival when they are done. Whoever waits for it may publish what they have written.
-void arrive_behind_own_copies(uint32_t mbarrier);
 
 // A product of 16 rows, which a warp issues lane by lane; it exists when all lanes have.
 struct WarpProduct {
@@ -171,6 +169,7 @@ void release_next_grid();
 void mbarrier_init(uint32_t address, int arrivals);
 void mbarrier_arrive(uint32_t address, int expected_bytes);
 void mbarrier_wait(uint32_t address, uint32_t parity);
+bool mbarrier_test(uint32_t address, uint32_t parity);  // whether it would not wait
 
 // Ordinary writes to shared memory, which products and copy engines may read only behind their
 // thread's fence. note_write: by the calling thread; check_published: a fault if some were not.

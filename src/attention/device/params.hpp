@@ -1,6 +1,8 @@
 // The parameters of one launch of an attention kernel on a GPU: a call as device code reads it.
 #pragma once
 
+#include <vector_types.h>
+
 #include <cstddef>
 #include <cstdint>
 

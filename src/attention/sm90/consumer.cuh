@@ -27,11 +27,6 @@ struct Consumer : Seesaw<Consumer<Config>, Config> {
   __device__ __forceinline__ void release_queries() const {}
   __device__ __forceinline__ void first_pair_done(const Loop&) const {}
 
-  // Copies by threads (cp.async) are ordinary writes, which no fence of their thread follows.
-  __device__ __forceinline__ void take_over_copies() const {
-    if constexpr (!Config::kConverts) ptx::fence_async_proxy();
-  }
-
   __device__ __forceinline__ void note_maxima(int tile, float max0, float max1) const {
     if (params.max_logits == nullptr || thread.lane % 4 != 0) return;
     float(&top)[kTileRows] = storage.top[tile];

@@ -36,13 +36,12 @@ struct TileWalk {
     if (lane == 0) {
       cursor().k = -1;
       cursor().tile = cursor().run_end = cursor().tile_end = 0;
-      cursor().half = 1;
     }
     __syncwarp();
     advance();
   }
 
-  // Steps to the next half of a tile that exists, if there is one.
+  // Steps to the next tile that exists, if there is one.
   __device__ __forceinline__ void advance() const {
     __syncwarp();  // everybody has read
     if (lane == 0) step(cursor());
@@ -50,9 +49,7 @@ struct TileWalk {
   }
 
   __device__ __forceinline__ void step(TileCursor& at) const {
-    at.half ^= 1;
-    at.token += kHalfTokens;
-    if (at.half == 1) return;
+    at.token += kTileTokens;
     at.buffer ^= 1;
     if (++at.tile >= at.run_end) begin_run(at);
   }
@@ -84,6 +81,10 @@ struct TileWalk {
 
 inline constexpr uint32_t kNoRow = ~0u;
 
+// What is loaded of a token that does not exist: a load behind a condition would be waited for
+// where it stands.
+static __device__ const uint4 kZeros = {0, 0, 0, 0};
+
 // A half of a tile on its way, and a lane's token of it.
 struct HalfTile {
   int32_t stream = 0;
@@ -104,19 +105,21 @@ struct Producer {
   int lane;
 
   // A load is 8 tokens of one box: a lane has 16 columns of token lane / 4.
-  static constexpr int kLoads = kHalfTokens / 8 * kCopyBoxes;
+  static constexpr int kGroups = kHalfTokens / 8;
+  static constexpr int kLoads = kGroups * kCopyBoxes;  // of a half
 
   __device__ __forceinline__ TileWalk<Config> walk() const { return {params, storage, warp, lane}; }
 
-  __device__ __forceinline__ int32_t find(const TileCursor& cursor) const {
-    const int32_t token = cursor.token + lane;
+  __device__ __forceinline__ int32_t find(const TileCursor& cursor, int half) const {
+    const int32_t token = cursor.token + half * kHalfTokens + lane;
     return token < cursor.length ? id_of(params.streams[cursor.stream], cursor.ids, token) : -1;
   }
 
-  __device__ __forceinline__ HalfTile resolve(const TileCursor& cursor, int32_t id) const {
+  __device__ __forceinline__ HalfTile resolve(const TileCursor& cursor, int half_of_tile,
+                                              int32_t id) const {
     const StreamParams& stream = params.streams[cursor.stream];
-    HalfTile half = {.stream = cursor.stream, .buffer = cursor.buffer, .half = cursor.half};
-    const int32_t token = cursor.token + lane;
+    HalfTile half = {.stream = cursor.stream, .buffer = cursor.buffer, .half = half_of_tile};
+    const int32_t token = cursor.token + half_of_tile * kHalfTokens + lane;
     const Record record = record_of(stream, token, id);
     if (token >= cursor.length || record.row == nullptr) return half;
     half.row = static_cast<uint32_t>((record.row - stream.cache) >> 4);
@@ -132,7 +135,7 @@ struct Producer {
                             warp * boxes.scale_step;
     switch (boxes.scales) {
       case ScaleWord::kNone:
-        return 0;
+        return __float_as_uint(1.0F);
       case ScaleWord::kBytesOf64:
         return *reinterpret_cast<const uint16_t*>(from);
       default:
@@ -140,26 +143,37 @@ struct Producer {
     }
   }
 
-  // The scale of this lane's 16 columns of box j of the warp's two.
+  // The scale of this lane's 16 columns of box j of the warp's two. Without branches.
   __device__ __forceinline__ float scale_of(ScaleWord kind, uint32_t word, int j) const {
-    if (kind == ScaleWord::kFloat) return __uint_as_float(word);
-    if (kind == ScaleWord::kNone) return 1.0F;
     const int byte = kind == ScaleWord::kBytesOf64 ? j : 2 * j + lane % 4 / 2;
-    return from_e8m0(static_cast<uint8_t>(word >> (8 * byte)));
+    const uint32_t exponent = word >> (8 * byte) & 0xFFu;
+    uint32_t bits = exponent << 23;
+    bits = exponent == 0 ? 0x00400000u : bits;      // 2^-127
+    bits = exponent == 0xFFu ? 0x7FC00000u : bits;  // NaN
+    const bool whole = kind == ScaleWord::kFloat || kind == ScaleWord::kNone;
+    return __uint_as_float(whole ? word : bits);
   }
 
-  // Load i of a half.
-  __device__ __forceinline__ uint4 load(const HalfTile& half, int i) const {
-    const int box = warp * kCopyBoxes + i % kCopyBoxes;
-    const uint32_t row = __shfl_sync(~0u, half.row, i / kCopyBoxes * 8 + lane / 4);
-    if (row == kNoRow || box >= params.boxes[half.stream].narrow) return make_uint4(0, 0, 0, 0);
-    const std::byte* from = params.streams[half.stream].cache + static_cast<uint64_t>(row) * 16 +
-                            box * kBoxColumns + lane % 4 * kChunkBytes;
-    return ptx::load_now(reinterpret_cast<const uint4*>(from));
+  // The warp's loads of a half, by this lane: of the tokens 8 g + lane / 4.
+  struct Source {
+    const std::byte* begin;  // of the cache, and the lane's place in a record
+    uint32_t row;            // of the lane's token of the half
+
+    __device__ __forceinline__ uint4 load(int g, int j) const {
+      const uint32_t at = __shfl_sync(~0u, row, 8 * g + static_cast<int>(threadIdx.x) % 32 / 4);
+      const std::byte* from = begin + static_cast<uint64_t>(at) * 16 + j * kBoxColumns;
+      return ptx::load_now(at != kNoRow ? reinterpret_cast<const uint4*>(from) : &kZeros);
+    }
+  };
+  __device__ __forceinline__ Source source_of(const HalfTile& half) const {
+    return {params.streams[half.stream].cache + warp * kCopyBoxes * kBoxColumns +
+                lane % 4 * kChunkBytes,
+            half.row};
   }
 
-  // 16 numbers of token `row` of a box, from column 16 (lane % 4) on.
-  __device__ __forceinline__ void store_converted(uint32_t box, int row, const uint4& raw,
+  // 16 numbers of a token that has the lane's place in eight: two chunks of its row of a box, which
+  // begins at `row`.
+  __device__ __forceinline__ void store_converted(uint32_t row, const uint4& raw,
                                                   float scale) const {
     const uint32_t in[4] = {raw.x, raw.y, raw.z, raw.w};
     uint32_t out[8];
@@ -169,45 +183,34 @@ struct Producer {
       out[2 * i] = ptx::pack<Element>(v.x * scale, v.y * scale);
       out[2 * i + 1] = ptx::pack<Element>(v.z * scale, v.w * scale);
     }
-    const uint32_t to = box + row * (kBoxColumns * 2);
-    const int chunk = lane % 4 * 2;
-    ptx::store_shared_16(to + ((chunk ^ (row & 7)) << 4),
-                         make_uint4(out[0], out[1], out[2], out[3]));
-    ptx::store_shared_16(to + (((chunk + 1) ^ (row & 7)) << 4),
-                         make_uint4(out[4], out[5], out[6], out[7]));
+    const uint32_t chunk = static_cast<uint32_t>((lane % 4 * 2) ^ (lane / 4)) << 4;
+    ptx::store_shared_16(row + chunk, make_uint4(out[0], out[1], out[2], out[3]));
+    ptx::store_shared_16(row + (chunk ^ 16), make_uint4(out[4], out[5], out[6], out[7]));
   }
 
   // Copies kCount 16-byte chunks of every token to its row of a box: byte `from` of the record on,
-  // swizzled, or, of numbers that are converted in place, as they are, to the row's second half.
-  template <int kCount>
+  // swizzled, or, of numbers that are converted in place, as they are, to the row's second half. Of
+  // kBoxes neighbouring boxes.
+  template <int kCount, int kBoxes = 1>
   __device__ __forceinline__ void copy_rows(const HalfTile& half, int32_t from,
                                             uint32_t box) const {
     constexpr int kRows = 32 / kCount;  // of an instruction
     const std::byte* cache = params.streams[half.stream].cache + from;
     const int chunk = lane % kCount;
-#pragma unroll 2
+#pragma unroll 4
     for (int i = 0; i < kHalfTokens / kRows; ++i) {
       const int token = i * kRows + lane / kCount;
       const uint32_t row = __shfl_sync(~0u, half.row, token);
       const bool valid = row != kNoRow;
       const int at = kCount == kBoxChunks ? chunk ^ (token & 7) : kCount + chunk;
-      ptx::copy_async_16(
-          box + static_cast<uint32_t>(token * (kBoxColumns * 2) + (at << 4)),
-          cache + (valid ? static_cast<uint64_t>(row) * 16 : 0) + chunk * kChunkBytes, valid);
-    }
-  }
-
-  // e4m3 numbers that copy_rows has brought, in place.
-  __device__ __forceinline__ void convert_rows(const HalfTile& half, uint32_t box, ScaleWord kind,
-                                               float whole_scale) const {
-#pragma unroll 1
-    for (int i = 0; i < kHalfTokens / 8; ++i) {
-      const int token = 8 * i + lane / 4;
-      const uint32_t word = __shfl_sync(~0u, half.scales, token);
-      const uint4 raw = ptx::load_shared_16(
-          box + static_cast<uint32_t>(token * (kBoxColumns * 2) + ((4 + lane % 4) << 4)));
-      __syncwarp();
-      store_converted(box, token, raw, scale_of(kind, word, 0) * whole_scale);
+      const uint32_t to = box + static_cast<uint32_t>(token * (kBoxColumns * 2) + (at << 4));
+      const std::byte* record =
+          cache + (valid ? static_cast<uint64_t>(row) * 16 : 0) + chunk * kChunkBytes;
+#pragma unroll
+      for (int j = 0; j < kBoxes; ++j) {
+        ptx::copy_async_16(to + static_cast<uint32_t>(j * sizeof(Box)),
+                           record + j * kBoxColumns * 2, valid);
+      }
     }
   }
 
@@ -222,27 +225,36 @@ struct Producer {
     walk().start();
     if (walk().ended()) return;
     const TileCursor& cursor = walk().cursor();
-    HalfTile next = resolve(cursor, find(cursor));
+    HalfTile next = resolve(cursor, 0, find(cursor, 0));
+    int next_half = 1;  // of the cursor's tile: what `id` is of
+    int32_t id = find(cursor, 1);
     uint4 raw[kLoads];
+    uint32_t rotary_scales = 0;
     if constexpr (Config::kConverts) {
+      const Source source = source_of(next);
 #pragma unroll
-      for (int i = 0; i < kLoads; ++i) raw[i] = load(next, i);
+      for (int i = 0; i < kLoads - kCopyBoxes; ++i) {
+        raw[i] = source.load(i / kCopyBoxes, i % kCopyBoxes);
+      }
     }
-    walk().advance();
-    int32_t id = walk().ended() ? -1 : find(cursor);
+    Landing landing;
     gpu::Turn turn0, turn1;  // fillings of the two buffers
     bool last;
     do {
       const HalfTile half = next;
       last = walk().ended();
-      next.row = kNoRow;
-      if (!last) {
-        next = resolve(cursor, id);
-        walk().advance();
-        if (!walk().ended()) id = find(cursor);
-      }
+      // Where the next half is: found while registers are free between a conversion and the loads
+      // that follow it.
+      const auto find_next = [&] {
+        next.row = kNoRow;
+        if (last) return;
+        next = resolve(cursor, next_half, id);
+        next_half ^= 1;
+        if (next_half == 0) walk().advance();
+        if (!walk().ended()) id = find(cursor, next_half);
+      };
       if (half.half == 0) {
-        shared.kv_empty(half.buffer, warp / 2).wait_warp(half.buffer == 0 ? turn0 : turn1);
+        await_room(half, half.buffer == 0 ? turn0 : turn1, landing);
       } else if (half.buffer == 0) {
         turn0.advance();
       } else {
@@ -250,13 +262,13 @@ struct Producer {
       }
       note_valid(half);
       if constexpr (Config::kConverts) {
-        convert(half, next, raw);
+        convert(half, next, find_next, raw, rotary_scales);
       } else {
-        copy(half);
+        copy(half, landing);
+        find_next();
       }
     } while (!last);
-    // No copy is under way when the block ends.
-    if constexpr (!Config::kConverts) ptx::copy_async_wait_all();
+    if constexpr (!Config::kConverts) land<0>(landing);
   }
 
   // Before the arrival of the warp's boxes says that it may be read.
@@ -268,65 +280,150 @@ struct Producer {
   }
 
   // Of the two warps whose boxes are released with the rotary box each brings one half.
-  __device__ __forceinline__ bool brings_rotary(const HalfTile& half) const {
-    return Config::kHasRotaryBox && warp / 2 == rotary_half(half.buffer) && warp % 2 == half.half;
+  __device__ __forceinline__ bool brings_rotary(int buffer) const {
+    return Config::kHasRotaryBox && warp / 2 == rotary_half(buffer);
   }
 
-  // Rows of the queries' type, copied.
-  __device__ __forceinline__ void copy(const HalfTile& half) const {
-#pragma unroll 1
-    for (int j = 0; j < kCopyBoxes; ++j) {
-      const int box = warp * kCopyBoxes + j;
-      copy_rows<kBoxChunks>(half, box * kBoxColumns * 2, rows_of_box(half, box));
+  // ---- rows of the queries' type, copied
+
+  // A tile that is being copied: the thread's last group of copies but for what has been issued
+  // since.
+  struct Landing {
+    int buffer = -1;  // -1: none
+  };
+
+  // Copies by threads are ordinary writes: only behind a fence of their thread may they be
+  // announced to products. So a tile is announced when the next one's copies have been issued, or
+  // before the warp waits for room for these.
+  template <int kPending>
+  __device__ __forceinline__ void land(Landing& landing) const {
+    if (landing.buffer < 0) return;
+    ptx::copy_async_wait<kPending>();
+    ptx::fence_async_proxy();
+    __syncwarp();
+    if (lane == 0) {
+      shared.kv_full(landing.buffer, warp).arrive();
+      if (brings_rotary(landing.buffer)) {
+        shared.kv_full(landing.buffer, Config::kRotaryCopy).arrive();
+      }
     }
-    if (half.half == 1) ptx::copy_async_arrive(shared.kv_full(half.buffer, warp).address);
-    if (brings_rotary(half)) {
+    landing.buffer = -1;
+  }
+
+  __device__ __forceinline__ void await_room(const HalfTile& half, gpu::Turn turn,
+                                             Landing& landing) const {
+    const gpu::EmptyBarrier empty = shared.kv_empty(half.buffer, warp / 2);
+    if constexpr (!Config::kConverts) {
+      if (!__all_sync(~0u, empty.is_open(turn))) land<0>(landing);
+    }
+    empty.wait_warp(turn);
+  }
+
+  __device__ __forceinline__ void copy(const HalfTile& half, Landing& landing) const {
+    const int box = warp * kCopyBoxes;
+    copy_rows<kBoxChunks, kCopyBoxes>(half, box * kBoxColumns * 2, rows_of_box(half, box));
+    if (brings_rotary(half.buffer) && warp % 2 == half.half) {
       copy_rows<kBoxChunks>(half, kValueColumns * 2, rows_of_box(half, kValueBoxes));
-      ptx::copy_async_arrive(shared.kv_full(half.buffer, Config::kRotaryCopy).address);
+    }
+    if (half.half == 0) return;
+    ptx::copy_async_commit();
+    land<1>(landing);
+    landing.buffer = half.buffer;
+  }
+
+  // ---- rows of e4m3
+
+  // 16-bit numbers of the record's last box, or what becomes numbers in place, for the whole tile,
+  // of whose halves these are.
+  __device__ __forceinline__ void copy_last_box(const HalfTile& first, const HalfTile& second,
+                                                const RecordBoxes& format) const {
+    if (brings_rotary(first.buffer)) {
+      HalfTile half = warp % 2 == 0 ? first : second;
+      half.half = warp % 2;
+      const uint32_t rows = rows_of_box(half, kValueBoxes);
+      if (format.narrow == kValueBoxes) {
+        copy_rows<kBoxChunks>(half, format.wide_offset, rows);
+      } else {
+        copy_rows<kBoxChunks / 2>(half, kValueColumns, rows);
+      }
+    }
+    if (last_is_wide(format)) {
+      copy_rows<kBoxChunks>(first, format.wide_offset, rows_of_box(first, kValueBoxes - 1));
+      copy_rows<kBoxChunks>(second, format.wide_offset, rows_of_box(second, kValueBoxes - 1));
     }
   }
 
-  // Rows of e4m3, of which `raw` holds the warp's numbers; then it holds those of the next half.
+  // Whether the warp's second box is 16-bit numbers: without a rotary box these are the last of the
+  // values.
+  __device__ __forceinline__ bool last_is_wide(const RecordBoxes& format) const {
+    return !Config::kHasRotaryBox && format.narrow < kValueBoxes && warp == kProducerWarps - 1;
+  }
+
+  // `raw` holds the warp's numbers of a half, but for its last group; then it holds those of the
+  // next one, which find_next finds. `rotary_scales`: of the tokens whose rotary numbers the warp
+  // may bring.
+  template <typename FindNext>
   __device__ __forceinline__ void convert(const HalfTile& half, const HalfTile& next,
-                                          uint4 (&raw)[kLoads]) const {
+                                          const FindNext& find_next, uint4 (&raw)[kLoads],
+                                          uint32_t& rotary_scales) const {
     const RecordBoxes& format = params.boxes[half.stream];
     const float whole_scale = stream_scale(params.streams[half.stream]);
-    const bool rotary = brings_rotary(half);
-    const bool rotary_is_wide = format.narrow == kValueBoxes;
-    const bool last_is_wide =
-        !Config::kHasRotaryBox && format.narrow < kValueBoxes && warp == kProducerWarps - 1;
-    if (rotary) {
-      if (rotary_is_wide) {
-        copy_rows<kBoxChunks>(half, format.wide_offset, rows_of_box(half, kValueBoxes));
-      } else {
-        copy_rows<kBoxChunks / 2>(half, kValueColumns, rows_of_box(half, kValueBoxes));
-      }
-    }
-    if (last_is_wide) {
-      copy_rows<kBoxChunks>(half, format.wide_offset, rows_of_box(half, kValueBoxes - 1));
-    }
+    const uint32_t to =
+        rows_of_box(half, warp * kCopyBoxes) + static_cast<uint32_t>(lane / 4 * (kBoxColumns * 2));
+    const bool only_first = last_is_wide(format);
 #pragma unroll
-    for (int i = 0; i < kLoads; ++i) {
-      const int j = i % kCopyBoxes;
-      const int box = warp * kCopyBoxes + j;
-      const int token = i / kCopyBoxes * 8 + lane / 4;
-      const float scale =
-          scale_of(format.scales, __shfl_sync(~0u, half.scales, token), j) * whole_scale;
-      if (box < format.narrow) store_converted(rows_of_box(half, box), token, raw[i], scale);
-      raw[i] = load(next, i);
-    }
-    if (rotary || last_is_wide) {
-      ptx::copy_async_wait_all();
-      __syncwarp();
-      if (rotary && !rotary_is_wide) {
-        convert_rows(half, rows_of_box(half, kValueBoxes), format.scales, whole_scale);
+    for (int g = 0; g < kGroups; ++g) {
+      const uint32_t word = __shfl_sync(~0u, half.scales, 8 * g + lane / 4);
+#pragma unroll
+      for (int j = 0; j < kCopyBoxes; ++j) {
+        if (j == 1 && only_first) continue;
+        store_converted(to + static_cast<uint32_t>(j * sizeof(Box) + g * 8 * kBoxColumns * 2),
+                        raw[g * kCopyBoxes + j], scale_of(format.scales, word, j) * whole_scale);
       }
+      if (g == 0) {
+        find_next();
+        // The first half's rows are found, and the second's, which come next.
+        if (half.half == 0) {
+          copy_last_box(half, next, format);
+          rotary_scales = warp % 2 == 0 ? half.scales : next.scales;
+        }
+      }
+      // The half's last group of loads follows its first conversion, so that between halves, where
+      // the next one is found, registers are free.
+      const int loaded = (g + kGroups - 1) % kGroups;
+      const Source source = source_of(g == 0 ? half : next);
+#pragma unroll
+      for (int j = 0; j < kCopyBoxes; ++j) raw[loaded * kCopyBoxes + j] = source.load(loaded, j);
+      __syncwarp();  // or ptxas issues all loads at the end, where the first is needed next
+    }
+    if (half.half == 0) return;
+    const bool rotary = brings_rotary(half.buffer);
+    if (rotary || only_first) ptx::copy_async_wait_all();
+    if (rotary && format.narrow > kValueBoxes) {
+      convert_last_box(half.buffer, format, rotary_scales, whole_scale);
     }
     ptx::fence_async_proxy();
     __syncwarp();
     if (lane == 0) {
-      if (half.half == 1) shared.kv_full(half.buffer, warp).arrive();
+      shared.kv_full(half.buffer, warp).arrive();
       if (rotary) shared.kv_full(half.buffer, Config::kRotaryCopy).arrive();
+    }
+  }
+
+  // The e4m3 numbers of the rotary box that this warp has brought, in place. They have the scale of
+  // the whole cache, or of the token, which the record holds.
+  __device__ __forceinline__ void convert_last_box(int buffer, const RecordBoxes& format,
+                                                   uint32_t scales, float whole_scale) const {
+    const uint32_t box = rows_of_box({.buffer = buffer, .half = warp % 2}, kValueBoxes);
+    __syncwarp();
+#pragma unroll 1
+    for (int i = 0; i < kHalfTokens / 8; ++i) {
+      const int token = 8 * i + lane / 4;
+      const uint32_t row = box + static_cast<uint32_t>(token * (kBoxColumns * 2));
+      const uint32_t word = __shfl_sync(~0u, scales, token);
+      const uint4 raw = ptx::load_shared_16(row + static_cast<uint32_t>((4 + lane % 4) << 4));
+      __syncwarp();
+      store_converted(row, raw, scale_of(format.scales, word, 0) * whole_scale);
     }
   }
 };

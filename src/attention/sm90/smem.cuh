@@ -20,8 +20,7 @@ struct TileCursor {
   int32_t tile;
   int32_t tile_end;
   int32_t run_end;  // of the tiles that have the same item and stream
-  int32_t half;     // of the tile: its first 32 tokens, or the others
-  int32_t token;    // of the stream: the first of the half
+  int32_t token;    // of the stream: the tile's first
   int32_t length;   // of the stream
   int32_t stream;   // kNoStream: behind the last tile
   int32_t buffer;   // even tiles of a piece go to buffer 0, odd ones to buffer 1
@@ -95,14 +94,13 @@ struct SharedAddresses {
   }
 };
 
-// By one thread, before any other uses them. Converted boxes are announced once a warp, copies by
-// every lane's last one; two warps bring the rotary box.
+// By one thread, before any other uses them. A producer warp announces its boxes once; two warps
+// bring the rotary box.
 template <typename Config>
 __device__ __forceinline__ void init_barriers(const SharedAddresses<Config>& shared) {
-  constexpr int kArrivals = Config::kConverts ? 1 : 32;
   for (int buffer = 0; buffer < 2; ++buffer) {
     for (int copy = 0; copy < Config::kKvCopies; ++copy) {
-      shared.kv_full(buffer, copy).init(copy == Config::kRotaryCopy ? 2 * kArrivals : kArrivals);
+      shared.kv_full(buffer, copy).init(copy == Config::kRotaryCopy ? 2 : 1);
     }
     for (int half = 0; half < 2; ++half) {
       shared.kv_empty(buffer, half).init(kWarpgroupThreads / 32);

@@ -1,5 +1,5 @@
 // Copies by the threads themselves. PTX ISA 9.0, sections "cp.async", "cp.async.commit_group",
-// "cp.async.wait_group / cp.async.wait_all", "cp.async.mbarrier.arrive".
+// "cp.async.wait_group / cp.async.wait_all".
 #pragma once
 
 #include <cstdint>
@@ -32,11 +32,6 @@ __device__ __forceinline__ void copy_async_4(uint32_t destination, const void* s
 // Ends a group: the thread's copies since the last one, perhaps none.
 __device__ __forceinline__ void copy_async_commit() {
   asm volatile("cp.async.commit_group;" ::: "memory");
-}
-// Arrives on an mbarrier when all copies of the thread so far are done: an arrival that its
-// initialisation counts.
-__device__ __forceinline__ void copy_async_arrive(uint32_t barrier) {
-  asm volatile("cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%0];" ::"r"(barrier) : "memory");
 }
 // Until at most kPending of the thread's groups are under way.
 template <int kPending>

@@ -1,5 +1,6 @@
 // Barriers in shared memory that asynchronous copies can complete, and the fences around them. PTX
-// ISA 9.0, sections "mbarrier.init", "mbarrier.arrive", "mbarrier.try_wait", "membar, fence".
+// ISA 9.0, sections "mbarrier.init", "mbarrier.arrive", "mbarrier.test_wait / mbarrier.try_wait",
+// "membar, fence".
 #pragma once
 
 #include <cstdint>
@@ -36,7 +37,19 @@ __device__ __forceinline__ void mbarrier_wait(uint32_t barrier, uint32_t parity)
       : "memory");
 }
 
-// The same by a whole warp, which is converged again afterwards: its lanes leave the loop one by
+// Whether that phase has completed.
+__device__ __forceinline__ bool mbarrier_test(uint32_t barrier, uint32_t parity) {
+  uint32_t done;
+  asm volatile(
+      "{ .reg .pred done; mbarrier.test_wait.parity.shared::cta.b64 done, [%1], %2;\n"
+      "selp.b32 %0, 1, 0, done; }"
+      : "=r"(done)
+      : "r"(barrier), "r"(parity)
+      : "memory");
+  return done != 0;
+}
+
+// The wait by a whole warp, which is converged again afterwards: its lanes leave the loop one by
 // one.
 __device__ __forceinline__ void mbarrier_wait_warp(uint32_t barrier, uint32_t parity) {
   mbarrier_wait(barrier, parity);

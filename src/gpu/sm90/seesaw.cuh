@@ -8,14 +8,18 @@
 namespace seesaw::gpu::sm90 {
 
 // What a consumer warpgroup does with the tiles of a piece. A kernel's Consumer derives from it and
-// brings
-//   shared        addresses: q(), kv(buffer), p(tile), kv_full(buffer, copy), kv_empty(buffer,
-//   half) storage       frame[64], scale[2][64] thread        its place scale_log2()  of the scores
-//   mask_tile(state, loop, tile, side)   scores that a row does not see to -inf; values cleaned
-//   take_over_copies()                   behind a wait for a part of a tile, before it is
-//   multiplied note_maxima(tile, max0, max1)        of the thread's two rows in tile 0 or 1 of a
-//   pair release_queries()                    the warpgroup's last scores of the piece are done
-//   first_pair_done(loop)
+// has shared (addresses: q(), kv(buffer), p(tile), kv_full(buffer, copy), kv_empty(buffer, half)),
+// storage (frame[64], scale[2][64]), thread (its place), scale_log2() of the scores, and
+//
+//   mask_tile(state, loop, tile, side)
+//       scores that a row does not see become -inf, and the values are cleaned
+//
+//   note_maxima(tile, max0, max1)
+//       of the thread's two rows in tile 0 or 1 of a pair
+//
+//   release_queries(), first_pair_done(loop)
+//       the warpgroup's last scores of the piece are done; its first pair is
+//
 // Config::kKeepsScores: whether registers hold the probabilities as floats until P is stored. If
 // not, frames are whole numbers.
 template <typename Derived, typename Config>
@@ -131,7 +135,6 @@ struct Seesaw {
 #pragma unroll 1
     for (int copy = begin; copy < begin + kHalfCopies; ++copy) {
       self().shared.kv_full(buffer, copy).wait_warp(loop.tile);
-      self().take_over_copies();
       issue_scores<Config, 0, kCopyBoxes>(state, at, first && copy == begin);
       at.q += kCopyStep;
       at.kv += kCopyStep;
@@ -150,7 +153,6 @@ struct Seesaw {
     score_half(state, loop, own, (1 - own) * kHalfCopies, false);
     if constexpr (Config::kHasRotaryBox) {
       self().shared.kv_full(own, Config::kRotaryCopy).wait_warp(loop.tile);
-      self().take_over_copies();
       issue_scores<Config, kValueBoxes, kValueBoxes + 1>(state, descriptors(own), false);
     }
     ptx::wgmma_wait<0>();

@@ -27,7 +27,6 @@ struct Consumer : Seesaw<Consumer<Config>, Config> {
         thread(place) {}
 
   __device__ __forceinline__ float scale_log2() const { return params.scale_log2; }
-  __device__ __forceinline__ void take_over_copies() const {}  // TMA's are
   __device__ __forceinline__ void note_maxima(int, float, float) const {}
   __device__ __forceinline__ void release_queries() const {
     shared.q_empty(0).release(thread.lane);

@@ -31,7 +31,6 @@ template <int kPending>
 void copy_async_wait() {
   emulator::wait_for_own_groups(kPending);
 }
-inline void copy_async_arrive(uint32_t barrier) { emulator::arrive_behind_own_copies(barrier); }
 inline void copy_async_wait_all() { emulator::wait_for_own_copies(); }
 
 }  // namespace seesaw::ptx
