@@ -31,7 +31,8 @@ static_assert(kValidTiles >= 2 * kMostStages);
 
 inline constexpr int kChunkBytes = 16;  // of a row: what cp.async copies and ldmatrix reads
 inline constexpr int kChunkColumns = 8;
-inline constexpr int kRowLanes = 8;  // threads that copy a row
+inline constexpr int kRowLanes = 8;     // threads that copy a row
+inline constexpr int kRunColumns = 32;  // e4m3 that a thread converts at a time, by one scale
 
 inline constexpr uint16_t kNaNBits = 0x7FFF;  // NaN of bf16 and of fp16
 
@@ -106,6 +107,8 @@ struct StreamParams {
   int32_t scaled_columns;
   gpu::Divisor scale_group;  // column c has scale c / scale_group
   const float* scale;        // of the whole stream, or null: 1
+  bool runs;          // the latent columns are runs of kRunColumns e4m3, each under one scale
+  bool rotary_as_is;  // the rotary ones, if any, are the queries' own, under none
 };
 
 // One launch. Strides are elements unless they say bytes. Pointers are device memory.
