@@ -57,9 +57,9 @@ SEESAW_HOST_DEVICE inline uint8_t to_e4m3(float value) {
 
 // A power of two, 2^(bits - 127); 255 is NaN. Scales only.
 SEESAW_HOST_DEVICE inline float from_e8m0(uint8_t bits) {
-  return bits == 0xFF ? float_of(float8::kNaN)
-         : bits == 0  ? 0x1p-127F
-                      : float_of(static_cast<uint32_t>(bits) << 23);
+  // Both ends, 2^-127, which is subnormal, and NaN, have the first bit of the fraction.
+  const bool end = bits == 0 || bits == 0xFF;
+  return float_of(static_cast<uint32_t>(bits) << 23 | (end ? 1U << 22 : 0U));
 }
 
 // The least power of two that is no smaller, within 2^-127 .. 2^127. Anything that is no positive

@@ -2,6 +2,8 @@
 // combine alone are tests/gpu's (gpu_tests_main.cpp).
 #include <gtest/gtest.h>
 
+#include <bit>
+#include <cmath>
 #include <cstdlib>
 #include <cstring>
 #include <string>
@@ -10,6 +12,7 @@
 #include "any_conditions.hpp"
 #include "gpu/check_data.hpp"
 #include "gpu/device.hpp"
+#include "gpu/ptx/convert.cuh"
 #include "ops/merge_states/gpu/merge.hpp"
 #include "split/split_kv.hpp"
 #include "support/guarded_buffer.hpp"
@@ -33,6 +36,29 @@ TEST(LateDriver, IsAskedAgain) {
   }
   EXPECT_EQ(gpu::driver(), nullptr);
   EXPECT_NE(gpu::driver(), nullptr);
+}
+
+// ---- conversions
+
+// As devices before sm_89 compute it: any four bytes beside each other.
+TEST(Conversions, UnpacksEveryE4m3) {
+  for (uint32_t byte = 0; byte < 256; ++byte) {
+    const uint32_t others = 0x017F80U + (byte << 24);  // 2^-9, NaN and -0 beside it
+    for (int place = 0; place < 4; ++place) {
+      const uint32_t word = std::rotl(others & 0xFFFFFF00U, 8 * place) | byte << (8 * place);
+      const float4 values = ptx::unpack_e4m3(word);
+      const float all[] = {values.x, values.y, values.z, values.w};
+      for (int i = 0; i < 4; ++i) {
+        const float wanted = from_e4m3(static_cast<uint8_t>(word >> (8 * i)));
+        if (std::isnan(wanted)) {
+          EXPECT_TRUE(std::isnan(all[i])) << std::hex << word << ", byte " << i;
+        } else {
+          EXPECT_EQ(std::bit_cast<uint32_t>(all[i]), std::bit_cast<uint32_t>(wanted))
+              << std::hex << word << ", byte " << i;
+        }
+      }
+    }
+  }
 }
 
 // ---- merge_states

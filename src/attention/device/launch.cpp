@@ -20,6 +20,36 @@ int32_t unit_of(Numbers... numbers) {
   return all % 16 == 0 ? 16 : all % 4 == 0 ? 4 : 1;
 }
 
+constexpr int32_t kChunkBytes = 16;  // of a row: what is copied or read at a time
+constexpr int32_t kChunkColumns = 8;
+
+bool starts_chunk(const Segment& segment) { return segment.offset % kChunkBytes == 0; }
+
+// A record's segments as kernels convert them. Neighbours of one type are one segment.
+void set_segments(const Problem& problem, const CacheFormat& format, StreamParams* params) {
+  Segment& latent = params->latent = format.latent;
+  Segment& rotary = params->rotary = format.rotary;
+  if (rotary.type == latent.type && rotary.offset == latent.offset + latent.size_bytes()) {
+    latent.count += rotary.count;
+    rotary.count = 0;
+  }
+  params->scales = format.scales;
+  params->scaled_columns = format.scaled_columns;
+  params->scale_group = gpu::Divisor(static_cast<uint32_t>(format.scale_group));
+  const bool whole = problem.d_qk == format.columns();
+  const bool one_scale =
+      format.scaled_columns == 0 ||
+      (format.scaled_columns == latent.count && format.scale_group % kRunColumns == 0 &&
+       (format.scales.type == ElementType::kFloat32 ||
+        format.scales.type == ElementType::kFloat8E8M0));
+  params->runs = whole && latent.type == ElementType::kFloat8E4M3 && starts_chunk(latent) &&
+                 latent.count % kRunColumns == 0 && one_scale;
+  params->rotary_as_is = whole && !format.tensor_scale && latent.count % kChunkColumns == 0 &&
+                         rotary.type == plain_format(problem.q_type, 1).latent.type &&
+                         starts_chunk(rotary) && rotary.count % kChunkColumns == 0 &&
+                         format.scaled_columns <= latent.count;
+}
+
 StreamParams stream_params(const Problem& problem, const StreamShape& shape, const Stream& stream) {
   const CacheFormat& format = shape.format;
   StreamParams params = {};
@@ -45,11 +75,7 @@ StreamParams stream_params(const Problem& problem, const StreamShape& shape, con
   params.tails = shape.page_size * stream.row_stride_bytes;
   params.tail_bytes = format.tail_bytes;
   params.tail_unit = unit_of(params.unit, params.tails, format.tail_bytes);
-  params.latent = format.latent;
-  params.rotary = format.rotary;
-  params.scales = format.scales;
-  params.scaled_columns = format.scaled_columns;
-  params.scale_group = gpu::Divisor(static_cast<uint32_t>(format.scale_group));
+  set_segments(problem, format, &params);
   params.scale = stream.scale;
   return params;
 }

@@ -14,6 +14,10 @@
 
 namespace seesaw::attention::device {
 
+inline constexpr int kRunColumns = 32;  // e4m3 that a thread converts at a time, by one scale
+
+// A variant of the kernel: element type, columns of the values in registers, warps of 16 rows, and
+// whether records of the cache are converted to the element type.
 inline constexpr uint16_t kNaNBits = 0x7FFF;  // NaN of bf16 and of fp16
 
 // One stream of tokens. Strides are bytes.
@@ -38,6 +42,8 @@ struct StreamParams {
   int32_t scaled_columns;
   gpu::Divisor scale_group;  // column c has scale c / scale_group
   const float* scale;        // of the whole stream, or null: 1
+  bool runs;          // the latent columns are runs of kRunColumns e4m3, each under one scale
+  bool rotary_as_is;  // the rotary ones, if any, are the queries' own, under none
 };
 
 // One launch of a kernel of this folder's users. Strides are elements unless they say bytes.

@@ -29,10 +29,7 @@ static_assert(kValidTiles >= 2 * kMostStages);
 
 inline constexpr int kChunkBytes = 16;  // of a row: what cp.async copies and ldmatrix reads
 inline constexpr int kChunkColumns = 8;
-inline constexpr int kRowLanes = 8;  // threads that copy a row
-
-// A variant of the kernel: element type, columns of the values in registers, warps of 16 rows, and
-// whether records of the cache are converted to the element type.
+inline constexpr int kRowLanes = 8;     // threads that copy a row
 template <typename ElementType, int kValueColumnsValue, int kRowWarpsValue, bool kConvertsValue>
 struct Config {
   using Element = ElementType;

@@ -24,7 +24,9 @@ int32_t raw_pitch(const Problem& problem) {
     const CacheFormat& format = problem.streams[s].format;
     pitch = std::max(pitch, raw_tail_offset(format.row_bytes) + raw_tail_offset(format.tail_bytes));
   }
-  return pitch;
+  // An odd number of chunks: the same chunk of eight neighbouring records is in eight different
+  // groups of banks.
+  return pitch | kChunkBytes;
 }
 
 SharedLayout with_offsets(SharedLayout layout, const InstanceNumbers& numbers) {

@@ -225,13 +225,11 @@ struct Producer {
     walk().start();
     if (walk().ended()) return;
     const TileCursor& cursor = walk().cursor();
-    HalfTile next = resolve(cursor, 0, find(cursor, 0));
-    int next_half = 1;  // of the cursor's tile: what `id` is of
+    HalfTile first = resolve(cursor, 0, find(cursor, 0));
     int32_t id = find(cursor, 1);
     uint4 raw[kLoads];
-    uint32_t rotary_scales = 0;
     if constexpr (Config::kConverts) {
-      const Source source = source_of(next);
+      const Source source = source_of(first);
 #pragma unroll
       for (int i = 0; i < kLoads - kCopyBoxes; ++i) {
         raw[i] = source.load(i / kCopyBoxes, i % kCopyBoxes);
@@ -240,33 +238,42 @@ struct Producer {
     Landing landing;
     gpu::Turn turn0, turn1;  // fillings of the two buffers
     bool last;
+#pragma unroll 1
     do {
-      const HalfTile half = next;
-      last = walk().ended();
       // Where the next half is: found while registers are free between a conversion and the loads
       // that follow it.
-      const auto find_next = [&] {
-        next.row = kNoRow;
-        if (last) return;
-        next = resolve(cursor, next_half, id);
-        next_half ^= 1;
-        if (next_half == 0) walk().advance();
-        if (!walk().ended()) id = find(cursor, next_half);
+      HalfTile second, next;
+      const auto find_second = [&] {
+        second = resolve(cursor, 1, id);
+        walk().advance();
+        last = walk().ended();
+        if (!last) id = find(cursor, 0);
       };
-      if (half.half == 0) {
-        await_room(half, half.buffer == 0 ? turn0 : turn1, landing);
-      } else if (half.buffer == 0) {
+      const auto find_next = [&] {
+        if (last) return;
+        next = resolve(cursor, 0, id);
+        id = find(cursor, 1);
+      };
+      await_room(first, first.buffer == 0 ? turn0 : turn1, landing);
+      note_valid(first);
+      if constexpr (Config::kConverts) {
+        uint32_t rotary_scales = 0;
+        convert<0>(first, second, find_second, raw, rotary_scales);
+        note_valid(second);
+        convert<1>(second, next, find_next, raw, rotary_scales);
+      } else {
+        copy(first, landing);
+        find_second();
+        note_valid(second);
+        copy(second, landing);
+        find_next();
+      }
+      if (first.buffer == 0) {
         turn0.advance();
       } else {
         turn1.advance();
       }
-      note_valid(half);
-      if constexpr (Config::kConverts) {
-        convert(half, next, find_next, raw, rotary_scales);
-      } else {
-        copy(half, landing);
-        find_next();
-      }
+      first = next;
     } while (!last);
     if constexpr (!Config::kConverts) land<0>(landing);
   }
@@ -362,7 +369,7 @@ struct Producer {
   // `raw` holds the warp's numbers of a half, but for its last group; then it holds those of the
   // next one, which find_next finds. `rotary_scales`: of the tokens whose rotary numbers the warp
   // may bring.
-  template <typename FindNext>
+  template <int kHalf, typename FindNext>
   __device__ __forceinline__ void convert(const HalfTile& half, const HalfTile& next,
                                           const FindNext& find_next, uint4 (&raw)[kLoads],
                                           uint32_t& rotary_scales) const {
@@ -383,7 +390,7 @@ struct Producer {
       if (g == 0) {
         find_next();
         // The first half's rows are found, and the second's, which come next.
-        if (half.half == 0) {
+        if constexpr (kHalf == 0) {
           copy_last_box(half, next, format);
           rotary_scales = warp % 2 == 0 ? half.scales : next.scales;
         }
@@ -396,7 +403,7 @@ struct Producer {
       for (int j = 0; j < kCopyBoxes; ++j) raw[loaded * kCopyBoxes + j] = source.load(loaded, j);
       __syncwarp();  // or ptxas issues all loads at the end, where the first is needed next
     }
-    if (half.half == 0) return;
+    if constexpr (kHalf == 0) return;
     const bool rotary = brings_rotary(half.buffer);
     if (rotary || only_first) ptx::copy_async_wait_all();
     if (rotary && format.narrow > kValueBoxes) {
