@@ -97,7 +97,7 @@ def expanded(
     h, d_v = up.values.shape[:2]
     weight = torch.cat((up.keys, up.values), 1).reshape(-1, d_latent)
     both = torch.nn.functional.linear(latent, weight).view(b, n, h, -1)
-    keys, values = both[..., : -d_v], both[..., -d_v:]
+    keys, values = both[..., :-d_v], both[..., -d_v:]
     keys = torch.cat((keys, rope[:, :, None].expand(-1, -1, h, -1)), -1)
     out = torch.nn.functional.scaled_dot_product_attention(
         torch.cat((q_nope, q_rope), -1).transpose(1, 2),

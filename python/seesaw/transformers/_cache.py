@@ -170,7 +170,7 @@ class PagedLatentLayer(CacheLayerMixin):
 
     def offload(self) -> None:
         raise NotImplementedError(
-            'seesaw.transformers: an offloaded cache, allowed: one that stays on its device. Leave '
+            "seesaw.transformers: an offloaded cache, allowed: one that stays on its device. Leave "
             'cache_implementation="offloaded" out; PagedLatentCache takes kv_format to be smaller.'
         )
 

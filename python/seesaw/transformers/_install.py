@@ -56,8 +56,8 @@ def install(
         if missing:
             raise ValueError(
                 f"seesaw.transformers.install: {type(module).__name__} without "
-                f"{', '.join(missing)}, allowed: a version of Transformers that keeps latents in its "
-                "cache. Install transformers 5.17 or later."
+                f"{', '.join(missing)}, allowed: a version of Transformers that keeps latents in "
+                "its cache. Install transformers 5.17 or later."
             )
     AttentionInterface.register(NAME, attend)
     ALL_MASK_ATTENTION_FUNCTIONS.register(NAME, mask_of)
@@ -171,8 +171,8 @@ def attend(
     """The attention function of an installed model.
 
     Args:
-        query: [b, h, s, d_nope + d_rope]. key: latents [b, 1, s, d_latent] of the new tokens; value:
-            their rotary keys [b, 1, s, d_rope], rotated.
+        query: [b, h, s, d_nope + d_rope]. key: latents [b, 1, s, d_latent] of the new tokens;
+            value: their rotary keys [b, 1, s, d_rope], rotated.
         attention_mask: Of `mask_of`, or the caller's own [b, 1, s, n].
         dropout: Not taken, as while training a model with attention_dropout.
 
