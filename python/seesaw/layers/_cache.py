@@ -60,8 +60,8 @@ class LatentCache:
         kv_format: Of `seesaw.formats()`, for caches of bytes; None: dtype's.
         page_size: Tokens of a page. Hopper's own kernel wants multiples of 64.
         device: Of the pages.
-        grows: Whether more tokens than the capacity get a larger cache (pages move: not under a CUDA
-            graph), or are refused.
+        grows: Whether more tokens than the capacity get a larger cache (pages move: not under
+            a CUDA graph), or are refused.
 
     Attributes:
         pages: [batch * n, page_size, 1, columns], of dtype or uint8.
@@ -141,8 +141,8 @@ class LatentCache:
             return
         if not self.grows:
             raise ValueError(
-                f"{_WHERE}: {tokens} tokens of a sequence, allowed: {self.capacity}. Make the cache "
-                "with a larger capacity, or with grows=True."
+                f"{_WHERE}: {tokens} tokens of a sequence, allowed: {self.capacity}. Make the "
+                "cache with a larger capacity, or with grows=True."
             )
         old, kept = self.pages, self.block_table.shape[1]
         needed = -(-tokens // self.page_size)

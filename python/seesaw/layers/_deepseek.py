@@ -84,8 +84,8 @@ class DeepSeekMLA(nn.Module):
         dtype: torch.dtype = torch.bfloat16,
         device: Any = None,
     ) -> DeepSeekMLA:
-        """Layer number `layer` of a published checkpoint: config.json and safetensors files, with an
-        index or alone. Weights in FP8 with a scale for blocks of 128 x 128 (`weight_scale_inv`)
+        """Layer number `layer` of a published checkpoint: config.json and safetensors files, with
+        an index or alone. Weights in FP8 with a scale for blocks of 128 x 128 (`weight_scale_inv`)
         become `dtype`. Needs the package safetensors.
 
         Raises:
@@ -212,7 +212,7 @@ class DeepSeekMLA(nn.Module):
         return self.o_proj(heads.reshape(b, s, -1))
 
     def new_step(self, batch: int, tokens: int) -> Step:
-        """For a call by which `batch` sequences have `tokens` tokens each, on the layer's device."""
+        """For a call by which `batch` sequences have `tokens` tokens each."""
         device = self.o_proj.weight.device
         return Step(torch.full((batch,), tokens, dtype=torch.int32, device=device), tokens)
 
@@ -238,7 +238,7 @@ class DeepSeekMLA(nn.Module):
             if past_tokens or form == "absorbed":
                 what = f"past_tokens = {past_tokens}" if past_tokens else 'form = "absorbed"'
                 raise ValueError(
-                    f"DeepSeekMLA: {what} without a cache, allowed: with one. Pass one of new_cache."
+                    f"DeepSeekMLA: {what} without a cache, allowed: with one. Make a new_cache."
                 )
         elif cache.batch != x.shape[0] or past_tokens < 0:
             raise ValueError(

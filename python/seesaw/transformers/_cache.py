@@ -33,7 +33,7 @@ class Places:
             places = real.cumsum(1) - 1
             self.positions = torch.where(mask[:, past:total], places[:, past:], -1)
             lengths = real.sum(1).to(torch.int32)
-            # One token of each sequence: where it is padding it is not stored, and its row is its own.
+            # A single token that is padding is not stored, and no row is another's.
             self.holes = new > 1 and not bool(mask[:, past:total].all())
         self.step = Step(lengths, total)
 
@@ -234,6 +234,6 @@ def become_paged(cache: Cache, layers: List[int], settings: Dict[str, Any]) -> N
 
 def _refuse(cache: Cache, what: str) -> None:
     raise ValueError(
-        f"seesaw.transformers: a {type(cache).__name__} {what}, allowed: an empty DynamicCache or a "
-        "PagedLatentCache. Leave the cache out, and cache_implementation too."
+        f"seesaw.transformers: a {type(cache).__name__} {what}, allowed: an empty DynamicCache or "
+        "a PagedLatentCache. Leave the cache out, and cache_implementation too."
     )

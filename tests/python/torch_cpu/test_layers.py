@@ -35,6 +35,15 @@ FORMATS = [
 ]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Small matrices: threads would only wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 def make_layer(dtype=torch.float32, seed=0, **changes):
     """A layer of random weights; changes None leave an entry out."""
     config = {k: v for k, v in {**CONFIG, **changes}.items() if v is not None}

@@ -67,6 +67,15 @@ MODELS = {
 }
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Small matrices: threads would only wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 def make_model(model_type="deepseek_v3", dtype=torch.float32, **changes):
     name, own = MODELS[model_type]
     if not hasattr(transformers, f"{name}Config"):
