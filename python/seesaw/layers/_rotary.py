@@ -14,7 +14,8 @@ def inverse_frequencies(
     d_rope: int, theta: float, yarn: RopeScaling, device: Optional[torch.device] = None
 ) -> torch.Tensor:
     """[d_rope / 2] float32: radians per position. With YaRN the slow ones are divided by the
-    factor, the fast ones kept, and those between interpolated linearly in their number (section 3.2)."""
+    factor, the fast ones kept, those between interpolated linearly in their number (section 3.2).
+    """
     numbers = torch.arange(0, d_rope, 2, dtype=torch.float32, device=device)
     fast = theta ** -(numbers / max(d_rope, 1))
     if yarn.factor == 0.0:

@@ -126,8 +126,9 @@ class SeesawMLAMetadataBuilder(MLACommonMetadataBuilder[MLACommonMetadata]):
         ranks = getattr(parallel, "decode_context_parallel_size", 1)
         self._heads = self.model_config.get_num_attention_heads(parallel) * ranks
 
-    def _build_decode(
+    def _build_decode(  # vLLM names the arguments, whose order differs between versions
         self,
+        *,
         block_table_tensor: torch.Tensor,
         seq_lens_device: torch.Tensor,
         max_seq_len: int,
