@@ -17,9 +17,9 @@ from seesaw.layers._cache import LatentCache, Step
 EXPAND_FROM = 256
 """New tokens of a sequence, behind others in the cache, from which on expanding is chosen; a prompt
 with nothing before it is always expanded, as absorbing its queries costs what expanding its keys
-does. A pair of a query and a key costs 1,088 products absorbed, and 320 expanded, which
-costs 131,072 a key and head first. Measured with 16 heads behind 2,048 tokens, float32, on two
-cores of a CPU: 0.06 s against 0.39 for one token, 0.40 against 0.81 for 64, 0.97 against 1.17 for 256."""
+does. A pair of a query and a key costs 1,088 products absorbed, and 320 expanded, which costs
+131,072 a key and head first. Measured with 16 heads behind 2,048 tokens, float32, on two cores of
+a CPU: 0.06 s against 0.39 for one token, 0.40 against 0.81 for 64, 0.97 against 1.17 for 256."""
 
 
 class UpProjection(NamedTuple):

@@ -39,11 +39,24 @@ class TorchPrefillBackend(MLAPrefillBackend):
         return (found, lse) if return_softmax_lse else found
 
     def run_prefill_context_chunk(
-        self, chunk_idx: int, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, **rest: Any
+        self,
+        *,
+        q: torch.Tensor,
+        k: torch.Tensor,
+        v: torch.Tensor,
+        chunk_idx: int = 0,
+        chunk: Any = None,
+        out: Optional[torch.Tensor] = None,
     ) -> Tuple[torch.Tensor, torch.Tensor]:
-        chunks = self._prefill_metadata.chunked_context
-        keys = chunks.cu_seq_lens[chunk_idx].tolist()
-        return _attend(q, k, v, self._begins, keys, self.scale, causal=False)
+        """New tokens over cached ones. vLLM names the chunk by its number (0.26), or brings it
+        with the begins of its own queries (0.32)."""
+        if chunk is not None:
+            queries, keys = chunk.query_start_loc.tolist(), chunk.cu_seq_lens.tolist()
+        else:
+            chunks = self._prefill_metadata.chunked_context
+            queries, keys = self._begins, chunks.cu_seq_lens[chunk_idx].tolist()
+        found, lse = _attend(q, k, v, queries, keys, self.scale, causal=False)
+        return (found if out is None else out.copy_(found)), lse
 
 
 def _attend(

@@ -238,7 +238,10 @@ def test_the_prefill_in_pytorch(plugin):
         hidden = torch.ones(end - begin, end - begin, dtype=torch.bool).triu(1)
         scores.masked_fill_(hidden, -torch.inf)
         assert (lse[:, here] - scores.logsumexp(-1)).abs().max() < 1e-5
-    out, lse = prefill.run_prefill_context_chunk(0, q, k[:4], v[:4])
+    out, lse = prefill.run_prefill_context_chunk(chunk_idx=0, q=q, k=k[:4], v=v[:4])
+    chunk = types.SimpleNamespace(query_start_loc=begins, cu_seq_lens=keys)  # of later versions
+    again = prefill.run_prefill_context_chunk(chunk=chunk, q=q, k=k[:4], v=v[:4])
+    assert torch.equal(again[0], out) and torch.equal(again[1], lse)
     scores = torch.einsum("qhd,khd->hqk", q[:3], k[:4]) * 0.3
     wanted = torch.einsum("hqk,khd->qhd", scores.softmax(-1), v[:4])
     assert (out[:3] - wanted).abs().max() < 1e-5
