@@ -53,6 +53,8 @@ class DeepSeekMLA(nn.Module):
         ValueError, TypeError: The configuration is not of a model with MLA.
     """
 
+    frequencies: torch.Tensor
+
     def __init__(
         self, sizes: Any, *, dtype: Optional[torch.dtype] = None, device: Any = None
     ) -> None:
@@ -203,12 +205,12 @@ class DeepSeekMLA(nn.Module):
         if form == "absorbed" and cache is not None:
             step = self.new_step(b, past_tokens + s) if step is None else step
             heads = absorbed(q_nope, q_rope, up, cache, step, sizes.scale)
-        elif past_tokens == 0:
+        elif cache is None or past_tokens == 0:
             heads = expanded(q_nope, q_rope, up, latent, rope, sizes.scale)
         else:
-            rows = cache.rows(past_tokens + s)
+            latent, rope = cache.rows(past_tokens + s)
             seen = seen_by(positions, past_tokens + s)
-            heads = expanded(q_nope, q_rope, up, *rows, sizes.scale, seen)
+            heads = expanded(q_nope, q_rope, up, latent, rope, sizes.scale, seen)
         return self.o_proj(heads.reshape(b, s, -1))
 
     def new_step(self, batch: int, tokens: int) -> Step:

@@ -222,7 +222,7 @@ def become_paged(cache: Cache, layers: List[int], settings: Dict[str, Any]) -> N
         while len(cache.layers) <= max(layers, default=-1):
             cache.layers.append(replicated())
     for i in layers:
-        layer = cache.layers[i]
+        layer: Any = cache.layers[i]
         if type(layer) is not DynamicLayer:
             if type(cache) is PagedLatentCache:
                 continue  # linear attention and the like

@@ -85,7 +85,7 @@ class SeesawMLABackend(MLACommonBackend):
             h_q=16,
             max_pages_per_sequence=1,
             page_size=block_size or 64,
-            q_dtype=dtype_name(dtype),
+            q_dtype=dtype_name(dtype),  # type: ignore[arg-type]
             kv_format=_format_of(kv_cache_dtype or "auto", dtype),
             causal=True,
         )
@@ -156,7 +156,7 @@ class SeesawMLAMetadataBuilder(MLACommonMetadataBuilder[MLACommonMetadata]):
             h_q=self._heads,
             page_size=self.kv_cache_spec.block_size,
             max_pages_per_sequence=columns,
-            q_dtype=dtype_name(self.model_config.dtype),
+            q_dtype=dtype_name(self.model_config.dtype),  # type: ignore[arg-type]
             kv_format=self._format,
             d_qk=_D_QK,
             d_v=_D_V,
@@ -236,7 +236,7 @@ class SeesawMLAImpl(MLACommonImpl[MLACommonMetadata]):
         return out.view(tokens, heads, -1), lse.transpose(1, 2).reshape(tokens, heads)
 
 
-def _format_of(kv_cache_dtype: str, dtype: torch.dtype) -> str:
+def _format_of(kv_cache_dtype: str, dtype: torch.dtype) -> Any:
     """The cache's kv_format for vLLM's name of it."""
     if kv_cache_dtype in _FP8:
         return "fp8_576"

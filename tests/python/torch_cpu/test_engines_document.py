@@ -13,8 +13,8 @@ PACKAGE = Path(seesaw.__file__).parent
 
 def cells(engine):
     text = (ROOT / "docs" / "engines.md").read_text()
-    table = text.split("<!-- table: engines -->")[1].split("<!-- end -->")[0]
-    rows = [[c.strip() for c in line.strip("|").split("|")] for line in table.strip().splitlines()]
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     return next(row for row in rows if row[0] == engine)
 
 
