@@ -20,7 +20,7 @@ python=${PYTHON:-python3}
 oldest=0.1.10
 newest_packages=(numpy pytest ml_dtypes matplotlib jinja2 "apache-tvm-ffi>=$oldest,<0.2")
 with_torch=${SEESAW_TEST_TORCH:-}
-[[ $with_torch != 1 ]] || newest_packages+=(torch "jax[cpu]" jax-tvm-ffi)
+[[ $with_torch != 1 ]] || newest_packages+=(torch "jax[cpu]" jax-tvm-ffi "transformers>=5.17" safetensors)
 
 if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
   echo "test_python: $python has no venv module, needed: Python 3.9 or later with it." \

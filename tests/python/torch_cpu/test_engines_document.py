@@ -1,0 +1,71 @@
+"""docs/engines.md says what the code does."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+import seesaw
+
+ROOT = Path(__file__).parents[3]
+PACKAGE = Path(seesaw.__file__).parent
+
+
+def cells(engine):
+    text = (ROOT / "docs" / "engines.md").read_text()
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    return next(row for row in rows if row[0] == engine)
+
+
+def quoted(cell):
+    return re.findall(r"`([^`]+)`", cell)
+
+
+def constant(path, name):
+    """Of a module's source, as the engine may not be here."""
+    for node in ast.walk(ast.parse((PACKAGE / path).read_text())):
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        if isinstance(node, (ast.Assign, ast.AnnAssign)) and any(
+            isinstance(t, ast.Name) and t.id == name for t in targets
+        ):
+            return node.value
+    raise AssertionError(f"{path} has no {name}")
+
+
+@pytest.mark.parametrize("engine,folder", [("vLLM", "vllm"), ("SGLang", "sglang")])
+def test_versions_are_those_that_are_tested(engine, folder):
+    tested = ast.literal_eval(constant(f"{folder}/__init__.py", "TESTED"))
+    assert cells(engine)[1:3] == [f"`seesaw.{folder}`", ", ".join(tested)]
+
+
+def test_models_and_formats_of_transformers():
+    supported = ast.literal_eval(constant("transformers/_install.py", "SUPPORTED"))
+    formats = [f.name for f in seesaw.formats().values() if (f.d_latent, f.d_rope) == (512, 64)]
+    plain = ["bfloat16", "float16", "float32"]
+    assert quoted(cells("Transformers")[3]) == [*supported, *plain, *formats]
+
+
+def test_cache_dtypes_of_vllm():
+    given = ast.unparse(constant("vllm/backend.py", "supported_kv_cache_dtypes"))
+    fp8 = ast.literal_eval(constant("vllm/backend.py", "_FP8"))
+    given = ast.literal_eval(given.replace("*_FP8", ", ".join(map(repr, fp8))))
+    assert quoted(cells("vLLM")[3])[1:] == given
+
+
+def test_versions_are_those_of_the_extras():
+    project = (ROOT / "pyproject.toml").read_text()
+    assert f'"transformers>={cells("Transformers")[2].split()[0]}"' in project
+    assert f'"torch>={cells("PyTorch")[2].split()[0]}"' in project
+    assert f'"jax>={cells("JAX")[2].split()[0]}"' in project
+    oldest = cells("SGLang")[2].split(",")[0]
+    assert f'"sglang>={oldest}"' in project
+
+
+def test_entry_points_lead_somewhere():
+    for path in re.findall(
+        r'^\w+ = "(seesaw\.\w+:\w+)"', (ROOT / "pyproject.toml").read_text(), re.M
+    ):
+        module, _, name = path.partition(":")
+        source = PACKAGE.joinpath(*module.split(".")[1:], "__init__.py").read_text()
+        assert f"def {name}(" in source, path

