@@ -29,7 +29,7 @@ static_assert(kValidTiles >= 2 * kMostStages);
 
 inline constexpr int kChunkBytes = 16;  // of a row: what cp.async copies and ldmatrix reads
 inline constexpr int kChunkColumns = 8;
-inline constexpr int kRowLanes = 8;     // threads that copy a row
+inline constexpr int kRowLanes = 8;  // threads that copy a row
 template <typename ElementType, int kValueColumnsValue, int kRowWarpsValue, bool kConvertsValue>
 struct Config {
   using Element = ElementType;
