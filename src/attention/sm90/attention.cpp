@@ -136,7 +136,10 @@ Status launch_attention(const Plan& plan, const Geometry& geometry, const Call& 
 }  // namespace
 
 Support supports(const Problem& problem, const Options& options) {
-  if (problem.d_v != kValueColumns || kernel_of(problem) == nullptr) {
+  const bool columns =
+      problem.d_v == kValueColumns &&
+      (problem.d_qk == kValueColumns || problem.d_qk == kValueColumns + kBoxColumns);
+  if (!columns || problem.q_type == DType::kFloat32) {
     return Support::no("q_dtype = " + std::string(name_of(problem.q_type)) + ", d_qk = " +
                        std::to_string(problem.d_qk) + ", d_v = " + std::to_string(problem.d_v) +
                        ", supported: bfloat16, float16, 576 or 512, and 512");
