@@ -23,7 +23,22 @@ namespace {
 using dense_decode::DenseDecodePlan;
 using dense_decode::DenseDecodeProblem;
 using Sm80 = attention::Sm80Kernel<DenseDecodePlan, dense_decode::Args>;
+using Rows = attention::Sm90Kernel<DenseDecodePlan, dense_decode::Args>;
 namespace sm90 = dense_decode::sm90;
+
+// A core's functions.
+struct Functions {
+  Support (*supports)(const DenseDecodeProblem&, const Options&);
+  Status (*plan)(const DenseDecodeProblem&, const Options&, KnobValues, DenseDecodePlan*);
+  Status (*prepare)(const DenseDecodePlan&, const dense_decode::Args&, const Call&);
+  Status (*run)(const DenseDecodePlan&, const dense_decode::Args&, const Call&);
+};
+const Functions& functions_of(Core core) {
+  static constexpr Functions kSm90 = {sm90::supports, sm90::plan, sm90::prepare, sm90::run};
+  static constexpr Functions kSm80 = {Sm80::supports, Sm80::plan, Sm80::prepare, Sm80::run};
+  static constexpr Functions kRows = {Rows::supports, Rows::plan, Rows::prepare, Rows::run};
+  return core == Core::kSm90 ? kSm90 : core == Core::kSm80 ? kSm80 : kRows;
+}
 
 void must(const Status& status) {
   if (!status.ok()) throw std::invalid_argument(status.message());
@@ -35,28 +50,25 @@ DenseDecodePlan make_plan(const seesaw_dense_decode_problem& problem, const Shar
   must(dense_decode::complete(&completed));
   Options options;
   options.device = {SEESAW_CUDA, 0};
-  const bool sm80_asked = shares.core == Core::kSm80;
-  const Support support =
-      sm80_asked ? Sm80::supports(completed, options) : sm90::supports(completed, options);
+  const Functions& functions = functions_of(shares.core);
+  const Support support = functions.supports(completed, options);
   if (!support.supported) throw std::invalid_argument(support.reason);
-  DenseDecodePlan plan;
-  if (sm80_asked) {
-    std::array<int32_t, attention::sm80::kKnobCount> knobs;
-    knobs.fill(kUnset);
+  std::array<int32_t, attention::sm80::kKnobCount> knobs;
+  knobs.fill(kUnset);
+  if (shares.core == Core::kSm80) {
     knobs[attention::sm80::kTileRowsKnob] = shares.tile_rows;
     knobs[attention::sm80::kSharedBytesKnob] = shares.shared_bytes;
-    must(Sm80::plan(completed, options, knobs, &plan));
-  } else {
-    must(sm90::plan(completed, options, {}, &plan));
   }
+  DenseDecodePlan plan;
+  must(functions.plan(completed, options, knobs, &plan));
   plan.split.num_workers = shares.num_workers;
   plan.split.fixed_split_tiles = shares.fixed_split_tiles;
   plan.split.row_groups = shares.row_groups;
   plan.split.piece_cost_tiles = shares.piece_cost_tiles;
   plan.split.split_cost_tiles = 0;
   plan.schedule_bytes = split::schedule_bytes(plan.split);
-  plan.workspace_bytes = sm80_asked ? attention::device::workspace_bytes(plan)
-                                    : sm90::geometry_of(plan).partials.size_bytes();
+  plan.workspace_bytes = shares.core == Core::kSm90 ? sm90::geometry_of(plan).partials.size_bytes()
+                                                    : attention::device::workspace_bytes(plan);
   return plan;
 }
 
@@ -138,8 +150,7 @@ Call DecodeCall::call() const {
 
 std::string DecodeCall::prepare() {
   schedule_->poison();
-  return outcome(core_ == Core::kSm80 ? Sm80::prepare(plan_, args_, call())
-                                      : sm90::prepare(plan_, args_, call()));
+  return outcome(functions_of(core_).prepare(plan_, args_, call()));
 }
 
 std::string DecodeCall::attend() {
@@ -147,8 +158,7 @@ std::string DecodeCall::attend() {
   lse_->poison();
   max_logits_->poison();
   workspace_->poison();
-  const std::string found = outcome(core_ == Core::kSm80 ? Sm80::run(plan_, args_, call())
-                                                         : sm90::run(plan_, args_, call()));
+  const std::string found = outcome(functions_of(core_).run(plan_, args_, call()));
   const bool intact = out_->intact() && lse_->intact() && max_logits_->intact() &&
                       schedule_->intact() && workspace_->intact();
   return !found.empty() ? found : intact ? "" : "memory next to a buffer was written";

@@ -1,4 +1,4 @@
-// Dense decoding on the emulator by sm90.dense_decode or sm80.dense_decode: the library's own host
+// Dense decoding on the emulator by any of its kernels for GPUs: the library's own host
 // code plans, the device planner, the attention kernel and the combine run as fibers. One call,
 // with inputs of one's own or a case of the laboratory:
 //
@@ -21,7 +21,8 @@
 
 namespace seesaw::emulator {
 
-enum class Core { kSm90, kSm80 };
+// sm90.dense_decode, sm80.dense_decode, sm90.dense_decode.rows.
+enum class Core { kSm90, kSm80, kRows };
 
 // The core of shares that do not name one; OnAnyCore sets it.
 inline Core default_core = Core::kSm90;
@@ -40,13 +41,15 @@ class OnAnyCore : public ::testing::TestWithParam<std::tuple<Core, Conditions>> 
 inline std::vector<std::tuple<Core, Conditions>> cores_and_conditions() {
   std::vector<std::tuple<Core, Conditions>> all;
   for (const Conditions& any : kAnyConditions) all.emplace_back(Core::kSm90, any);
-  for (const Conditions& any : kConditionsOfCopies) all.emplace_back(Core::kSm80, any);
+  for (const Core core : {Core::kSm80, Core::kRows}) {
+    for (const Conditions& any : kConditionsOfCopies) all.emplace_back(core, any);
+  }
   return all;
 }
 inline const auto kAnyCore = ::testing::ValuesIn(cores_and_conditions());
 inline constexpr auto kNameOfCore = [](const auto& test) {
-  return std::string(std::get<0>(test.param) == Core::kSm90 ? "Sm90" : "Sm80") +
-         name_of(std::get<1>(test.param));
+  constexpr const char* kNames[] = {"Sm90", "Sm80", "Rows"};
+  return kNames[static_cast<int>(std::get<0>(test.param))] + name_of(std::get<1>(test.param));
 };
 
 // How a plan shares the work out, in place of what it would choose for the emulated device.

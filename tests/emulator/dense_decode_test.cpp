@@ -1,4 +1,4 @@
-// Dense decoding by either core with the device planner and the combine, against the double
+// Dense decoding by every core with the device planner and the combine, against the double
 // reference on the same inputs. Slots, pages and table entries that nobody may use are poison
 // (lab/decode_case.hpp).
 #include "dense_decode.hpp"
@@ -130,6 +130,9 @@ TEST(Accuracy, AdversarialInputsStayWithinTheBoundsOfSm90) {
 }
 TEST(Accuracy, AdversarialInputsStayWithinTheBoundsOfSm80) {
   expect_within_the_bounds(Core::kSm80);
+}
+TEST(Accuracy, AdversarialInputsStayWithinTheBoundsOfSm90Rows) {
+  expect_within_the_bounds(Core::kRows);
 }
 
 // Strides that TMA does not take, of everything but the cache.

@@ -1,4 +1,4 @@
-// Dense decoding by either core at the edges: scores to the ends of float, infinite values, scales
+// Dense decoding by every core at the edges: scores to the ends of float, infinite values, scales
 // near 0, and schedules that are not the call's.
 #include <gtest/gtest.h>
 

@@ -1,0 +1,89 @@
+// sm90.dense_decode.rows with the device planner and the combine, against the double reference:
+// what sm90.dense_decode has not, any page size, formats, windows, sinks, ragged queries.
+#include <gtest/gtest.h>
+
+#include "any_conditions.hpp"
+#include "dense_decode.hpp"
+
+namespace seesaw::emulator {
+namespace {
+
+void expect_contract(const lab::DecodeSpec& spec, Shares shares = {}) {
+  shares.core = Core::kRows;
+  const lab::DecodeCase test_case(spec);
+  DecodeCall call(test_case, shares);
+  ASSERT_EQ(call.run(), "") << lab::describe(spec);
+  EXPECT_EQ(call.verdict(), "") << lab::describe(spec);
+}
+
+class Sm90Rows : public UnderAnyConditions {};
+INSTANTIATE_TEST_SUITE_P(Emulated, Sm90Rows, ::testing::ValuesIn(kConditionsOfCopies),
+                         kNameOfConditions);
+
+TEST_P(Sm90Rows, AnyPageSize) {
+  for (const int64_t page_size : {1, 2, 3, 16, 61, 64, 69, 480}) {
+    expect_contract({.seq_lens = {130, 70, 1}, .h_q = 8, .page_size = page_size},
+                    {.num_workers = 2});
+  }
+}
+
+TEST_P(Sm90Rows, AnyFormat) {
+  for (const CacheFormat& format : byte_formats()) {
+    const bool narrow = format.latent.type == ElementType::kFloat8E4M3 && format.columns() >= 512;
+    for (const int64_t page_size : {64, 12}) {
+      if (!narrow) continue;
+      lab::DecodeSpec spec = {.seq_lens = {200, 0, 37}, .s_q = 2, .h_q = 9, .causal = 1};
+      spec.d_qk = format.columns();
+      spec.page_size = page_size;
+      spec.kv_format = format.id;
+      spec.kv_scale = format.tensor_scale ? 0.37F : 1.0F;
+      spec.scale_rule = SEESAW_SCALES_POWER_OF_TWO;
+      expect_contract(spec, {.num_workers = 2});
+    }
+  }
+}
+
+// Queries that start on any byte; the cache's rows lie apart, by whole chunks.
+TEST_P(Sm90Rows, RowsApart) {
+  for (const int64_t gap : {1, 2, 8}) {
+    expect_contract({.seq_lens = {70, 33},
+                     .h_q = 6,
+                     .page_size = 7,
+                     .gaps = {.q = gap, .kv_token = 8, .kv_page = 24, .out = gap}},
+                    {.num_workers = 2});
+  }
+}
+
+TEST_P(Sm90Rows, Windows) {
+  for (const int64_t window : {1, 30, 64, 200}) {
+    expect_contract({.seq_lens = {300, 0, 40, 129},
+                     .s_q = 3,
+                     .h_q = 9,
+                     .page_size = 16,
+                     .causal = 1,
+                     .window = window},
+                    {.num_workers = 3});
+    expect_contract({.seq_lens = {300, 65}, .s_q = 2, .h_q = 9, .window = window});
+  }
+}
+
+TEST_P(Sm90Rows, SinksAndLargestLogits) {
+  lab::DecodeSpec spec = {.seq_lens = {200, 0, 33}, .s_q = 2, .h_q = 6, .causal = 1};
+  spec.sinks = {0.0F, 2.0F, -5.0F, INFINITY, -INFINITY, 30.0F};
+  spec.max_logits = true;
+  expect_contract(spec);
+  expect_contract(spec, {.num_workers = 5});
+}
+
+TEST_P(Sm90Rows, RaggedQueries) {
+  lab::DecodeSpec spec = {.seq_lens = {130, 70, 0, 300}, .s_q = 7, .h_q = 6, .causal = 1};
+  spec.query_lens = {1, 7, 0, 3};
+  expect_contract(spec, {.num_workers = 3});
+  spec.h_q = 20;
+  spec.max_logits = true;
+  spec.sinks = std::vector<float>(20, 1.0F);
+  expect_contract(spec, {.num_workers = 3, .row_groups = 2});
+}
+
+}  // namespace
+}  // namespace seesaw::emulator
