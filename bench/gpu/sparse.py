@@ -2,7 +2,7 @@
 """Sparse decoding on a GPU against the bytes of its rows: whole calls as CUDA-graph replays.
 
     sparse.py --library libseesaw.so --json sparse.json [--filter h16]
-    sparse.py --library new=libseesaw.so --library old=old.so --library sm80=libseesaw.so@sm80 --flash-mla
+    sparse.py --library new=libseesaw.so --library sm80=libseesaw.so@sm80.sparse_decode --flash-mla
 
 Libraries and FlashMLA's kernels for Hopper (the package sgl-flash-mla, for 64 heads or more; fewer are padded) run
 in turn, case after case.
@@ -194,7 +194,7 @@ def report(case: Case, calls: Dict[str, Callable[[], torch.Tensor]], rounds: int
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--library", required=True, action="append", metavar="[NAME=]FILE[@KERNEL]",
-                        help="libseesaw.so, whose kernels' names begin with KERNEL")  # fmt: skip
+                        help="libseesaw.so, and the kernel; default: its choice")  # fmt: skip
     parser.add_argument("--flash-mla", action="store_true", help="the package flash_mla, too")
     parser.add_argument("--filter", default="", help="only cases whose name contains one of these")
     parser.add_argument("--rounds", type=int, default=5)

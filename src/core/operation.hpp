@@ -82,7 +82,7 @@ struct PieceVisitor {
 // What a kernel asks of a field of the problem, beyond the field's own range.
 struct Limit {
   const char* field;
-  std::array<int64_t, 4> values{};  // these alone, up to the first 0; none: any
+  std::array<int64_t, 8> values{};  // these alone, up to the first 0; none: any
   int64_t multiple_of = 1;
   int64_t most = 0;  // 0: any
 };

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "any_conditions.hpp"
+#include "attention/sm90/records.hpp"
 #include "dense_decode.hpp"
 
 namespace seesaw::emulator {
@@ -83,6 +84,48 @@ TEST_P(Sm90Rows, RaggedQueries) {
   spec.max_logits = true;
   spec.sinks = std::vector<float>(20, 1.0F);
   expect_contract(spec, {.num_workers = 3, .row_groups = 2});
+}
+
+// ---- what the host finds out for the producers
+
+TEST(Sm90Records, NumbersTheRowsOfCachesBeyond64GiB) {
+  attention::Stream stream;
+  stream.pages = int64_t{1} << 22;  // 176 GB
+  stream.row_stride_bytes = 656;
+  stream.page_stride_bytes = 64 * 656;
+  const auto numbers = attention::sm90::row_numbers_of(stream, 1);
+  ASSERT_TRUE(numbers.has_value());
+  EXPECT_EQ(numbers->unit_bytes, 656u);
+  EXPECT_EQ(numbers->page, 64u);
+  EXPECT_EQ(numbers->row, 1u);
+  // Layers that share a page, and heads: the unit divides every stride.
+  stream.pages = 1000;
+  stream.page_stride_bytes = 61 * 64 * 1152 + 16;
+  stream.row_stride_bytes = 1152;
+  stream.head_stride_bytes = 64 * 1152;
+  ASSERT_TRUE(attention::sm90::row_numbers_of(stream, 2).has_value());
+  EXPECT_EQ(attention::sm90::row_numbers_of(stream, 2)->unit_bytes, 16u);
+  stream.pages = 100000;
+  EXPECT_FALSE(attention::sm90::row_numbers_of(stream, 2).has_value());
+}
+
+TEST(Sm90Records, CutsRecordsOfE4m3IntoBoxes) {
+  struct Expected {
+    int32_t format;
+    int32_t narrow;
+  };
+  for (const auto& [format, narrow] : {Expected{SEESAW_FORMAT_FP8_656, 8},
+                                       {SEESAW_FORMAT_FP8_584, 7},
+                                       {SEESAW_FORMAT_FP8_576, 9},
+                                       {SEESAW_FORMAT_FP8_576_TOKEN, 9},
+                                       {SEESAW_FORMAT_FP8_528, 8}}) {
+    const auto boxes = attention::sm90::boxes_of(cache_format(format, 0));
+    ASSERT_TRUE(boxes.has_value());
+    EXPECT_EQ(boxes->narrow, narrow);
+  }
+  for (const int32_t format : {SEESAW_FORMAT_FP4_288, SEESAW_FORMAT_INT8_644}) {
+    EXPECT_FALSE(attention::sm90::boxes_of(cache_format(format, 0)).has_value());
+  }
 }
 
 }  // namespace

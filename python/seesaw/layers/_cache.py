@@ -169,9 +169,16 @@ class LatentCache:
             most: No position is as large.
         """
         self.reserve(most)
-        # Of a row's positions, its slots: sequences are as far apart as their capacity.
+        self.append_to(latent, rope, self.slots_of(positions))
+
+    def slots_of(self, positions: torch.Tensor) -> torch.Tensor:
+        """[batch * s] int64: slots of places in each sequence, as long as the capacity is this."""
+        # Sequences are as far apart as their capacity.
         rows = torch.arange(self.batch, device=positions.device)[:, None] * self.capacity
-        slots = torch.where(positions < 0, positions, positions + rows).reshape(-1)
+        return torch.where(positions < 0, positions, positions + rows).reshape(-1)
+
+    def append_to(self, latent: torch.Tensor, rope: torch.Tensor, slots: torch.Tensor) -> None:
+        """`append` to slots that `slots_of` has found, and that there is room for."""
         tokens = self.batch * latent.shape[1]
         k_rope = rope.detach().reshape(tokens, self.d_rope) if self.d_rope else None
         seesaw.append(

@@ -36,6 +36,13 @@ class Places:
             # A single token that is padding is not stored, and no row is another's.
             self.holes = new > 1 and not bool(mask[:, past:total].all())
         self.step = Step(lengths, total)
+        self._slots: Dict[int, torch.Tensor] = {}
+
+    def slots(self, cache: LatentCache) -> torch.Tensor:
+        """Of the new tokens in a layer's cache: found once for all layers of one capacity."""
+        if cache.capacity not in self._slots:
+            self._slots[cache.capacity] = cache.slots_of(self.positions)
+        return self._slots[cache.capacity]
 
 
 class Shared:
@@ -125,7 +132,8 @@ class PagedLatentLayer(CacheLayerMixin):
             )
         past = self.length
         places = self.shared.places(mask, b, past, s, latent.device)
-        self.pages.append(latent, rope, places.positions, past + s)
+        self.pages.reserve(past + s)
+        self.pages.append_to(latent, rope, places.slots(self.pages))
         self.length = past + s
         return self.pages, places, past
 

@@ -14,18 +14,33 @@ struct Record {
   const std::byte* tail;
 };
 
-// The record of token number `token` of the item, given what the stream's ids say of it.
-__device__ __forceinline__ Record record_of(const StreamParams& stream, int32_t token, int32_t id) {
+// Where a token lies in its stream's cache.
+struct Slot {
+  int32_t page;
+  int32_t of_page;
+  bool exists;
+};
+
+// The slot of token number `token` of the item, given what the stream's ids say of it.
+__device__ __forceinline__ Slot slot_of(const StreamParams& stream, int32_t token, int32_t id) {
   // No branches: this is on every tile's way.
-  const bool exists = !stream.indices || static_cast<uint32_t>(id) < stream.slots;
   const int32_t number = stream.indices ? id : token;
   const int32_t quotient = stream.page_size.divide(number);
-  const int32_t slot = stream.page_size.remainder(number, quotient);
-  const int64_t page = stream.indices ? quotient : id;
+  return {.page = stream.indices ? quotient : id,
+          .of_page = stream.page_size.remainder(number, quotient),
+          .exists = !stream.indices || static_cast<uint32_t>(id) < stream.slots};
+}
+
+__device__ __forceinline__ Record record_at(const StreamParams& stream, const Slot& slot) {
   const std::byte* begin =
-      stream.cache + page * stream.page_stride + block_kv_head() * stream.head_stride;
-  return {exists ? begin + slot * stream.row_stride : nullptr,
-          begin + stream.tails + slot * stream.tail_bytes};
+      stream.cache + slot.page * stream.page_stride + block_kv_head() * stream.head_stride;
+  return {slot.exists ? begin + slot.of_page * stream.row_stride : nullptr,
+          begin + stream.tails + slot.of_page * stream.tail_bytes};
+}
+
+// The record of token number `token` of the item.
+__device__ __forceinline__ Record record_of(const StreamParams& stream, int32_t token, int32_t id) {
+  return record_at(stream, slot_of(stream, token, id));
 }
 
 // The stream's ids of an item, and what they say of a token, which exists.

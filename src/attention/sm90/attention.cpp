@@ -1,60 +1,16 @@
 #include "attention/sm90/attention.hpp"
 
-#include <algorithm>
 #include <cstdint>
-#include <limits>
 #include <string>
 
+#include "attention/device/plan.hpp"
 #include "attention/device/run.hpp"
 #include "attention/sm90/kernels.hpp"
 #include "attention/sm90/records.hpp"
-#include "base/math.hpp"
 #include "gpu/device.hpp"
-#include "gpu/faults.hpp"
-#include "split/row_groups.hpp"
 
 namespace seesaw::attention::sm90 {
 namespace {
-
-// What starting and ending a piece costs, in tiles of work, and how long batch-invariant splits
-// are: those of sm90.dense_decode (docs/decisions/0015-gpu-split-costs.md).
-constexpr int32_t kPieceCostTiles = 3;
-constexpr int32_t kFixedSplitTiles = 32;
-
-// The combine's own time, and the partials of up to two pieces a worker, written and read, in
-// tiles: as sm90.dense_decode's.
-int32_t split_cost_tiles(const Problem& problem, const split::RowGroups& groups) {
-  const int64_t rows_of_group = std::min(problem.rows(), groups.group_tiles * int64_t{kTileRows});
-  const double rows = static_cast<double>(problem.h_kv * rows_of_group);
-  const double cost_us = 2.0 + static_cast<double>(groups.num_workers) * rows / 600.0;
-  constexpr double kTileUs = 1.6;
-  return static_cast<int32_t>(cost_us / kTileUs);
-}
-
-split::SplitConfig split_config(const Problem& problem, const Options& options,
-                                const gpu::DeviceProperties& device) {
-  const auto config_for = [&](const split::RowGroups& groups) {
-    split::SplitConfig config = split_config_of(problem, kTileTokens, groups.num_workers);
-    config.piece_cost_tiles = kPieceCostTiles;
-    config.fixed_split_tiles = options.batch_invariant ? kFixedSplitTiles : 0;
-    config.split_cost_tiles = split_cost_tiles(problem, groups);
-    config.row_groups = groups.row_groups;
-    config.deal_rest = 1;
-    return config;
-  };
-  double cache_bytes = 0.0;
-  for (size_t s = 0; s < problem.num_streams; ++s) {
-    cache_bytes += static_cast<double>(problem.items) *
-                   static_cast<double>(planned_tokens(problem, s) * problem.h_kv) *
-                   problem.streams[s].format.row_bytes;
-  }
-  return config_for(split::choose_row_groups(
-      {.row_tiles = ceil_div<int64_t>(problem.rows(), kTileRows),
-       .h_kv = problem.h_kv,
-       .num_sms = device.num_sms,
-       .cache_fits_l2 = cache_bytes <= static_cast<double>(device.l2_bytes) / 2.0,
-       .config_for = config_for}));
-}
 
 Support supports_stream(const Problem& problem, const StreamShape& stream, bool converts) {
   const CacheFormat& format = stream.format;
@@ -76,23 +32,6 @@ Support supports_stream(const Problem& problem, const StreamShape& stream, bool 
   return Support::yes();
 }
 
-Support supports_numbers(const Problem& problem) {
-  if (problem.masks.tree || problem.soft_cap) {
-    return Support::no(problem.masks.tree ? "tree_mask asked for, which it has not"
-                                          : "soft_cap asked for, which it has not");
-  }
-  constexpr int64_t kMostRows = std::numeric_limits<int32_t>::max() - kTileRows;
-  if (problem.rows() > kMostRows) {
-    return Support::no("s_q * h_q = " + std::to_string(problem.s_q * problem.h_q) +
-                       ", supported: less than 2^31 query rows");
-  }
-  constexpr int64_t kMostGridY = 65535;  // CUDA programming guide: the grid's second dimension
-  if (problem.h_kv > kMostGridY) {
-    return Support::no("h_kv = " + std::to_string(problem.h_kv) + ", supported: up to 65535");
-  }
-  return Support::yes();
-}
-
 bool converts(const Problem& problem) { return !copies(problem.streams[0].format, problem.q_type); }
 
 AttentionKernel kernel_of(const Problem& problem) {
@@ -100,22 +39,22 @@ AttentionKernel kernel_of(const Problem& problem) {
       {.type = problem.q_type, .d_qk = problem.d_qk, .converts = converts(problem)});
 }
 
-// 16 bytes are copied at a time, and rows are counted in them.
-Status check_cache(const Stream& stream, size_t number) {
+// 16 bytes are copied at a time, and rows are numbered by 32 bits.
+Status check_cache(const Problem& problem, const Call& call, size_t number) {
+  const Stream& stream = call.streams[number];
   const auto address = reinterpret_cast<uintptr_t>(stream.cache);
-  const char* name = number == 0 ? "the cache" : "the extra cache";
+  const std::string name =
+      std::string("attention (sm90): ") + (number == 0 ? "the cache" : "the extra cache");
   if (address % kChunkBytes != 0) {
-    return invalid_argument(std::string("attention (sm90): ") + name + " at an address of " +
-                            std::to_string(address % kChunkBytes) +
+    return invalid_argument(name + " at an address of " + std::to_string(address % kChunkBytes) +
                             " modulo 16, allowed: multiples of 16 bytes. Start the cache on an "
-                            "aligned address.");
+                            "aligned address, or ask for the kernel of sm80.");
   }
-  constexpr int64_t kMostBytes = int64_t{kChunkBytes} * 0xFFFFFFFF;
-  if (stream.pages > 0 && stream.page_stride_bytes > kMostBytes / stream.pages) {
-    return invalid_argument(std::string("attention (sm90): ") + name + " of " +
-                            std::to_string(stream.pages) + " pages of " +
+  if (!row_numbers_of(stream, problem.h_kv).has_value()) {
+    return invalid_argument(name + " of " + std::to_string(stream.pages) + " pages of " +
                             std::to_string(stream.page_stride_bytes) +
-                            " bytes, allowed: less than 64 GiB. Ask for the kernel sm80.");
+                            " bytes, allowed: up to 2^32 times the strides' greatest common "
+                            "divisor. Ask for the kernel of sm80.");
   }
   return {};
 }
@@ -125,8 +64,11 @@ Status launch_attention(const Plan& plan, const Geometry& geometry, const Call& 
   const Problem& problem = plan.attention;
   Params params = {};
   SEESAW_RETURN_IF_ERROR(device::fill_params(plan, geometry, call, &params));
-  for (size_t s = 0; s < problem.num_streams && converts(problem); ++s) {
-    params.boxes[s] = boxes_of(problem.streams[s].format).value();
+  for (size_t s = 0; s < problem.num_streams; ++s) {
+    params.rows[s] = row_numbers_of(call.streams[s], problem.h_kv).value();
+    if (converts(problem)) {
+      params.boxes[s] = boxes_of(problem.streams[s].format).value();
+    }
   }
   return kernel_of(problem)(params, {.grid = device::grid_of(plan, geometry),
                                      .device = plan.options.device.index,
@@ -150,21 +92,23 @@ Support supports(const Problem& problem, const Options& options) {
       return stream;
     }
   }
-  const Support numbers = supports_numbers(problem);
-  return numbers.supported ? gpu::runs_sm90(options.device.index) : numbers;
+  if (problem.masks.tree || problem.soft_cap) {
+    return Support::no(std::string(problem.masks.tree ? "tree_mask" : "soft_cap") +
+                       " asked for, which it has not");
+  }
+  const Support grid = device::supports_grid(problem, kTileRows);
+  return grid.supported ? gpu::runs_sm90(options.device.index) : grid;
 }
 
 Status plan(const Problem& problem, const Options& options, KnobValues knobs, Plan* plan) {
-  const gpu::DeviceProperties& device = *gpu::device_of(options.device.index).properties;
-  plan->attention = problem;
-  plan->options = options;
-  plan->tile_rows = kTileRows;
-  plan->split = split_config(problem, options, device);
-  SEESAW_RETURN_IF_ERROR(finish_plan(knobs, plan));
-  gpu::Fault* fault = nullptr;  // allocated here, so that no run has to
-  SEESAW_RETURN_IF_ERROR(gpu::fault_word(options.device.index, &fault));
-  plan->workspace_bytes = device::workspace_bytes(*plan);
-  return {};
+  return device::make_plan(problem, options, knobs,
+                           {.tokens = kTileTokens,
+                            .rows = kTileRows,
+                            .blocks_per_sm = 1,
+                            .piece_cost_tiles = 3,
+                            .fixed_split_tiles = 32,
+                            .us = 1.6},
+                           plan);
 }
 
 Status prepare(const Plan& plan, const Call& call, void* schedule, void* stream) {
@@ -173,7 +117,7 @@ Status prepare(const Plan& plan, const Call& call, void* schedule, void* stream)
 
 Status run(const Plan& plan, const Call& call, void* stream) {
   for (size_t s = 0; s < plan.attention.num_streams; ++s) {
-    SEESAW_RETURN_IF_ERROR(check_cache(call.streams[s], s));
+    SEESAW_RETURN_IF_ERROR(check_cache(plan.attention, call, s));
   }
   return device::run(plan, call, stream, launch_attention);
 }

@@ -12,9 +12,12 @@
 
 namespace seesaw::attention::sm90 {
 
-// Problems whose q_dtype, d_qk or d_v is none of these it does not run: for the operations' tables.
+// Problems of which one of these is another it does not run: for the operations' tables.
 inline constexpr std::array kLimits = {
     Limit{.field = "q_dtype", .values = {SEESAW_BFLOAT16, SEESAW_FLOAT16}},
+    Limit{.field = "kv_format",
+          .values = {SEESAW_BFLOAT16, SEESAW_FLOAT16, SEESAW_FORMAT_FP8_656, SEESAW_FORMAT_FP8_584,
+                     SEESAW_FORMAT_FP8_576, SEESAW_FORMAT_FP8_576_TOKEN, SEESAW_FORMAT_FP8_528}},
     Limit{.field = "d_qk", .values = {576, 512}}, Limit{.field = "d_v", .values = {512}}};
 
 // Whether the device of `options` runs the problem, or why not. Never an error.

@@ -62,8 +62,16 @@ struct RecordBoxes {
   bool scales_in_tail;
 };
 
+// A row's number in a cache: its bytes from the begin in units that divide every stride, so that 32
+// bits do for any cache. (The most that is left for a cache of odd strides is 64 GiB.)
+struct RowNumbers {
+  uint32_t unit_bytes;
+  uint32_t page, row, head;  // units from one to the next
+};
+
 // One launch.
 struct Params : device::Params {
+  RowNumbers rows[kMostStreams];
   RecordBoxes boxes[kMostStreams];
 };
 

@@ -6,16 +6,9 @@
 #include "attention/device/results.cuh"
 #include "attention/device/row_anew.cuh"
 #include "attention/sm90/smem.cuh"
-#include "gpu/quad.cuh"
-#include "gpu/sm90/products.cuh"
+#include "gpu/sm90/output.cuh"
 
 namespace seesaw::attention::sm90 {
-
-// A half of the output is a block of a partial row.
-inline constexpr int kHalfUnits = kHalfColumns / gpu::kPartialUnitElements;
-static_assert(gpu::partial_block_columns(kValueColumns) == kHalfColumns);
-
-inline constexpr int kWarpRows = kTileRows / 4;  // of a warpgroup's four warps
 
 // Of one consumer thread.
 template <typename Config>
@@ -63,9 +56,7 @@ struct Epilogue {
     RowTotals totals;
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
-      // Empty pieces have no frame.
-      totals.frame[r] =
-          piece.tile_begin < piece.tile_end ? storage.frame[row(r)] : gpu::kEmptyFrame;
+      totals.frame[r] = storage.frame[row(r)];
       totals.sum[r] = sum[r] + storage.sum[1 - own][row(r)];
       totals.top[r] = fmaxf(storage.top[0][row(r)], storage.top[1][row(r)]);
     }
@@ -75,7 +66,6 @@ struct Epilogue {
   // out = O / sum for the rows of the thread, one half of the columns, and their statistics.
   __device__ __forceinline__ void write_out(const ConsumerState& state,
                                             const RowTotals& totals) const {
-    const int quad_lane = thread.lane % 4;
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
       const bool exists = places().exists(row(r));
@@ -85,29 +75,9 @@ struct Epilogue {
       // A row with nothing to attend is 0, also where infinite values have met scores of -inf.
       const uint32_t kept = totals.sum[r] == 0.0F ? 0u : ~0u;
       uint16_t* out = exists ? places().out_row(row(r)) + first_column() : nullptr;
-      if (params.out_aligned) {
-#pragma unroll
-        for (int block = 0; block < 8; ++block) {  // 32 columns: four groups of eight
-          uint32_t v[4];
-#pragma unroll
-          for (int i = 0; i < 4; ++i) {
-            v[i] = output_word<Element>(state, r, 4 * block + i, inverse) & kept;
-          }
-          gpu::transpose_quad(v, thread.lane);
-          if (exists) {
-            *reinterpret_cast<uint4*>(out + block * 32 + quad_lane * 8) =
-                make_uint4(v[0], v[1], v[2], v[3]);
-          }
-        }
-      } else if (exists) {
-#pragma unroll
-        for (int n = 0; n < 32; ++n) {
-          const uint32_t v = output_word<Element>(state, r, n, inverse) & kept;
-          out[8 * n + 2 * quad_lane] = static_cast<uint16_t>(v);
-          out[8 * n + 2 * quad_lane + 1] = static_cast<uint16_t>(v >> 16);
-        }
-      }
-      if (exists && side == Side::kLeft && quad_lane == 0) {
+      write_half_row<Element>(state, r, thread.lane, inverse, kept, out, exists,
+                              params.out_aligned);
+      if (exists && side == Side::kLeft && thread.lane % 4 == 0) {
         places().write_statistics(row(r), totals.frame[r], totals.sum[r], totals.top[r]);
       }
     }
@@ -116,7 +86,6 @@ struct Epilogue {
   // A split's part, scaled to 16 bits and in the order of the accumulator: gpu/partials.hpp.
   __device__ __forceinline__ void write_partial(const ConsumerState& state,
                                                 const RowTotals& totals) const {
-    const int quad_lane = thread.lane % 4;
     const int half = static_cast<int>(side);
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
@@ -124,16 +93,10 @@ struct Epilogue {
       const float scale = __uint_as_float(bits.scale_bits);
       if (!places().in_slot(row(r))) continue;
       const int64_t index = places().slot_row(row(r));
-      uint4* out = params.partial_out + index * gpu::partial_units(kValueColumns) +
-                   half * kHalfUnits + quad_lane;
-#pragma unroll
-      for (int four = 0; four < 8; ++four) {
-        out[4 * four] = make_uint4(output_word<__half>(state, r, 4 * four, scale),
-                                   output_word<__half>(state, r, 4 * four + 1, scale),
-                                   output_word<__half>(state, r, 4 * four + 2, scale),
-                                   output_word<__half>(state, r, 4 * four + 3, scale));
-      }
-      if (quad_lane != 0) continue;
+      write_half_partial(
+          state, r, thread.lane, scale,
+          params.partial_out + index * gpu::partial_units(kValueColumns) + half * kHalfUnits);
+      if (thread.lane % 4 != 0) continue;
       params.partial_stat[index * kHalves + half] = {.frame = totals.frame[r],
                                                      .sum = totals.sum[r],
                                                      .unscale = __uint_as_float(bits.unscale_bits),

@@ -7,8 +7,7 @@
 // are under way in registers at any time.
 #pragma once
 
-#include "attention/device/record.cuh"
-#include "attention/sm90/smem.cuh"
+#include "attention/sm90/tile_walk.cuh"
 #include "gpu/ptx/convert.cuh"
 #include "gpu/ptx/cp_async.cuh"
 #include "gpu/ptx/global_memory.cuh"
@@ -16,83 +15,9 @@
 
 namespace seesaw::attention::sm90 {
 
-inline constexpr int kHalfTokens = kTileTokens / 2;
-static_assert(kHalfTokens == 32, "a token a lane");
-
-// Walks the tiles of the worker's pieces. Where it is stands in shared memory (TileCursor), as the
-// producers' registers are full of loads under way; a warp has one of its own, which its lane 0
-// writes.
-template <typename Config>
-struct TileWalk {
-  const Params& params;
-  SharedStorage<Config>& storage;
-  int warp;
-  int lane;
-
-  __device__ __forceinline__ TileCursor& cursor() const { return storage.cursor[warp]; }
-  __device__ __forceinline__ bool ended() const { return cursor().stream == kNoStream; }
-
-  __device__ __forceinline__ void start() const {
-    if (lane == 0) {
-      cursor().k = -1;
-      cursor().tile = cursor().run_end = cursor().tile_end = 0;
-    }
-    __syncwarp();
-    advance();
-  }
-
-  // Steps to the next tile that exists, if there is one.
-  __device__ __forceinline__ void advance() const {
-    __syncwarp();  // everybody has read
-    if (lane == 0) step(cursor());
-    __syncwarp();
-  }
-
-  __device__ __forceinline__ void step(TileCursor& at) const {
-    at.token += kTileTokens;
-    at.buffer ^= 1;
-    if (++at.tile >= at.run_end) begin_run(at);
-  }
-
-  // The first tile of another stream of the item, or of another piece. A step has been counted.
-  __device__ __forceinline__ void begin_run(TileCursor& at) const {
-    if (at.tile >= at.tile_end) {
-      do {
-        if (++at.k >= storage.work.num_pieces) {
-          at.stream = kNoStream;
-          return;
-        }
-        const PieceWork piece = read_piece<Config>(params, storage.work, at.k);
-        at.tile = piece.tile_begin;
-        at.tile_end = piece.tile_end;
-      } while (at.tile >= at.tile_end);
-      at.buffer = 0;
-    }
-    const Item item =
-        read_item<Config>(params, params.pieces[storage.work.piece_at(at.k)].sequence);
-    const TilePlace place = place_of_tile<Config>(item, at.tile);
-    at.stream = place.stream;
-    at.token = place.token;
-    at.length = place.length;
-    at.run_end = place.stream == 0 ? min(item.first_tiles, at.tile_end) : at.tile_end;
-    at.ids = ids_of(params.streams[place.stream], item);
-  }
-};
-
-inline constexpr uint32_t kNoRow = ~0u;
-
 // What is loaded of a token that does not exist: a load behind a condition would be waited for
 // where it stands.
 static __device__ const uint4 kZeros = {0, 0, 0, 0};
-
-// A half of a tile on its way, and a lane's token of it.
-struct HalfTile {
-  int32_t stream = 0;
-  int32_t buffer = 0;
-  int32_t half = 0;
-  uint32_t row = kNoRow;  // 16 bytes from the begin of the cache, or kNoRow
-  uint32_t scales = 0;    // the warp's word of scales
-};
 
 template <typename Config>
 struct Producer {
@@ -110,65 +35,30 @@ struct Producer {
 
   __device__ __forceinline__ TileWalk<Config> walk() const { return {params, storage, warp, lane}; }
 
-  __device__ __forceinline__ int32_t find(const TileCursor& cursor, int half) const {
-    const int32_t token = cursor.token + half * kHalfTokens + lane;
-    return token < cursor.length ? id_of(params.streams[cursor.stream], cursor.ids, token) : -1;
-  }
-
-  __device__ __forceinline__ HalfTile resolve(const TileCursor& cursor, int half_of_tile,
-                                              int32_t id) const {
-    const StreamParams& stream = params.streams[cursor.stream];
-    HalfTile half = {.stream = cursor.stream, .buffer = cursor.buffer, .half = half_of_tile};
-    const int32_t token = cursor.token + half_of_tile * kHalfTokens + lane;
-    const Record record = record_of(stream, token, id);
-    if (token >= cursor.length || record.row == nullptr) return half;
-    half.row = static_cast<uint32_t>((record.row - stream.cache) >> 4);
-    if constexpr (Config::kConverts) {
-      half.scales = load_scales(params.boxes[cursor.stream], record);
-    }
-    return half;
-  }
-
-  __device__ __forceinline__ uint32_t load_scales(const RecordBoxes& boxes,
-                                                  const Record& record) const {
-    const std::byte* from = (boxes.scales_in_tail ? record.tail : record.row) + boxes.scale_offset +
-                            warp * boxes.scale_step;
-    switch (boxes.scales) {
-      case ScaleWord::kNone:
-        return __float_as_uint(1.0F);
-      case ScaleWord::kBytesOf64:
-        return *reinterpret_cast<const uint16_t*>(from);
-      default:
-        return *reinterpret_cast<const uint32_t*>(from);
-    }
-  }
-
   // The scale of this lane's 16 columns of box j of the warp's two. Without branches.
   __device__ __forceinline__ float scale_of(ScaleWord kind, uint32_t word, int j) const {
     const int byte = kind == ScaleWord::kBytesOf64 ? j : 2 * j + lane % 4 / 2;
-    const uint32_t exponent = word >> (8 * byte) & 0xFFu;
-    uint32_t bits = exponent << 23;
-    bits = exponent == 0 ? 0x00400000u : bits;      // 2^-127
-    bits = exponent == 0xFFu ? 0x7FC00000u : bits;  // NaN
     const bool whole = kind == ScaleWord::kFloat || kind == ScaleWord::kNone;
-    return __uint_as_float(whole ? word : bits);
+    const float narrow = from_e8m0(static_cast<uint8_t>(word >> (8 * byte)));
+    return whole ? __uint_as_float(word) : narrow;
   }
 
   // The warp's loads of a half, by this lane: of the tokens 8 g + lane / 4.
   struct Source {
     const std::byte* begin;  // of the cache, and the lane's place in a record
+    uint32_t unit_bytes;     // of row numbers
     uint32_t row;            // of the lane's token of the half
 
     __device__ __forceinline__ uint4 load(int g, int j) const {
       const uint32_t at = __shfl_sync(~0u, row, 8 * g + static_cast<int>(threadIdx.x) % 32 / 4);
-      const std::byte* from = begin + static_cast<uint64_t>(at) * 16 + j * kBoxColumns;
+      const std::byte* from = begin + uint64_t{at} * unit_bytes + j * kBoxColumns;
       return ptx::load_now(at != kNoRow ? reinterpret_cast<const uint4*>(from) : &kZeros);
     }
   };
   __device__ __forceinline__ Source source_of(const HalfTile& half) const {
     return {params.streams[half.stream].cache + warp * kCopyBoxes * kBoxColumns +
                 lane % 4 * kChunkBytes,
-            half.row};
+            params.rows[half.stream].unit_bytes, half.row};
   }
 
   // 16 numbers of a token that has the lane's place in eight: two chunks of its row of a box, which
@@ -196,6 +86,7 @@ struct Producer {
                                             uint32_t box) const {
     constexpr int kRows = 32 / kCount;  // of an instruction
     const std::byte* cache = params.streams[half.stream].cache + from;
+    const uint32_t unit_bytes = params.rows[half.stream].unit_bytes;
     const int chunk = lane % kCount;
 #pragma unroll 4
     for (int i = 0; i < kHalfTokens / kRows; ++i) {
@@ -205,7 +96,7 @@ struct Producer {
       const int at = kCount == kBoxChunks ? chunk ^ (token & 7) : kCount + chunk;
       const uint32_t to = box + static_cast<uint32_t>(token * (kBoxColumns * 2) + (at << 4));
       const std::byte* record =
-          cache + (valid ? static_cast<uint64_t>(row) * 16 : 0) + chunk * kChunkBytes;
+          cache + (valid ? uint64_t{row} * unit_bytes : 0) + chunk * kChunkBytes;
 #pragma unroll
       for (int j = 0; j < kBoxes; ++j) {
         ptx::copy_async_16(to + static_cast<uint32_t>(j * sizeof(Box)),
@@ -224,9 +115,8 @@ struct Producer {
   __device__ __forceinline__ void run() const {
     walk().start();
     if (walk().ended()) return;
-    const TileCursor& cursor = walk().cursor();
-    HalfTile first = resolve(cursor, 0, find(cursor, 0));
-    int32_t id = find(cursor, 1);
+    HalfTile first = walk().resolve(0, walk().find(0));
+    int32_t id = walk().find(1);
     uint4 raw[kLoads];
     if constexpr (Config::kConverts) {
       const Source source = source_of(first);
@@ -244,15 +134,15 @@ struct Producer {
       // that follow it.
       HalfTile second, next;
       const auto find_second = [&] {
-        second = resolve(cursor, 1, id);
+        second = walk().resolve(1, id);
         walk().advance();
         last = walk().ended();
-        if (!last) id = find(cursor, 0);
+        if (!last) id = walk().find(0);
       };
       const auto find_next = [&] {
         if (last) return;
-        next = resolve(cursor, 0, id);
-        id = find(cursor, 1);
+        next = walk().resolve(0, id);
+        id = walk().find(1);
       };
       await_room(first, first.buffer == 0 ? turn0 : turn1, landing);
       note_valid(first);

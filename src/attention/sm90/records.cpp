@@ -1,5 +1,8 @@
 #include "attention/sm90/records.hpp"
 
+#include <limits>
+#include <numeric>
+
 namespace seesaw::attention::sm90 {
 namespace {
 
@@ -29,6 +32,20 @@ bool set_scales(const CacheFormat& format, RecordBoxes* boxes) {
 }
 
 }  // namespace
+
+std::optional<RowNumbers> row_numbers_of(const Stream& stream, int64_t h_kv) {
+  const int64_t head_stride = h_kv > 1 ? stream.head_stride_bytes : 0;
+  const int64_t unit =
+      std::gcd(std::gcd(stream.page_stride_bytes, stream.row_stride_bytes), head_stride);
+  constexpr int64_t kMost = std::numeric_limits<uint32_t>::max();  // which says that there is none
+  if (stream.pages > 0 && stream.page_stride_bytes / unit > (kMost - 1) / stream.pages) {
+    return std::nullopt;
+  }
+  return RowNumbers{.unit_bytes = static_cast<uint32_t>(unit),
+                    .page = static_cast<uint32_t>(stream.page_stride_bytes / unit),
+                    .row = static_cast<uint32_t>(stream.row_stride_bytes / unit),
+                    .head = static_cast<uint32_t>(head_stride / unit)};
+}
 
 bool copies(const CacheFormat& format, DType q_type) {
   return is_plain(format.id) && static_cast<DType>(format.id) == q_type;

@@ -169,24 +169,4 @@ __device__ __forceinline__ bool scrub_values(uint32_t tile, int first, int end,
   return changed != 0;
 }
 
-// A row of the thread, r = 0 or 1, times `factor`: columns 8n + 2q and the next as one word.
-template <typename Element>
-__device__ __forceinline__ uint32_t output_word(const ConsumerState& state, int r, int n,
-                                                float factor) {
-  const int i = 4 * n + 2 * r;
-  return ptx::pack<Element>(state.o[i] * factor, state.o[i + 1] * factor);
-}
-
-// Largest magnitude of a row of the thread, r = 0 or 1, over the four lanes that share it.
-__device__ __forceinline__ float largest_of_row(const ConsumerState& state, int r) {
-  float largest = 0.0F;
-#pragma unroll
-  for (int n = 0; n < 32; ++n) {
-    largest =
-        fmaxf(largest, fmaxf(fabsf(state.o[4 * n + 2 * r]), fabsf(state.o[4 * n + 2 * r + 1])));
-  }
-  largest = fmaxf(largest, __shfl_xor_sync(~0u, largest, 1));
-  return fmaxf(largest, __shfl_xor_sync(~0u, largest, 2));
-}
-
 }  // namespace seesaw::gpu::sm90

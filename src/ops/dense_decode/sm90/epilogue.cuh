@@ -2,7 +2,7 @@
 // to the workspace as it is.
 #pragma once
 
-#include "gpu/quad.cuh"
+#include "gpu/sm90/output.cuh"
 #include "ops/dense_decode/sm90/mask.cuh"
 
 namespace seesaw::dense_decode::sm90 {
@@ -12,12 +12,6 @@ struct RowTotals {
   float sum[2];
   float frame[2];
 };
-
-// A half of the output is a block of a partial row.
-inline constexpr int kHalfUnits = kHalfColumns / gpu::kPartialUnitElements;
-static_assert(gpu::partial_block_columns(kValueColumns) == kHalfColumns);
-
-inline constexpr int kWarpRows = kTileRows / 4;  // of a warpgroup's four warps
 
 template <typename Config>
 struct RowAnew;
@@ -119,7 +113,6 @@ struct Epilogue {
   __device__ __forceinline__ void write_out(int32_t sequence, const ConsumerState& state,
                                             const RowTotals& totals) const {
     using Element = typename Config::Element;
-    const int quad_lane = thread.lane % 4;
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
       const float inverse = 1.0F / totals.sum[r];
@@ -127,28 +120,7 @@ struct Epilogue {
       const uint32_t kept = totals.sum[r] == 0.0F ? 0u : ~0u;
       const bool valid = packed_row(r) < params.rows;
       uint16_t* out = out_row(sequence, packed_row(r)) + static_cast<int>(side) * kHalfColumns;
-      if (params.out_aligned) {
-#pragma unroll
-        for (int block = 0; block < 8; ++block) {  // 32 columns: four groups of eight
-          uint32_t v[4];
-#pragma unroll
-          for (int i = 0; i < 4; ++i) {
-            v[i] = output_word<Element>(state, r, 4 * block + i, inverse) & kept;
-          }
-          gpu::transpose_quad(v, thread.lane);
-          if (valid) {
-            *reinterpret_cast<uint4*>(out + block * 32 + quad_lane * 8) =
-                make_uint4(v[0], v[1], v[2], v[3]);
-          }
-        }
-      } else if (valid) {
-#pragma unroll
-        for (int n = 0; n < 32; ++n) {
-          const uint32_t v = output_word<Element>(state, r, n, inverse) & kept;
-          out[8 * n + 2 * quad_lane] = static_cast<uint16_t>(v);
-          out[8 * n + 2 * quad_lane + 1] = static_cast<uint16_t>(v >> 16);
-        }
-      }
+      write_half_row<Element>(state, r, thread.lane, inverse, kept, out, valid, params.out_aligned);
     }
   }
 
@@ -229,7 +201,6 @@ struct Epilogue {
   // A split's part, scaled to 16 bits and in the order of the accumulator: gpu/partials.hpp.
   __device__ __forceinline__ void write_partial(int32_t partial, const ConsumerState& state,
                                                 const RowTotals& totals) const {
-    const int quad_lane = thread.lane % 4;
     const int half = static_cast<int>(side);
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
@@ -237,16 +208,10 @@ struct Epilogue {
       const float scale = __uint_as_float(bits.scale_bits);
       if (row_of_group(r) >= params.partials.rows_per_head) continue;
       const int64_t index = params.partials.row_index(partial, work.kv_head, row_of_group(r));
-      uint4* out = params.partial_out + index * gpu::partial_units(kValueColumns) +
-                   half * kHalfUnits + quad_lane;
-#pragma unroll
-      for (int four = 0; four < 8; ++four) {
-        out[4 * four] = make_uint4(output_word<__half>(state, r, 4 * four, scale),
-                                   output_word<__half>(state, r, 4 * four + 1, scale),
-                                   output_word<__half>(state, r, 4 * four + 2, scale),
-                                   output_word<__half>(state, r, 4 * four + 3, scale));
-      }
-      if (quad_lane != 0) continue;
+      write_half_partial(
+          state, r, thread.lane, scale,
+          params.partial_out + index * gpu::partial_units(kValueColumns) + half * kHalfUnits);
+      if (thread.lane % 4 != 0) continue;
       params.partial_stat[index * kHalves + half] = {.frame = totals.frame[r],
                                                      .sum = totals.sum[r],
                                                      .unscale = __uint_as_float(bits.unscale_bits),
