@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List, Tuple
 
 import torch
+from pools import FORMATS
 from rivals import D_QK, D_V, Case, Inputs, c_abi, flash_mla_call, seesaw_call
 
 PAGE = 64
@@ -46,7 +47,8 @@ def drawn_inputs(case: Case, draw: str, dtype: torch.dtype) -> Inputs:
     values, scale = DRAWS[draw]
     torch.manual_seed(1)
     pages = case.b * -(-case.s_k // PAGE)
-    inputs = Inputs(case, values(pages, PAGE, 1, D_QK).to(dtype).cuda(), 1.0)
+    kind = FORMATS["fp16" if dtype == torch.float16 else "bf16"]
+    inputs = Inputs(case, kind, values(pages, PAGE, 1, D_QK).to(dtype).cuda(), 1.0)
     inputs.q = values(case.b, case.s_q, case.h_q, D_QK).to(dtype).cuda()
     inputs.scale = scale
     return inputs

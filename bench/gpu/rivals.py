@@ -27,18 +27,18 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "bench" / "python"))
+sys.path[:0] = [str(ROOT / "bench" / "python"), str(ROOT / "bench" / "gpu")]
 
 import c_abi
 import torch
 from backends import FlashInferFa2
 from inputs import Shape
+from pools import FORMATS, Format, cache_view, drawn_values, make_pool
 from vllm_backends import VllmTriton
 
 D_QK, D_V = 576, 512
 SCALE = D_QK**-0.5
 DEVICE = (c_abi.CUDA, 0)
-DTYPES = {torch.bfloat16: c_abi.BFLOAT16, torch.float16: c_abi.FLOAT16}
 
 
 class Case(NamedTuple):
@@ -71,17 +71,12 @@ def table() -> List[Case]:
     return cases
 
 
-def drawn_values(shape: Sequence[int], deviation: float) -> torch.Tensor:
-    """Normal values within ten standard deviations."""
-    values = torch.randn(*shape, device="cuda") * deviation
-    return values.clamp_(-10 * deviation, 10 * deviation)
-
-
 class Inputs:
     """Normal values, of a standard deviation of 1/10 within 1; pages of one pool in random order."""
 
-    def __init__(self, case: Case, pool: torch.Tensor, deviation: float) -> None:
+    def __init__(self, case: Case, kind: Format, pool: torch.Tensor, deviation: float) -> None:
         page = pool.shape[1]
+        self.kind = kind
         self.case, self.kv_cache, self.device = case, pool, pool.device
         self.shape = Shape(**case._asdict(), page_size=page)
         self.lengths = case.lengths()
@@ -95,17 +90,17 @@ class Inputs:
             begin += n
         self.block_table = rows.cuda()
         self.seq_lens = torch.tensor(self.lengths, dtype=torch.int32).cuda()
-        self.q = drawn_values((case.b, case.s_q, case.h_q, D_QK), deviation).to(pool.dtype)
+        self.q = drawn_values((case.b, case.s_q, case.h_q, kind.d_qk), deviation).to(kind.q_type)
         self.scale = SCALE
 
     @property
     def flops(self) -> float:
-        return 2.0 * self.case.s_q * self.case.h_q * sum(self.lengths) * (D_QK + D_V)
+        return 2.0 * self.case.s_q * self.case.h_q * sum(self.lengths) * (self.kind.d_qk + D_V)
 
     @property
     def bytes(self) -> float:
         rows = self.case.b * self.case.s_q * self.case.h_q
-        return 2.0 * (sum(self.lengths) * D_QK + rows * (D_QK + D_V))
+        return sum(self.lengths) * self.kind.row_bytes + 2.0 * rows * (self.kind.d_qk + D_V)
 
 
 def view(tensor: torch.Tensor, dtype: int) -> c_abi.View:
@@ -114,32 +109,32 @@ def view(tensor: torch.Tensor, dtype: int) -> c_abi.View:
 
 def seesaw_call(library: Any, kernel: str, inputs: Inputs) -> Callable[[], Any]:
     """A run on the current stream by the C ABI of the library, whichever that is; returns out."""
-    case = inputs.case
-    dtype = inputs.q.dtype
+    case, kind = inputs.case, inputs.kind
     plan = library.plan(
         DEVICE,
         kernel=kernel,
-        q_dtype=DTYPES[dtype],
+        q_dtype=kind.q_dtype,
         batch=case.b,
         s_q=case.s_q,
         h_q=case.h_q,
         h_kv=1,
-        d_qk=D_QK,
+        d_qk=kind.d_qk,
         d_v=D_V,
         page_size=inputs.shape.page_size,
         max_pages_per_sequence=inputs.block_table.shape[1],
         causal=1 if case.causal else 0,
+        **({"kv_format": kind.number} if kind.dtype == c_abi.UINT8 else {}),
     )
-    out = torch.empty(case.b, case.s_q, case.h_q, D_V, dtype=dtype, device="cuda")
+    out = torch.empty(case.b, case.s_q, case.h_q, D_V, dtype=kind.q_type, device="cuda")
     lse = torch.empty(case.b, case.h_q, case.s_q, device="cuda")
     schedule = torch.empty(plan.schedule_bytes, dtype=torch.uint8, device="cuda")
     workspace = torch.empty(max(plan.workspace_bytes, 1), dtype=torch.uint8, device="cuda")
     tensors = dict(
-        q=view(inputs.q, DTYPES[dtype]),
-        kv_cache=view(inputs.kv_cache, DTYPES[dtype]),
+        q=view(inputs.q, kind.q_dtype),
+        kv_cache=cache_view(inputs.kv_cache, kind),
         block_table=view(inputs.block_table, c_abi.INT32),
         seq_lens=view(inputs.seq_lens, c_abi.INT32),
-        out=view(out, DTYPES[dtype]),
+        out=view(out, kind.q_dtype),
         lse=view(lse, c_abi.FLOAT32),
     )
     plan.prepare({"seq_lens": tensors["seq_lens"]}, schedule.data_ptr())
@@ -264,6 +259,8 @@ def main() -> int:
     parser.add_argument("--triton", action="store_true", help="vLLM's Triton kernel")
     parser.add_argument("--flashinfer", action="store_true", help="FlashInfer's FA2 kernel")
     parser.add_argument("--page-size", type=int, default=64)
+    parser.add_argument("--kv-format", choices=FORMATS, default="bf16",
+                        help="of the cache; the others but bf16 are for libraries alone")  # fmt: skip
     parser.add_argument("--roofs", help="JSON file of seesaw_bench_gpu")
     parser.add_argument("--json", help="file to write the results to")
     parser.add_argument("--filter", help="only cases whose name contains one of these, by commas")
@@ -288,15 +285,13 @@ def main() -> int:
     roofs = json.loads(Path(arguments.roofs).read_text())["roofs"] if arguments.roofs else None
     wanted = (arguments.filter or "").split(",")
     page = arguments.page_size
-    pages = (arguments.pool_mib << 20) // (page * D_QK * 2)
-    pool = torch.empty(pages, page, 1, D_QK, dtype=torch.bfloat16, device="cuda")
-    for part in pool.split(4096 * 64 // page):
-        part.copy_(drawn_values(part.shape, arguments.deviation))
+    kind = FORMATS[arguments.kv_format]
+    pool = make_pool(kind, arguments.pool_mib << 20, page, arguments.deviation)
     records = []
     for case in table():
         if not any(part in str(case) for part in wanted):
             continue
-        inputs = Inputs(case, pool, arguments.deviation)
+        inputs = Inputs(case, kind, pool, arguments.deviation)
         calls = {name: call for name, make in makers.items() if (call := make(inputs)) is not None}
         results = measure(inputs, calls, arguments.rounds)
         roof_us = None
@@ -308,7 +303,7 @@ def main() -> int:
         if arguments.json:
             device = torch.cuda.get_device_name()
             record = {"device": device, "roofs": roofs, "deviation": arguments.deviation,
-                      "page_size": page, "results": records}
+                      "page_size": page, "kv_format": arguments.kv_format, "results": records}
             Path(arguments.json).write_text(json.dumps(record, indent=1) + "\n")
     return 0
 

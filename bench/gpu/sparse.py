@@ -25,30 +25,11 @@ sys.path[:0] = [str(ROOT / "bench" / "python"), str(ROOT / "bench" / "gpu")]
 
 import c_abi
 import torch
-from rivals import DEVICE, Contestant, drawn_values
+from pools import FORMATS, cache_view, drawn_values, make_pool
+from rivals import DEVICE, Contestant
 
 POOL_BYTES = 2 << 30
 PAGE = 64
-
-
-class Format(NamedTuple):
-    number: int  # seesaw_format
-    columns: int  # elements of a token
-    d_qk: int
-    dtype: int
-    row_bytes: int
-    page_alignment: int = 1  # elements that a page is a multiple of
-
-    @property
-    def page_elements(self) -> int:
-        return -(-PAGE * self.columns // self.page_alignment) * self.page_alignment
-
-
-FORMATS = {
-    "bf16": Format(c_abi.BFLOAT16, 576, 576, c_abi.BFLOAT16, 1152),
-    "fp8_656": Format(16, 656, 576, c_abi.UINT8, 656),
-    "fp8_584": Format(17, 584, 512, c_abi.UINT8, 584, 576),
-}
 
 
 class Case(NamedTuple):
@@ -70,14 +51,6 @@ def table() -> List[Case]:
     cases += [Case(b, 1, h, 2048, "fp8_656") for b in (1, 8, 32) for h in (16, 64, 128)]
     cases += [Case(128, 2, h, 128, "fp8_584", 1024) for h in (64, 128)]
     return cases
-
-
-def make_pool(kind: Format) -> torch.Tensor:
-    shape = (POOL_BYTES // (kind.row_bytes * PAGE), kind.page_elements)
-    if kind.dtype == c_abi.BFLOAT16:
-        return drawn_values(shape, 0.1).to(torch.bfloat16)
-    # Any bytes but those of NaN: the time does not depend on them.
-    return torch.randint(0, 0x3C, shape, dtype=torch.uint8, device="cuda")
 
 
 class Inputs:
@@ -110,9 +83,7 @@ def seesaw_call(library: Any, kernel: str, inputs: Inputs) -> Callable[[], torch
     def view(tensor: torch.Tensor, dtype: int) -> c_abi.View:
         return c_abi.View(tensor.data_ptr(), tensor.shape, dtype, DEVICE)
 
-    shape = (pool.shape[0], PAGE, 1, kind.columns)
-    strides = (kind.page_elements, kind.columns, kind.columns, 1)
-    cache = c_abi.View(pool.data_ptr(), shape, kind.dtype, DEVICE, strides)
+    cache = cache_view(pool, kind)
     tensors = dict(
         q=view(inputs.q, c_abi.BFLOAT16), kv_cache=cache,
         indices=view(inputs.indices, c_abi.INT32), out=view(out, c_abi.BFLOAT16),
@@ -137,12 +108,9 @@ def flash_mla_call(inputs: Inputs) -> Optional[Callable[[], torch.Tensor]]:
     """FlashMLA's call; the schedule is made by the first one, as its users make it."""
     import flash_mla
 
-    case, kind, pool = inputs.case, inputs.kind, inputs.pool
+    case, kind, cache = inputs.case, inputs.kind, inputs.pool
     if case.format == "bf16":
         return None
-    cache = pool.as_strided(
-        (pool.shape[0], PAGE, 1, kind.columns), (kind.page_elements, kind.columns, kind.columns, 1)
-    )
     heads = max(64, case.h_q)
     q = torch.zeros(case.b, case.s_q, heads, kind.d_qk, dtype=torch.bfloat16, device="cuda")
     q[:, :, : case.h_q] = inputs.q
@@ -162,11 +130,10 @@ def flash_mla_call(inputs: Inputs) -> Optional[Callable[[], torch.Tensor]]:
 
 
 def copy_gbps(pool: torch.Tensor) -> float:
-    half = pool.view(torch.uint8).flatten()
-    half = half[: half.numel() // 2]
+    half = pool[: len(pool) // 2]
     target = torch.empty_like(half)
     runner = Contestant(lambda: target.copy_(half))
-    return 2e-3 * half.numel() / min(runner.burst_us() for _ in range(5))
+    return 2e-3 * half.nbytes / min(runner.burst_us() for _ in range(5))
 
 
 def report(case: Case, calls: Dict[str, Callable[[], torch.Tensor]], rounds: int, roof: float,
@@ -208,7 +175,7 @@ def main() -> int:
     results: List[Dict[str, Any]] = []
     roof = 0.0
     for name, kind in FORMATS.items():
-        pool = make_pool(kind)
+        pool = make_pool(kind, POOL_BYTES, PAGE, 0.1)
         roof = roof or copy_gbps(pool)
         for case in table():
             wanted = any(part in str(case) for part in arguments.filter.split(","))

@@ -26,11 +26,12 @@ Status KernelSetup::prepare_first(int32_t device) {
     cudaFuncAttributes got;
     SEESAW_RETURN_IF_ERROR(
         status_of(cudaFuncGetAttributes(&got, kernel_), kWhere, "reading a kernel's attributes"));
-    if (got.numRegs != needs_.registers) {
+    if (got.numRegs < needs_.registers) {
       return device_error(four_part_message(
           std::string(kWhere) + ": " + needs_.name,
           std::to_string(got.numRegs) + " registers a thread in this build",
-          std::to_string(needs_.registers) + ", which its warps share out anew (setmaxnreg)",
+          std::to_string(needs_.registers) +
+              " and more, which its warps share out anew (setmaxnreg)",
           "Build the library without -G and -maxrregcount, with the CUDA toolkit it was made "
           "for."));
     }

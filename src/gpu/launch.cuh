@@ -47,7 +47,7 @@ struct KernelNeeds {
   // Beyond 48 KB a kernel has to ask for it. kMostDynamicSharedBytes: all that the device gives a
   // block, and as many blocks on an SM as that leaves room for.
   int dynamic_shared_bytes = 0;
-  int registers = 0;  // that ptxas must have given a thread; 0: any number
+  int registers = 0;  // that ptxas must have given a thread at least
 };
 
 // Settles a kernel's needs, once for each device.

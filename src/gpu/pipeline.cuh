@@ -6,6 +6,7 @@
 
 #include <cstdint>
 
+#include "gpu/ptx/cp_async.cuh"
 #include "gpu/ptx/mbarrier.cuh"
 
 namespace seesaw::gpu {
@@ -13,6 +14,7 @@ namespace seesaw::gpu {
 // Which filling of a buffer a role is at, from 0.
 class Turn {
  public:
+  __device__ __forceinline__ explicit Turn(uint32_t number = 0) : number_(number) {}
   __device__ __forceinline__ void advance() { ++number_; }
   __device__ __forceinline__ uint32_t number() const { return number_; }
   // The place of this filling among two that are used in turn.
@@ -27,7 +29,7 @@ class Turn {
   // filling waits for nothing.
   __device__ __forceinline__ uint32_t parity_before() const { return (number_ & 1) ^ 1; }
 
-  uint32_t number_ = 0;
+  uint32_t number_;
 };
 
 // Opens when the buffer has been filled.
@@ -49,6 +51,8 @@ struct FullBarrier {
     ptx::mbarrier_arrive_expect(address, bytes);
   }
   __device__ __forceinline__ void arrive() const { ptx::mbarrier_arrive(address); }
+  // When the thread's own copies have landed.
+  __device__ __forceinline__ void arrive_behind_copies() const { ptx::copy_async_arrive(address); }
 };
 
 // Opens when the buffer may be filled.

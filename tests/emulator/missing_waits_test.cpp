@@ -3,18 +3,12 @@
 // is ignored in turn. A barrier that the tests do not list fails them.
 #include <cuda_bf16.h>
 #include <gtest/gtest.h>
-#include <omp.h>
-#include <sys/resource.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <cmath>
-#include <memory>
 #include <string>
 #include <vector>
 
-#include "any_conditions.hpp"
-#include "dense_decode.hpp"
+#include "missing_waits.hpp"
 #include "ops/dense_decode/sm90/smem.cuh"
 
 namespace seesaw::emulator {
@@ -25,74 +19,25 @@ namespace sm90 = dense_decode::sm90;
 using Config = sm90::DenseDecodeConfig<__nv_bfloat16, 576>;
 using Storage = sm90::SharedStorage<Config>;
 
-// Cases that between them have whatever a barrier is there for.
-class Cases {
- public:
-  Cases() {
-    // Pieces of many lengths and none; rows that see different tokens; queries by TMA, or row by
-    // row. NaN that only the last query token sees, in an odd tile and in an even one: its value
-    // may be cleaned only when all scores are done.
-    for (const int64_t h_q : {16, 12}) {
-      lab::DecodeCase& inputs =
-          add({.seq_lens = {330, 0, 200, 64, 129}, .s_q = 4, .h_q = h_q, .causal = 1}, {});
-      inputs.set_key(0, 329, 0, 300, NAN);
-      inputs.set_key(4, 128, 0, 300, NAN);
-    }
-    // The frame moves from tile to tile; several workers, and so the combine.
-    add({.seq_lens = {400, 257}, .h_q = 16, .query_magnitude = 40.0F}, {.num_workers = 2});
+WaitCases cases() {
+  WaitCases all;
+  // Pieces of many lengths and none; rows that see different tokens; queries by TMA, or row by row.
+  // NaN that only the last query token sees, in an odd tile and in an even one: its value may be
+  // cleaned only when all scores are done.
+  for (const int64_t h_q : {16, 12}) {
+    lab::DecodeCase& inputs =
+        all.add({.seq_lens = {330, 0, 200, 64, 129}, .s_q = 4, .h_q = h_q, .causal = 1}, {});
+    inputs.set_key(0, 329, 0, 300, NAN);
+    inputs.set_key(4, 128, 0, 300, NAN);
   }
-
-  // Where and how it shows that something is missing: a case and conditions; "" if nowhere.
-  std::string shown(const Ignored& ignored) const {
-    for (size_t i = 0; i < runs_.size(); ++i) {
-      for (const Conditions& any : kAnyConditions) {
-        // A row whose sum has become NaN is computed anew, so numbers may show what NaN does not.
-        for (const int start : {0xFF, 0x41}) {
-          const UnderConditions here({any.order, any.timing, ignored, start});
-          std::string found = runs_[i].call->run();
-          if (found.empty()) found = runs_[i].call->verdict();
-          if (!found.empty()) return name_of(any) + ", case " + std::to_string(i) + ": " + found;
-        }
-      }
-    }
-    return "";
-  }
-
- private:
-  struct Run {
-    std::unique_ptr<lab::DecodeCase> inputs;
-    std::unique_ptr<DecodeCall> call;
-  };
-
-  lab::DecodeCase& add(const lab::DecodeSpec& spec, const Shares& shares) {
-    auto inputs = std::make_unique<lab::DecodeCase>(spec);
-    auto call = std::make_unique<DecodeCall>(*inputs, shares);
-    runs_.push_back({std::move(inputs), std::move(call)});
-    return *runs_.back().inputs;
-  }
-
-  std::vector<Run> runs_;
-};
-
-// Whether anything shows. In a process of its own: without its waits, the kernel may follow garbage
-// out of all memory, or never end.
-bool shows(const Ignored& ignored) {
-  enum Exit { kShown = 0, kNotShown = 1 };
-  constexpr rlim_t kSeconds = 60;  // of processor time; what shows nothing takes two
-  const pid_t child = fork();
-  if (child == 0) {
-    const rlimit limit = {kSeconds, kSeconds};
-    setrlimit(RLIMIT_CPU, &limit);
-    omp_set_num_threads(1);  // OpenMP's other threads have not come along
-    const std::string shown = Cases().shown(ignored);
-    _exit(shown.empty() ? kNotShown : kShown);
-  }
-  int status = 0;
-  EXPECT_EQ(waitpid(child, &status, 0), child);
-  return !(WIFEXITED(status) && WEXITSTATUS(status) == kNotShown);
+  // The frame moves from tile to tile; several workers, and so the combine.
+  all.add({.seq_lens = {400, 257}, .h_q = 16, .query_magnitude = 40.0F}, {.num_workers = 2});
+  return all;
 }
 
-TEST(MissingWaits, NothingIsMissing) { EXPECT_EQ(Cases().shown({}), ""); }
+bool shows(const Ignored& ignored) { return emulator::shows(cases, ignored); }
+
+TEST(MissingWaits, NothingIsMissing) { EXPECT_EQ(cases().shown({}), ""); }
 
 // ---- named barriers
 
@@ -130,13 +75,6 @@ INSTANTIATE_TEST_SUITE_P(Emulated, MissingScrub,
 
 // ---- mbarriers: who waits for which
 
-struct Wait {
-  std::string name;
-  size_t offset;  // in the shared memory of the block
-  unsigned thread_begin;
-  unsigned thread_end;
-};
-
 constexpr unsigned kRight = sm90::kWarpgroupThreads;
 constexpr unsigned kLoaders = 2 * sm90::kWarpgroupThreads;
 constexpr size_t kFirstMbarrier = offsetof(Storage, q_full);
@@ -169,21 +107,13 @@ std::vector<Wait> all_waits() {
 }
 
 class MissingWait : public ::testing::TestWithParam<Wait> {};
-TEST_P(MissingWait, Shows) {
-  EXPECT_TRUE(shows({.what = Ignored::What::kMbarrier,
-                     .which = static_cast<uint32_t>(GetParam().offset),
-                     .thread_begin = GetParam().thread_begin,
-                     .thread_end = GetParam().thread_end}));
-}
+TEST_P(MissingWait, Shows) { EXPECT_TRUE(shows(GetParam().ignored())); }
 INSTANTIATE_TEST_SUITE_P(Emulated, MissingWait, ::testing::ValuesIn(all_waits()),
                          [](const auto& test) { return test.param.name; });
 
 TEST(MissingWaits, EveryMbarrierIsListed) {
-  std::vector<bool> listed(kMbarriers);
-  for (const Wait& wait : all_waits()) {
-    listed.at((wait.offset - kFirstMbarrier) / sizeof(uint64_t)) = true;
-  }
-  EXPECT_EQ(std::vector<bool>(kMbarriers, true), listed);
+  EXPECT_EQ(listed_mbarriers(all_waits(), kFirstMbarrier, kMbarriers),
+            std::vector<bool>(kMbarriers, true));
 }
 
 // ---- waits without a barrier

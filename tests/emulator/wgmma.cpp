@@ -109,8 +109,10 @@ void Wgmma<T, N>::run_rs(const emulator::WarpProduct& product) {
 }
 
 template struct Wgmma<__nv_bfloat16, 64>;
+template struct Wgmma<__nv_bfloat16, 128>;
 template struct Wgmma<__nv_bfloat16, 256>;
 template struct Wgmma<__half, 64>;
+template struct Wgmma<__half, 128>;
 template struct Wgmma<__half, 256>;
 
 }  // namespace seesaw::ptx

@@ -14,7 +14,7 @@ int registers_of_store_one() {
   return got.numRegs;
 }
 
-TEST(Launch, AnotherNumberOfRegistersIsRefused) {
+TEST(Launch, FewerRegistersAreRefused) {
   const int registers = registers_of_store_one();
   gpu::KernelSetup right(reinterpret_cast<const void*>(store_one),
                          {.name = "store_one", .registers = registers});

@@ -48,9 +48,12 @@ __device__ __forceinline__ const int32_t* ids_of(const StreamParams& stream, con
   return stream.ids + item.sequence * stream.ids_stride_sequence +
          (stream.indices ? item.token_of_sequence * stream.ids_stride_token : 0);
 }
+__device__ __forceinline__ int32_t id_index(const StreamParams& stream, int32_t token) {
+  return stream.indices ? token : stream.page_size.divide(token);
+}
 __device__ __forceinline__ int32_t id_of(const StreamParams& stream, const int32_t* ids,
                                          int32_t token) {
-  return ids[stream.indices ? token : stream.page_size.divide(token)];
+  return ids[id_index(stream, token)];
 }
 
 __device__ __forceinline__ uint32_t word_of_bytes(const std::byte* from, int count) {

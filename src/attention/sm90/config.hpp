@@ -11,10 +11,24 @@ namespace seesaw::attention::sm90 {
 using namespace device;
 using namespace gpu::sm90;
 
-inline constexpr int kChunkBytes = 16;  // of a row: a load, or a cp.async
+inline constexpr int kChunkBytes = 16;  // of a row, copied by one cp.async
 inline constexpr int kBoxChunks = kBoxColumns * 2 / kChunkBytes;
-inline constexpr int kProducerWarps = 4;  // each brings kCopyBoxes boxes of every tile
-static_assert(kProducerWarps * kCopyBoxes == kValueBoxes);
+inline constexpr int kNarrowChunks = kBoxChunks / 2;  // of 64 columns of e4m3
+inline constexpr int kScaleWords = 4;                 // most 32-bit words of scales of a record
+
+inline constexpr int kProducerWarps = kValueBoxes;  // each brings a box of every tile
+inline constexpr int kHalfWarps = kProducerWarps / kHalves;
+inline constexpr int kTilesAhead = 2;  // that rows are found before they are brought
+inline constexpr int kRowSlots = 2 * kTilesAhead;
+static_assert(kTilesAhead <= kProducerWarps && (kRowSlots & (kRowSlots - 1)) == 0);
+
+inline constexpr int kThreads = kConsumerThreads + 32 * kProducerWarps;
+inline constexpr int kLaunchRegisters = launch_registers(kThreads);
+// The producers keep nothing in registers while it is under way.
+inline constexpr int kConsumerRegisters = 208;
+inline constexpr int kProducerRegisters = 48;
+static_assert(kConsumerRegisters * kConsumerThreads + kProducerRegisters * 32 * kProducerWarps <=
+              kLaunchRegisters * kThreads);
 
 // A variant of the kernel: element type and width of a query, and whether the cache's records are
 // e4m3, to be converted to that type.
@@ -26,29 +40,26 @@ struct Config {
   static constexpr int kQkBoxes = kQkColumns / kBoxColumns;
   static constexpr bool kHasRotaryBox = kQkBoxes > kValueBoxes;
   static_assert(kQkBoxes == kValueBoxes || kQkBoxes == kValueBoxes + 1);
-  // Loads under way take registers (setmaxnreg, see gpu/sm90/tile.hpp).
-  static constexpr int kConsumerRegisters = kConverts ? 208 : 224;
-  static constexpr int kProducerRegisters = kConverts ? 88 : 56;
-  static_assert(2 * kConsumerRegisters + kProducerRegisters <= 3 * kLaunchRegisters);
   static constexpr bool kRotaryInRegisters = false;
   static constexpr bool kKeepsScores = false;
-  // A KV tile comes in this many parts, each with a barrier of its own: a producer warp's boxes,
-  // and the rotary box.
-  static constexpr int kKvCopies = kProducerWarps + (kHasRotaryBox ? 1 : 0);
-  static constexpr int kRotaryCopy = kProducerWarps;
+  // Columns of V that an instruction multiplies. ptxas takes none with more registers than the
+  // launch gives a thread, whatever setmaxnreg says.
+  static constexpr int kValueN = kHalfColumns / 2;
+  // A KV tile is announced in this many parts: kCopyBoxes boxes each. A warp's share of the rotary
+  // box is announced with its own box, which is scored before it.
+  static constexpr int kKvCopies = kValueBoxes / kCopyBoxes;
+  static constexpr int kRotaryCopy = -1;
 
   static constexpr int kTileTokens = gpu::sm90::kTileTokens;
   static constexpr int kTileRows = gpu::sm90::kTileRows;
   static constexpr int kValueColumns = gpu::sm90::kValueColumns;
-  static constexpr int kThreads = gpu::sm90::kThreads;
+  static constexpr int kThreads = sm90::kThreads;
 };
 
-// The scales of a record that a producer warp needs, for its 128 columns: one word.
-enum class ScaleWord : int32_t {
-  kNone,       // 1
-  kFloat,      // one float
-  kBytesOf64,  // e8m0, one for 64 columns
-  kBytesOf32,  // e8m0, one for 32 columns
+enum class ScaleKind : int32_t {
+  kNone,   // 1
+  kFloat,  // float32
+  kE8M0,   // a byte each
 };
 
 // How records of e4m3 are cut into boxes: box k is 64 bytes from byte 64 k on, but the last one may
@@ -56,9 +67,10 @@ enum class ScaleWord : int32_t {
 struct RecordBoxes {
   int32_t narrow;       // boxes of e4m3
   int32_t wide_offset;  // byte of the 16-bit box
-  ScaleWord scales;
+  ScaleKind scales;
+  int32_t scale_words;   // of a record
   int32_t scale_offset;  // byte of the first, in the row or in the tail
-  int32_t scale_step;    // bytes from a producer warp's word to the next one's
+  int32_t group_shift;   // column c has scale c >> group_shift
   bool scales_in_tail;
 };
 

@@ -27,13 +27,13 @@ __global__ void __launch_bounds__(kThreads, 1)
   ptx::release_next_grid();
   if (__builtin_expect(storage.work.foreign, 0)) refuse_schedule<Config>(params);
 
-  const int warpgroup = warp / 4;
-  if (warpgroup == 2) {
-    ptx::lower_registers<Config::kProducerRegisters>();
-    Producer<Config>{params, shared, storage, warp % 4, lane}.run();
+  constexpr int kConsumerWarps = kConsumerThreads / 32;
+  if (warp >= kConsumerWarps) {
+    ptx::lower_registers<kProducerRegisters>();
+    Producer<Config>{params, shared, storage, warp - kConsumerWarps, lane}.run();
   } else {
-    ptx::raise_registers<Config::kConsumerRegisters>();
-    Consumer<Config>(params, shared, storage, {warp % 4, lane}).run(static_cast<Side>(warpgroup));
+    ptx::raise_registers<kConsumerRegisters>();
+    Consumer<Config>(params, shared, storage, {warp % 4, lane}).run(static_cast<Side>(warp / 4));
   }
 }
 

@@ -1,34 +1,40 @@
 #include "attention/sm90/records.hpp"
 
+#include <bit>
 #include <limits>
 #include <numeric>
+
+#include "base/math.hpp"
 
 namespace seesaw::attention::sm90 {
 namespace {
 
-constexpr int32_t kWarpColumns = kCopyBoxes * kBoxColumns;  // of a producer warp
-
-// The word of scales that a warp reads for its columns, and how far the next warp's is.
+// What a box's scales are, and where. A lane that converts has kLaneColumns columns under one.
 bool set_scales(const CacheFormat& format, RecordBoxes* boxes) {
+  constexpr int32_t kLaneColumns = 16;
   const Segment& scales = format.scales;
-  boxes->scales_in_tail = scales.place == Place::kTail;
-  boxes->scale_offset = scales.offset;
   if (scales.count == 0) {
-    boxes->scales = ScaleWord::kNone;
+    boxes->scales = ScaleKind::kNone;
     return true;
   }
+  boxes->scales_in_tail = scales.place == Place::kTail;
+  boxes->scale_offset = scales.offset;
   if (scales.type == ElementType::kFloat32) {
-    boxes->scales = ScaleWord::kFloat;
-    boxes->scale_step = scales.count == 1 ? 0 : static_cast<int32_t>(sizeof(float));
-    return scales.count == 1 ? format.scale_group >= format.scaled_columns
-                             : format.scale_group == kWarpColumns;
-  }
-  if (scales.type != ElementType::kFloat8E8M0) {
+    boxes->scales = ScaleKind::kFloat;
+  } else if (scales.type == ElementType::kFloat8E8M0) {
+    boxes->scales = ScaleKind::kE8M0;
+  } else {
     return false;
   }
-  boxes->scales = format.scale_group == 64 ? ScaleWord::kBytesOf64 : ScaleWord::kBytesOf32;
-  boxes->scale_step = kWarpColumns / format.scale_group;
-  return format.scale_group == 64 || format.scale_group == 32;
+  constexpr int32_t kWord = sizeof(uint32_t);
+  boxes->scale_words = ceil_div(scales.count * bits_of(scales.type) / 8, kWord);
+  const int32_t step = boxes->scales_in_tail ? format.tail_bytes : format.row_bytes;
+  const auto group = static_cast<uint32_t>(format.scale_group);
+  boxes->group_shift = std::countr_zero(std::bit_ceil(group));
+  const bool one_each = scales.count == 1 && format.scale_group >= format.scaled_columns;
+  return boxes->scale_words <= kScaleWords && scales.offset % kWord == 0 && step % kWord == 0 &&
+         scales.offset + boxes->scale_words * kWord <= step &&
+         (one_each || (std::has_single_bit(group) && format.scale_group >= kLaneColumns));
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
 // Copies by the threads themselves. PTX ISA 9.0, sections "cp.async", "cp.async.commit_group",
-// "cp.async.wait_group / cp.async.wait_all".
+// "cp.async.wait_group / cp.async.wait_all", "cp.async.mbarrier.arrive".
 #pragma once
 
 #include <cstdint>
@@ -40,6 +40,12 @@ __device__ __forceinline__ void copy_async_wait() {
 }
 __device__ __forceinline__ void copy_async_wait_all() {
   asm volatile("cp.async.wait_all;" ::: "memory");
+}
+
+// Arrives at an mbarrier, which counts on it, when all copies that the thread has asked for have
+// landed. Asynchronous itself.
+__device__ __forceinline__ void copy_async_arrive(uint32_t barrier) {
+  asm volatile("cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%0];" ::"r"(barrier) : "memory");
 }
 
 }  // namespace seesaw::ptx

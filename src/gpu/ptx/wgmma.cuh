@@ -47,10 +47,14 @@ __device__ __forceinline__ uint32_t descriptor_mn_major(uint32_t address, uint32
   return ((tile_stride >> 4) << 16) | ((address & 0x3FFFFu) >> 4);
 }
 
-// Operand lists of 32 and 128 accumulator registers.
+// Operand lists of 32, 64 and 128 accumulator registers.
 #define SEESAW_TEN(p) \
   "%" #p "0,%" #p "1,%" #p "2,%" #p "3,%" #p "4,%" #p "5,%" #p "6,%" #p "7,%" #p "8,%" #p "9"
 #define SEESAW_OPERANDS_32 SEESAW_TEN() "," SEESAW_TEN(1) "," SEESAW_TEN(2) ",%30,%31"
+#define SEESAW_OPERANDS_64                                                                \
+  SEESAW_TEN()                                                                            \
+  "," SEESAW_TEN(1) "," SEESAW_TEN(2) "," SEESAW_TEN(3) "," SEESAW_TEN(4) "," SEESAW_TEN( \
+      5) ",%60,%61,%62,%63"
 #define SEESAW_OPERANDS_128 \
   SEESAW_TEN() "," SEESAW_TEN(1) "," SEESAW_TEN(2) "," SEESAW_TEN(3) "," SEESAW_TEN(4) ","     \
   SEESAW_TEN(5) "," SEESAW_TEN(6) "," SEESAW_TEN(7) "," SEESAW_TEN(8) "," SEESAW_TEN(9) ","    \
@@ -59,6 +63,7 @@ __device__ __forceinline__ uint32_t descriptor_mn_major(uint32_t address, uint32
 #define SEESAW_F16(d, i) \
   SEESAW_F4(d, i), SEESAW_F4(d, i + 4), SEESAW_F4(d, i + 8), SEESAW_F4(d, i + 12)
 #define SEESAW_F32(d) SEESAW_F16(d, 0), SEESAW_F16(d, 16)
+#define SEESAW_F64(d) SEESAW_F32(d), SEESAW_F16(d, 32), SEESAW_F16(d, 48)
 #define SEESAW_F128(d)                                                                       \
   SEESAW_F32(d), SEESAW_F16(d, 32), SEESAW_F16(d, 48), SEESAW_F16(d, 64), SEESAW_F16(d, 80), \
       SEESAW_F16(d, 96), SEESAW_F16(d, 112)
@@ -91,11 +96,13 @@ struct Wgmma;
                      "r"(static_cast<int>(accumulate)));                                           \
     }                                                                                              \
   };
-// Scores: N = 64 tokens, K-major. Values: N = 256 columns, MN-major.
-#define SEESAW_DEFINE_WGMMA_TYPE(T, TYPE)                                                      \
-  SEESAW_DEFINE_WGMMA(T, TYPE, 64, 32, SEESAW_OPERANDS_32, SEESAW_F32, 0, "%32", "%33", "%34", \
-                      "%35", "%36", "%37")                                                     \
-  SEESAW_DEFINE_WGMMA(T, TYPE, 256, 128, SEESAW_OPERANDS_128, SEESAW_F128, 1, "%128", "%129",  \
+// Scores: N = 64 tokens, K-major. Values: N = 128 or 256 columns, MN-major.
+#define SEESAW_DEFINE_WGMMA_TYPE(T, TYPE)                                                       \
+  SEESAW_DEFINE_WGMMA(T, TYPE, 64, 32, SEESAW_OPERANDS_32, SEESAW_F32, 0, "%32", "%33", "%34",  \
+                      "%35", "%36", "%37")                                                      \
+  SEESAW_DEFINE_WGMMA(T, TYPE, 128, 64, SEESAW_OPERANDS_64, SEESAW_F64, 1, "%64", "%65", "%66", \
+                      "%67", "%68", "%69")                                                      \
+  SEESAW_DEFINE_WGMMA(T, TYPE, 256, 128, SEESAW_OPERANDS_128, SEESAW_F128, 1, "%128", "%129",   \
                       "%130", "%131", "%132", "%133")
 SEESAW_DEFINE_WGMMA_TYPE(__nv_bfloat16, "bf16")
 SEESAW_DEFINE_WGMMA_TYPE(__half, "f16")
@@ -103,10 +110,12 @@ SEESAW_DEFINE_WGMMA_TYPE(__half, "f16")
 #undef SEESAW_DEFINE_WGMMA_TYPE
 #undef SEESAW_DEFINE_WGMMA
 #undef SEESAW_F128
+#undef SEESAW_F64
 #undef SEESAW_F32
 #undef SEESAW_F16
 #undef SEESAW_F4
 #undef SEESAW_OPERANDS_128
+#undef SEESAW_OPERANDS_64
 #undef SEESAW_OPERANDS_32
 #undef SEESAW_TEN
 

@@ -92,6 +92,16 @@ __device__ __forceinline__ void issue_scores(ConsumerState& state, const Descrip
   ptx::wgmma_commit();
 }
 
+template <typename Config>
+inline constexpr uint32_t kPartStep = Config::kValueN / kBoxColumns* kBoxStep;  // in descriptors
+
+// Part `part` of a thread's columns of O, as one instruction of Config::kValueN columns has them.
+template <typename Config>
+__device__ __forceinline__ float (&part_of_output(ConsumerState& state,
+                                                  int part))[Config::kValueN / 2] {
+  return reinterpret_cast<float(&)[Config::kValueN / 2]>(state.o[part * (Config::kValueN / 2)]);
+}
+
 // Issues O += P V with P in registers (the warpgroup's own tile) or in shared memory (the other's).
 // `values`: MN-major descriptor of the half of the tile. One commit group.
 template <typename Config>
@@ -99,8 +109,12 @@ __device__ __forceinline__ void issue_local_values(ConsumerState& state, uint32_
   ptx::wgmma_fence();
 #pragma unroll
   for (int step = 0; step < 4; ++step) {
-    ptx::Wgmma<typename Config::Element, 256>::rs(state.o, state.p + 4 * step,
-                                                  values + step * ptx::kStepMnMajor, true);
+#pragma unroll
+    for (int part = 0; part < kHalfColumns / Config::kValueN; ++part) {
+      ptx::Wgmma<typename Config::Element, Config::kValueN>::rs(
+          part_of_output<Config>(state, part), state.p + 4 * step,
+          values + part * kPartStep<Config> + step * ptx::kStepMnMajor, true);
+    }
   }
   ptx::wgmma_commit();
 }
@@ -110,8 +124,12 @@ __device__ __forceinline__ void issue_remote_values(ConsumerState& state, uint32
   ptx::wgmma_fence();
 #pragma unroll
   for (int step = 0; step < 4; ++step) {
-    ptx::Wgmma<typename Config::Element, 256>::ss(state.o, p + step * ptx::kStepKMajor,
-                                                  values + step * ptx::kStepMnMajor, true);
+#pragma unroll
+    for (int part = 0; part < kHalfColumns / Config::kValueN; ++part) {
+      ptx::Wgmma<typename Config::Element, Config::kValueN>::ss(
+          part_of_output<Config>(state, part), p + step * ptx::kStepKMajor,
+          values + part * kPartStep<Config> + step * ptx::kStepMnMajor, true);
+    }
   }
   ptx::wgmma_commit();
 }

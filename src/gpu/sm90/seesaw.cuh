@@ -20,6 +20,9 @@ namespace seesaw::gpu::sm90 {
 //   release_queries(), first_pair_done(loop)
 //       the warpgroup's last scores of the piece are done; its first pair is
 //
+// Config::kRotaryCopy: the copy that brings the rotary box; -1: those of the boxes scored before
+// it.
+//
 // Config::kKeepsScores: whether registers hold the probabilities as floats until P is stored. If
 // not, frames are whole numbers.
 template <typename Derived, typename Config>
@@ -152,7 +155,9 @@ struct Seesaw {
     const int own = static_cast<int>(side);
     score_half(state, loop, own, (1 - own) * kHalfCopies, false);
     if constexpr (Config::kHasRotaryBox) {
-      self().shared.kv_full(own, Config::kRotaryCopy).wait_warp(loop.tile);
+      if constexpr (Config::kRotaryCopy >= 0) {
+        self().shared.kv_full(own, Config::kRotaryCopy).wait_warp(loop.tile);
+      }
       issue_scores<Config, kValueBoxes, kValueBoxes + 1>(state, descriptors(own), false);
     }
     ptx::wgmma_wait<0>();

@@ -20,13 +20,11 @@ inline constexpr int kHalfCopies = kHalfBoxes / kCopyBoxes;
 
 inline constexpr int kWarpgroupThreads = 128;
 inline constexpr int kConsumerThreads = 2 * kWarpgroupThreads;
-inline constexpr int kThreads = 3 * kWarpgroupThreads;
 
 // setmaxnreg shares out anew what the launch gives, ptxas's number of registers a thread: all that
-// an SM has (65,536 / 384, in steps of 8), as the launch bounds ask for one block an SM. A sum
-// above it hangs, so a build in which ptxas gave another number is refused (instance.cuh).
-inline constexpr int kLaunchRegisters = 65536 / kThreads / 8 * 8;
-static_assert(kLaunchRegisters == 168);
+// an SM has, in steps of 8, as the launch bounds ask for one block an SM. A sum above it hangs, so
+// a build in which ptxas gave another number is refused (the kernels' instance.cuh).
+constexpr int launch_registers(int threads) { return 65536 / threads / 8 * 8; }
 
 // 64 rows x 64 columns of 16 bits, 128-byte swizzle: 16-byte chunk c of row r lies at chunk
 // c ^ (r % 8). The hardware swizzles address bits, so a box has to start on 1,024 bytes.

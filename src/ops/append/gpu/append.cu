@@ -16,35 +16,70 @@ __device__ void count_saturated(unsigned long long* total, int count, int lane) 
   }
 }
 
+// Where a token goes, or -1.
+__device__ int64_t slot_of(const AppendParams& p, int64_t token) {
+  const int64_t slot = p.slots[token * p.slot_stride];
+  return slot < p.num_slots ? slot : -1;
+}
+
+// Both kinds of record: columns are asked for before the slot is known, so that one latency serves
+// both; those of a token without one are read in vain.
+
 template <Access kAccess, typename T>
-__device__ void append_token(const AppendParams& p, int64_t token, int lane) {
-  const int64_t slot = token < p.tokens ? p.slots[token * p.slot_stride] : -1;
-  if (slot < 0 || slot >= p.num_slots) {
+__device__ void append_plain(const AppendParams& p, int64_t token, const T* latent, const T* rope,
+                             int lane) {
+  SegmentCopy<kAccess, T, 2> latent_copy = {p.record.latent, latent, lane};
+  SegmentCopy<kAccess, T, 1> rope_copy = {p.record.rotary, rope, lane};
+  const bool turns = p.rotary.rotary != SEESAW_ROTARY_NONE && p.record.rotary.count > 0;
+  latent_copy.load_from(0);
+  if (!turns) {
+    rope_copy.load_from(0);
+  }
+  const int64_t slot = slot_of(p, token);
+  if (slot < 0) {
     return;  // the whole warp
   }
-  const T* const latent = static_cast<const T*>(p.c_kv) + token * p.c_kv_stride;
-  const T* const rope = static_cast<const T*>(p.k_rope) + token * p.k_rope_stride;
   const RecordAt at = record_at(p, slot);
-  if (p.record.scaled_columns == 0) {
-    copy_segment<kAccess>(p.record.latent, latent, at.row, lane);
-    if (p.record.rotary.count > 0) {
-      write_rope<kAccess>(p, token, rope, at.row + p.record.rotary.offset, lane);
-    }
+  latent_copy.write(at.row);
+  uint8_t* const rotary = at.row + p.record.rotary.offset;
+  if (turns) {
+    turn_segment(p, token, rope, rotary, lane);
+  } else {
+    rope_copy.write(rotary);
+  }
+}
+
+template <Access kAccess, typename T>
+__device__ void append_scaled(const AppendParams& p, int64_t token, const T* latent, const T* rope,
+                              int lane) {
+  const LatentColumns<T> columns = load_latent<kAccess>(p, latent, lane);
+  const int64_t slot = slot_of(p, token);
+  if (slot < 0) {
     return;
   }
-  const int saturated = quantize_record<kAccess>(p, token, latent, rope, at, lane);
+  const int saturated = quantize_record<kAccess>(p, token, columns, rope, record_at(p, slot), lane);
   if (p.scales.saturated != nullptr) {
     count_saturated(p.scales.saturated, saturated, lane);
   }
 }
 
-template <Access kAccess, typename T>
-__global__ void __launch_bounds__(kThreads, kBlocksAtOnce)
+template <Records kRecords, Access kAccess, typename T>
+__global__ void __launch_bounds__(kThreads, blocks_at_once(kRecords))
     append_kernel(const __grid_constant__ AppendParams p) {
   const int lane = static_cast<int>(threadIdx.x) % 32;
   const int warp = static_cast<int>(threadIdx.x) / 32;
   if (blockIdx.x < p.append_blocks) {
-    append_token<kAccess, T>(p, int64_t{blockIdx.x} * kWarps + warp, lane);
+    const int64_t token = int64_t{blockIdx.x} * kWarps + warp;
+    if (token >= p.tokens) {
+      return;
+    }
+    const T* const latent = static_cast<const T*>(p.c_kv) + token * p.c_kv_stride;
+    const T* const rope = static_cast<const T*>(p.k_rope) + token * p.k_rope_stride;
+    if constexpr (kRecords == Records::kPlain) {
+      append_plain<kAccess>(p, token, latent, rope, lane);
+    } else {
+      append_scaled<kAccess>(p, token, latent, rope, lane);
+    }
     return;
   }
   const int64_t blocks = int64_t{gridDim.x} - p.append_blocks;  // of queries
@@ -55,8 +90,8 @@ __global__ void __launch_bounds__(kThreads, kBlocksAtOnce)
   }
 }
 
-template <typename T>
-cudaError_t launch(const AppendParams& params, Access access, cudaStream_t stream) {
+template <Records kRecords, Access kAccess, typename T>
+cudaError_t launch(const AppendParams& params, cudaStream_t stream) {
   constexpr int64_t kMostQueryBlocks = 1 << 20;
   const int64_t warps = params.tokens * params.queries.warps_per_token;
   const int64_t wanted = (warps + kWarps - 1) / kWarps;
@@ -66,9 +101,18 @@ cudaError_t launch(const AppendParams& params, Access access, cudaStream_t strea
       .block = dim3(kThreads),
       .shared_bytes = 0,
       .stream = stream};
-  return access == Access::kUnits
-             ? seesaw::gpu::launch_kernel(append_kernel<Access::kUnits, T>, shape, params)
-             : seesaw::gpu::launch_kernel(append_kernel<Access::kElements, T>, shape, params);
+  return seesaw::gpu::launch_kernel(append_kernel<kRecords, kAccess, T>, shape, params);
+}
+
+template <typename T>
+cudaError_t launch(const AppendParams& params, Access access, cudaStream_t stream) {
+  const bool plain = params.record.scaled_columns == 0;
+  if (access == Access::kUnits) {
+    return plain ? launch<Records::kPlain, Access::kUnits, T>(params, stream)
+                 : launch<Records::kScaled, Access::kUnits, T>(params, stream);
+  }
+  return plain ? launch<Records::kPlain, Access::kElements, T>(params, stream)
+               : launch<Records::kScaled, Access::kElements, T>(params, stream);
 }
 
 }  // namespace

@@ -73,7 +73,11 @@ struct AppendParams {
 
 inline constexpr int kWarps = 8;  // of a block
 inline constexpr int kThreads = 32 * kWarps;
-inline constexpr int kBlocksAtOnce = 3;  // of an SM: 80 registers a thread, 24 rows in flight
+
+// Whether records have scales. Rows in flight hide the latency of memory: an SM has as many blocks
+// as registers allow, 80 a thread with scales, 64 without.
+enum class Records { kPlain, kScaled };
+constexpr int blocks_at_once(Records records) { return records == Records::kPlain ? 4 : 3; }
 
 // Whether rows are read and written 16 bytes at a time, or element by element, in bytes where
 // nothing better is aligned.

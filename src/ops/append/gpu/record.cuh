@@ -63,37 +63,51 @@ __device__ constexpr ElementType type_of<__half>() {
   return ElementType::kFloat16;
 }
 
-// [4] `segment` of elements as they arrived: those of the same type keep their bits. A lane reads
-// up to four units before it writes the first, so that one latency serves them all.
-template <Access kAccess, typename T>
-__device__ void copy_segment(const Segment& segment, const T* from, uint8_t* to, int lane) {
-  constexpr int kCount = kAccess == Access::kUnits ? 8 : 1;
-  constexpr int kAhead = 4;
-  constexpr int kStep = kLanes * kCount;
-  const int32_t element_bytes = bits_of(segment.type) / 8;
-  for (int32_t first = lane * kCount; first < segment.count; first += kAhead * kStep) {
-    T elements[kAhead][kCount];
+// [4] A segment of elements as they arrived: those of the same type keep their bits. A lane has the
+// first kAhead units of it in registers before any is written, so that one latency serves them all.
+template <Access kAccess, typename T, int kAhead>
+struct SegmentCopy {
+  static constexpr int kCount = kAccess == Access::kUnits ? 8 : 1;  // elements of a unit
+  static constexpr int kStep = kLanes * kCount;
+
+  const Segment& segment;
+  const T* from;
+  int lane;
+  T units[kAhead][kCount] = {};
+
+  __device__ void load_from(int32_t begin) {
 #pragma unroll
     for (int i = 0; i < kAhead; ++i) {
-      if (first + i * kStep < segment.count) {
-        load<kAccess, kCount>(from + first + i * kStep, elements[i]);
-      }
-    }
-#pragma unroll
-    for (int i = 0; i < kAhead; ++i) {
-      const int32_t column = first + i * kStep;
-      if (column >= segment.count) {
-        continue;
-      }
-      uint8_t* const at = to + int64_t{column} * element_bytes;
-      if (segment.type == type_of<T>()) {
-        store<kAccess, kCount>(elements[i], at);
-      } else {
-        store_as<kAccess, kCount>(segment.type, elements[i], at);
+      const int32_t column = begin + i * kStep + lane * kCount;
+      if (column < segment.count) {
+        load<kAccess, kCount>(from + column, units[i]);
       }
     }
   }
-}
+
+  // When load_from(0) has been called.
+  __device__ void write(uint8_t* to) {
+    const int32_t element_bytes = bits_of(segment.type) / 8;
+    for (int32_t begin = 0; begin < segment.count; begin += kAhead * kStep) {
+      if (begin > 0) {
+        load_from(begin);
+      }
+#pragma unroll
+      for (int i = 0; i < kAhead; ++i) {
+        const int32_t column = begin + i * kStep + lane * kCount;
+        if (column >= segment.count) {
+          continue;
+        }
+        uint8_t* const at = to + int64_t{column} * element_bytes;
+        if (segment.type == type_of<T>()) {
+          store<kAccess, kCount>(units[i], at);
+        } else {
+          store_as<kAccess, kCount>(segment.type, units[i], at);
+        }
+      }
+    }
+  }
+};
 
 // [2][4] The rotary key into a plain segment, a lane a pair.
 template <typename T>
@@ -116,7 +130,9 @@ __device__ void write_rope(const AppendParams& p, int64_t token, const T* from, 
   if (p.rotary.rotary != SEESAW_ROTARY_NONE) {
     turn_segment(p, token, from, to, lane);
   } else {
-    copy_segment<kAccess>(p.record.rotary, from, to, lane);
+    SegmentCopy<kAccess, T, 1> copy = {p.record.rotary, from, lane};
+    copy.load_from(0);
+    copy.write(to);
   }
 }
 

@@ -242,19 +242,33 @@ __device__ int quantize_columns(const AppendParams& p, const float* values, floa
   return saturated;
 }
 
+__device__ inline bool holds_latent(const AppendParams& p, int lane) {
+  return lane * kLaneLatent < p.record.latent.count;
+}
+
+// [1] A lane's latent columns.
+template <typename T>
+struct LatentColumns {
+  T element[kLaneLatent] = {};
+};
 template <Access kAccess, typename T>
-__device__ int quantize_record(const AppendParams& p, int64_t token, const T* latent, const T* rope,
-                               const RecordAt& at, int lane) {
+__device__ LatentColumns<T> load_latent(const AppendParams& p, const T* latent, int lane) {
+  LatentColumns<T> columns;
+  if (holds_latent(p, lane)) {
+    load<kAccess, kLaneLatent>(latent + lane * kLaneLatent, columns.element);
+  }
+  return columns;
+}
+
+template <Access kAccess, typename T>
+__device__ int quantize_record(const AppendParams& p, int64_t token, const LatentColumns<T>& latent,
+                               const T* rope, const RecordAt& at, int lane) {
   const RecordParams& record = p.record;
-  const bool holds = lane * kLaneLatent < record.latent.count;
-  float values[kLaneLatent] = {};
-  if (holds) {  // [1]
-    T elements[kLaneLatent];
-    load<kAccess, kLaneLatent>(latent + lane * kLaneLatent, elements);
+  const bool holds = holds_latent(p, lane);
+  float values[kLaneLatent];
 #pragma unroll
-    for (int i = 0; i < kLaneLatent; ++i) {
-      values[i] = float_from(elements[i]);
-    }
+  for (int i = 0; i < kLaneLatent; ++i) {
+    values[i] = float_from(latent.element[i]);
   }
   Pair turned = {0.0F, 0.0F};
   const bool rope_scaled = record.scaled_columns > record.latent.count;

@@ -20,6 +20,8 @@ inline constexpr uint16_t kNaNBits = 0x7FFF;  // NaN of bf16 and of fp16
 
 inline constexpr int kQueryLoaderWarps = 2;  // warps 2 and 3 of the producer warpgroup
 
+inline constexpr int kThreads = 3 * kWarpgroupThreads;
+inline constexpr int kLaunchRegisters = launch_registers(kThreads);
 inline constexpr int kConsumerRegisters = 240;
 inline constexpr int kProducerRegisters = 24;
 static_assert(2 * kConsumerRegisters + kProducerRegisters <= 3 * kLaunchRegisters);
@@ -35,7 +37,8 @@ struct DenseDecodeConfig {
   static constexpr bool kHasRotaryBox = kQkBoxes > kValueBoxes;
   static_assert(kQkBoxes == kValueBoxes || kQkBoxes == kValueBoxes + 1);
   static constexpr bool kRotaryInRegisters = kHasRotaryBox;
-  static constexpr bool kKeepsScores = true;  // probabilities as floats, for another frame
+  static constexpr int kValueN = kHalfColumns;  // columns of V that an instruction multiplies
+  static constexpr bool kKeepsScores = true;    // probabilities as floats, for another frame
   // A KV tile comes in this many copies, each with a barrier of its own: the boxes of the values,
   // kCopyBoxes at a time, and the rotary box.
   static constexpr int kKvCopies = kValueBoxes / kCopyBoxes + (kHasRotaryBox ? 1 : 0);

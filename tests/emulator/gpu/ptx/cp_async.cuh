@@ -33,4 +33,8 @@ void copy_async_wait() {
 }
 inline void copy_async_wait_all() { emulator::wait_for_own_copies(); }
 
+inline void copy_async_arrive(uint32_t barrier) {
+  emulator::copy_by_thread([=] { emulator::mbarrier_arrive(barrier, 0); });
+}
+
 }  // namespace seesaw::ptx

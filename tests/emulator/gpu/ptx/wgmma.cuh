@@ -28,7 +28,7 @@ inline uint32_t descriptor_mn_major(uint32_t address, uint32_t tile_stride) {
   return ((tile_stride >> 4) << 16) | ((address & 0x3FFFFU) >> 4);
 }
 
-// N = 64: B is K-major (scores); N = 256: B is MN-major (values), as in the real file.
+// N = 64: B is K-major (scores); others: B is MN-major (values), as in the real file.
 template <typename T, int N>
 struct Wgmma {
   static constexpr int kRegisters = N / 2;
