@@ -7,6 +7,10 @@ interleaved in batches of 50 calls (on a GPU with a synchronisation after each b
 timed part); the figures are the median and the minimum of the batches' means. The C call goes
 through ctypes with its arguments bound; the cost of ctypes itself, measured on seesaw_version(), is
 taken off.
+
+What a call adds is also told in yardsticks: a yardstick is a call of a Python function with the same
+arguments that hands the same arrays to a tvm-ffi function without a body. How fast the machine is
+now, and what this Python and this tvm-ffi cost anyway, is the same for both.
 """
 
 from __future__ import annotations
@@ -29,6 +33,7 @@ import seesaw
 from provenance import commit
 
 CALLS_PER_BATCH = 50
+CTYPES, C_CALL, YARDSTICK = "ctypes alone", "C call", "yardstick"
 LIMITS_US = {"dense_decode, all buffers given": 3.5, "flash_mla, current form": 9.0}
 """Of issue 11: what a variant may add to the C call on the host of an H200."""
 
@@ -73,9 +78,11 @@ def make_variants(arrays: Tuple[Any, ...], library: str) -> Dict[str, Callable[[
         stream = torch.cuda.current_stream().cuda_stream
     buffers = dict(schedule=schedule, out=out, lse=lse)
     ctypes_alone = c_call.load().empty_call()
+    yardstick = make_yardstick()
     variants: Dict[str, Callable[[], Any]] = {
-        "ctypes alone": ctypes_alone,
-        "C call": c_call.bind(schedule, (*arrays, out, lse), workspace, stream),
+        CTYPES: ctypes_alone,
+        YARDSTICK: lambda: yardstick(*arrays, scale=1.0, workspace=workspace, **buffers),
+        C_CALL: c_call.bind(schedule, (*arrays, out, lse), workspace, stream),
         "dense_decode, all buffers given": lambda: decode(*arrays, workspace=workspace, **buffers),
         "dense_decode, workspace allocated": lambda: decode(*arrays, **buffers),
         "dense_decode, outputs allocated too": lambda: decode(*arrays, schedule=schedule),
@@ -84,6 +91,31 @@ def make_variants(arrays: Tuple[Any, ...], library: str) -> Dict[str, Callable[[
     if library == "torch":
         variants.update(make_torch_variants(arrays))
     return variants
+
+
+def make_yardstick() -> Callable[..., Any]:
+    import tvm_ffi
+
+    without_a_body = tvm_ffi.get_global_func("testing.nop")
+
+    def call(
+        q: Any,
+        kv_cache: Any,
+        block_table: Any,
+        seq_lens: Any,
+        *,
+        scale: float,
+        schedule: Any = None,
+        out: Any = None,
+        lse: Any = None,
+        workspace: Any = None,
+        **settings: Any,
+    ) -> Tuple[Any, Any]:
+        buffer = None if schedule is None else schedule.buffer
+        without_a_body(q, kv_cache, block_table, seq_lens, out, lse, buffer, workspace, scale)
+        return out, lse
+
+    return call
 
 
 def type_like(buffer: Any, size: int) -> Any:
@@ -127,15 +159,16 @@ def measure(
 
 
 def added(results: Dict[str, Dict[str, float]]) -> Dict[str, Dict[str, float]]:
-    """What each variant adds to the C call."""
+    """What each variant adds to the C call; yardsticks: the least of it in the least yardstick."""
     added = {}
     for name, result in results.items():
-        if name in ("ctypes alone", "C call"):
+        if name in (CTYPES, YARDSTICK, C_CALL):
             continue
         added[name] = {
-            figure: result[figure] - results["C call"][figure] + results["ctypes alone"][figure]
+            figure: result[figure] - results[C_CALL][figure] + results[CTYPES][figure]
             for figure in result
         }
+        added[name]["yardsticks"] = added[name]["min_us"] / results[YARDSTICK]["min_us"]
     return added
 
 
@@ -171,10 +204,10 @@ def main(argv: Optional[List[str]] = None) -> int:
     arrays, synchronise = make_arrays(arguments.library, arguments.device)
     results = measure(make_variants(arrays, arguments.library), synchronise, arguments.rounds)
     extra = added(results)
-    print(f"{'':38}{'median':>9}{'min':>9}   adds to the C call (median, min), us")
+    print(f"{'':38}{'median':>9}{'min':>9}   adds to the C call (median, min, us; min, yardsticks)")
     for name, result in results.items():
         more = extra.get(name)
-        text = "" if more is None else f"{more['median_us']:9.2f}{more['min_us']:9.2f}"
+        text = "" if more is None else "".join(f"{figure:9.2f}" for figure in more.values())
         limit = f"   limit {LIMITS_US[name]:.1f}" if name in LIMITS_US and more else ""
         print(f"{name:38}{result['median_us']:9.2f}{result['min_us']:9.2f}   {text}{limit}")
     if arguments.json:

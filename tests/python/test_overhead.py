@@ -1,17 +1,7 @@
-"""bench/python/overhead.py, and that a call stays within its limit."""
+"""Host time of calls on NumPy arrays, against what it may cost."""
 
-import json
-import subprocess
-import sys
-from pathlib import Path
-
-SCRIPT = Path(__file__).parents[2] / "bench" / "python" / "overhead.py"
+import host_time
 
 
-def test_numpy_call_is_within_its_limit(tmp_path):
-    target = tmp_path / "overhead.json"
-    command = [sys.executable, SCRIPT, "--rounds", "100", "--json", target]
-    subprocess.run(command, check=True)
-    added = json.loads(target.read_text())["added"]
-    # The least of many batches: other processes of the machine are not what is measured.
-    assert 0 < added["dense_decode, all buffers given"]["min_us"] <= 8
+def test_calls_are_within_their_limits(tmp_path):
+    host_time.check_limits({"dense_decode, all buffers given": 3.0}, "numpy", tmp_path)
