@@ -8,9 +8,9 @@ timed part); the figures are the median and the minimum of the batches' means. T
 through ctypes with its arguments bound; the cost of ctypes itself, measured on seesaw_version(), is
 taken off.
 
-What a call adds is also told in yardsticks: a yardstick is a call of a Python function with the same
-arguments that hands the same arrays to a tvm-ffi function without a body. How fast the machine is
-now, and what this Python and this tvm-ffi cost anyway, is the same for both.
+What a call adds is also told in yardsticks: a yardstick is a call of a Python function with the
+same arguments that hands the same arrays to a tvm-ffi function without a body. How fast the machine
+is now, and what this Python and this tvm-ffi cost anyway, is the same for both.
 """
 
 from __future__ import annotations

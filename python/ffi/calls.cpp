@@ -1,191 +1,22 @@
 // What a call needs, for every operation: keys of plans, prepare, run. No JSON is made here; what
-// Python asks apart from calls is in queries.cpp. A tensor that is not given is None; a list of
-// tensors is its length, then its tensors.
+// Python asks apart from calls is in queries.cpp.
 #include <tvm/ffi/tvm_ffi.h>
 
 #include <algorithm>
-#include <array>
 #include <cstring>
 #include <memory>
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include "arguments.hpp"
 #include "export.hpp"
+#include "operation_arguments.hpp"
 #include "plans.hpp"
 #include "scratch.hpp"
 #include "tables.hpp"
 
 namespace seesaw::python {
 namespace {
-
-constexpr size_t kMostArgsBytes = 4096;
-
-// An operation's arguments struct, read from Python.
-struct Arguments {
-  alignas(8) std::byte data[kMostArgsBytes];
-  std::vector<std::vector<seesaw_tensor>> lists;  // what its list arguments point to
-  seesaw_device device{SEESAW_CPU, 0};            // of the first tensor
-  bool have_device = false;
-
-  explicit Arguments(const Operation& operation) {
-    std::memset(data, 0, operation.args_bytes);
-    const uint64_t size = operation.args_bytes;
-    std::memcpy(data, &size, sizeof(size));
-  }
-};
-
-const Operation& read_operation(ArgumentReader& reader) {
-  const auto& operations = tables().operations;
-  const auto index = static_cast<size_t>(reader.integer("operation"));
-  if (index >= operations.size()) {
-    throw Error(SEESAW_INVALID_ARGUMENT,
-                "seesaw_ffi: operation = " + std::to_string(index) + ", allowed: less than " +
-                    std::to_string(operations.size()) + ". Install the package anew.");
-  }
-  reader.set_where(operations[index].name.c_str());
-  return operations[index];
-}
-
-// A tensor of the rank that the table has for it. A cache may lack the dimension of its KV heads,
-// which is 1 in MLA, or have it where the table does not.
-seesaw_tensor read_tensor(ArgumentReader& reader, const Operation& operation, const Arg& arg) {
-  seesaw_tensor tensor = reader.tensor(arg.name.c_str(), arg.elements);
-  if (arg.format != nullptr && tensor.shape[0] == 1) {
-    tensor.stride[0] = 0;  // of one page says nothing: DLPack's producers give what they like
-  }
-  if (tensor.rank == arg.rank || tensor.rank == arg.other_rank) {
-    return tensor;
-  }
-  if (arg.no_heads >= 0 && tensor.rank == arg.rank + 1 && tensor.shape[arg.no_heads] == 1) {
-    for (int32_t i = arg.no_heads; i < arg.rank; ++i) {
-      tensor.shape[i] = tensor.shape[i + 1];
-      tensor.stride[i] = tensor.stride[i + 1];
-    }
-    --tensor.rank;
-    return tensor;
-  }
-  if (arg.heads >= 0 && tensor.rank == arg.rank - 1) {
-    for (int32_t i = tensor.rank; i > arg.heads; --i) {
-      tensor.shape[i] = tensor.shape[i - 1];
-      tensor.stride[i] = tensor.stride[i - 1];
-    }
-    tensor.shape[arg.heads] = 1;
-    tensor.stride[arg.heads] = tensor.shape[arg.heads + 1];
-    ++tensor.rank;
-    return tensor;
-  }
-  throw Error(SEESAW_INVALID_ARGUMENT, operation.name + ": " + arg.name + " has rank " +
-                                           std::to_string(tensor.rank) + ", allowed: " + arg.shape +
-                                           ". Reshape the array.");
-}
-
-// Which tensors a function takes, in the order of the operation's table: all of them, as many as
-// there are yet (the others None), or those that prepare reads.
-enum class Take : uint8_t { kAll, kSome, kPrepares };
-
-void put(const Arg& arg, const seesaw_tensor& tensor, Arguments* to) {
-  if (!to->have_device) {
-    to->device = tensor.device;
-    to->have_device = true;
-  }
-  std::memcpy(to->data + arg.offset, &tensor, sizeof(tensor));
-}
-
-void read_tensors(ArgumentReader& reader, const Operation& operation, Take take, Arguments* to) {
-  for (const Arg& arg : operation.args) {
-    if (take == Take::kPrepares && !arg.prepares) {
-      continue;
-    }
-    if (arg.count != nullptr) {
-      std::vector<seesaw_tensor> list(static_cast<size_t>(reader.integer(arg.name.c_str())));
-      for (seesaw_tensor& tensor : list) {
-        tensor = read_tensor(reader, operation, arg);
-      }
-      if (!list.empty() && !to->have_device) {
-        to->device = list.front().device;
-        to->have_device = true;
-      }
-      const seesaw_tensor* first = list.data();
-      std::memcpy(to->data + arg.offset, &first, sizeof(first));
-      to->lists.push_back(std::move(list));
-      continue;
-    }
-    if ((arg.optional || take == Take::kSome) && reader.next_is_none()) {
-      reader.skip();
-      continue;
-    }
-    put(arg, read_tensor(reader, operation, arg), to);
-  }
-}
-
-// Tensors as XLA brings them: those that are read, then those that are written, in the order of the
-// table. `given`: a bit for each row of the table. `aliased`: so many written ones are there twice,
-// among the inputs, too, which is how XLA says "in place".
-void read_tensors_of_xla(ArgumentReader& reader, const Operation& operation, uint64_t given,
-                         int64_t aliased, Arguments* to) {
-  for (const bool written : {false, true}) {
-    for (int64_t i = 0; written && i < aliased; ++i) {
-      reader.skip();
-    }
-    for (size_t i = 0; i < operation.args.size(); ++i) {
-      const Arg& arg = operation.args[i];
-      if (arg.written == written && (given >> i & 1) != 0) {
-        put(arg, read_tensor(reader, operation, arg), to);
-      }
-    }
-  }
-}
-
-// Those that are left out at the end of a call are 0.
-void read_scalars(ArgumentReader& reader, const Operation& operation, Arguments* to) {
-  for (const Field& field : operation.scalars) {
-    if (reader.at_end()) {
-      return;
-    }
-    if (field.kind == Kind::kFloat32) {
-      const auto value = static_cast<float>(reader.number(field.name.c_str()));
-      std::memcpy(to->data + field.offset, &value, sizeof(value));
-    } else if (field.kind == Kind::kInt64) {
-      const int64_t value = reader.integer(field.name.c_str());
-      std::memcpy(to->data + field.offset, &value, sizeof(value));
-    } else {
-      const auto value = static_cast<int32_t>(reader.integer(field.name.c_str()));
-      std::memcpy(to->data + field.offset, &value, sizeof(value));
-    }
-  }
-}
-
-// Options as Python passes them, and what owns their texts.
-struct OwnedOptions {
-  seesaw_options options{};
-  std::array<std::string, 8> texts;
-};
-
-// Every field of the options but the device, in the order of the table.
-void read_options(ArgumentReader& reader, OwnedOptions* to) {
-  auto* bytes = reinterpret_cast<std::byte*>(&to->options);
-  size_t texts = 0;
-  for (const Field& field : tables().options) {
-    const char* name = field.name.c_str();
-    if (field.kind == Kind::kText) {
-      std::string& text = to->texts.at(texts++);
-      text = reader.optional_text(name);
-      const char* pointer = text.empty() ? nullptr : text.c_str();
-      std::memcpy(bytes + field.offset, &pointer, sizeof(pointer));
-    } else if (field.kind == Kind::kInt32) {
-      const auto value = static_cast<int32_t>(reader.integer(name));
-      std::memcpy(bytes + field.offset, &value, sizeof(value));
-    }
-  }
-}
-
-void read_problem(ArgumentReader& reader, Request* to) {
-  for (const Field& field : to->operation->problem) {
-    to->set(field, reader.integer(field.name.c_str()));
-  }
-}
 
 // A cache of bytes does not say what they mean.
 void require_format(const Operation& operation, const Arg& arg, const Arguments& args,
@@ -277,6 +108,36 @@ int both_bytes(ArgumentReader& reader, TVMFFIAny* result) {
 constexpr int64_t kDone = 0;
 constexpr int64_t kBuffersWanted = 1;  // nothing ran: nobody here allocates on that device
 
+// What a call runs with, besides its tensors.
+struct CallBuffers {
+  Buffer schedule;
+  Buffer workspace;
+  int64_t stream = kCurrentStream;
+};
+
+int run_planned(const Planned& planned, const Arguments& args, const CallBuffers& buffers,
+                TVMFFIAny* result) {
+  const seesaw_plan_details& details = planned.details;
+  const bool prepares = !buffers.schedule.given && details.schedule_bytes > 0;
+  const uint64_t own_schedule = prepares ? align(details.schedule_bytes) : 0;
+  const uint64_t own_workspace = buffers.workspace.given ? 0 : details.workspace_bytes;
+  const Scratch scratch(own_schedule + own_workspace, args.device);
+  if (!scratch.made()) {
+    return return_integer(kBuffersWanted, result);
+  }
+  seesaw_call call;
+  call.schedule = prepares ? scratch.data() : buffers.schedule.data;
+  call.schedule_bytes = prepares ? own_schedule : buffers.schedule.size_bytes;
+  call.workspace = own_workspace > 0 ? scratch.data() + own_schedule : buffers.workspace.data;
+  call.workspace_bytes = own_workspace > 0 ? own_workspace : buffers.workspace.size_bytes;
+  call.stream = stream_of(buffers.stream, args.device);
+  if (prepares) {
+    check(seesaw_plan_prepare(planned.plan.get(), args.data, &call));
+  }
+  check(seesaw_plan_run(planned.plan.get(), args.data, &call));
+  return return_integer(kDone, result);
+}
+
 // run(key, stream, uint16 is bfloat16, schedule, workspace, tensors..., scalars...) -> int
 // A schedule or a workspace that is None lasts for the call. With `derive`, the key lacks what the
 // tensors tell.
@@ -284,40 +145,57 @@ int run_with(ArgumentReader& reader, bool derive, TVMFFIAny* result) {
   const std::string_view key = reader.bytes("key");
   const Operation& operation = operation_of(key);
   reader.set_where(operation.name.c_str());
-  const int64_t stream = reader.integer("stream");
+  CallBuffers buffers;
+  buffers.stream = reader.integer("stream");
   reader.read_uint16_as_bfloat16(reader.integer("uint16 is bfloat16") != 0);
-  const Buffer schedule = reader.buffer("schedule");
-  const Buffer workspace = reader.buffer("workspace");
+  buffers.schedule = reader.buffer("schedule");
+  buffers.workspace = reader.buffer("workspace");
   Arguments args(operation);
   read_tensors(reader, operation, Take::kAll, &args);
   read_scalars(reader, operation, &args);
-  std::shared_ptr<const Planned> planned;
   if (derive) {
     Request request(key);
     complete(args, &request);
-    planned = plan_of(request.key());
-  } else {
-    planned = plan_of(key);
+    return run_planned(*plan_of(request.key()), args, buffers, result);
   }
-  const seesaw_plan_details& details = planned->details;
-  const bool prepares = !schedule.given && details.schedule_bytes > 0;
-  const uint64_t own_schedule = prepares ? align(details.schedule_bytes) : 0;
-  const uint64_t own_workspace = workspace.given ? 0 : details.workspace_bytes;
-  const Scratch scratch(own_schedule + own_workspace, args.device);
-  if (!scratch.made()) {
-    return return_integer(kBuffersWanted, result);
-  }
-  seesaw_call call;
-  call.schedule = prepares ? scratch.data() : schedule.data;
-  call.schedule_bytes = prepares ? own_schedule : schedule.size_bytes;
-  call.workspace = own_workspace > 0 ? scratch.data() + own_schedule : workspace.data;
-  call.workspace_bytes = own_workspace > 0 ? own_workspace : workspace.size_bytes;
-  call.stream = stream_of(stream, args.device);
-  if (prepares) {
-    check(seesaw_plan_prepare(planned->plan.get(), args.data, &call));
-  }
-  check(seesaw_plan_run(planned->plan.get(), args.data, &call));
-  return return_integer(kDone, result);
+  return run_planned(*plan_of(key), args, buffers, result);
+}
+
+// What the calls of one schedule have in common, as bytes: where the schedule is, then the key. It
+// is one argument in place of four, as tvm-ffi takes time for each.
+struct Head {
+  uint64_t schedule = 0;  // address
+  uint64_t schedule_bytes = 0;
+};
+
+// head(key, schedule) -> bytes, good while the array of the schedule lives
+int head(ArgumentReader& reader, TVMFFIAny* result) {
+  const std::string_view key = reader.bytes("key");
+  reader.set_where(operation_of(key).name.c_str());
+  const Buffer schedule = reader.buffer("schedule");
+  const Head head{reinterpret_cast<uint64_t>(schedule.data), schedule.size_bytes};
+  std::string bytes(reinterpret_cast<const char*>(&head), sizeof(head));
+  bytes += key;
+  return return_bytes(bytes, result);
+}
+
+// run_scheduled(head, workspace, scalars..., tensors...) -> int: the same as run, on the current
+// stream. Tensors that are left out at the end are None.
+int run_scheduled(ArgumentReader& reader, TVMFFIAny* result) {
+  std::string_view key = reader.bytes("head");
+  Head head;
+  std::memcpy(&head, key.data(), std::min(key.size(), sizeof(head)));
+  key.remove_prefix(std::min(key.size(), sizeof(head)));
+  const auto planned = plan_of(key);
+  const Operation& operation = *planned->operation;
+  reader.set_where(operation.name.c_str());
+  CallBuffers buffers;
+  buffers.schedule = {true, reinterpret_cast<void*>(head.schedule), head.schedule_bytes};
+  buffers.workspace = reader.buffer("workspace");
+  Arguments args(operation);
+  read_scalars(reader, operation, &args);
+  read_tensors(reader, operation, Take::kAll, &args);
+  return run_planned(*planned, args, buffers, result);
 }
 
 int run(ArgumentReader& reader, TVMFFIAny* result) { return run_with(reader, false, result); }
@@ -380,6 +258,8 @@ int prepare(ArgumentReader& reader) {
 
 SEESAW_EXPORT_ANSWER(run)
 SEESAW_EXPORT_ANSWER(run_tensors)
+SEESAW_EXPORT_ANSWER(head)
+SEESAW_EXPORT_ANSWER(run_scheduled)
 SEESAW_EXPORT_CALL(run_attributes)
 SEESAW_EXPORT_CALL(prepare)
 SEESAW_EXPORT_ANSWER(key_of_problem)

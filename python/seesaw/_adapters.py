@@ -6,7 +6,7 @@ from typing import Any, Dict, Optional, Sequence, Tuple, Type
 
 from seesaw._arrays import CPU, CUDA, Array, ArrayLibrary
 from seesaw._fields import Operation
-from seesaw._library import CURRENT_STREAM, import_tvm_ffi, load_torch_support
+from seesaw._library import CURRENT_STREAM, import_tvm_ffi, library, load_torch_support
 
 _BYTES = ("float8_e4m3fn", "int8")
 """Dtypes, beside uint8, of caches whose format says what their bytes mean."""
@@ -73,6 +73,31 @@ class NumPy(ArrayLibrary):
                 return False
         return True
 
+    def decode_at_once(
+        self,
+        schedule: Any,
+        scale: float,
+        q: Array,
+        kv_cache: Array,
+        block_table: Array,
+        seq_lens: Array,
+        out: Array,
+        lse: Array,
+        workspace: Optional[Array],
+        given_outputs: Tuple[Array, ...],
+    ) -> bool:
+        array_type = self._array_type
+        if type(out) is not array_type or type(lse) is not array_type:
+            return False
+        try:
+            head = schedule.head or schedule.make_head()
+            done = library.run_scheduled(
+                head, workspace, scale, 0.0, q, kv_cache, block_table, seq_lens, out, lse
+            )
+        except BufferError:  # read only, bfloat16 of ml_dtypes
+            return False
+        return done == 0
+
     def why_not_writable(self, array: Array) -> str:
         return "" if array.flags.writeable else "is read only"
 
@@ -107,7 +132,7 @@ class Torch(ArrayLibrary):
         self._bytes = (torch.float8_e4m3fn, torch.int8)
         self.traces_calls = _tracing_of(torch)
         self.wants_views = _has_lazy_minus
-        self.mark_written = torch._C._increment_version
+        self.mark_written = self._increment_version = torch._C._increment_version
 
     def dtype_name(self, array: Array) -> str:
         return self._names.get(array.dtype) or str(array.dtype).replace("torch.", "")
@@ -157,6 +182,39 @@ class Torch(ArrayLibrary):
             return False
         return True
 
+    def decode_at_once(
+        self,
+        schedule: Any,
+        scale: float,
+        q: Array,
+        kv_cache: Array,
+        block_table: Array,
+        seq_lens: Array,
+        out: Array,
+        lse: Array,
+        workspace: Optional[Array],
+        given_outputs: Tuple[Array, ...],
+    ) -> bool:
+        try:
+            if q.is_neg() or kv_cache.is_neg():
+                return False
+            if given_outputs and (
+                out.is_neg() or lse.is_neg() or out.requires_grad or lse.requires_grad
+            ):
+                return False
+        except AttributeError:  # no tensor
+            return False
+        try:
+            head = schedule.head or schedule.make_head()
+            done = library.run_scheduled(
+                head, workspace, scale, 0.0, q, kv_cache, block_table, seq_lens, out, lse
+            )
+        except BufferError:
+            return False
+        if given_outputs and done == 0:
+            self._increment_version(given_outputs)
+        return done == 0
+
     def why_not_writable(self, array: Array) -> str:
         if array.requires_grad:
             return "requires a gradient, which this operation has not"
@@ -183,12 +241,13 @@ def _always() -> bool:
 
 def _has_lazy_minus(operation: Operation, tensors: Sequence[Any]) -> bool:
     """Whether the minus sign of an input is yet to be applied (`Tensor.is_neg`)."""
-    inputs = [tensors[i] for i in operation.float_inputs]
-    if operation.has_lists:
-        inputs = [part for parts in inputs for part in parts]
     try:
-        for tensor in inputs:
-            if tensor is not None and tensor.is_neg():
+        for i in operation.float_inputs:
+            tensor = tensors[i]
+            if operation.has_lists:
+                if any(part.is_neg() for part in tensor or () if part is not None):
+                    return True
+            elif tensor is not None and tensor.is_neg():
                 return True
     except AttributeError:
         pass  # no tensor: the call knows
@@ -205,10 +264,7 @@ def _tracing_of(torch: Any) -> Any:
 
     def traces() -> bool:
         return (
-            is_compiling()
-            or num_modes() != 0
-            or transform() is not None
-            or jit_trace() is not None
+            is_compiling() or num_modes() != 0 or transform() is not None or jit_trace() is not None
         )
 
     return traces

@@ -66,6 +66,27 @@ class ArrayLibrary(ABC):
         """Whether these can surely be written, found in the least time. False: `check_writable`
         knows; read-only arrays of NumPy are left to it, as tvm-ffi raises BufferError for them."""
 
+    def decode_at_once(
+        self,
+        schedule: Any,
+        scale: float,
+        q: Array,
+        kv_cache: Array,
+        block_table: Array,
+        seq_lens: Array,
+        out: Array,
+        lse: Array,
+        workspace: Optional[Array],
+        given_outputs: Tuple[Array, ...],
+    ) -> bool:
+        """Dense decoding proper by a schedule, as the layers of a step call it: what `run` does,
+        without what such a call does not need. False: nothing ran, as tvm-ffi does not take these
+        arrays as they are or as they may not be written; `run` knows.
+
+        given_outputs: (out, lse) if they are the caller's, else ().
+        """
+        return False
+
     @abstractmethod
     def why_not_writable(self, array: Array) -> str:
         """ "" or what forbids to write to an array of this library."""
@@ -157,13 +178,15 @@ def check_arrays(
             library_of(item, name, where).check(item, name, where)
 
 
-_by_type: Dict[type, ArrayLibrary] = {}
+known_libraries: Dict[type, ArrayLibrary] = {}
+"""By the type of their arrays, once one has been seen: a look at it is less than a call of
+`library_of`."""
 _by_class: Dict[Any, ArrayLibrary] = {}
 
 
 def library_of(array: Array, name: str, where: str = "dense_decode") -> ArrayLibrary:
     """The library of an array. `name`: what the message calls it; `where`: in which operation."""
-    known = _by_type.get(type(array))
+    known = known_libraries.get(type(array))
     return known if known is not None else _find_library(array, name, where)
 
 
@@ -175,7 +198,7 @@ def _find_library(array: Array, name: str, where: str) -> ArrayLibrary:
         if adapter is not None:
             # setdefault: threads that race here agree on one adapter.
             found = _by_class.get(adapter) or _by_class.setdefault(adapter, adapter())
-            return _by_type.setdefault(type(array), found)
+            return known_libraries.setdefault(type(array), found)
     raise TypeError(
         f"{where}: {name} of type {type(array).__name__}, allowed: arrays of NumPy, "
         "PyTorch, CuPy, JAX. Convert it to one of these."

@@ -70,16 +70,28 @@ def run(
                 seen[1] = arrays.seen(made_workspace, "workspace", where)
             library.run(key, stream, arrays.bits, *seen, *scalars)
     except Exception as error:
-        check_arrays(arrays, flat, operation.names(tensors), operation.name)
-        _check_scalars(operation, scalars)
-        if isinstance(error, OverflowError):
-            raise ValueError(
-                f"{operation.name}: a number is an int of more than 64 bits, allowed: less. "
-                "Pass a float."
-            ) from None
+        explain_failure(operation, arrays, tensors, scalars, error)
         raise
     if given_outputs and arrays.mark_written is not None:
         arrays.mark_written(given_outputs)
+
+
+def explain_failure(
+    operation: Operation,
+    arrays: ArrayLibrary,
+    tensors: Sequence[Any],
+    scalars: Sequence[Any],
+    error: Exception,
+) -> None:
+    """Raises what says better than `error` why a call failed, if anything does."""
+    tensors = (*tensors, *(None,) * (len(operation.args) - len(tensors)))
+    check_arrays(arrays, flatten(operation, tensors), operation.names(tensors), operation.name)
+    _check_scalars(operation, scalars)
+    if isinstance(error, OverflowError):
+        raise ValueError(
+            f"{operation.name}: a number is an int of more than 64 bits, allowed: less. "
+            "Pass a float."
+        ) from None
 
 
 def _check_writable(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from operator import index
 from typing import TYPE_CHECKING, Any, Dict, Mapping, NamedTuple, NoReturn, Optional, Tuple
 
-from seesaw._arrays import Array, library_of, one_number
-from seesaw._call import run
+from seesaw._arrays import Array, ArrayLibrary, known_libraries, library_of, one_number
+from seesaw._call import explain_failure, run
 from seesaw._fields import dtype_name
 from seesaw._formats import check_kv_scale
 from seesaw._keys import known_settings_key, settings_key
@@ -112,7 +112,37 @@ def dense_decode(
         ValueError, TypeError: An argument is malformed.
         NotImplementedError: No kernel of this build runs the problem here.
     """
-    arrays = library_of(q, "q")
+    arrays = known_libraries.get(type(q)) or library_of(q, "q")
+    traces = arrays.traces_calls
+    traced = traces is not None and traces()
+    if (  # the layers of a step: what is asked below is answered
+        type(schedule) is Schedule
+        and kv_scale is tree_mask is sinks is soft_cap is max_logits is cu_seqlens_q is None
+        and d_v is s_q is None
+        and not (settings or return_max_logits or traced)
+        and schedule.operation is DENSE_DECODE
+    ):
+        given_outputs: Tuple[Array, ...] = (out, lse)
+        if out is None or lse is None:
+            out, lse, given_outputs = with_outputs(arrays, q, out, lse, schedule.d_v, False)
+        try:
+            if arrays.decode_at_once(
+                schedule,
+                scale,
+                q,
+                kv_cache,
+                block_table,
+                seq_lens,
+                out,
+                lse,
+                workspace,
+                given_outputs,
+            ):
+                return out, lse
+        except Exception as error:
+            brought = (q, kv_cache, block_table, seq_lens, out, lse)
+            explain_failure(DENSE_DECODE, arrays, brought, (scale,), error)
+            raise
     if kv_scale is not None:
         if schedule is None:
             check_kv_scale("dense_decode", settings.get("kv_format"))
@@ -125,8 +155,7 @@ def dense_decode(
     if not (tree_mask is sinks is soft_cap is max_logits is cu_seqlens_q is s_q is None):
         besides = Besides(tree_mask, sinks, max_logits, cu_seqlens_q, soft_cap, s_q)
     wants_max_logits = return_max_logits or max_logits is not None
-    traces = arrays.traces_calls
-    if traces is not None and traces():
+    if traced:
         buffers = (schedule, out, lse, workspace)
         return arrays.tracer().record(
             q,
@@ -157,26 +186,46 @@ def dense_decode(
         if settings or d_v is not None or s_q is not None:
             check_agreement(schedule, d_v, settings, s_q)
         key, columns, buffer = schedule.key, schedule.d_v, schedule.buffer
-    given: Tuple[Any, ...] = (out, lse)
+    given_outputs = (out, lse)
+    ragged = cu_seqlens_q is not None
     if out is None or lse is None:
-        given = () if out is lse else (lse,) if out is None else (out,)
-        rows, numbers = shapes_of(q, cu_seqlens_q is not None)
-        if out is None:
-            out = arrays.empty((*rows, columns), "like", q)
-        if lse is None:
-            lse = arrays.empty(numbers, "float32", q)
+        out, lse, given_outputs = with_outputs(arrays, q, out, lse, columns, ragged)
     tensors: Tuple[Any, ...] = (q, kv_cache, block_table, seq_lens, out, lse, kv_scale)
     scalars: Tuple[float, ...] = (scale,)
     if besides is not NOTHING or wants_max_logits:
         if max_logits is not None:
-            given = (*given, max_logits)
+            given_outputs = (*given_outputs, max_logits)
         elif wants_max_logits:
-            max_logits = arrays.empty(shapes_of(q, cu_seqlens_q is not None)[1], "float32", q)
+            max_logits = arrays.empty(shapes_of(q, ragged)[1], "float32", q)
         tensors += (tree_mask, sinks, max_logits, cu_seqlens_q)
         scalars = (scale, 0.0 if soft_cap is None else soft_cap)
     complete = schedule is not None
-    run(DENSE_DECODE, arrays, key, tensors, scalars, buffer, workspace, complete, given)
+    run(DENSE_DECODE, arrays, key, tensors, scalars, buffer, workspace, complete, given_outputs)
     return (out, lse, max_logits) if wants_max_logits else (out, lse)
+
+
+def decode_scheduled(
+    arrays: ArrayLibrary,
+    schedule: Schedule,
+    scale: float,
+    q: Array,
+    kv_cache: Array,
+    block_table: Array,
+    seq_lens: Array,
+    out: Array,
+    lse: Array,
+) -> None:
+    """The layers of a step, for those who have allocated out and lse themselves just now."""
+    tensors = (q, kv_cache, block_table, seq_lens, out, lse)
+    try:
+        if arrays.decode_at_once(
+            schedule, scale, q, kv_cache, block_table, seq_lens, out, lse, None, ()
+        ):
+            return
+    except Exception as error:
+        explain_failure(DENSE_DECODE, arrays, tensors, (scale,), error)
+        raise
+    run(DENSE_DECODE, arrays, schedule.key, tensors, (scale,), schedule.buffer, None, True)
 
 
 def whole_number(d_v: Any, where: str = "dense_decode") -> int:
@@ -210,15 +259,35 @@ def refuse_unknown_s_q() -> NoReturn:
 
 def shapes_of(q: Array, ragged: bool) -> Tuple[Tuple[int, ...], Tuple[int, ...]]:
     """(of out without its columns, of lse)"""
-    rank = len(q.shape)
-    if rank != (3 if ragged else 4):
+    shape = q.shape
+    if len(shape) != (3 if ragged else 4):
         wanted = "[total_q, h_q, d_qk] with cu_seqlens_q" if ragged else "[b, s_q, h_q, d_qk]"
-        raise ValueError(f"dense_decode: q has rank {rank}, allowed: {wanted}. Reshape the array.")
+        raise ValueError(
+            f"dense_decode: q has rank {len(shape)}, allowed: {wanted}. Reshape the array."
+        )
     if ragged:
-        total_q, h_q, _ = q.shape
+        total_q, h_q, _ = shape
         return (total_q, h_q), (h_q, total_q)
-    b, s_q, h_q, _ = q.shape
+    b, s_q, h_q, _ = shape
     return (b, s_q, h_q), (b, h_q, s_q)
+
+
+def with_outputs(
+    arrays: ArrayLibrary,
+    q: Array,
+    out: Optional[Array],
+    lse: Optional[Array],
+    d_v: int,
+    ragged: bool,
+) -> Tuple[Array, Array, Tuple[Array, ...]]:
+    """(out, lse, what of them the caller brought), where that is not both: the rest is allocated."""
+    given = () if out is lse else (lse,) if out is None else (out,)
+    rows, numbers = shapes_of(q, ragged)
+    if out is None:
+        out = arrays.empty((*rows, d_v), "like", q)
+    if lse is None:
+        lse = arrays.empty(numbers, "float32", q)
+    return out, lse, given
 
 
 def check_agreement(

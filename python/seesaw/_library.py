@@ -69,6 +69,11 @@ class _Library:
     BUFFERS_WANTED. A schedule or workspace that is None lasts for the call."""
     run_tensors: Any
     """The same with a key that lacks what the tensors tell."""
+    head: Any
+    """(key, schedule) -> bytes: what all calls with this schedule's array begin with"""
+    run_scheduled: Any
+    """(head, workspace, scalars..., tensors...) -> int: as run, on CURRENT_STREAM, in less time.
+    Tensors that are left out at the end are None."""
     prepare: Any
     """(key, stream, schedule, tensors that prepare reads...)"""
     key_of_problem: Any
@@ -113,6 +118,8 @@ class _Library:
 _CALLS = (
     "run",
     "run_tensors",
+    "head",
+    "run_scheduled",
     "prepare",
     "key_of_problem",
     "key_of_tensors",

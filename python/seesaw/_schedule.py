@@ -35,7 +35,7 @@ class Schedule:
         buffer: uint8, the caller's to copy, not to write.
     """
 
-    __slots__ = ("_options", "_problem", "buffer", "d_v", "key", "key_text", "operation")
+    __slots__ = ("_options", "_problem", "buffer", "d_v", "head", "key", "key_text", "operation")
 
     def __init__(self, key: Key, like: Array, operation: Operation = DENSE_DECODE) -> None:
         """Of a key, its buffer allocated but not filled."""
@@ -46,8 +46,14 @@ class Schedule:
         names = _prepared(operation)
         self.buffer = library_of(like, names[0], operation.name).empty((elements,), "uint8", like)
         self.d_v = 0  # where a call allocates out
+        self.head: Optional[bytes] = None  # of `make_head`, once a call has asked
         self._problem: Optional[ProblemBase] = None
         self._options: Optional[Options] = None
+
+    def make_head(self) -> bytes:
+        """The key and where the buffer is, as `library.run_scheduled` takes them."""
+        self.head = library.head(self.key, self.buffer)
+        return self.head
 
     @property
     def workspace_elements(self) -> int:

@@ -121,17 +121,20 @@ def test_writes_of_merges_and_operators_are_counted():
         decode(*as_torch(Case([64], h_q=2)), out=out, lse=lse)
 
 
-@pytest.mark.parametrize("as_operator", [False, True])
-def test_outputs_that_require_gradients_are_refused(as_operator):
+@pytest.mark.parametrize("how", ["alone", "operator", "schedule"])
+def test_outputs_that_require_gradients_are_refused(how):
     arguments = as_torch(Case([64], h_q=2))
+    more = {}
+    if how == "schedule":
+        more["schedule"] = seesaw.make_schedule(seesaw.Problem.of(*arguments[:3]), arguments[3])
     parameter = torch.nn.Parameter(torch.zeros(1, 1, 2, 512))
     lse = torch.zeros(1, 2, 1)
     pattern = "dense_decode: out requires a gradient, which this operation has not, allowed"
     with pytest.raises(ValueError, match=pattern):
-        if as_operator:
+        if how == "operator":
             torch.ops.seesaw.dense_decode_out(*arguments, parameter, lse, SCALE)
         else:
-            decode(*arguments, out=parameter, lse=lse)
+            decode(*arguments, out=parameter, lse=lse, **more)
     assert not parameter.any()
     outs, lses = [torch.randn(3, 2, 8) for _ in range(2)], [torch.randn(3, 2) for _ in range(2)]
     grown = torch.zeros(3, 2, requires_grad=True)
@@ -166,10 +169,24 @@ def test_lazily_negated_parts_and_outputs():
         seesaw.merge_states(outs, lses, lse_layout="th", lse=waves.imag)
     arguments = as_torch(Case([64], h_q=2))
     out = torch._neg_view(torch.zeros(1, 1, 2, 512))
-    with pytest.raises(ValueError, match="dense_decode: out is a lazily negated view, allowed"):
-        decode(*arguments, out=out)
+    schedule = seesaw.make_schedule(seesaw.Problem.of(*arguments[:3]), arguments[3])
+    for more in ({}, {"schedule": schedule}, {"schedule": schedule, "lse": torch.zeros(1, 2, 1)}):
+        with pytest.raises(ValueError, match="dense_decode: out is a lazily negated view, allowed"):
+            decode(*arguments, out=out, **more)
     with pytest.raises(TypeError, match="q has dtype complex64, allowed"):
         decode(arguments[0].to(torch.complex64).conj(), *arguments[1:])
+
+
+@pytest.mark.parametrize("place", range(6))
+def test_tensors_of_a_layer_are_tensors(place):
+    """With a schedule, too, what is no tensor is named."""
+    arguments = as_torch(Case([64], h_q=2))
+    schedule = seesaw.make_schedule(seesaw.Problem.of(*arguments[:3]), arguments[3])
+    tensors = [*arguments, torch.zeros(1, 1, 2, 512), torch.zeros(1, 2, 1)]
+    name = ("q", "kv_cache", "block_table", "seq_lens", "out", "lse")[place]
+    tensors[place] = [1.0]
+    with pytest.raises(TypeError, match=f"dense_decode: {name} of type list, allowed: arrays of"):
+        decode(*tensors[:4], schedule=schedule, out=tensors[4], lse=tensors[5])
 
 
 def test_types_that_torch_has_and_the_library_has_not():

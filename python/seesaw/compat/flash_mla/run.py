@@ -5,8 +5,9 @@ from __future__ import annotations
 from operator import index
 from typing import Any, NoReturn, Optional, Sequence, Tuple
 
-from seesaw._arrays import library_of, refuse_other_library
+from seesaw._arrays import known_libraries, library_of, refuse_other_library
 from seesaw._call import run
+from seesaw._decode import decode_scheduled
 from seesaw._keys import Key, key_of_tensors, settings_key
 from seesaw._tables import DENSE_DECODE
 from seesaw.compat.flash_mla import sparse
@@ -71,7 +72,7 @@ def flash_mla_with_kvcache(
     )
     if is_fp8_kvcache and not is_sparse:
         refuse(_WHERE, "is_fp8_kvcache = True without indices", "Keep the cache in bfloat16.")
-    arrays = library_of(q, "q", _WHERE)
+    arrays = known_libraries.get(type(q)) or library_of(q, "q", _WHERE)
     if arrays.name != "torch":
         raise TypeError(
             f"{_WHERE}: q of type {type(q).__name__}, allowed: a torch.Tensor. Convert it, or call "
@@ -103,7 +104,10 @@ def flash_mla_with_kvcache(
             extra_topk_length,
         )
         return sparse.decode(q, k_cache, head_dim_v, metadata, scale, is_fp8_kvcache, lists)
-    if library_of(cache_seqlens, "cache_seqlens", _WHERE) is not arrays:
+    if (
+        type(cache_seqlens) is not type(q)
+        and library_of(cache_seqlens, "cache_seqlens", _WHERE) is not arrays
+    ):
         refuse_other_library(arrays, cache_seqlens, "cache_seqlens", _WHERE)
     if type(head_dim_v) is not int or not 0 < head_dim_v <= _WIDEST:
         head_dim_v = _width("head_dim_v", head_dim_v)
@@ -120,8 +124,7 @@ def flash_mla_with_kvcache(
             key = _key_of((q, k_cache, block_table, cache_seqlens, out), head_dim_v, causal)
             schedule = metadata.fill(key, [cache_seqlens], head_dim_v, causal)
         lse = metadata.float32.new_empty(b, h_q, s_q)
-        tensors = (q, k_cache, block_table, cache_seqlens, out, lse, None)
-        run(DENSE_DECODE, arrays, schedule.key, tensors, (scale,), schedule.buffer, None, True)
+        decode_scheduled(arrays, schedule, scale, q, k_cache, block_table, cache_seqlens, out, lse)
         return out, lse
     if not hasattr(metadata, "is_inference"):
         _refuse_metadata(metadata)
@@ -130,7 +133,9 @@ def flash_mla_with_kvcache(
     schedule = _paired_schedules.find(metadata, cache_seqlens, head_dim_v, causal)
     if schedule is not None:
         try:
-            run(DENSE_DECODE, arrays, schedule.key, tensors, (scale,), schedule.buffer, None, True)
+            decode_scheduled(
+                arrays, schedule, scale, q, k_cache, block_table, cache_seqlens, out, lse
+            )
             return out, lse
         except (ValueError, TypeError):
             pass  # tensors of another problem, or lengths that were written unseen
