@@ -21,7 +21,6 @@ import os
 import platform
 import statistics
 import time
-from functools import partial
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
@@ -62,10 +61,13 @@ def make_arrays(library: str, device: str) -> Tuple[Tuple[Any, ...], Callable[[]
 
 
 def make_variants(arrays: Tuple[Any, ...], library: str) -> Dict[str, Callable[[], Any]]:
-    decode = partial(seesaw.dense_decode, scale=1.0)
-    problem = seesaw.Problem.of(*arrays[:3])
-    schedule = seesaw.make_schedule(problem, arrays[3], num_threads=1)
-    out, lse = decode(*arrays, schedule=schedule)
+    """The calls are written as programs write them, every argument by itself: what a dictionary of
+    keywords costs is no part of them."""
+    q, kv_cache, block_table, seq_lens = arrays
+    decode = seesaw.dense_decode
+    problem = seesaw.Problem.of(q, kv_cache, block_table)
+    schedule = seesaw.make_schedule(problem, seq_lens, num_threads=1)
+    out, lse = decode(q, kv_cache, block_table, seq_lens, scale=1.0, schedule=schedule)
     size = seesaw.workspace_size(schedule)
     workspace = None
     if size:
@@ -76,17 +78,37 @@ def make_variants(arrays: Tuple[Any, ...], library: str) -> Dict[str, Callable[[
         import torch
 
         stream = torch.cuda.current_stream().cuda_stream
-    buffers = dict(schedule=schedule, out=out, lse=lse)
-    ctypes_alone = c_call.load().empty_call()
-    yardstick = make_yardstick()
+
+    def with_all(call: Callable[..., Any]) -> Callable[[], Any]:
+        return lambda: call(
+            q,
+            kv_cache,
+            block_table,
+            seq_lens,
+            scale=1.0,
+            schedule=schedule,
+            out=out,
+            lse=lse,
+            workspace=workspace,
+        )
+
+    def without_workspace() -> Any:
+        return decode(
+            q, kv_cache, block_table, seq_lens, scale=1.0, schedule=schedule, out=out, lse=lse
+        )
+
     variants: Dict[str, Callable[[], Any]] = {
-        CTYPES: ctypes_alone,
-        YARDSTICK: lambda: yardstick(*arrays, scale=1.0, workspace=workspace, **buffers),
+        CTYPES: c_call.load().empty_call(),
+        YARDSTICK: with_all(make_yardstick()),
         C_CALL: c_call.bind(schedule, (*arrays, out, lse), workspace, stream),
-        "dense_decode, all buffers given": lambda: decode(*arrays, workspace=workspace, **buffers),
-        "dense_decode, workspace allocated": lambda: decode(*arrays, **buffers),
-        "dense_decode, outputs allocated too": lambda: decode(*arrays, schedule=schedule),
-        "dense_decode, schedule made too": lambda: decode(*arrays, num_threads=1),
+        "dense_decode, all buffers given": with_all(decode),
+        "dense_decode, workspace allocated": without_workspace,
+        "dense_decode, outputs allocated too": lambda: decode(
+            q, kv_cache, block_table, seq_lens, scale=1.0, schedule=schedule
+        ),
+        "dense_decode, schedule made too": lambda: decode(
+            q, kv_cache, block_table, seq_lens, scale=1.0, num_threads=1
+        ),
     }
     if library == "torch":
         variants.update(make_torch_variants(arrays))
@@ -127,15 +149,23 @@ def type_like(buffer: Any, size: int) -> Any:
 def make_torch_variants(arrays: Tuple[Any, ...]) -> Dict[str, Callable[[], Any]]:
     import seesaw.torch  # noqa: F401  registers the operator
     import torch
-    from seesaw.compat.flash_mla import flash_mla_with_kvcache, get_mla_metadata
+    from seesaw.compat.flash_mla import flash_mla_with_kvcache as flash_mla
+    from seesaw.compat.flash_mla import get_mla_metadata
 
+    q, kv_cache, block_table, seq_lens = arrays
     operator = torch.ops.seesaw.dense_decode
     current, nothing = get_mla_metadata()
-    older, num_splits = get_mla_metadata(arrays[3], 1, 1)
+    older, num_splits = get_mla_metadata(seq_lens, 1, 1)
     return {
-        "torch.ops.seesaw.dense_decode": lambda: operator(*arrays, 1.0, num_threads=1),
-        "flash_mla, current form": lambda: flash_mla_with_kvcache(*arrays, 512, current, nothing),
-        "flash_mla, older form": lambda: flash_mla_with_kvcache(*arrays, 512, older, num_splits),
+        "torch.ops.seesaw.dense_decode": lambda: operator(
+            q, kv_cache, block_table, seq_lens, 1.0, num_threads=1
+        ),
+        "flash_mla, current form": lambda: flash_mla(
+            q, kv_cache, block_table, seq_lens, 512, current, nothing
+        ),
+        "flash_mla, older form": lambda: flash_mla(
+            q, kv_cache, block_table, seq_lens, 512, older, num_splits
+        ),
     }
 
 

@@ -83,6 +83,7 @@ class NumPy(ArrayLibrary):
         seq_lens: Array,
         out: Array,
         lse: Array,
+        kv_scale: Optional[Array],
         workspace: Optional[Array],
         given_outputs: Tuple[Array, ...],
     ) -> bool:
@@ -92,7 +93,7 @@ class NumPy(ArrayLibrary):
         try:
             head = schedule.head or schedule.make_head()
             done = library.run_scheduled(
-                head, workspace, scale, 0.0, q, kv_cache, block_table, seq_lens, out, lse
+                head, workspace, scale, 0.0, q, kv_cache, block_table, seq_lens, out, lse, kv_scale
             )
         except BufferError:  # read only, bfloat16 of ml_dtypes
             return False
@@ -192,11 +193,14 @@ class Torch(ArrayLibrary):
         seq_lens: Array,
         out: Array,
         lse: Array,
+        kv_scale: Optional[Array],
         workspace: Optional[Array],
         given_outputs: Tuple[Array, ...],
     ) -> bool:
         try:
             if q.is_neg() or kv_cache.is_neg():
+                return False
+            if kv_scale is not None and kv_scale.is_neg():
                 return False
             if given_outputs and (
                 out.is_neg() or lse.is_neg() or out.requires_grad or lse.requires_grad
@@ -207,7 +211,7 @@ class Torch(ArrayLibrary):
         try:
             head = schedule.head or schedule.make_head()
             done = library.run_scheduled(
-                head, workspace, scale, 0.0, q, kv_cache, block_table, seq_lens, out, lse
+                head, workspace, scale, 0.0, q, kv_cache, block_table, seq_lens, out, lse, kv_scale
             )
         except BufferError:
             return False

@@ -76,6 +76,7 @@ class ArrayLibrary(ABC):
         seq_lens: Array,
         out: Array,
         lse: Array,
+        kv_scale: Optional[Array],
         workspace: Optional[Array],
         given_outputs: Tuple[Array, ...],
     ) -> bool:

@@ -113,11 +113,19 @@ def dense_decode(
         NotImplementedError: No kernel of this build runs the problem here.
     """
     arrays = known_libraries.get(type(q)) or library_of(q, "q")
+    if kv_scale is not None:
+        if schedule is None:
+            check_kv_scale("dense_decode", settings.get("kv_format"))
+        elif not isinstance(schedule, Schedule):
+            require_schedule(schedule)
+        else:
+            check_kv_scale("dense_decode", getattr(schedule.problem, "kv_format", None))
+        kv_scale = one_number(kv_scale)
     traces = arrays.traces_calls
     traced = traces is not None and traces()
     if (  # the layers of a step: what is asked below is answered
         type(schedule) is Schedule
-        and kv_scale is tree_mask is sinks is soft_cap is max_logits is cu_seqlens_q is None
+        and tree_mask is sinks is soft_cap is max_logits is cu_seqlens_q is None
         and d_v is s_q is None
         and not (settings or return_max_logits or traced)
         and schedule.operation is DENSE_DECODE
@@ -135,22 +143,15 @@ def dense_decode(
                 seq_lens,
                 out,
                 lse,
+                kv_scale,
                 workspace,
                 given_outputs,
             ):
                 return out, lse
         except Exception as error:
-            brought = (q, kv_cache, block_table, seq_lens, out, lse)
+            brought = (q, kv_cache, block_table, seq_lens, out, lse, kv_scale)
             explain_failure(DENSE_DECODE, arrays, brought, (scale,), error)
             raise
-    if kv_scale is not None:
-        if schedule is None:
-            check_kv_scale("dense_decode", settings.get("kv_format"))
-        elif not isinstance(schedule, Schedule):
-            require_schedule(schedule)
-        else:
-            check_kv_scale("dense_decode", getattr(schedule.problem, "kv_format", None))
-        kv_scale = one_number(kv_scale)
     besides = NOTHING
     if not (tree_mask is sinks is soft_cap is max_logits is cu_seqlens_q is s_q is None):
         besides = Besides(tree_mask, sinks, max_logits, cu_seqlens_q, soft_cap, s_q)
@@ -219,7 +220,7 @@ def decode_scheduled(
     tensors = (q, kv_cache, block_table, seq_lens, out, lse)
     try:
         if arrays.decode_at_once(
-            schedule, scale, q, kv_cache, block_table, seq_lens, out, lse, None, ()
+            schedule, scale, q, kv_cache, block_table, seq_lens, out, lse, None, None, ()
         ):
             return
     except Exception as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Dict, Optional
 
 if TYPE_CHECKING:
@@ -56,6 +57,11 @@ class CacheFormat:
 def formats() -> Dict[str, CacheFormat]:
     """The cache formats of bytes that this library reads and writes, by name. (Caches of float32,
     bfloat16 and float16 have these names and any number of columns.)"""
+    return dict(_formats())
+
+
+@lru_cache(maxsize=1)
+def _formats() -> Dict[str, CacheFormat]:
     from seesaw._tables import FORMATS
 
     return {cache_format.name: cache_format for cache_format in FORMATS}
@@ -63,17 +69,19 @@ def formats() -> Dict[str, CacheFormat]:
 
 def format_of(where: str, name: object) -> Optional[CacheFormat]:
     """None: a dtype's, or not given."""
+    found = _formats().get(name) if isinstance(name, str) else None
+    if found is not None or name is None:
+        return found
     from seesaw._fields import dtype_name
     from seesaw._tables import DTYPES
 
-    found = formats().get(name) if isinstance(name, str) else None
-    if found is None and name is not None and dtype_name(name) not in DTYPES:
+    if dtype_name(name) not in DTYPES:
         allowed = ", ".join(f'"{known}"' for known in formats())
         raise ValueError(
             f"{where}: kv_format = {name!r}, allowed: {allowed}, or a dtype's name. "
             "Choose one of them."
         )
-    return found
+    return None
 
 
 def check_kv_scale(where: str, kv_format: object, prefix: str = "") -> None:

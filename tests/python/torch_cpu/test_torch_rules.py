@@ -156,6 +156,24 @@ def test_lazily_negated_inputs_are_negated(place):
     assert torch.equal(decode(*negated, schedule=schedule)[0], expected[0])
 
 
+@pytest.mark.parametrize("shape", [(1,), ()])
+def test_a_lazily_negated_scale_of_a_layer_is_negated(shape):
+    q, _, block_table, lengths = as_torch(Case([70, 3], h_q=4))
+    cache = torch.randint(0, 100, (2 * block_table.shape[1], 64, 1, 576), dtype=torch.uint8)
+    block_table = torch.arange(block_table.numel(), dtype=torch.int32).reshape(block_table.shape)
+    problem = seesaw.Problem.of(q, cache, block_table, kv_format="fp8_576")
+    schedule = seesaw.make_schedule(problem, lengths)
+    half = torch.full(shape, 0.5)
+    minus = torch._neg_view(-half)
+    assert minus.is_neg()
+    arguments = (q, cache, block_table, lengths)
+    want = decode(*arguments, schedule=schedule, kv_scale=half)
+    got = decode(*arguments, schedule=schedule, kv_scale=minus)
+    assert all(torch.equal(a, b) for a, b in zip(got, want))
+    other = decode(*arguments, schedule=schedule, kv_scale=-half)
+    assert not torch.equal(other[0], want[0])
+
+
 def test_lazily_negated_parts_and_outputs():
     outs = [torch.randn(3, 2, 8) for _ in range(2)]
     # What a program meets: the imaginary part of a conjugate, whose columns are 2 apart.
