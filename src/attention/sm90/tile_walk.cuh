@@ -29,6 +29,7 @@ struct TileWalk {
     if (lane == 0) {
       TileCursor& at = cursor();
       at.k = -1;
+      at.buffer = 0;
       at.filling[0] = at.filling[1] = 0;
       begin_piece(at);
       skip(at, warp);
