@@ -138,7 +138,7 @@ def merge_case(tokens: int, parts: int) -> Case:
     lse = torch.empty(tokens, heads, device="cuda")
 
     def call(i: int) -> Any:
-        return seesaw.merge_states(list(outs), list(lses), out=out, lse=lse)
+        return seesaw.merge_states(list(outs), list(lses), out=out, lse=lse, lse_layout="th")
 
     moved = (parts + 1) * tokens * heads * (2 * d_v + 4)
     return Case(f"merge_states of {parts}, 16 heads", tokens, moved, call)
@@ -173,8 +173,15 @@ def main() -> int:
     rows: List[Dict[str, Any]] = []
 
     def add(case: Case) -> None:
-        if arguments.filter in case.name:
-            rows.append(measure(case, arguments.rounds))
+        if arguments.filter not in case.name:
+            return
+        rows.append(measure(case, arguments.rounds))
+        if arguments.json:  # after every case: what is behind it may fail
+            record = {
+                "benchmark": "cache-operations", "device": torch.cuda.get_device_name(),
+                "commit": commit(), "page_size": PAGE, "results": rows,
+            }  # fmt: skip
+            arguments.json.write_text(json.dumps(record, indent=1) + "\n")
 
     for name in FORMATS:
         caches = Caches(name)
@@ -186,12 +193,6 @@ def main() -> int:
     for tokens in (128, 1024, 4096, 32768):
         add(merge_case(tokens, 2))
     add(merge_case(4096, 8))
-    if arguments.json:
-        record = {
-            "benchmark": "cache-operations", "device": torch.cuda.get_device_name(),
-            "commit": commit(), "page_size": PAGE, "results": rows,
-        }  # fmt: skip
-        arguments.json.write_text(json.dumps(record, indent=1) + "\n")
     return 0
 
 

@@ -10,6 +10,7 @@
 #include <functional>
 #include <map>
 #include <optional>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -73,6 +74,7 @@ struct Block {
   std::vector<uint16_t> writer;  // of each chunk: 1 + the thread that has not published it, or 0
   jmp_buf scheduler;
   Fiber* current = nullptr;
+  std::minstd_rand random;  // of Order::kShuffled
   unsigned ended = 0;
   const std::function<void()>* thread = nullptr;
   std::optional<std::string> fault;

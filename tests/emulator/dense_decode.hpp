@@ -40,10 +40,10 @@ class OnAnyCore : public ::testing::TestWithParam<std::tuple<Core, Conditions>> 
 // INSTANTIATE_TEST_SUITE_P(Emulated, SomeTest, kAnyCore, kNameOfCore);
 inline std::vector<std::tuple<Core, Conditions>> cores_and_conditions() {
   std::vector<std::tuple<Core, Conditions>> all;
-  for (const Conditions& any : kAnyConditions) all.emplace_back(Core::kSm90, any);
-  for (const Core core : {Core::kSm80, Core::kRows}) {
-    for (const Conditions& any : kConditionsOfCopies) all.emplace_back(core, any);
+  for (const Core core : {Core::kSm90, Core::kRows}) {
+    for (const Conditions& any : kAnyConditions) all.emplace_back(core, any);
   }
+  for (const Conditions& any : kConditionsOfCopies) all.emplace_back(Core::kSm80, any);
   return all;
 }
 inline const auto kAnyCore = ::testing::ValuesIn(cores_and_conditions());

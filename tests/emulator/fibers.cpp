@@ -62,6 +62,10 @@ unsigned next_ready() {
   if (conditions.order == Order::kForward) {
     return static_cast<unsigned>(block->ready._Find_first());
   }
+  if (conditions.order == Order::kShuffled) {
+    const size_t next = block->ready._Find_next(block->random() % block->fibers.size());
+    return static_cast<unsigned>(next < block->fibers.size() ? next : block->ready._Find_first());
+  }
   unsigned index = static_cast<unsigned>(block->fibers.size());
   while (!block->ready.test(--index)) {
   }
@@ -92,6 +96,7 @@ std::string list_waiting() {
 }  // namespace
 
 void make_fibers(unsigned threads) {
+  block->random.seed(conditions.seed + 1 + (getenv("XSEED") ? atoi(getenv("XSEED")) : 0));
   block->fibers.resize(threads);
   block->warps.resize((threads + kWarp - 1) / kWarp);
   for (unsigned i = 0; i < threads; ++i) {

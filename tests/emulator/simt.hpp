@@ -2,7 +2,7 @@
 // thread of a block is a fiber, and a fiber runs until it waits for others. Slow, exact about who
 // sees what, and adversarial about what a GPU leaves open:
 //   order   whenever several fibers can go on, it is always the first of the block that does, or
-//           always the last: one warpgroup runs as far ahead of the other as barriers allow
+//           always the last: one warpgroup runs as far ahead of the other as barriers allow; or any
 //   timing  asynchronous copies and products happen as early or as late as they may
 // Shared memory starts as NaN. A block that cannot go on ends in a Fault. Any wait can be ignored,
 // which shows whether it is needed (Ignored).
@@ -17,7 +17,7 @@
 
 namespace seesaw::emulator {
 
-enum class Order { kForward, kBackward };
+enum class Order { kForward, kBackward, kShuffled };
 enum class Timing {
   kEager,        // copies and products as soon as they are asked for
   kLazy,         // copies when nothing else can go on, those that somebody waits for before older
@@ -51,6 +51,7 @@ struct Conditions {
   Timing timing = Timing::kEager;
   Ignored ignored = {};
   int shared_starts_as = 0xFF;  // every byte of shared memory: NaN, or 0x41 for numbers near 12
+  unsigned seed = 0;            // of kShuffled
 };
 inline Conditions conditions;  // of the next launches
 

@@ -18,7 +18,7 @@ void expect_contract(const lab::DecodeSpec& spec, Shares shares = {}) {
 }
 
 class Sm90Rows : public UnderAnyConditions {};
-INSTANTIATE_TEST_SUITE_P(Emulated, Sm90Rows, ::testing::ValuesIn(kConditionsOfCopies),
+INSTANTIATE_TEST_SUITE_P(Emulated, Sm90Rows, ::testing::ValuesIn(kAnyConditions),
                          kNameOfConditions);
 
 TEST_P(Sm90Rows, AnyPageSize) {

@@ -181,7 +181,7 @@ using Decode90 = DecodeBy<attention::Sm90Core>;
 using Prefill90 = PrefillBy<attention::Sm90Core>;
 
 class Sm90Sparse : public UnderAnyConditions {};
-INSTANTIATE_TEST_SUITE_P(Emulated, Sm90Sparse, ::testing::ValuesIn(kConditionsOfCopies),
+INSTANTIATE_TEST_SUITE_P(Emulated, Sm90Sparse, ::testing::ValuesIn(kAnyConditions),
                          kNameOfConditions);
 
 const std::vector<int32_t> kSm90Formats = {

@@ -9,7 +9,6 @@
 #include "attention/device/record.cuh"
 #include "attention/sm90/smem.cuh"
 #include "gpu/ptx/cp_async.cuh"
-#include "gpu/ptx/global_memory.cuh"
 
 namespace seesaw::attention::sm90 {
 
@@ -92,12 +91,6 @@ struct TileWalk {
                                 : static_cast<uint32_t>(slot.page) * numbers.page +
                                       static_cast<uint32_t>(slot.of_page) * numbers.row +
                                       static_cast<uint32_t>(block_kv_head()) * numbers.head;
-#ifdef SEESAW_PREFETCH
-    if (exists) {
-      ptx::prefetch_l2(stream.cache + uint64_t{rows.row[of_tile]} * numbers.unit_bytes,
-                       stream.copy_bytes);
-    }
-#endif
     const uint32_t valid = __ballot_sync(~0u, exists);
     if (lane == 0) rows.valid[half] = valid;
     if constexpr (Config::kConverts) {

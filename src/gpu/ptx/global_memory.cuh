@@ -1,4 +1,4 @@
-// Global memory. PTX ISA 9.0, sections "ld", "cp.async.bulk.prefetch".
+// Global memory. PTX ISA 9.0, section "ld".
 #pragma once
 
 #include <cstdint>
@@ -19,11 +19,6 @@ __device__ __forceinline__ uint4 load_now(const uint4* from) {
                : "=r"(value.x), "=r"(value.y), "=r"(value.z), "=r"(value.w)
                : "l"(from));
   return value;
-}
-
-// Asks for `bytes` from `from` on to be brought to L2: multiples of 16, from sm_90 on.
-__device__ __forceinline__ void prefetch_l2(const void* from, int bytes) {
-  asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(from), "r"(bytes) : "memory");
 }
 
 }  // namespace seesaw::ptx

@@ -113,13 +113,13 @@ def test_what_is_missing_is_refused_by_name():
     q, k_cache, block_table, lengths = as_torch(Case([70, 3]))
     metadata, _ = get_mla_metadata()
     call = (q, k_cache, block_table, lengths, 512, metadata)
-    with pytest.raises(NotImplementedError, match="is_fp8_kvcache = True without indices, allow"):
+    with pytest.raises(ValueError, match="k_cache of 576 elements of torch.* with is_fp8_kvcache"):
         flash_mla_with_kvcache(*call, is_fp8_kvcache=True)
+    with pytest.raises(ValueError, match="descale_q or descale_k without a dense e4m3 cache"):
+        flash_mla_with_kvcache(*call, descale_k=torch.ones(1))
     for name in ("attn_sink", "extra_k_cache", "topk_length"):
         with pytest.raises(ValueError, match=f"{name} without indices, allowed: with them"):
             flash_mla_with_kvcache(*call, **{name: lengths})
-    with pytest.raises(NotImplementedError, match="is_fp8_kvcache = True without topk"):
-        get_mla_metadata(lengths, 16, 1, is_fp8_kvcache=True)
     with pytest.raises(NotImplementedError, match="flash_attn_varlen_func: a dense prefill"):
         flash_attn_varlen_func()
     with pytest.raises(TypeError, match="tile_scheduler_metadata is missing. Pass"):
@@ -240,3 +240,44 @@ def test_unmodified_script(tmp_path):
     assert done.stdout.strip() == "ran (2, 1, 16, 512)"
     missing = subprocess.run([*command, "nowhere.py"], capture_output=True, text=True)
     assert missing.returncode == 2 and "nowhere.py is no file" in missing.stderr
+
+
+@pytest.mark.parametrize("form", ["current", "older"])
+@pytest.mark.parametrize("q_dtype", [torch.float8_e4m3fn, torch.bfloat16])
+def test_dense_e4m3_cache(form, q_dtype):
+    """Against float64 on the same numbers: what e4m3 costs is not this function's."""
+    lengths, d_v, scale = [70, 3], 512, 192**-0.5
+    generator = torch.Generator().manual_seed(3)
+    q = torch.randn(2, 1, 16, 576, generator=generator).to(q_dtype)
+    k_cache = torch.randn(3, 64, 1, 576, generator=generator).to(torch.float8_e4m3fn)
+    block_table = torch.tensor([[2, 0], [1, 0]], dtype=torch.int32)
+    seq_lens = torch.tensor(lengths, dtype=torch.int32)
+    descale_k = torch.tensor([0.75])
+    descale_q = torch.tensor([0.3]) if q_dtype == torch.float8_e4m3fn else None
+    if form == "current":
+        metadata = get_mla_metadata()
+    else:
+        metadata = get_mla_metadata(seq_lens, 16, 1, is_fp8_kvcache=True)
+    for _ in range(2):  # the second finds the first one's schedule
+        out, lse = flash_mla_with_kvcache(
+            q, k_cache, block_table, seq_lens, d_v, *metadata, softmax_scale=scale,
+            is_fp8_kvcache=True, descale_q=descale_q, descale_k=descale_k,
+        )  # fmt: skip
+    assert out.dtype == torch.bfloat16
+    queries = q.double() * (1.0 if descale_q is None else descale_q.double())
+    for i, length in enumerate(lengths):
+        keys = k_cache[block_table[i].long()].double().reshape(-1, 576)[:length] * 0.75
+        scores = queries[i, 0] @ keys.T * scale
+        torch.testing.assert_close(lse[i, :, 0].double(), scores.logsumexp(-1), rtol=0, atol=0.02)
+        exact = scores.softmax(-1) @ keys[:, :d_v]
+        torch.testing.assert_close(out[i, 0].double(), exact, rtol=0.02, atol=0.02)
+
+
+def test_dense_e4m3_cache_takes_no_scale_of_a_bfloat16_query():
+    q, _, block_table, lengths = as_torch(Case([70, 3]))
+    k_cache = torch.zeros(4, 64, 1, 576, dtype=torch.float8_e4m3fn)
+    with pytest.raises(ValueError, match="descale_q with q of torch"):
+        flash_mla_with_kvcache(
+            q, k_cache, block_table, lengths, 512, *get_mla_metadata(), is_fp8_kvcache=True,
+            descale_q=torch.ones(1),
+        )  # fmt: skip

@@ -16,7 +16,6 @@ from seesaw._keys import Key
 from seesaw._library import library
 from seesaw._schedule import Schedule
 from seesaw._tables import DENSE_DECODE
-from seesaw.compat.flash_mla.unsupported import refuse
 
 _TILE_ROWS = 64
 _METADATA_COLUMNS = 8
@@ -97,8 +96,6 @@ def get_mla_metadata(
     """
     if cache_seqlens is None:
         return FlashMLASchedMeta(), None
-    if is_fp8_kvcache and topk is None:
-        refuse("get_mla_metadata", "is_fp8_kvcache = True without topk", "Pass topk, too.")
     library_of(cache_seqlens, "cache_seqlens")
     tiles = -(-num_q_tokens_per_head_k // _TILE_ROWS)
     num_sm_parts = max(_num_units(cache_seqlens) // num_heads_k // tiles, 1)

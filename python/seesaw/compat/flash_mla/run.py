@@ -10,9 +10,8 @@ from seesaw._call import run
 from seesaw._decode import decode_scheduled
 from seesaw._keys import Key, key_of_tensors, settings_key
 from seesaw._tables import DENSE_DECODE
-from seesaw.compat.flash_mla import sparse
+from seesaw.compat.flash_mla import dense_fp8, sparse
 from seesaw.compat.flash_mla.metadata import FlashMLASchedMeta, PairedSchedules
-from seesaw.compat.flash_mla.unsupported import refuse
 
 _WHERE = "flash_mla_with_kvcache"
 _WIDEST = next(field.most for field in DENSE_DECODE.problem if field.name == "d_v")
@@ -36,11 +35,13 @@ def flash_mla_with_kvcache(
     extra_indices_in_kvcache: Any = None,
     topk_length: Any = None,
     extra_topk_length: Any = None,
+    descale_q: Any = None,
+    descale_k: Any = None,
 ) -> Tuple[Any, Any]:
     """MLA decoding, as FlashMLA's function of this name: dense, or sparse with `indices`.
 
     Args:
-        q: [b, s_q, h_q, d_qk] bfloat16, float16 or float32.
+        q: [b, s_q, h_q, d_qk] bfloat16, float16 or float32; float8_e4m3fn for a dense e4m3 cache.
         k_cache: [num_pages, page_size, h_k, d_qk].
         block_table: [b, max_pages_per_sequence] int32. Not looked at with indices, as the next.
         cache_seqlens: [b] int32.
@@ -49,13 +50,17 @@ def flash_mla_with_kvcache(
         softmax_scale: None: d_qk ** -0.5.
         causal: Bottom-right aligned. Not with indices: they say what a token sees.
         is_fp8_kvcache: With indices: k_cache and extra_k_cache hold bytes, 656 a token
-            (DeepSeek-V3.2) or 584 (V4). False: their own dtype. Refused without indices.
+            (DeepSeek-V3.2) or 584 (V4). Without: k_cache is float8_e4m3fn, 576 a token, and out is
+            bfloat16. False: their own dtype.
         indices: [b, s_q, topk] int32: slots, page * page_size + place. Any topk; what is no slot,
             -1 above all, is passed over.
-        attn_sink: [h_q] float32, natural logarithms. This and everything after it: with indices.
+        attn_sink: [h_q] float32, natural logarithms. This and what follows up to
+            extra_topk_length: with indices.
         extra_k_cache, extra_indices_in_kvcache: As k_cache and indices, of a second cache with a
             page size of its own. One softmax goes over both.
         topk_length, extra_topk_length: [b] int32: how many slots of each list count.
+        descale_q, descale_k: [1] float32, of a dense e4m3 cache: what numbers of q (e4m3) and of
+            k_cache are multiplied by; q then is rounded to bfloat16. None: 1.
 
     Returns:
         (out [b, s_q, h_q, head_dim_v], lse [b, h_q, s_q] float32, natural log, +inf where there is
@@ -71,7 +76,23 @@ def flash_mla_with_kvcache(
         is None
     )
     if is_fp8_kvcache and not is_sparse:
-        refuse(_WHERE, "is_fp8_kvcache = True without indices", "Keep the cache in bfloat16.")
+        return dense_fp8.decode(
+            q,
+            k_cache,
+            block_table,
+            cache_seqlens,
+            head_dim_v,
+            tile_scheduler_metadata,
+            softmax_scale,
+            causal,
+            descale_q,
+            descale_k,
+        )
+    if descale_q is not None or descale_k is not None:
+        raise ValueError(
+            f"{_WHERE}: descale_q or descale_k without a dense e4m3 cache, allowed: with "
+            "is_fp8_kvcache = True and no indices. Leave them out."
+        )
     arrays = known_libraries.get(type(q)) or library_of(q, "q", _WHERE)
     if arrays.name != "torch":
         raise TypeError(

@@ -9,6 +9,4 @@ inline int32_t load_now(const int32_t* from) { return *from; }
 
 inline uint4 load_now(const uint4* from) { return *from; }
 
-inline void prefetch_l2(const void*, int) {}
-
 }  // namespace seesaw::ptx
