@@ -11,6 +11,7 @@
 
 #include "base/float8.hpp"
 #include "core/element_type.hpp"
+#include "gpu/ptx/convert.cuh"
 
 namespace seesaw::gpu {
 
@@ -109,8 +110,12 @@ __device__ inline void decode(const Chunk& chunk, ElementType type, float (&valu
     case ElementType::kInt8:
       return each_column(values,
                          [&](int i) { return static_cast<float>(static_cast<int8_t>(byte(i))); });
-    case ElementType::kFloat8E4M3:
-      return each_column(values, [&](int i) { return e4m3(byte(i)); });
+    case ElementType::kFloat8E4M3: {
+      const float4 low = ptx::unpack_e4m3(word[0]), high = ptx::unpack_e4m3(word[1]);
+      std::memcpy(values, &low, sizeof(low));
+      std::memcpy(values + 4, &high, sizeof(high));
+      return;
+    }
     case ElementType::kFloat4E2M1:
       return each_column(values, [&](int i) { return e2m1(word[0] >> (4 * i)); });
     case ElementType::kFloat8E8M0:

@@ -1,4 +1,4 @@
-// Arithmetic that CUDA C++ has no exact name for. PTX ISA 9.0, sections "ex2", "cvt".
+// Arithmetic that CUDA C++ has no exact name for. PTX ISA 9.0, sections "ex2", "max", "cvt".
 #pragma once
 
 #include <cuda_bf16.h>
@@ -13,6 +13,17 @@ __device__ __forceinline__ float exp2_approx(float x) {
   float y;
   asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
   return y;
+}
+
+// The greater one; NaN if either is NaN. One instruction from sm_80.
+__device__ __forceinline__ float max_or_nan(float a, float b) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+  float greater;
+  asm("max.NaN.f32 %0, %1, %2;" : "=f"(greater) : "f"(a), "f"(b));
+  return greater;
+#else
+  return a > b || isnan(a) ? a : b;
+#endif
 }
 
 // Two floats rounded to nearest even and packed, `low` in the low half.

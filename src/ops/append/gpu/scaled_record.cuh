@@ -2,6 +2,7 @@
 // numbers are those of ../README.md.
 #pragma once
 
+#include "gpu/ptx/arithmetic.cuh"
 #include "gpu/ptx/convert.cuh"
 #include "ops/append/gpu/record.cuh"
 
@@ -58,24 +59,34 @@ __device__ inline uint32_t key_of(float value, ElementType type) {
   return counts ? bits : 0;
 }
 
-// [3] The greatest key of a lane's columns. fmaxf takes the number beside a NaN, as keys of types
-// with NaN do; an infinity sends the lane to count again.
+// A lane's columns, and their greatest magnitude if all of them are finite.
 template <int kCount>
-__device__ uint32_t greatest_key(const float* values, ElementType type) {
-  if (has_nan(type)) {
-    float greatest = 0.0F;
+struct LaneValues {
+  float value[kCount];
+  float greatest;
+  bool finite;
+
+  // When `value` is set.
+  __device__ void look() {
+    greatest = 0.0F;
 #pragma unroll
     for (int i = 0; i < kCount; ++i) {
-      greatest = fmaxf(greatest, fabsf(values[i]));
+      greatest = seesaw::ptx::max_or_nan(greatest, fabsf(value[i]));
     }
-    if (bits_of(greatest) < float8::kInfinity) {
-      return bits_of(greatest);
-    }
+    finite = bits_of(greatest) < float8::kInfinity;
+  }
+};
+
+// [3] The greatest key of a lane's columns.
+template <int kCount>
+__device__ uint32_t greatest_key(const LaneValues<kCount>& values, ElementType type) {
+  if (values.finite) {
+    return bits_of(values.greatest);
   }
   uint32_t greatest = 0;
 #pragma unroll
   for (int i = 0; i < kCount; ++i) {
-    const uint32_t key = key_of(values[i], type);
+    const uint32_t key = key_of(values.value[i], type);
     greatest = key > greatest ? key : greatest;
   }
   return greatest;
@@ -119,8 +130,9 @@ __device__ void store_scale_at(const Segment& scales, int32_t group, uint32_t bi
 
 // [3] The scales of a lane's columns, of which the first lane of each group stores it.
 template <Access kAccess>
-__device__ LaneScales scale_record(const AppendParams& p, int64_t token, const float* latent,
-                                   const Pair& rope, uint8_t* scales, int lane) {
+__device__ LaneScales scale_record(const AppendParams& p, int64_t token,
+                                   const LaneValues<kLaneLatent>& latent,
+                                   const LaneValues<kLaneRope>& rope, uint8_t* scales, int lane) {
   const RecordParams& record = p.record;
   if (record.tensor_scale) {
     const float scale = p.scales.kv_scale == nullptr ? 1.0F : *p.scales.kv_scale;
@@ -131,9 +143,8 @@ __device__ LaneScales scale_record(const AppendParams& p, int64_t token, const f
   const int32_t latents = record.latent.count;
   const int32_t group = record.scale_group;
   const bool rope_scaled = record.scaled_columns > latents;
-  uint32_t key = greatest_key<kLaneLatent>(latent, type);
-  const float pair[kLaneRope] = {rope.x, rope.y};
-  uint32_t rope_key = rope_scaled ? greatest_key<kLaneRope>(pair, type) : 0;
+  uint32_t key = greatest_key(latent, type);
+  uint32_t rope_key = rope_scaled ? greatest_key(rope, type) : 0;
   const bool whole = group > latents;  // one group of all columns
   if (whole) {
     key = greatest_of_lanes(rope_key > key ? rope_key : key, kLanes);
@@ -175,30 +186,32 @@ struct Quotients {
     inverse = power ? float_of((254u << 23) - bits) : 0.0F;
   }
 
+  // Whether quotients of such values are no NaN.
   template <int kCount>
-  __device__ void of(const float* values, float* quotients) const {
-    if (inverse != 0.0F) {
+  __device__ bool numbers(const LaneValues<kCount>& values) const {
+    return values.finite && is_scale(scale);
+  }
+
+  template <int kCount>
+  __device__ void of(const LaneValues<kCount>& values, float* quotients) const {
+    if (values.finite && inverse != 0.0F) {
 #pragma unroll
       for (int i = 0; i < kCount; ++i) {
-        quotients[i] = float8::is_nan(values[i]) ? values[i] : values[i] * inverse;
+        quotients[i] = values.value[i] * inverse;
       }
     } else {
 #pragma unroll
       for (int i = 0; i < kCount; ++i) {
-        quotients[i] = quotient_of(values[i], scale);
+        quotients[i] = quotient_of(values.value[i], scale);
       }
     }
   }
 };
 
 template <int kCount>
-__device__ void to_elements(const float* quotients, ElementType type, uint8_t* elements) {
-  bool nan = false;
-#pragma unroll
-  for (int i = 0; i < kCount; ++i) {
-    nan = nan || isnan(quotients[i]);
-  }
-  if (type == ElementType::kFloat8E4M3 && !nan) {
+__device__ void to_elements(const float* quotients, bool numbers, ElementType type,
+                            uint8_t* elements) {
+  if (type == ElementType::kFloat8E4M3 && numbers) {
 #pragma unroll
     for (int i = 0; i < kCount; i += 2) {
       const uint32_t pair = seesaw::ptx::pack_e4m3(quotients[i], quotients[i + 1]);
@@ -215,13 +228,14 @@ __device__ void to_elements(const float* quotients, ElementType type, uint8_t* e
 
 // [4] kCount neighbouring columns, from byte `to`. Returns how many were too large, if asked.
 template <Access kAccess, int kCount>
-__device__ int quantize_columns(const AppendParams& p, const float* values, float scale,
-                                uint8_t* to) {
+__device__ int quantize_columns(const AppendParams& p, const LaneValues<kCount>& values,
+                                float scale, uint8_t* to) {
   const ElementType type = p.record.latent.type;
+  const Quotients by(scale);
   float quotients[kCount];
-  Quotients(scale).template of<kCount>(values, quotients);
+  by.of(values, quotients);
   uint8_t elements[kCount];
-  to_elements<kCount>(quotients, type, elements);
+  to_elements<kCount>(quotients, by.numbers(values), type, elements);
   if (type == ElementType::kFloat4E2M1) {
     uint8_t pairs[kCount / 2];
 #pragma unroll
@@ -265,15 +279,19 @@ __device__ int quantize_record(const AppendParams& p, int64_t token, const Laten
                                const T* rope, const RecordAt& at, int lane) {
   const RecordParams& record = p.record;
   const bool holds = holds_latent(p, lane);
-  float values[kLaneLatent];
+  LaneValues<kLaneLatent> values;
 #pragma unroll
   for (int i = 0; i < kLaneLatent; ++i) {
-    values[i] = float_from(latent.element[i]);
+    values.value[i] = float_from(latent.element[i]);
   }
-  Pair turned = {0.0F, 0.0F};
+  values.look();
+  LaneValues<kLaneRope> turned = {};
   const bool rope_scaled = record.scaled_columns > record.latent.count;
   if (rope_scaled) {
-    turned = rope_of_lane(p, token, rope, lane);  // [2]
+    const Pair pair = rope_of_lane(p, token, rope, lane);  // [2]
+    turned.value[0] = pair.x;
+    turned.value[1] = pair.y;
+    turned.look();
   } else if (record.rotary.count > 0) {
     write_rope<kAccess>(p, token, rope, at.segment(record.rotary), lane);
   }
@@ -286,9 +304,8 @@ __device__ int quantize_record(const AppendParams& p, int64_t token, const Laten
         p, values, scales.latent, at.segment(record.latent) + lane * kLaneLatent * bits / 8);
   }
   if (rope_scaled) {
-    const float pair[kLaneRope] = {turned.x, turned.y};
     saturated += quantize_columns<kAccess, kLaneRope>(
-        p, pair, scales.rope, at.segment(record.rotary) + lane * kLaneRope * bits / 8);
+        p, turned, scales.rope, at.segment(record.rotary) + lane * kLaneRope * bits / 8);
   }
   return saturated;
 }

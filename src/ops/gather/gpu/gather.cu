@@ -114,7 +114,8 @@ __device__ float scale_of(const GatherParams& p, const Record& record, int colum
     return 1.0F;
   }
   const int bits = bits_of(p.scales.type);
-  const std::byte* const at = bytes_of(p.scales, record) + column / p.scale_group * (bits / 8);
+  const std::byte* const at =
+      bytes_of(p.scales, record) + p.scale_group.divide(column) * (bits / 8);
   const Chunk chunk = {{bits == 32 && p.aligned ? *reinterpret_cast<const uint32_t*>(at)
                                                 : load_bytes(at, bits / 8)}};
   float values[kChunk];
@@ -128,29 +129,29 @@ __device__ void convert_record(const GatherParams& p, const Record& record, floa
   constexpr int kAtOnce = 2;
   const int chunks = chunks_of(p.latent) + chunks_of(p.rotary);
   for (int begin = lane; begin < chunks; begin += 32 * kAtOnce) {
+    Columns columns[kAtOnce];
     Chunk chunk[kAtOnce];
     float scale[kAtOnce];
 #pragma unroll
     for (int i = 0; i < kAtOnce; ++i) {
       if (begin + 32 * i < chunks) {
-        const Columns columns = columns_of(p, begin + 32 * i);
-        const int bits = bits_of(columns.segment->type);
-        chunk[i] = load_chunk(bytes_of(*columns.segment, record) + columns.first * bits / 8, bits,
-                              columns.count, p.aligned);
-        scale[i] = scale_of(p, record, columns.column);
+        columns[i] = columns_of(p, begin + 32 * i);
+        const int bits = bits_of(columns[i].segment->type);
+        chunk[i] = load_chunk(bytes_of(*columns[i].segment, record) + columns[i].first * bits / 8,
+                              bits, columns[i].count, p.aligned);
+        scale[i] = scale_of(p, record, columns[i].column);
       }
     }
 #pragma unroll
     for (int i = 0; i < kAtOnce; ++i) {
       if (begin + 32 * i < chunks) {
-        const Columns columns = columns_of(p, begin + 32 * i);
         float values[kChunk];
-        decode(chunk[i], columns.segment->type, values);
+        decode(chunk[i], columns[i].segment->type, values);
 #pragma unroll
         for (int c = 0; c < kChunk; ++c) {
           values[c] = values[c] * scale[i] * kv_scale;
         }
-        store_chunk(values, out + columns.column, columns.count, p.aligned);
+        store_chunk(values, out + columns[i].column, columns[i].count, p.aligned);
       }
     }
   }

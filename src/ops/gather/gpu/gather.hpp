@@ -56,7 +56,7 @@ struct GatherParams {
   Segment rotary;
   Segment scales;
   int32_t scaled_columns;
-  int32_t scale_group;
+  seesaw::gpu::Divisor scale_group;
   bool aligned;           // rows of the cache and of out begin on 16 bytes
   const float* kv_scale;  // null: 1
 };

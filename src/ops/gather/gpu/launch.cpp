@@ -83,7 +83,7 @@ void set_numbers(const CacheFormat& format, const Args& args, GatherParams* para
   params->rotary = format.rotary;
   params->scales = format.scales;
   params->scaled_columns = format.scales.count == 0 ? 0 : format.scaled_columns;
-  params->scale_group = format.scale_group;
+  params->scale_group = seesaw::gpu::Divisor(static_cast<uint32_t>(format.scale_group));
   params->kv_scale = format.tensor_scale ? static_cast<const float*>(args.kv_scale.data) : nullptr;
   // Segments begin on chunks; plain formats have one. Tails hold scales alone.
   params->aligned = alignment_of(*params) == kUnitBytes;

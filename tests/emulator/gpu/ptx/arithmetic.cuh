@@ -12,6 +12,8 @@
 namespace seesaw::ptx {
 
 // Subnormal arguments and results count as 0.
+inline float max_or_nan(float a, float b) { return a > b || std::isnan(a) ? a : b; }
+
 inline float exp2_approx(float x) {
   const float y = std::exp2(x);
   return y < FLT_MIN ? 0.0F : y;
