@@ -4,9 +4,22 @@
 #include "seesaw/seesaw.hpp"
 
 namespace seesaw::lab {
+
+seesaw_tensor out_of(const seesaw_tensor& q, int64_t d_v) {
+  const auto dtype = static_cast<seesaw_dtype>(q.dtype);
+  return q.rank == 3 ? make_tensor(nullptr, dtype, {q.shape[0], q.shape[1], d_v})
+                     : make_tensor(nullptr, dtype, {q.shape[0], q.shape[1], q.shape[2], d_v});
+}
+
+seesaw_tensor lse_of(const seesaw_tensor& q) {
+  return q.rank == 3 ? make_tensor(nullptr, SEESAW_FLOAT32, {q.shape[1], q.shape[0]})
+                     : make_tensor(nullptr, SEESAW_FLOAT32, {q.shape[0], q.shape[2], q.shape[1]});
+}
+
 DeviceInputs::DeviceInputs(Device& device, const seesaw_dense_decode_args& args) : args_(args) {
-  for (seesaw_tensor* tensor : {&args_.q, &args_.kv_cache, &args_.block_table, &args_.seq_lens,
-                                &args_.kv_scale, &args_.tree_mask, &args_.sinks}) {
+  for (seesaw_tensor* tensor :
+       {&args_.q, &args_.kv_cache, &args_.block_table, &args_.seq_lens, &args_.kv_scale,
+        &args_.tree_mask, &args_.sinks, &args_.cu_seqlens_q}) {
     if (tensor->data != nullptr) {
       brought_.bring(device, tensor);
     }
@@ -16,10 +29,9 @@ DeviceInputs::DeviceInputs(Device& device, const seesaw_dense_decode_args& args)
 Call::Call(Device& device, const DenseDecode& plan, int64_t d_v,
            const seesaw_dense_decode_args& inputs, bool max_logits)
     : device_(device), plan_(plan), inputs_(device, inputs), args_(inputs_.args()) {
-  const int64_t* q = args_.q.shape;
-  args_.out = make_tensor(nullptr, static_cast<seesaw_dtype>(args_.q.dtype),
-                          {q[0], q[1], q[2], d_v}, device.id());
-  args_.lse = make_tensor(nullptr, SEESAW_FLOAT32, {q[0], q[2], q[1]}, device.id());
+  args_.out = out_of(args_.q, d_v);
+  args_.lse = lse_of(args_.q);
+  args_.out.device = args_.lse.device = device.id();
   out_ = poisoned(device, packed_bytes(args_.out));
   lse_ = poisoned(device, packed_bytes(args_.lse));
   schedule_ = DeviceBuffer(device, plan.schedule_bytes());

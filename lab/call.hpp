@@ -10,6 +10,11 @@
 
 namespace seesaw::lab {
 
+// Results of a call on queries q [b, s_q, h_q, d_qk], or ragged [total_q, h_q, d_qk]: packed,
+// without memory. lse's are max_logits' too.
+seesaw_tensor out_of(const seesaw_tensor& q, int64_t d_v);
+seesaw_tensor lse_of(const seesaw_tensor& q);
+
 // The inputs of `args` on a device: brought there, or where they are if that is the device's own
 // memory.
 class DeviceInputs {
@@ -38,8 +43,8 @@ class Call {
   }
   std::vector<seesaw_piece> pieces();
 
-  std::vector<std::byte> out();  // [b, s_q, h_q, d_v] in the dtype of q
-  std::vector<float> lse();      // [b, h_q, s_q]
+  std::vector<std::byte> out();  // as out_of() has it, in the dtype of q
+  std::vector<float> lse();      // as lse_of() has it
   std::vector<float> max_logits();
 
  private:

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <vector>
 
 #include "seesaw/seesaw.h"
 
@@ -29,6 +30,10 @@ constexpr size_t size_of(int32_t dtype) {  // bytes; of a seesaw_dtype, 1 of for
 // values[i] as float, for any floating dtype; stored rounded to nearest even.
 float load_element(const void* values, int32_t dtype, size_t i);
 void store_element(void* values, int32_t dtype, size_t i, float value);
+
+inline std::vector<int64_t> tensor_shape(const seesaw_tensor& tensor) {
+  return {tensor.shape, tensor.shape + tensor.rank};
+}
 
 // Elements and bytes of a tensor without gaps.
 inline size_t element_count(const seesaw_tensor& tensor) {

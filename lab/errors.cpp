@@ -22,14 +22,16 @@ double distance(double result, double reference) {
 std::string place_in_out(size_t index, const ResultShape& shape) {
   const auto i = static_cast<int64_t>(index);
   const int64_t row = i / shape.d_v;
-  return fmt::format("out[{}, {}, {}, {}]", row / (shape.s_q * shape.h_q),
-                     row / shape.h_q % shape.s_q, row % shape.h_q, i % shape.d_v);
+  const std::string sequence =
+      shape.ragged ? "" : fmt::format("{}, ", row / (shape.s_q * shape.h_q));
+  return fmt::format("out[{}{}, {}, {}]", sequence, row / shape.h_q % shape.s_q, row % shape.h_q,
+                     i % shape.d_v);
 }
 
 std::string place_in_lse(size_t index, const ResultShape& shape) {
   const auto i = static_cast<int64_t>(index);
-  return fmt::format("lse[{}, {}, {}]", i / (shape.s_q * shape.h_q), i / shape.s_q % shape.h_q,
-                     i % shape.s_q);
+  const std::string sequence = shape.ragged ? "" : fmt::format("{}, ", i / (shape.s_q * shape.h_q));
+  return fmt::format("lse[{}{}, {}]", sequence, i / shape.s_q % shape.h_q, i % shape.s_q);
 }
 
 // Errors of one tensor; `allowed` and `place` tell of an element what is allowed and its name.

@@ -12,10 +12,10 @@ namespace seesaw::lab {
 
 // The largest errors that results may have, by element; what is beyond them is out of bound.
 struct Allowed {
-  std::vector<double> out;                                  // [b, s_q, h_q, d_v], beside
-  std::vector<double> out_relative;                         // [b, s_q, h_q] times |reference|
-  std::vector<double> lse;                                  // [b, h_q, s_q]
-  std::vector<double> max_logits = {};                      // the same; not compared by compare()
+  std::vector<double> out;              // [b, s_q, h_q, d_v] or [total_q, h_q, d_v], beside
+  std::vector<double> out_relative;     // [b, s_q, h_q] or [total_q, h_q] times |reference|
+  std::vector<double> lse;              // [b, h_q, s_q] or [h_q, total_q]
+  std::vector<double> max_logits = {};  // the same; not compared by compare()
   double cosine = std::numeric_limits<double>::infinity();  // distance of out as a whole
 };
 
@@ -58,7 +58,8 @@ struct ErrorStatistics {
   void merge(const ErrorStatistics& other);
 };
 
-// What is compared, packed: out [b, s_q, h_q, d_v] and lse [b, h_q, s_q].
+// What is compared, packed: out [b, s_q, h_q, d_v] and lse [b, h_q, s_q]; of ragged queries
+// [total_q, h_q, d_v] and [h_q, total_q].
 template <typename T>
 struct ResultsOf {
   std::vector<T> out;
@@ -68,9 +69,10 @@ using Results = ResultsOf<float>;
 
 // To name an element.
 struct ResultShape {
-  int64_t s_q = 1;
+  int64_t s_q = 1;  // if ragged total_q
   int64_t h_q = 1;
   int64_t d_v = 1;
+  bool ragged = false;
 };
 
 // T: float or double. Over fewer than `fewest_for_cosine` elements there is no cosine distance.

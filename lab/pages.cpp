@@ -11,6 +11,14 @@ namespace {
 
 constexpr int64_t kMost = std::numeric_limits<int32_t>::max();
 
+std::vector<int32_t> draw(const LengthRule& rule, int64_t count, Random random) {
+  std::vector<int32_t> drawn(static_cast<size_t>(count));
+  for (int32_t& number : drawn) {
+    number = static_cast<int32_t>(random.between(rule.min, rule.max));
+  }
+  return drawn;
+}
+
 }  // namespace
 
 Random stream(uint64_t seed, Stream purpose, uint64_t item) {
@@ -28,12 +36,20 @@ std::vector<int32_t> make_lengths(const LengthRule& rule, int64_t batch, uint64_
     throw Error(SEESAW_INVALID_ARGUMENT, "batch: " + std::to_string(batch) +
                                              " sequences, allowed: 1 to 2^31 - 1. Set --batch.");
   }
-  Random random = stream(seed, Stream::kLengths, 0);
-  std::vector<int32_t> lengths(static_cast<size_t>(batch));
-  for (int32_t& length : lengths) {
-    length = static_cast<int32_t>(random.between(rule.min, rule.max));
+  return draw(rule, batch, stream(seed, Stream::kLengths, 0));
+}
+
+std::vector<int32_t> make_query_lens(const LengthRule& rule, int64_t batch, uint64_t seed) {
+  if (rule.min < 0 || rule.min > rule.max || rule.max < 1 || rule.max > kMost) {
+    throw Error(SEESAW_INVALID_ARGUMENT,
+                "query tokens: [" + std::to_string(rule.min) + ", " + std::to_string(rule.max) +
+                    "], allowed: 0 <= fewest <= most, 1 <= most. Set --s-q-min and --s-q.");
   }
-  return lengths;
+  std::vector<int32_t> lens = draw(rule, batch, stream(seed, Stream::kQueryLens, 0));
+  if (std::accumulate(lens.begin(), lens.end(), int64_t{0}) == 0) {
+    lens.back() = static_cast<int32_t>(rule.max);
+  }
+  return lens;
 }
 
 PageTable place_pages(const std::vector<int32_t>& seq_lens, int64_t page_size, int64_t columns,

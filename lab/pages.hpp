@@ -46,8 +46,11 @@ struct LengthRule {
 
 std::vector<int32_t> make_lengths(const LengthRule& rule, int64_t batch, uint64_t seed);
 
+// Ragged: query tokens of each sequence, drawn as lengths are, with at least one token in all.
+std::vector<int32_t> make_query_lens(const LengthRule& rule, int64_t batch, uint64_t seed);
+
 // Streams of one seed must not meet: each purpose has a tag, mixed in before the item's number.
-enum class Stream : uint64_t { kLengths = 1, kPages, kQuery, kCache };
+enum class Stream : uint64_t { kLengths = 1, kPages, kQuery, kCache, kQueryLens };
 Random stream(uint64_t seed, Stream purpose, uint64_t item);
 
 }  // namespace seesaw::lab

@@ -73,6 +73,14 @@ SyntheticCase::SyntheticCase(const seesaw_dense_decode_problem& shape,
                              std::vector<int32_t> seq_lens, const SyntheticRules& rules)
     : problem_(shape), rules_(rules), seq_lens_(std::move(seq_lens)) {
   problem_.batch = static_cast<int64_t>(seq_lens_.size());
+  problem_.ragged = rules_.query_lens.empty() ? 0 : 1;
+  if (problem_.ragged != 0) {
+    cu_seqlens_q_ = {0};
+    for (const int32_t tokens : rules_.query_lens) {
+      cu_seqlens_q_.push_back(cu_seqlens_q_.back() + tokens);
+      problem_.s_q = std::max<int64_t>(problem_.s_q, tokens);
+    }
+  }
   problem_.max_pages_per_sequence =
       std::max(rules.columns, columns_of(seq_lens_, problem_.page_size));
   pages_ = place_pages(seq_lens_, problem_.page_size, problem_.max_pages_per_sequence,
@@ -83,9 +91,19 @@ int64_t SyntheticCase::total_tokens() const {
   return std::accumulate(seq_lens_.begin(), seq_lens_.end(), int64_t{0});
 }
 
+int64_t SyntheticCase::total_queries() const {
+  return cu_seqlens_q_.empty() ? problem_.batch * problem_.s_q : cu_seqlens_q_.back();
+}
+
 size_t SyntheticCase::q_bytes() const {
   const seesaw_dense_decode_problem& p = problem_;
-  return to_size(p.batch * p.s_q * p.h_q * p.d_qk) * size_of(p.q_dtype);
+  return to_size(total_queries() * p.h_q * p.d_qk) * size_of(p.q_dtype);
+}
+
+size_t SyntheticCase::q_bytes_of_sequence(int64_t sequence) const {
+  const seesaw_dense_decode_problem& p = problem_;
+  const int64_t tokens = rules_.query_lens.empty() ? p.s_q : rules_.query_lens[to_size(sequence)];
+  return to_size(tokens * p.h_q * p.d_qk) * size_of(p.q_dtype);
 }
 
 size_t SyntheticCase::page_bytes() const {
@@ -99,7 +117,7 @@ size_t SyntheticCase::page_bytes() const {
 
 void SyntheticCase::fill_q_of_sequence(int64_t sequence, void* values) const {
   const seesaw_dense_decode_problem& p = problem_;
-  const size_t count = to_size(p.s_q * p.h_q * p.d_qk);
+  const size_t count = q_bytes_of_sequence(sequence) / size_of(p.q_dtype);
   fill_drawn(rules_.values, p.q_dtype, stream(rules_.seed, Stream::kQuery, to_size(sequence)),
              values, count);
   if (rules_.values == Values::kCancel) {
@@ -156,9 +174,10 @@ void SyntheticCase::fill_records(const std::vector<float>& tokens, void* page) c
 }
 
 void SyntheticCase::fill_q(void* values) const {
-  const size_t stride = q_bytes() / seq_lens_.size();
+  auto* at = static_cast<std::byte*>(values);
   for (int64_t i = 0; i < problem_.batch; ++i) {
-    fill_q_of_sequence(i, static_cast<std::byte*>(values) + to_size(i) * stride);
+    fill_q_of_sequence(i, at);
+    at += q_bytes_of_sequence(i);
   }
 }
 
@@ -171,7 +190,12 @@ void SyntheticCase::fill_cache(void* values) const {
 seesaw_dense_decode_args SyntheticCase::inputs(const void* q, const void* cache) const {
   const seesaw_dense_decode_problem& p = problem_;
   seesaw_dense_decode_args args;
-  args.q = make_tensor(q, static_cast<seesaw_dtype>(p.q_dtype), {p.batch, p.s_q, p.h_q, p.d_qk});
+  const auto q_dtype = static_cast<seesaw_dtype>(p.q_dtype);
+  args.q = p.ragged != 0 ? make_tensor(q, q_dtype, {total_queries(), p.h_q, p.d_qk})
+                         : make_tensor(q, q_dtype, {p.batch, p.s_q, p.h_q, p.d_qk});
+  if (p.ragged != 0) {
+    args.cu_seqlens_q = make_tensor(cu_seqlens_q_.data(), SEESAW_INT32, {p.batch + 1});
+  }
   const bool quantised = is_quantised(p.kv_format);
   args.kv_cache =
       make_tensor(cache, quantised ? SEESAW_UINT8 : static_cast<seesaw_dtype>(p.kv_format),

@@ -19,12 +19,15 @@ struct SyntheticRules {
   Values values = Values::kSuite;
   int64_t spare_pages = 0;  // that belong to no sequence
   int64_t columns = 0;      // of the block table; 0: as many as the longest sequence has pages
+  // Ragged: query tokens of each sequence; the problem's s_q is the most of them, or more. Empty:
+  // s_q of each.
+  std::vector<int32_t> query_lens = {};
 };
 
 class SyntheticCase {
  public:
   // `shape`: the problem with its defaults filled in; batch and max_pages_per_sequence are the
-  // lengths'.
+  // lengths', and what is ragged is the rules'.
   SyntheticCase(const seesaw_dense_decode_problem& shape, std::vector<int32_t> seq_lens,
                 const SyntheticRules& rules);
 
@@ -32,12 +35,16 @@ class SyntheticCase {
   int64_t num_pages() const { return static_cast<int64_t>(pages_.owners.size()); }
   const std::vector<int32_t>& seq_lens() const { return seq_lens_; }
   const std::vector<int32_t>& block_table() const { return pages_.entries; }
+  const std::vector<int32_t>& query_lens() const { return rules_.query_lens; }
+  const std::vector<int32_t>& cu_seqlens_q() const { return cu_seqlens_q_; }  // empty: not ragged
+  int64_t total_queries() const;
   int64_t total_tokens() const;
 
-  size_t q_bytes() const;     // of the whole tensor
+  size_t q_bytes() const;  // of the whole tensor
+  size_t q_bytes_of_sequence(int64_t sequence) const;
   size_t page_bytes() const;  // of one page
   size_t cache_bytes() const { return page_bytes() * pages_.owners.size(); }
-  void fill_q_of_sequence(int64_t sequence, void* values) const;  // q_bytes() / batch
+  void fill_q_of_sequence(int64_t sequence, void* values) const;
   void fill_page(int64_t page, void* values) const;
   void fill_q(void* values) const;
   void fill_cache(void* values) const;
@@ -53,6 +60,7 @@ class SyntheticCase {
   seesaw_dense_decode_problem problem_;
   SyntheticRules rules_;
   std::vector<int32_t> seq_lens_;
+  std::vector<int32_t> cu_seqlens_q_;
   PageTable pages_;
 };
 

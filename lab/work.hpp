@@ -24,26 +24,31 @@ struct Work {
   }
 };
 
-// `problem`: with its defaults filled in.
-inline Work work_of(const seesaw_dense_decode_problem& p, std::span<const int32_t> seq_lens) {
+// `problem`: with its defaults filled in. query_lens: query tokens of each sequence, if ragged;
+// empty: s_q of each.
+inline Work work_of(const seesaw_dense_decode_problem& p, std::span<const int32_t> seq_lens,
+                    std::span<const int32_t> query_lens = {}) {
   double visible = 0;  // (query token, key) pairs
   int64_t read = 0;    // tokens, those before every window aside
+  int64_t queries = 0;
   Work work;
-  for (const int32_t given : seq_lens) {
-    const int64_t length = std::max(given, 0);
+  for (size_t i = 0; i < seq_lens.size(); ++i) {
+    const int64_t length = std::max(seq_lens[i], 0);
+    const int64_t s_q = query_lens.empty() ? p.s_q : query_lens[i];
     work.tokens += length;
+    queries += s_q;
     const auto window_begin = [&](int64_t token) {
-      const int64_t begin = length - p.s_q + token + 1 - p.window;
+      const int64_t begin = length - s_q + token + 1 - p.window;
       return p.window > 0 ? std::clamp<int64_t>(begin, 0, length) : 0;
     };
-    read += length - window_begin(0);
-    for (int64_t token = 0; token < p.s_q; ++token) {
-      const int64_t end = p.causal != 0 ? length - p.s_q + token + 1 : length;
+    read += s_q > 0 ? length - window_begin(0) : 0;
+    for (int64_t token = 0; token < s_q; ++token) {
+      const int64_t end = p.causal != 0 ? length - s_q + token + 1 : length;
       visible += static_cast<double>(std::max<int64_t>(end - window_begin(token), 0));
     }
   }
   const auto columns = static_cast<double>(p.d_qk + p.d_v);
-  const auto rows = static_cast<double>(static_cast<int64_t>(seq_lens.size()) * p.s_q * p.h_q);
+  const auto rows = static_cast<double>(queries * p.h_q);
   work.flops = 2 * visible * static_cast<double>(p.h_q) * columns;
   work.bytes = static_cast<double>(read * p.h_kv * token_bytes(p.kv_format, p.d_qk)) +
                rows * columns * static_cast<double>(size_of(p.q_dtype));

@@ -31,9 +31,9 @@ std::string shape_text(const TensorEntry& entry) {
       entry.shape, +[](int64_t dimension) { return std::to_string(dimension); });
 }
 
-std::string shape_text(const Argument& argument) {
+std::string shape_text(const std::vector<std::string>& dimensions) {
   return list_text(
-      argument.shape, +[](std::string dimension) { return dimension; });
+      dimensions, +[](std::string dimension) { return dimension; });
 }
 
 std::optional<seesaw_dtype> float_dtype(FileDType dtype) {
@@ -61,16 +61,13 @@ class Reader {
       : header_(header), data_(data), max_copy_bytes_(max_copy_bytes), path_(path) {}
 
   Case read() {
-    if (header_.find("cu_seqlens_q") != nullptr) {
-      throw refuse("cu_seqlens_q", "a case of ragged queries",
-                   "allowed: s_q query tokens of each sequence");
-    }
     for (const Argument& argument : operation_.arguments) {
       if (argument.is_input && (!argument.is_optional || header_.find(argument.name) != nullptr)) {
         read_tensor(argument);
       }
     }
     read_lengths();
+    read_query_begins();
     read_settings();
     check(seesaw_problem_of(operation_.name.c_str(), &case_.args, &case_.problem));
     read_block_table();  // needs the page size
@@ -114,17 +111,26 @@ class Reader {
     return *entry;
   }
 
+  bool is_ragged() const { return header_.find("cu_seqlens_q") != nullptr; }
+
+  // The names of the argument's dimensions in this file.
+  const std::vector<std::string>& dimensions_of(const Argument& argument) const {
+    return argument.other_field == "ragged" && is_ragged() ? argument.other_shape : argument.shape;
+  }
+
   // The tensor's sizes in the order of the argument's dimensions. KV heads may be left out: one.
   std::vector<int64_t> sizes_of(const Argument& argument, const TensorEntry& entry) const {
+    const std::vector<std::string>& dimensions = dimensions_of(argument);
     std::vector<int64_t> sizes = entry.shape;
-    const auto heads = std::find(argument.shape.begin(), argument.shape.end(), "h_kv");
-    if (heads != argument.shape.end() && sizes.size() + 1 == argument.shape.size()) {
-      sizes.insert(sizes.begin() + (heads - argument.shape.begin()), 1);
+    const auto heads = std::find(dimensions.begin(), dimensions.end(), "h_kv");
+    if (heads != dimensions.end() && sizes.size() + 1 == dimensions.size()) {
+      sizes.insert(sizes.begin() + (heads - dimensions.begin()), 1);
     }
-    if (sizes.size() != argument.shape.size()) {
+    if (sizes.size() != dimensions.size()) {
       throw refuse(entry.name, "shape " + shape_text(entry),
-                   "allowed: " + shape_text(argument) +
-                       (heads != argument.shape.end() ? ", h_kv may be left out" : ""));
+                   "allowed: " + shape_text(dimensions) +
+                       (heads != dimensions.end() ? ", h_kv may be left out" : "") +
+                       (&dimensions == &argument.other_shape ? ", as cu_seqlens_q is there" : ""));
     }
     return sizes;
   }
@@ -133,7 +139,7 @@ class Reader {
     const TensorEntry& entry = find(argument.name);
     seesaw_tensor tensor;
     for (const int64_t size : sizes_of(argument, entry)) {
-      const std::string& name = argument.shape[static_cast<size_t>(tensor.rank)];
+      const std::string& name = dimensions_of(argument)[static_cast<size_t>(tensor.rank)];
       const auto [known, is_new] = sizes_.try_emplace(name, size, argument.name);
       if (!is_new && known->second.first != size) {
         throw refuse(argument.name, name + " = " + std::to_string(size),
@@ -203,6 +209,37 @@ class Reader {
     case_.args.seq_lens.data = case_.seq_lens.data();
   }
 
+  // Where each sequence's query tokens begin, and where the last one's end: all that q has. The
+  // longest is the problem's s_q.
+  void read_query_begins() {
+    if (!is_ragged()) {
+      return;
+    }
+    const TensorEntry& entry = find("cu_seqlens_q");
+    const size_t sequences = case_.seq_lens.size();
+    if (static_cast<size_t>(entry.shape[0]) != sequences + 1) {
+      throw refuse("cu_seqlens_q", "shape " + shape_text(entry),
+                   "allowed: [" + std::to_string(sequences + 1) + "], one more than seq_lens");
+    }
+    const int64_t total = case_.args.q.shape[0];
+    int64_t longest = 1;
+    for (size_t i = 0; i <= sequences; ++i) {
+      const int64_t begin = integer(entry, i);
+      const int64_t before = i == 0 ? 0 : case_.cu_seqlens_q.back();
+      const int64_t least = i == sequences ? total : before;
+      const int64_t most = i == 0 ? 0 : total;
+      if (begin < least || begin > most || !fits_int32(begin)) {
+        throw refuse("cu_seqlens_q", "element " + std::to_string(i) + " = " + std::to_string(begin),
+                     "allowed: " + std::to_string(least) + " to " + std::to_string(most) +
+                         ", as q has " + std::to_string(total) + " query tokens");
+      }
+      case_.cu_seqlens_q.push_back(static_cast<int32_t>(begin));
+      longest = std::max(longest, begin - before);
+    }
+    case_.args.cu_seqlens_q.data = case_.cu_seqlens_q.data();
+    case_.problem.s_q = longest;
+  }
+
   void read_block_table() {
     const TensorEntry& entry = find("block_table");
     const auto columns = static_cast<size_t>(entry.shape[1]);
@@ -246,7 +283,7 @@ class Reader {
         }
       }
     }
-    const int64_t d_qk = case_.args.q.shape[3];
+    const int64_t d_qk = case_.args.q.shape[case_.args.q.rank - 1];
     const seesaw_tensor& cache = case_.args.kv_cache;
     if (cache.dtype != SEESAW_UINT8 && cache.shape[3] != d_qk) {
       throw refuse("kv_cache", "d_qk = " + std::to_string(cache.shape[3]),
@@ -273,6 +310,14 @@ class Reader {
 };
 
 }  // namespace
+
+std::vector<int32_t> Case::query_lens() const {
+  std::vector<int32_t> lens;
+  for (size_t i = 1; i < cu_seqlens_q.size(); ++i) {
+    lens.push_back(cu_seqlens_q[i] - cu_seqlens_q[i - 1]);
+  }
+  return lens;
+}
 
 Case read_case(const SafetensorsHeader& header, const std::byte* data, uint64_t max_copy_bytes,
                const std::string& path) {

@@ -25,9 +25,13 @@ struct Case {
   // The inputs: q and the cache where they lie in the file, or in a copy where their address is no
   // multiple of their element.
   seesaw_dense_decode_args args;
-  std::vector<int32_t> block_table;  // [b, max_pages_per_sequence]
-  std::vector<int32_t> seq_lens;     // [b]
+  std::vector<int32_t> block_table;   // [b, max_pages_per_sequence]
+  std::vector<int32_t> seq_lens;      // [b]
+  std::vector<int32_t> cu_seqlens_q;  // [b + 1], or empty: s_q query tokens of each sequence
   std::vector<std::vector<std::byte>> copies;
+
+  // Query tokens of each sequence, if ragged; else empty.
+  std::vector<int32_t> query_lens() const;
 };
 
 // Checks names, shapes, dtypes and metadata of a parsed file, whose tensors start at `data`. Throws

@@ -52,6 +52,10 @@ void add_axes(const CheckCase& base, std::vector<CheckCase>* grid) {
     grid->push_back(item);
     item.lengths = {100, 200};
     grid->push_back(item);
+    item.problem.batch = 4;
+    item.lengths = {0, 200};
+    item.ragged = true;
+    grid->push_back(item);
   }
   CheckCase item = base;
   item.lengths = {0, 1500};
@@ -147,6 +151,7 @@ CheckCase random_case(const CheckCase& base, Random* random) {
   item.lengths = {random->between(0, 1) == 0 ? 0 : longest, longest};
   item.problem.causal = random->between(0, 1) == 0 ? 0 : 1;
   item.batch_invariant = random->between(0, 3) == 0;
+  item.ragged = random->between(0, 3) == 0;
   item.values = pick(all_values(), random).values;
   if (item.problem.h_q * item.problem.s_q > 256) {  // the reference is slow
     item.lengths.max = std::min<int64_t>(item.lengths.max, 1000);
@@ -164,6 +169,7 @@ std::string CheckCase::name() const {
   text += lengths.min == lengths.max ? "" : fmt::format("-{}", lengths.max);
   text += fmt::format(" page{} {}", p.page_size, dtypes_text(p));
   text += p.causal != 0 ? " causal" : "";
+  text += ragged ? " ragged" : "";
   text += values == Values::kSuite ? "" : fmt::format(" {}", name_of(values));
   text += batch_invariant ? " batch-invariant" : "";
   text += p.lse_base == SEESAW_LSE_BASE2 ? " lse2" : "";

@@ -16,6 +16,7 @@ enum class GridSize { kQuick, kNormal, kFull };
 struct CheckCase {
   seesaw_dense_decode_problem problem{.batch = 2};
   bool batch_invariant = false;
+  bool ragged = false;  // sequences have 0 to s_q query tokens
   LengthRule lengths;
   Values values = Values::kSuite;
   uint64_t seed = 0;

@@ -67,8 +67,10 @@ Operation operation_of(const Json& row) {
                       fields_of(row.at("scalars")),
                       {}};
   for (const Json& arg : row.at("args")) {
+    const Json& other = arg.at("other");
     operation.arguments.push_back({arg.at("name"), arg.at("offset"), names_in(arg.at("shape")),
-                                   arg.at("dtype"), arg.at("use") == "in", arg.at("optional")});
+                                   arg.at("dtype"), arg.at("use") == "in", arg.at("optional"),
+                                   other.at("field"), names_in(other.at("shape"))});
   }
   for (const Json& kernel : row.at("kernels")) {
     operation.kernels.push_back({kernel.at("name"), kernel.at("device"), {}});

@@ -41,6 +41,9 @@ struct Argument {
   std::string dtype;               // "int32", or the field that has it
   bool is_input = false;
   bool is_optional = false;
+  // With a yes in this field it has another shape; "": it has one shape.
+  std::string other_field;
+  std::vector<std::string> other_shape;
 };
 
 // A number that a tuning file may set.

@@ -28,6 +28,25 @@ LengthRule rule_of(const LengthOptions& options) {
   return {options.len_min < 0 ? 1 : options.len_min, options.len_max};
 }
 
+// Query tokens by the flags, else by the file; its numbers are of its own sequences.
+void resolve_queries(const Request& request, Asked* asked) {
+  seesaw_dense_decode_problem& p = asked->problem;
+  if (request.queries.given()) {
+    asked->query_lens = request.queries.draw(p.batch, request.lengths.seed, &p.s_q);
+  } else if (!asked->query_lens.empty()) {
+    if (static_cast<int64_t>(asked->query_lens.size()) != p.batch) {
+      throw bad_input({request.input,
+                       fmt::format("ragged queries of {} sequences, asked for {}",
+                                   asked->query_lens.size(), p.batch),
+                       "allowed: as many sequences as the case has",
+                       "Leave --batch and --lens out, or give --query-lens too."});
+    }
+    p.s_q = std::max<int64_t>(
+        p.s_q, *std::max_element(asked->query_lens.begin(), asked->query_lens.end()));
+  }
+  p.ragged = asked->query_lens.empty() ? 0 : 1;
+}
+
 }  // namespace
 
 void add_json_option(CLI::App& command, JsonOption* option) {
@@ -111,6 +130,44 @@ void add_length_options(CLI::App& command, LengthOptions* options) {
   command.add_option("--seed", options->seed, "seed of all random numbers")->capture_default_str();
 }
 
+std::vector<int32_t> QueryOptions::draw(int64_t batch, uint64_t seed, int64_t* s_q) const {
+  if (lens.empty()) {
+    return least < 0 ? std::vector<int32_t>() : make_query_lens({least, *s_q}, batch, seed);
+  }
+  if (static_cast<int64_t>(lens.size()) != batch) {
+    throw bad_input({"--query-lens", fmt::format("{} numbers", lens.size()),
+                     fmt::format("needed: {}, one for each sequence", batch),
+                     "Give as many as --batch or --lens have."});
+  }
+  std::vector<int32_t> query_lens;
+  for (const int64_t tokens : lens) {
+    if (tokens < 0 || tokens > INT32_MAX) {
+      throw bad_input({"--query-lens", std::to_string(tokens), "allowed: 0 to 2^31 - 1",
+                       "Give the query tokens of each sequence."});
+    }
+    query_lens.push_back(static_cast<int32_t>(tokens));
+  }
+  const int64_t most = *std::max_element(lens.begin(), lens.end());
+  if (most == 0) {
+    throw bad_input({"--query-lens", "no query token at all", "needed: at least one",
+                     "Give one of the sequences some."});
+  }
+  *s_q = std::max(*s_q, most);
+  return query_lens;
+}
+
+void add_query_options(CLI::App& command, QueryOptions* options) {
+  CLI::Option* least = command.add_option(
+      "--s-q-min", options->least,
+      "ragged queries: query tokens of each sequence are drawn evenly from here up to --s-q");
+  command
+      .add_option("--query-lens", options->lens,
+                  "ragged queries: query tokens of each sequence, separated by commas")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->excludes(least);
+}
+
 void add_values_option(CLI::App& command, Values* values) {
   std::string what;
   std::string allowed;
@@ -140,16 +197,18 @@ void add_request(CLI::App& command, Request* request) {
                      "a .safetensors file with the problem and the lengths; flags win over it");
   add_problem_flags(command, &request->problem);
   add_length_options(command, &request->lengths);
+  add_query_options(command, &request->queries);
   add_options_flags(command, &request->options);
 }
 
 Asked resolve(const Request& request, const CLI::App& command) {
-  Asked asked{request.problem, {}};
+  Asked asked{request.problem, {}, {}};
   if (!request.input.empty()) {
     const CaseFile input(request.input);
     asked.problem = input.contents.problem;
     copy_given(command, dense_decode().problem, &request.problem, &asked.problem);
     asked.seq_lens = input.contents.seq_lens;
+    asked.query_lens = input.contents.query_lens();
   }
   const bool lengths_given = command.count("--len") + command.count("--len-max") +
                                  command.count("--len-min") + command.count("--lens") >
@@ -160,6 +219,7 @@ Asked resolve(const Request& request, const CLI::App& command) {
     asked.seq_lens = request.lengths.draw(p.batch);
   }
   asked.problem.batch = static_cast<int64_t>(asked.seq_lens.size());
+  resolve_queries(request, &asked);
   asked.problem.max_pages_per_sequence =
       std::max(p.max_pages_per_sequence, columns_of(asked.seq_lens, p.page_size));
   asked.problem.kv_page_stride = 0;  // packed: a case's are, and flags may have changed what is

@@ -59,6 +59,17 @@ struct LengthOptions {
 };
 void add_length_options(CLI::App& command, LengthOptions* options);
 
+// Query tokens of the sequences: s_q of each, or, ragged, of each its own number.
+struct QueryOptions {
+  int64_t least = -1;         // -1: not given
+  std::vector<int64_t> lens;  // one for each sequence, instead
+
+  bool given() const { return least >= 0 || !lens.empty(); }
+  // Of each sequence; empty: the problem's s_q of each. Numbers above s_q raise it.
+  std::vector<int32_t> draw(int64_t batch, uint64_t seed, int64_t* s_q) const;
+};
+void add_query_options(CLI::App& command, QueryOptions* options);
+
 // --values: what made-up tensors hold.
 void add_values_option(CLI::App& command, Values* values);
 
@@ -67,15 +78,17 @@ struct Request {
   seesaw_dense_decode_problem problem{.batch = 8, .h_q = 128};
   seesaw_options options;
   LengthOptions lengths;
+  QueryOptions queries;
   std::string input;  // the case's file; empty: flags alone
 };
 void add_request(CLI::App& command, Request* request);
 
-// The problem complete, with the lengths' batch and block table, and the lengths. Flags that were
-// given to `command` win over the file.
+// The problem complete, with the lengths' batch and block table, the lengths, and if ragged the
+// query tokens of each sequence. Flags that were given to `command` win over the file.
 struct Asked {
   seesaw_dense_decode_problem problem;
   std::vector<int32_t> seq_lens;
+  std::vector<int32_t> query_lens;
 };
 Asked resolve(const Request& request, const CLI::App& command);
 

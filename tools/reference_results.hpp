@@ -19,8 +19,10 @@ std::vector<float> widened(const void* values, int32_t dtype, size_t count);
 // What a call wrote, widened to float.
 Results results_of(Call& call, int32_t dtype);
 
-inline ResultShape shape_of(const seesaw_dense_decode_problem& problem) {
-  return {problem.s_q, problem.h_q, problem.d_v};
+inline ResultShape shape_of(const seesaw_dense_decode_problem& problem,
+                            const seesaw_dense_decode_args& inputs) {
+  const bool ragged = problem.ragged != 0;
+  return {ragged ? inputs.q.shape[0] : problem.s_q, problem.h_q, problem.d_v, ragged};
 }
 
 // The reference kernel's results on the CPU for inputs in host memory, with the query widened to

@@ -53,6 +53,12 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
         static_cast<size_t>(result.problem.batch * result.problem.max_pages_per_sequence);
     require(result.block_table.size() == entries);
     require(result.seq_lens.size() == static_cast<size_t>(result.problem.batch));
+    int64_t query_tokens = 0;
+    for (const int32_t tokens : result.query_lens()) {
+      require(tokens >= 0 && tokens <= result.problem.s_q);
+      query_tokens += tokens;
+    }
+    require(result.problem.ragged == 0 || query_tokens == result.args.q.shape[0]);
   } catch (const Failure& failure) {
     check_refusal(failure);
   }

@@ -11,13 +11,16 @@ def file(header, data=b""):
     return struct.pack("<Q", len(text)) + text + data
 
 
-def case(kv_rank=4, index="I32", padding=0, metadata=None):
+def case(kv_rank=4, index="I32", padding=0, metadata=None, ragged=False):
     """b 1, s_q 1, h_q 2, d_qk 4; 2 pages of 2 tokens."""
     width = 4 if index == "I32" else 8
     sizes = {"kv_cache": 2 * 2 * 4 * 2, "q": 2 * 4 * 2, "block_table": 2 * width, "seq_lens": width}
     shapes = {"kv_cache": [2, 2, 1, 4] if kv_rank == 4 else [2, 2, 4], "q": [1, 1, 2, 4],
               "block_table": [1, 2], "seq_lens": [1]}
     dtypes = {"kv_cache": "BF16", "q": "BF16", "block_table": index, "seq_lens": index}
+    if ragged:
+        sizes["cu_seqlens_q"], dtypes["cu_seqlens_q"] = 2 * width, index
+        shapes["q"], shapes["cu_seqlens_q"] = [1, 2, 4], [2]
     header, begin = {}, 0
     if metadata is not None:
         header["__metadata__"] = metadata
@@ -28,6 +31,8 @@ def case(kv_rank=4, index="I32", padding=0, metadata=None):
     pack = "<i" if index == "I32" else "<q"
     data = (bytes(sizes["kv_cache"] + sizes["q"]) + struct.pack(pack, 1) + struct.pack(pack, -1)
             + struct.pack(pack, 2))
+    if ragged:
+        data += struct.pack(pack, 0) + struct.pack(pack, 1)
     return file(json.dumps(header).encode() + b" " * padding, data)
 
 
@@ -39,6 +44,8 @@ SEEDS = {
     "valid-case": case(),
     "valid-rank3-int64": case(kv_rank=3, index="I64"),
     "valid-unaligned": case(padding=1),
+    "valid-ragged": case(ragged=True),
+    "valid-ragged-int64": case(ragged=True, index="I64"),
     "valid-metadata": case(metadata={"scale": "0.5", "causal": "true", "d_v": "3"}),
     "valid-empty": file({}),
     "short": b"\x01\x02",

@@ -94,6 +94,58 @@ TEST(Case, AcceptsCachesWithoutHeadsAndWideIntegers) {
   EXPECT_EQ(result.block_table, (std::vector<int32_t>{1, 0, -1, -7}));
 }
 
+// Sequences of 3 and no query tokens.
+Builder ragged_builder() {
+  Builder builder;
+  builder.parts["q"] = {"F16", "[3,3,4]", std::string(72, '\0')};
+  builder.parts["cu_seqlens_q"] = {"I64", "[3]", bytes_of<int64_t>({0, 3, 3})};
+  builder.parts["tree_mask"] = {"U8", "[3,1]", "\1\3\7"};
+  return builder;
+}
+
+TEST(Case, ReadsRaggedQueries) {
+  const Builder builder = ragged_builder();
+  const Case result = builder.read();
+  EXPECT_EQ(result.problem.ragged, 1);
+  EXPECT_EQ(result.problem.batch, 2);
+  EXPECT_EQ(result.problem.s_q, 3);  // the most of a sequence
+  EXPECT_EQ(result.problem.h_q, 3);
+  EXPECT_EQ(result.problem.d_qk, 4);
+  EXPECT_EQ(result.problem.tree_mask, 1);
+  EXPECT_EQ(result.args.q.rank, 3);
+  EXPECT_EQ(result.args.tree_mask.rank, 2);
+  EXPECT_EQ(result.cu_seqlens_q, (std::vector<int32_t>{0, 3, 3}));
+  EXPECT_EQ(result.args.cu_seqlens_q.data, result.cu_seqlens_q.data());
+  EXPECT_EQ(result.query_lens(), (std::vector<int32_t>{3, 0}));
+  EXPECT_TRUE(Builder().read().query_lens().empty());
+}
+
+TEST(Case, RefusesRaggedQueriesThatAreNotTheSequences) {
+  const auto begins = [](std::vector<int64_t> numbers) {
+    Builder builder = ragged_builder();
+    builder.parts["cu_seqlens_q"] = {"I64", "[" + std::to_string(numbers.size()) + "]",
+                                     bytes_of<int64_t>(numbers)};
+    return builder;
+  };
+  expect_bad(begins({0, 3}), "cu_seqlens_q: shape [2], allowed: [3], one more than seq_lens");
+  expect_bad(begins({1, 3, 3}), "cu_seqlens_q: element 0 = 1, allowed: 0 to 0");
+  expect_bad(begins({0, -1, 3}), "cu_seqlens_q: element 1 = -1, allowed: 0 to 3");
+  expect_bad(begins({0, 4, 3}), "cu_seqlens_q: element 1 = 4, allowed: 0 to 3");
+  expect_bad(begins({0, 3, 2}), "cu_seqlens_q: element 2 = 2, allowed: 3 to 3");
+  Builder builder = ragged_builder();
+  builder.parts["q"] = {"F16", "[2,1,3,4]", std::string(48, '\0')};
+  expect_bad(builder, "allowed: [total_q, h_q, d_qk], as cu_seqlens_q is there");
+  builder = ragged_builder();
+  builder.parts["tree_mask"] = {"U8", "[2,1]", "\1\1"};
+  expect_bad(builder, "tree_mask: total_q = 2, q has 3");
+  builder = ragged_builder();
+  builder.parts.erase("cu_seqlens_q");
+  expect_bad(builder, "allowed: [b, s_q, h_q, d_qk]");
+  builder = ragged_builder();
+  builder.parts["cu_seqlens_q"].dtype = "F64";
+  expect_bad(builder, "cu_seqlens_q: dtype F64, allowed: I32, I64");
+}
+
 TEST(Case, RefusesMissingTensors) {
   for (const char* name : {"q", "kv_cache", "block_table", "seq_lens"}) {
     Builder builder;

@@ -107,8 +107,74 @@ class MainJob(CommandTest):
                 expected = sum(math.exp(s) * key[k] for s, key in zip(scores, keys))
                 self.assertAlmostEqual(result["out"][1][4 * head + k],
                                        expected / (total + math.exp(sink)), places=5)
-        write_safetensors(WORK / "ragged", small_case(cu_seqlens_q=("I32", [2], ints(0, 1))))
-        self.refuse("run", "ragged", "-o", "out", part="cu_seqlens_q: a case of ragged queries")
+
+    def test_ragged_queries(self):
+        # Each query token of a ragged case is what it is in a case of its own length.
+        self.succeed("make-case", "-o", "case", "--heads", 3, "--lens", "70,5,130", "--page-size",
+                     61, "--query-lens", "2,0,4", "--causal", "--seed", 4)
+        inputs, _ = read_safetensors(WORK / "case")
+        self.assertEqual((inputs["q"][0], inputs["cu_seqlens_q"]),
+                         ([6, 3, 576], ([4], (0, 2, 2, 6))))
+        summary = json.loads(self.succeed("run", "case", "-o", "fast", "--verify", "--max-logits",
+                                          "--json").stdout)
+        self.assertEqual((summary["ragged"], summary["query_tokens"], summary["s_q"]), (True, 6, 4))
+        self.assertLessEqual(summary["error_of_bound"], 1)
+        text = self.succeed("run", "case", "-o", "slow", "--kernel", REFERENCE).stdout
+        self.assertIn("q          [6, 3, 576] bf16, ragged: up to 4 query tokens", text)
+        result = self.compare(WORK / "fast", WORK / "slow")
+        self.assertEqual((result["out"][0], result["lse"][0], result["max_logits"][0]),
+                         ([6, 3, 512], [3, 6], [3, 6]))
+        # Alone, the last sequence has the same lse for its four tokens.
+        raw = self.raw(WORK / "case")
+        (_, columns), pages = inputs["block_table"]
+        write_safetensors(WORK / "alone", {
+            "kv_cache": raw["kv_cache"],
+            "block_table": ("I32", [1, columns], ints(*pages[2 * columns:])),
+            "seq_lens": ("I32", [1], ints(130)),
+            "q": ("BF16", [1, 4, 3, 576], raw["q"][2][2 * 3 * 576 * 2:])}, {"causal": "true"})
+        self.succeed("run", "alone", "-o", "alone_out", "--kernel", REFERENCE)
+        alone, _ = read_safetensors(WORK / "alone_out")
+        slow, _ = read_safetensors(WORK / "slow")
+        for head in range(3):
+            for token in range(4):
+                self.assertEqual(alone["lse"][1][head * 4 + token],
+                                 slow["lse"][1][head * 6 + 2 + token])
+        self.assertEqual(alone["out"][1], slow["out"][1][2 * 3 * 512:])
+
+    def test_ragged_cases_are_explained_planned_and_converted(self):
+        self.succeed("make-case", "-o", "case", "--heads", 3, "--lens", "70,5", "--query-lens",
+                     "2,1")
+        explained = json.loads(self.succeed("explain", "case", "--json").stdout)
+        self.assertTrue(explained["problem"]["ragged"])
+        self.assertEqual(explained["problem"]["s_q"], 2)
+        self.assertEqual(explained["flops"], 2 * (2 * 70 + 1 * 5) * 3 * (576 + 512))
+        self.assertEqual(explained["bytes"], 2 * (75 * 576 + 3 * 3 * (576 + 512)))
+        by_flags = json.loads(self.succeed("explain", "--heads", 3, "--lens", "70,5",
+                                           "--query-lens", "2,1", "--json").stdout)
+        for name in ("flops", "bytes", "kernel", "workspace_bytes"):
+            self.assertEqual(by_flags[name], explained[name])
+        self.assertTrue(by_flags["problem"]["ragged"])
+        self.succeed("plan", "case")
+        self.succeed("profile", "case", "--device", "cpu")
+        self.succeed("cache", "convert", "case", "-o", "fp8", "--to", "fp8_656")
+        self.succeed("run", "fp8", "--verify")
+        self.refuse("explain", "case", "--batch", 3, part="ragged queries of 2 sequences, asked for")
+        self.refuse("make-case", "-o", "x", "--batch", 3, "--query-lens", "1,2",
+                    part="--query-lens: 2 numbers, needed: 3")
+        self.refuse("make-case", "-o", "x", "--batch", 2, "--query-lens", "0,0",
+                    part="no query token at all")
+        self.refuse("make-case", "-o", "x", "--batch", 2, "--s-q-min", "3", part="[3, 1]")
+
+    @staticmethod
+    def raw(path):
+        """Tensors as write_safetensors takes them."""
+        content = path.read_bytes()
+        (length,) = struct.unpack_from("<Q", content)
+        header = json.loads(content[8:8 + length])
+        header.pop("__metadata__", None)
+        return {name: (entry["dtype"], entry["shape"],
+                       content[8 + length:][slice(*entry["data_offsets"])])
+                for name, entry in header.items()}
 
     def test_summary_as_json(self):
         self.succeed("make-case", "-o", "case", "--len", 70, "--heads", 2, "--batch", 2)
@@ -195,6 +261,10 @@ class BadInput(CommandTest):
         self.run_case("5", seq_lens=("I32", [1], ints(5)))
         self.run_case("7", block_table=("I32", [1, 2], ints(1, 7)))
         self.run_case("-2", block_table=("I32", [1, 2], ints(-2, 0)))
+        self.run_case("cu_seqlens_q: element 1 = 2, allowed: 1 to 1", q=("F32", [1, 2, 4], bytes(32)),
+                      cu_seqlens_q=("I32", [2], ints(0, 2)))
+        self.run_case("q: shape [1, 1, 2, 4], allowed: [total_q, h_q, d_qk]",
+                      cu_seqlens_q=("I32", [2], ints(0, 1)))
 
     def test_options(self):
         write_safetensors(WORK / "case", small_case())

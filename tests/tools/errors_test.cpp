@@ -112,6 +112,15 @@ TEST(Errors, PlacesAreCoordinates) {
   result = reference;
   result.lse[(3 * 3 + 2) * 2 + 1] = 9;
   EXPECT_EQ(compare(result, reference, allowed, shape).worst.substr(0, 12), "lse[3, 2, 1]");
+  // Eight query tokens of ragged sequences, one behind the other.
+  const ResultShape ragged{.s_q = 8, .h_q = 3, .d_v = 5, .ragged = true};
+  result = reference;
+  result.out[(5 * 3 + 2) * 5 + 4] = 9;
+  EXPECT_EQ(compare(result, reference, allowed, ragged).worst.substr(0, 12), "out[5, 2, 4]");
+  result = reference;
+  result.lse[2 * 8 + 7] = 9;
+  EXPECT_EQ(compare(result, reference, allowed, ragged).worst.substr(0, 9), "lse[2, 7]");
+  result = reference;
   result.lse.pop_back();
   EXPECT_FALSE(compare(result, reference, allowed, shape).ok());
 }

@@ -72,6 +72,12 @@ class OtherCommands(CommandTest):
         self.assertIn("|err|", text)
         self.assertEqual(json.loads((WORK / "check.json").read_text())["failures"], [])
 
+    def test_check_draws_ragged_queries(self):
+        result = json.loads(self.succeed("check", "--quick", "--filter", "causal ragged", "--json")
+                            .stdout)
+        self.assertGreaterEqual(result["cases"], 4)
+        self.assertEqual(result["failures"], [])
+
     def test_sparse_operations(self):
         for operation in ("sparse_decode", "sparse_prefill"):
             for command in ("explain", "bench", "check"):

@@ -134,6 +134,38 @@ TEST(Synthetic, ValuesThatCancelAlternateFromTokenToToken) {
   }
 }
 
+TEST(Synthetic, QueryTokensMayBeOfEachSequencesOwnNumber) {
+  SyntheticRules rules = kRules;
+  rules.query_lens = {2, 0, 3};
+  const SyntheticCase source(small_problem(), {7, 0, 3}, rules);
+  EXPECT_EQ(source.problem().ragged, 1);
+  EXPECT_EQ(source.problem().s_q, 3);
+  EXPECT_EQ(source.total_queries(), 5);
+  EXPECT_EQ(source.cu_seqlens_q(), (std::vector<int32_t>{0, 2, 2, 5}));
+  std::vector<float> q(source.q_bytes() / sizeof(float));
+  ASSERT_EQ(q.size(), 5U * 2 * 8);
+  source.fill_q(q.data());
+  const seesaw_dense_decode_args args = source.inputs(q.data(), nullptr);
+  EXPECT_EQ(args.q.rank, 3);
+  EXPECT_EQ(args.q.shape[0], 5);
+  EXPECT_EQ(args.cu_seqlens_q.shape[0], 4);
+  // A sequence's queries are drawn for it, wherever they lie.
+  std::vector<float> last(3 * 2 * 8);
+  source.fill_q_of_sequence(2, last.data());
+  EXPECT_TRUE(std::equal(last.begin(), last.end(), q.begin() + 2 * 2 * 8));
+}
+
+TEST(Synthetic, QueryLensAreInRangeAndNeverAllZero) {
+  const auto lens = make_query_lens({0, 3}, 1000, 1);
+  EXPECT_EQ(std::set<int32_t>(lens.begin(), lens.end()), (std::set<int32_t>{0, 1, 2, 3}));
+  for (uint64_t seed = 0; seed < 20; ++seed) {
+    EXPECT_GT(make_query_lens({0, 1}, 1, seed)[0], 0);
+  }
+  EXPECT_THROW(make_query_lens({-1, 3}, 1, 1), Error);
+  EXPECT_THROW(make_query_lens({4, 3}, 1, 1), Error);
+  EXPECT_THROW(make_query_lens({0, 0}, 1, 1), Error);
+}
+
 TEST(Synthetic, TheSeedDecidesEverything) {
   const auto bytes = [](const SyntheticRules& rules) {
     const SyntheticCase source(small_problem(), {7, 0, 3}, rules);

@@ -233,16 +233,16 @@ void declare(const ConvertOptions& options, const ConvertedCase& c, SafetensorsW
     metadata["kv_format"] = options.format;
   }
   metadata["generator"] = fmt::format("seesaw {} cache convert", seesaw_version());
-  const auto shape_of = [](const seesaw_tensor& tensor) {
-    return std::vector<int64_t>(tensor.shape, tensor.shape + tensor.rank);
-  };
   std::vector<TensorDeclaration> tensors = {
       {"kv_cache",
        c.is_bytes() ? FileDType::kU8 : file_dtype(c.conversion.format),
        {c.num_pages(), c.problem.page_size, 1, c.conversion.token_elements}},
-      {"q", file_dtype(c.problem.q_dtype), shape_of(c.input.args.q)},
-      {"block_table", FileDType::kI32, shape_of(c.input.args.block_table)},
-      {"seq_lens", FileDType::kI32, shape_of(c.input.args.seq_lens)}};
+      {"q", file_dtype(c.problem.q_dtype), tensor_shape(c.input.args.q)},
+      {"block_table", FileDType::kI32, tensor_shape(c.input.args.block_table)},
+      {"seq_lens", FileDType::kI32, tensor_shape(c.input.args.seq_lens)}};
+  if (c.problem.ragged != 0) {
+    tensors.push_back({"cu_seqlens_q", FileDType::kI32, tensor_shape(c.input.args.cu_seqlens_q)});
+  }
   if (c.has_scale) {
     tensors.push_back({"kv_scale", FileDType::kF32, {1}});
   }
@@ -308,6 +308,9 @@ void convert(const ConvertOptions& options) {
   writer.write(args.q.data, packed_bytes(args.q));
   writer.write(args.block_table.data, packed_bytes(args.block_table));
   writer.write(args.seq_lens.data, packed_bytes(args.seq_lens));
+  if (converted.problem.ragged != 0) {
+    writer.write(args.cu_seqlens_q.data, packed_bytes(args.cu_seqlens_q));
+  }
   if (converted.has_scale) {
     writer.write(&converted.conversion.kv_scale, sizeof(float));
   }

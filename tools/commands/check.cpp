@@ -54,7 +54,7 @@ ErrorStatistics run_kernel(const seesaw_dense_decode_problem& problem,
   call.run();
   const std::vector<std::byte> out = call.out();
   const Results results = results_of(call, problem.q_dtype);
-  const ResultShape shape = shape_of(problem);
+  const ResultShape shape = shape_of(problem, inputs);
   ErrorStatistics statistics = compare(results, truth.reference, truth.allowed, shape);
   if (values == Values::kSuite && statistics.ok()) {
     const ErrorStatistics suite =
@@ -72,9 +72,12 @@ ErrorStatistics run_kernel(const seesaw_dense_decode_problem& problem,
 
 void check_case(const CheckCase& item, const seesaw_options& wanted, Device& device,
                 CheckReport* report) {
-  const SyntheticCase source(
-      item.problem, make_lengths(item.lengths, item.problem.batch, item.seed),
-      {.seed = item.seed, .values = item.values, .spare_pages = kSparePages});
+  const seesaw_dense_decode_problem& p = item.problem;
+  SyntheticRules rules{.seed = item.seed, .values = item.values, .spare_pages = kSparePages};
+  if (item.ragged) {
+    rules.query_lens = make_query_lens({0, p.s_q}, p.batch, item.seed);
+  }
+  const SyntheticCase source(p, make_lengths(item.lengths, p.batch, item.seed), rules);
   const seesaw_dense_decode_problem& problem = source.problem();
   seesaw_options options = wanted;
   options.batch_invariant = wanted.batch_invariant != 0 || item.batch_invariant ? 1 : 0;

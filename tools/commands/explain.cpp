@@ -67,7 +67,7 @@ Explanation examine(const ExplainOptions& options, const CLI::App& command) {
   e.problem = asked.problem;
   e.options = options.request.options;
   e.kernels = DenseDecode::supports(e.problem, e.options);
-  e.work = work_of(e.problem, asked.seq_lens);
+  e.work = work_of(e.problem, asked.seq_lens, asked.query_lens);
   try {
     e.plan.emplace(e.problem, e.options);
     const std::unique_ptr<Device> device = open_device(e.options.device);

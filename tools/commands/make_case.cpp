@@ -22,6 +22,7 @@ struct MakeCaseOptions {
   std::string output;
   seesaw_dense_decode_problem problem{.batch = 8, .h_q = 128};
   LengthOptions lengths;
+  QueryOptions queries;
   Values values = Values::kSuite;
   int64_t spare_pages = 0;
   bool progress = false;
@@ -29,10 +30,19 @@ struct MakeCaseOptions {
 
 std::vector<TensorDeclaration> declarations(const SyntheticCase& source) {
   const seesaw_dense_decode_problem& p = source.problem();
-  return {{"kv_cache", file_dtype(p.kv_format), {source.num_pages(), p.page_size, p.h_kv, p.d_qk}},
-          {"q", file_dtype(p.q_dtype), {p.batch, p.s_q, p.h_q, p.d_qk}},
-          {"block_table", FileDType::kI32, {p.batch, p.max_pages_per_sequence}},
-          {"seq_lens", FileDType::kI32, {p.batch}}};
+  std::vector<TensorDeclaration> tensors = {
+      {"kv_cache", file_dtype(p.kv_format), {source.num_pages(), p.page_size, p.h_kv, p.d_qk}},
+      {"q", file_dtype(p.q_dtype), tensor_shape(source.inputs(nullptr, nullptr).q)},
+      {"block_table", FileDType::kI32, {p.batch, p.max_pages_per_sequence}},
+      {"seq_lens", FileDType::kI32, {p.batch}}};
+  if (p.ragged != 0) {
+    tensors.push_back({"cu_seqlens_q", FileDType::kI32, {p.batch + 1}});
+  }
+  return tensors;
+}
+
+void write_numbers(const std::vector<int32_t>& numbers, SafetensorsWriter* writer) {
+  writer->write(numbers.data(), numbers.size() * sizeof(int32_t));
 }
 
 void write_case(const MakeCaseOptions& options, const SyntheticCase& source,
@@ -49,26 +59,29 @@ void write_case(const MakeCaseOptions& options, const SyntheticCase& source,
     source.fill_page(page, bytes.data());
     writer->write(bytes.data(), bytes.size());
   }
-  bytes.resize(source.q_bytes() / static_cast<size_t>(p.batch));
   for (int64_t sequence = 0; sequence < p.batch; ++sequence) {
+    bytes.resize(source.q_bytes_of_sequence(sequence));
     source.fill_q_of_sequence(sequence, bytes.data());
     writer->write(bytes.data(), bytes.size());
   }
-  writer->write(source.block_table().data(), source.block_table().size() * sizeof(int32_t));
-  writer->write(source.seq_lens().data(), source.seq_lens().size() * sizeof(int32_t));
+  write_numbers(source.block_table(), writer);
+  write_numbers(source.seq_lens(), writer);
+  write_numbers(source.cu_seqlens_q(), writer);
   writer->commit();
 }
 
 void make_case(const MakeCaseOptions& options) {
-  const seesaw_dense_decode_problem p = complete(options.problem);
+  seesaw_dense_decode_problem p = complete(options.problem);
   if (is_quantised(p.kv_format)) {  // case files hold plain tensors
     throw bad_input({"make-case", fmt::format("kv_format = {}", format_name(p.kv_format)),
                      "allowed in files: bfloat16, float16, float32",
                      "Write a plain case, or let bench make a quantised one in memory"});
   }
-  const SyntheticCase source(
-      p, options.lengths.draw(p.batch),
-      {.seed = options.lengths.seed, .values = options.values, .spare_pages = options.spare_pages});
+  const uint64_t seed = options.lengths.seed;
+  std::vector<int32_t> seq_lens = options.lengths.draw(p.batch);
+  SyntheticRules rules{.seed = seed, .values = options.values, .spare_pages = options.spare_pages};
+  rules.query_lens = options.queries.draw(static_cast<int64_t>(seq_lens.size()), seed, &p.s_q);
+  const SyntheticCase source(p, std::move(seq_lens), rules);
   SafetensorsWriter writer(options.output);
   write_case(options, source, &writer);
   print_out("{}: {}, {} pages, {} tokens, {}\n", options.output,
@@ -88,6 +101,7 @@ void register_make_case(CLI::App& app) {
   command->add_option("-o,--output", options->output, "the .safetensors file to write")->required();
   add_problem_flags(*command, &options->problem);
   add_length_options(*command, &options->lengths);
+  add_query_options(*command, &options->queries);
   add_values_option(*command, &options->values);
   command->add_option("--spare-pages", options->spare_pages, "pages that no sequence uses")
       ->capture_default_str();
@@ -97,6 +111,7 @@ void register_make_case(CLI::App& app) {
       "  seesaw make-case -o case.safetensors --batch 4 --heads 128 --len 4096\n"
       "  seesaw make-case -o mtp.safetensors --heads 16 --s-q 3 --causal --len-min 1 --len-max "
       "9000\n"
+      "  seesaw make-case -o ragged.safetensors --heads 16 --s-q 4 --s-q-min 0 --causal\n"
       "  seesaw make-case -o heavy.safetensors --values heavy\n"
       "  seesaw make-case -o odd.safetensors --dtype fp16 --page-size 61 --spare-pages 100 --seed "
       "7");

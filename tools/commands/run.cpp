@@ -1,5 +1,6 @@
 // seesaw run: the main job, from tensors in a file to tensors in a file.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -50,6 +51,10 @@ struct Summary {
   Spread us;
   double prepare_us = 0;
   std::optional<double> error_of_bound;  // --verify: the largest, as a fraction of its bound
+
+  int64_t query_tokens() const {  // of all sequences
+    return problem.ragged != 0 ? inputs.q.shape[0] : problem.batch * problem.s_q;
+  }
 };
 
 float choose_scale(const RunOptions& options, const Case& input) {
@@ -65,7 +70,8 @@ float choose_scale(const RunOptions& options, const Case& input) {
 ErrorStatistics errors_of(Call* call, const Summary& summary) {
   const Results reference = reference_results(summary.problem, summary.inputs);
   return compare(results_of(*call, summary.problem.q_dtype), reference,
-                 allowed_errors(summary.problem, summary.inputs), shape_of(summary.problem));
+                 allowed_errors(summary.problem, summary.inputs),
+                 shape_of(summary.problem, summary.inputs));
 }
 
 void throw_if_out_of_bound(const ErrorStatistics& errors) {
@@ -84,11 +90,12 @@ void write_results(const Summary& summary, const DenseDecode& plan, Call* call,
   std::map<std::string, std::string> metadata = settings_of(p, summary.inputs);
   metadata["kernel"] = plan.kernel();
   metadata["version"] = seesaw_version();
+  const seesaw_tensor& q = summary.inputs.q;
   std::vector<TensorDeclaration> tensors = {
-      {"out", file_dtype(p.q_dtype), {p.batch, p.s_q, p.h_q, p.d_v}},
-      {"lse", FileDType::kF32, {p.batch, p.h_q, p.s_q}}};
+      {"out", file_dtype(p.q_dtype), tensor_shape(out_of(q, p.d_v))},
+      {"lse", FileDType::kF32, tensor_shape(lse_of(q))}};
   if (p.max_logits != 0) {
-    tensors.push_back({"max_logits", FileDType::kF32, {p.batch, p.h_q, p.s_q}});
+    tensors.push_back({"max_logits", FileDType::kF32, tensor_shape(lse_of(q))});
   }
   writer->declare(tensors, metadata);
   const std::vector<std::byte> out = call->out();
@@ -113,12 +120,16 @@ std::string besides_text(const Summary& s) {
 void print_text(const RunOptions& options, const DenseDecode& plan, const Summary& s) {
   const seesaw_dense_decode_problem& p = s.problem;
   const double seconds = s.us.median * 1e-6;
-  print_out("q          [{}, {}, {}, {}] {}\n", p.batch, p.s_q, p.h_q, p.d_qk,
-            short_name(p.q_dtype));
+  const seesaw_tensor& q = s.inputs.q;
+  print_out("q          [{}] {}{}\n", fmt::join(tensor_shape(q), ", "), short_name(p.q_dtype),
+            p.ragged != 0 ? fmt::format(", ragged: up to {} query tokens of each of {} sequences",
+                                        p.s_q, p.batch)
+                          : "");
   print_out("kv_cache   [{}, {}, {}, {}] {}, {} tokens in use\n", s.inputs.kv_cache.shape[0],
             p.page_size, p.h_kv, p.d_qk, short_name(p.kv_format), s.work.tokens);
-  print_out("out        [{}, {}, {}, {}] {}, lse [{}, {}, {}] fp32 -> {}\n", p.batch, p.s_q, p.h_q,
-            p.d_v, short_name(p.q_dtype), p.batch, p.h_q, p.s_q,
+  print_out("out        [{}] {}, lse [{}] fp32 -> {}\n",
+            fmt::join(tensor_shape(out_of(q, p.d_v)), ", "), short_name(p.q_dtype),
+            fmt::join(tensor_shape(lse_of(q)), ", "),
             options.output.empty() ? "not written" : options.output);
   print_out("kernel     {} on {}, {}, workspace {}\n", plan.kernel(),
             device_text(options.options.device), numbers_text(plan.details()),
@@ -147,7 +158,9 @@ nlohmann::ordered_json to_json(const RunOptions& options, const DenseDecode& pla
       {"kernel", plan.kernel()},
       {"threads", plan.number("num_workers")}};
   json.update(record_of(s.problem));
-  json.update({{"num_pages", s.inputs.kv_cache.shape[0]},
+  json.update({{"ragged", s.problem.ragged != 0},
+               {"query_tokens", s.query_tokens()},
+               {"num_pages", s.inputs.kv_cache.shape[0]},
                {"tokens", s.work.tokens},
                {"scale", s.inputs.scale},
                {"workspace_bytes", plan.workspace_bytes()},
@@ -186,7 +199,7 @@ void run(const RunOptions& options, const CLI::App& command) {
   }
   summary.problem.max_logits = options.max_logits ? 1 : 0;
   summary.problem = complete(summary.problem);
-  summary.work = work_of(summary.problem, input.contents.seq_lens);
+  summary.work = work_of(summary.problem, input.contents.seq_lens, input.contents.query_lens());
   const DenseDecode plan(summary.problem, options.options);
   std::optional<SafetensorsWriter> writer;
   if (!options.output.empty()) {

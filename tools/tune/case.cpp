@@ -164,7 +164,7 @@ void TuneCase::require_same_results(const Setting& setting) {
   Call& call = prepared(setting).call;
   call.run();
   const std::vector<std::byte> out = call.out();
-  const ResultShape shape = shape_of(problem());
+  const ResultShape shape = shape_of(problem(), inputs_.args());
   const ErrorStatistics errors =
       compare(results_of(call, dtype), standard, flash_mla_suite(standard, shape), shape);
   call.run();
