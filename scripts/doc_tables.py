@@ -25,9 +25,10 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT / name) for name in ("scripts", "python", "bench/python")]
+sys.path[:0] = [str(ROOT / name) for name in ("scripts", "python", "bench/python", "bench")]
 
 import format_tables  # noqa: E402
+import predict  # noqa: E402
 
 MARKED = re.compile(
     r"(?P<begin><!-- table: (?P<name>[\w-]+) -->\n)(?P<body>.*?)(?P<end>^<!-- end -->$)",
@@ -151,6 +152,9 @@ TABLES: Dict[str, Callable[[], str]] = {
     "speed": speed,
     "ratios-h200": lambda: ratios("h200/*-python-compare.csv"),
     "claims-h200": lambda: claims("h200/*-compare.json", answered),
+    "predictions": predict.prediction_table,
+    "prediction-fit": predict.fit_table,
+    "prediction-gpus": predict.gpu_table,
     "claims-cpu": lambda: claims("amd-epyc-zen5-2cpu/*-compare.json", timed_speed_up),
 }
 
