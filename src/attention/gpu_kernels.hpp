@@ -1,7 +1,10 @@
 // The kernels that the cores for GPUs are for an operation: rows of its table. What they want of
-// the operation is in host_kernels.hpp; what lies in host memory there, they do not look at.
+// the operation is in host_kernels.hpp, but for what is looked at in memory; with check_data that
+// is device/check.hpp's, and of an operation with lists
+//   Status check_lists(problem, attention::Call, attention::FindDoubtful)   tells what was found
 #pragma once
 
+#include "attention/device/check.hpp"
 #include "attention/sm80/attention.hpp"
 #include "attention/sm90/attention.hpp"
 #include "core/operation.hpp"
@@ -44,7 +47,17 @@ struct GpuKernel {
 
   static Status run(const PlanType& plan, const Args& args, const seesaw::Call& call) {
     SEESAW_RETURN_IF_ERROR(check_call(plan.problem, args));
-    return Core::run(plan, call_of(plan.problem, args, call), call.stream);
+    const Call described = call_of(plan.problem, args, call);
+    if constexpr (requires(FindDoubtful find) { check_lists(plan.problem, described, find); }) {
+      if (plan.options.check_data) {
+        SEESAW_RETURN_IF_ERROR(
+            check_lists(plan.problem, described,
+                        [&](const Call& of, size_t stream, std::optional<Doubtful>* found) {
+                          return device::first_doubtful(plan, of, stream, call.stream, found);
+                        }));
+      }
+    }
+    return Core::run(plan, described, call.stream);
   }
 
   static constexpr KernelFunctions<Problem, Args, PlanType> kFunctions = {

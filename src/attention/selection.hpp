@@ -1,12 +1,14 @@
-// Lists of slots in host memory (streams of kind kIndices): how many of a list's entries count,
+// Lists of slots (streams of kind kIndices) in host memory: how many of a list's entries count,
 // which of them are tokens, and the first that a careful caller would call a mistake.
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
+#include <functional>
 #include <optional>
 
 #include "attention/call.hpp"
+#include "base/status.hpp"
 
 namespace seesaw::attention {
 
@@ -68,6 +70,17 @@ inline std::optional<Doubtful> first_doubtful(const Selection& lists, int64_t it
     }
   }
   return std::nullopt;
+}
+
+// Looks for it in the memory that a call's lists are in: stream number `stream` of the call.
+using FindDoubtful =
+    std::function<Status(const Call& call, size_t stream, std::optional<Doubtful>* found)>;
+
+inline FindDoubtful find_on_host(const Problem& problem) {
+  return [&problem](const Call& call, size_t stream, std::optional<Doubtful>* found) {
+    *found = first_doubtful(Selection(problem, call, stream), call.items);
+    return Status();
+  };
 }
 
 }  // namespace seesaw::attention

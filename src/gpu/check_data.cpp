@@ -4,7 +4,6 @@
 #include <string>
 
 #include "base/message.hpp"
-#include "gpu/check_kernels.hpp"
 #include "gpu/device.hpp"
 #include "gpu/schedule.hpp"
 
@@ -22,42 +21,9 @@ Status read_back(const void* from, T* to, cudaStream_t stream) {
 // Launches the check, and waits for the least fault it reports.
 template <typename Params>
 Status find_first(const Params& params, cudaStream_t stream, unsigned long long* first) {
+  SEESAW_RETURN_IF_ERROR(refuse_while_capturing(stream));
   SEESAW_RETURN_IF_ERROR(failed(launch_check(params, stream), "launching a check"));
   return read_back(params.first_fault, first, stream);
-}
-
-Status check_block_table(const CallToCheck& call, void* report, cudaStream_t stream) {
-  const LengthsToCheck& lengths = call.lengths;
-  const BlockTableParams params = {
-      .seq_lens = lengths.seq_lens,
-      .seq_len_stride = lengths.stride,
-      .table = call.block_table,
-      .table_stride = call.block_table_stride,
-      .batch = lengths.batch,
-      .page_size = lengths.page_size,
-      .num_pages = call.num_pages,
-      .columns = lengths.max_pages,
-      .first_fault = static_cast<unsigned long long*>(report),
-  };
-  unsigned long long first = kNoFault;
-  SEESAW_RETURN_IF_ERROR(find_first(params, stream, &first));
-  if (first == kNoFault) {
-    return {};
-  }
-  const int64_t sequence = static_cast<int64_t>(first) / params.columns;
-  const int64_t column = static_cast<int64_t>(first) % params.columns;
-  int32_t id = 0;
-  int32_t length = 0;
-  SEESAW_RETURN_IF_ERROR(
-      read_back(params.table + sequence * params.table_stride + column, &id, stream));
-  SEESAW_RETURN_IF_ERROR(
-      read_back(params.seq_lens + sequence * params.seq_len_stride, &length, stream));
-  return invalid_argument(
-      four_part_message(kWhere, fmt::format("block_table[{}, {}] = {}", sequence, column, id),
-                        fmt::format("0 to {} (num_pages - 1), as seq_lens[{}] = {} needs {} pages",
-                                    params.num_pages - 1, sequence, length,
-                                    ceil_div<int64_t>(length, params.page_size)),
-                        "Correct the page id or the length."));
 }
 
 // Which entry of the schedule 32-bit word `word` belongs to.
@@ -85,39 +51,6 @@ std::string name_of_word(const split::SplitConfig& config, int64_t word) {
   return fmt::format("pieces[{}].{}", in_pieces / kWords, fields[in_pieces % kWords]);
 }
 
-Status check_schedule(const CallToCheck& call, void* report, void* rebuilt, cudaStream_t stream) {
-  const ScheduleCall again = {
-      .config = call.split,
-      .lengths =
-          split::lengths_of(call.lengths.seq_lens, call.lengths.stride, call.lengths.max_tokens()),
-      .batch = static_cast<int32_t>(call.lengths.batch),
-      .schedule = rebuilt,
-  };
-  SEESAW_RETURN_IF_ERROR(launch_schedule(again, stream));
-  const ScheduleParams params = {
-      .given = static_cast<const uint32_t*>(call.schedule),
-      .wanted = static_cast<const uint32_t*>(rebuilt),
-      .config = call.split,
-      .batch = again.batch,
-      .first_fault = static_cast<unsigned long long*>(report),
-  };
-  unsigned long long first = kNoFault;
-  SEESAW_RETURN_IF_ERROR(find_first(params, stream, &first));
-  if (first == kNoFault) {
-    return {};
-  }
-  int32_t given = 0;
-  int32_t wanted = 0;
-  SEESAW_RETURN_IF_ERROR(read_back(params.given + first, &given, stream));
-  SEESAW_RETURN_IF_ERROR(read_back(params.wanted + first, &wanted, stream));
-  return invalid_argument(
-      four_part_message(kWhere,
-                        fmt::format("{} of the schedule = {}",
-                                    name_of_word(call.split, static_cast<int64_t>(first)), given),
-                        fmt::format("{}, for this plan and these seq_lens", wanted),
-                        "Call seesaw_plan_prepare again whenever seq_lens change."));
-}
-
 }  // namespace
 
 Status read_back(const void* from, void* to, size_t bytes, cudaStream_t stream) {
@@ -143,7 +76,6 @@ size_t check_bytes(const split::SplitConfig& config) {
 }
 
 Status check_lengths(const LengthsToCheck& lengths, void* report, cudaStream_t stream) {
-  SEESAW_RETURN_IF_ERROR(refuse_while_capturing(stream));
   const LengthsParams params = {
       .seq_lens = lengths.seq_lens,
       .stride = lengths.stride,
@@ -166,11 +98,77 @@ Status check_lengths(const LengthsToCheck& lengths, void* report, cudaStream_t s
                         "Correct the length, or widen the block table."));
 }
 
-Status check_call(const CallToCheck& call, void* scratch, cudaStream_t stream) {
+Status check_block_table(const BlockTableToCheck& table, void* report, cudaStream_t stream) {
+  const LengthsToCheck& lengths = table.lengths;
+  SEESAW_RETURN_IF_ERROR(check_lengths(lengths, report, stream));
+  const BlockTableParams params = {
+      .seq_lens = lengths.seq_lens,
+      .seq_len_stride = lengths.stride,
+      .table = table.ids,
+      .table_stride = table.stride,
+      .batch = lengths.batch,
+      .page_size = lengths.page_size,
+      .num_pages = table.num_pages,
+      .columns = lengths.max_pages,
+      .first_fault = static_cast<unsigned long long*>(report),
+  };
+  unsigned long long first = kNoFault;
+  SEESAW_RETURN_IF_ERROR(find_first(params, stream, &first));
+  if (first == kNoFault) {
+    return {};
+  }
+  const int64_t sequence = static_cast<int64_t>(first) / params.columns;
+  const int64_t column = static_cast<int64_t>(first) % params.columns;
+  int32_t id = 0;
+  int32_t length = 0;
+  SEESAW_RETURN_IF_ERROR(
+      read_back(params.table + sequence * params.table_stride + column, &id, stream));
+  SEESAW_RETURN_IF_ERROR(
+      read_back(params.seq_lens + sequence * params.seq_len_stride, &length, stream));
+  return invalid_argument(
+      four_part_message(kWhere, fmt::format("block_table[{}, {}] = {}", sequence, column, id),
+                        fmt::format("0 to {} (num_pages - 1), as seq_lens[{}] = {} needs {} pages",
+                                    params.num_pages - 1, sequence, length,
+                                    ceil_div<int64_t>(length, params.page_size)),
+                        "Correct the page id or the length."));
+}
+
+Status check_schedule(const ScheduleToCheck& call, void* scratch, cudaStream_t stream) {
+  SEESAW_RETURN_IF_ERROR(refuse_while_capturing(stream));
   void* rebuilt = static_cast<char*>(scratch) + split::kScheduleAlignment;
-  SEESAW_RETURN_IF_ERROR(check_lengths(call.lengths, scratch, stream));
-  SEESAW_RETURN_IF_ERROR(check_block_table(call, scratch, stream));
-  return check_schedule(call, scratch, rebuilt, stream);
+  const ScheduleCall again = {
+      .config = call.config,
+      .lengths = call.lengths,
+      .batch = static_cast<int32_t>(call.batch),
+      .schedule = rebuilt,
+  };
+  SEESAW_RETURN_IF_ERROR(launch_schedule(again, stream));
+  const ScheduleParams params = {
+      .given = static_cast<const uint32_t*>(call.schedule),
+      .wanted = static_cast<const uint32_t*>(rebuilt),
+      .config = call.config,
+      .batch = again.batch,
+      .first_fault = static_cast<unsigned long long*>(scratch),
+  };
+  unsigned long long first = kNoFault;
+  SEESAW_RETURN_IF_ERROR(find_first(params, stream, &first));
+  if (first == kNoFault) {
+    return {};
+  }
+  int32_t given = 0;
+  int32_t wanted = 0;
+  SEESAW_RETURN_IF_ERROR(read_back(params.given + first, &given, stream));
+  SEESAW_RETURN_IF_ERROR(read_back(params.wanted + first, &wanted, stream));
+  return invalid_argument(
+      four_part_message(kWhere,
+                        fmt::format("{} of the schedule = {}",
+                                    name_of_word(call.config, static_cast<int64_t>(first)), given),
+                        fmt::format("{}, for this plan and these lengths", wanted),
+                        "Call seesaw_plan_prepare again whenever lengths change."));
+}
+
+Status find_in_lists(const ListsParams& params, cudaStream_t stream, unsigned long long* first) {
+  return find_first(params, stream, first);
 }
 
 }  // namespace seesaw::gpu

@@ -34,6 +34,27 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
+// A block a list.
+__global__ void __launch_bounds__(kThreads) lists_kernel(const __grid_constant__ ListsParams p) {
+  for (int64_t item = blockIdx.x; item < p.items; item += gridDim.x) {
+    const int64_t sequence = item / p.items_per_sequence;
+    const int64_t given = p.lengths == nullptr ? p.most : p.lengths[sequence * p.lengths_stride];
+    const int64_t first_of_item = item * (p.most + 1);
+    if (given < 0 || given > p.most) {
+      atomicMin(p.first_fault, static_cast<unsigned long long>(first_of_item));
+      continue;
+    }
+    const int32_t* list =
+        p.slots + sequence * p.stride_sequence + item % p.items_per_sequence * p.stride_item;
+    for (int64_t entry = threadIdx.x; entry < given; entry += kThreads) {
+      const int64_t slot = list[entry];
+      if (slot < -1 || slot >= p.num_slots) {
+        atomicMin(p.first_fault, static_cast<unsigned long long>(first_of_item + 1 + entry));
+      }
+    }
+  }
+}
+
 __device__ void compare_words(const ScheduleParams& p, const void* begin, int64_t words) {
   const int64_t offset = static_cast<const uint32_t*>(begin) - p.wanted;
   for (int64_t i = blockIdx.x * int64_t{kThreads} + threadIdx.x; i < words;
@@ -80,6 +101,10 @@ cudaError_t launch_check(const LengthsParams& params, cudaStream_t stream) {
 
 cudaError_t launch_check(const BlockTableParams& params, cudaStream_t stream) {
   return launch(block_table_kernel, params, params.batch * kThreads, stream);
+}
+
+cudaError_t launch_check(const ListsParams& params, cudaStream_t stream) {
+  return launch(lists_kernel, params, params.items * kThreads, stream);
 }
 
 cudaError_t launch_check(const ScheduleParams& params, cudaStream_t stream) {

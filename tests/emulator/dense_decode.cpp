@@ -9,6 +9,7 @@
 
 #include "attention/device/run.hpp"
 #include "attention/gpu_kernels.hpp"
+#include "gpu/check_data.hpp"
 #include "lab/accuracy.hpp"
 #include "lab/elements.hpp"
 #include "ops/dense_decode/attention.hpp"
@@ -50,6 +51,7 @@ DenseDecodePlan make_plan(const seesaw_dense_decode_problem& problem, const Shar
   must(dense_decode::complete(&completed));
   Options options;
   options.device = {SEESAW_CUDA, 0};
+  options.check_data = shares.check_data;
   const Functions& functions = functions_of(shares.core);
   const Support support = functions.supports(completed, options);
   if (!support.supported) throw std::invalid_argument(support.reason);
@@ -67,8 +69,10 @@ DenseDecodePlan make_plan(const seesaw_dense_decode_problem& problem, const Shar
   plan.split.piece_cost_tiles = shares.piece_cost_tiles;
   plan.split.split_cost_tiles = 0;
   plan.schedule_bytes = split::schedule_bytes(plan.split);
-  plan.workspace_bytes = shares.core == Core::kSm90 ? sm90::geometry_of(plan).partials.size_bytes()
-                                                    : attention::device::workspace_bytes(plan);
+  const uint64_t to_check = shares.check_data ? gpu::check_bytes(plan.split) : 0;
+  plan.workspace_bytes = shares.core == Core::kSm90
+                             ? sm90::geometry_of(plan).partials.size_bytes() + to_check
+                             : attention::device::workspace_bytes(plan);
   return plan;
 }
 

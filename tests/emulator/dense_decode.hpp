@@ -61,6 +61,7 @@ struct Shares {
   Core core = default_core;
   int32_t tile_rows = kUnset;     // of sm80
   int32_t shared_bytes = kUnset;  // of sm80
+  bool check_data = false;
 };
 
 class DecodeCall {

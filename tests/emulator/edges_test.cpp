@@ -206,5 +206,26 @@ TEST_P(Edges, AScheduleOfOtherLengthsIsFound) {
   }
 }
 
+void expect_part(const std::string& text, const std::string& part) {
+  EXPECT_NE(text.find(part), std::string::npos) << text;
+}
+
+// The first offender by check_data, on every core; of those that have windows with one, too.
+TEST_P(Edges, CheckDataNamesTheFirstOffender) {
+  lab::DecodeSpec spec{.seq_lens = {300, 0, 129}, .s_q = 2, .h_q = 4, .causal = 1};
+  spec.window = default_core == Core::kSm80 ? 40 : 0;
+  lab::DecodeCase test_case(spec);
+  DecodeCall call(test_case, {.num_workers = 3, .check_data = true});
+  EXPECT_EQ(call.run(), "");
+  EXPECT_EQ(call.verdict(), "");
+  test_case.set_length(0, 20);  // fewer tiles than were scheduled
+  expect_part(call.attend(), "of the schedule");
+  test_case.set_length(0, 300);
+  test_case.set_block_table(2, 2, -7);  // the third page of 129 tokens
+  expect_part(call.attend(), "block_table[2, 2] = -7");
+  test_case.set_length(1, -1);
+  expect_part(call.prepare(), "seq_lens[1] = -1");
+}
+
 }  // namespace
 }  // namespace seesaw::emulator

@@ -108,16 +108,20 @@ struct CheckedCall {
   }
 
   std::string check() {
-    return gpu::check_call({.lengths = {.seq_lens = lengths,
-                                        .batch = kBatch,
-                                        .max_pages = kPages,
-                                        .page_size = 64},
-                            .block_table = table,
-                            .block_table_stride = kPages,
-                            .num_pages = kBatch * kPages,
-                            .split = config,
-                            .schedule = schedule.data()},
-                           scratch.data(), nullptr)
+    const Status pages = gpu::check_block_table(
+        {.lengths = {.seq_lens = lengths, .batch = kBatch, .max_pages = kPages, .page_size = 64},
+         .ids = table,
+         .stride = kPages,
+         .num_pages = kBatch * kPages},
+        scratch.data(), nullptr);
+    if (!pages.ok()) {
+      return pages.message();
+    }
+    return gpu::check_schedule({.config = config,
+                                .lengths = split::lengths_of(lengths, 1, 64 * kPages),
+                                .batch = kBatch,
+                                .schedule = schedule.data()},
+                               scratch.data(), nullptr)
         .message();
   }
 

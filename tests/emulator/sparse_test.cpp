@@ -62,38 +62,68 @@ void must(const Status& status) {
   ASSERT_EQ(cudaStreamSynchronize(nullptr), cudaSuccess);
 }
 
+// A plan for a case, and the memory of one call.
+template <typename Operation>
+class SparseCall {
+ public:
+  SparseCall(const SparseCase& test_case, const Shares& shares, bool check_data = false)
+      : test_case_(test_case),
+        plan_(planned(test_case, shares, check_data)),
+        schedule_(plan_.schedule_bytes),
+        workspace_(plan_.workspace_bytes),
+        outputs_(test_case) {
+    call_.schedule = schedule_.data();
+    call_.schedule_bytes = schedule_.size();
+    call_.workspace = workspace_.data();
+    call_.workspace_bytes = workspace_.size();
+  }
+
+  Status prepare() { return kKernel.prepare.function(plan_, args(), call_); }
+  Status run() { return kKernel.run(plan_, args(), call_); }
+  bool intact() const { return schedule_.intact() && workspace_.intact() && outputs_.intact(); }
+  auto results() { return outputs_.results(test_case_.spec()); }
+
+ private:
+  static constexpr const auto& kKernel = Operation::Kernel::kFunctions;
+  using Planned = typename std::remove_cvref_t<decltype(kKernel)>::Planned;
+
+  auto args() { return Operation::args(outputs_, test_case_); }
+
+  static Planned planned(const SparseCase& test_case, const Shares& shares, bool check_data) {
+    typename Operation::Problem problem;
+    static_cast<decltype(Operation::problem(test_case))&>(problem) = Operation::problem(test_case);
+    must(Operation::complete(&problem));
+    Options options;
+    options.device = {SEESAW_CUDA, 0};
+    options.batch_invariant = test_case.spec().batch_invariant;
+    options.check_data = check_data;
+    EXPECT_EQ(kKernel.supports(problem, options).reason, "");
+    std::array<int32_t, attention::sm80::kKnobCount> knobs;
+    knobs.fill(kUnset);
+    knobs[split::kNumWorkers] = shares.num_workers;
+    knobs[attention::sm80::kTileRowsKnob] = shares.tile_rows;
+    knobs[attention::sm80::kSharedBytesKnob] = shares.shared_bytes;
+    Planned plan;
+    must(kKernel.plan(problem, options, knobs, &plan));
+    return plan;
+  }
+
+  const SparseCase& test_case_;
+  Planned plan_;
+  testing::GuardedBuffer schedule_;
+  testing::GuardedBuffer workspace_;
+  SparseOutputs outputs_;
+  Call call_{};
+};
+
 template <typename Operation>
 void expect_contract(const SparseCase& test_case, const Shares& shares = {}) {
   SCOPED_TRACE(describe(test_case.spec()));
-  const auto& kernel = Operation::Kernel::kFunctions;
-  typename Operation::Problem problem;
-  static_cast<decltype(Operation::problem(test_case))&>(problem) = Operation::problem(test_case);
-  must(Operation::complete(&problem));
-  Options options;
-  options.device = {SEESAW_CUDA, 0};
-  options.batch_invariant = test_case.spec().batch_invariant;
-  ASSERT_EQ(kernel.supports(problem, options).reason, "");
-  std::array<int32_t, attention::sm80::kKnobCount> knobs;
-  knobs.fill(kUnset);
-  knobs[split::kNumWorkers] = shares.num_workers;
-  knobs[attention::sm80::kTileRowsKnob] = shares.tile_rows;
-  knobs[attention::sm80::kSharedBytesKnob] = shares.shared_bytes;
-  typename std::remove_cvref_t<decltype(kernel)>::Planned plan;
-  must(kernel.plan(problem, options, knobs, &plan));
-  testing::GuardedBuffer schedule(plan.schedule_bytes);
-  testing::GuardedBuffer workspace(plan.workspace_bytes);
-  SparseOutputs outputs(test_case);
-  const auto args = Operation::args(outputs, test_case);
-  Call call{};
-  call.schedule = schedule.data();
-  call.schedule_bytes = schedule.size();
-  call.workspace = workspace.data();
-  call.workspace_bytes = workspace.size();
-  must(kernel.prepare.function(plan, args, call));
-  must(kernel.run(plan, args, call));
-  EXPECT_TRUE(schedule.intact() && workspace.intact() && outputs.intact());
-  testing::expect_within_contract(test_case, outputs.results(test_case.spec()),
-                                  Operation::kPrefill);
+  SparseCall<Operation> call(test_case, shares);
+  must(call.prepare());
+  must(call.run());
+  EXPECT_TRUE(call.intact());
+  testing::expect_within_contract(test_case, call.results(), Operation::kPrefill);
 }
 
 void expect_contract(const SparseSpec& spec, const Shares& shares = {}) {
@@ -175,6 +205,82 @@ TEST_P(Sm80Sparse, Prefill) {
                   .sinks = std::vector<float>(40, -1.0F)}));
 }
 
+// What check_data refuses a case with, after its lists were made such; "": nothing.
+template <typename Operation, typename Break>
+std::string refusal(const SparseSpec& spec, Break break_it) {
+  SparseCase test_case(spec);
+  break_it(test_case);
+  SparseCall<Operation> call(test_case, {.num_workers = 3}, true);
+  must(call.prepare());
+  const Status status = call.run();
+  EXPECT_EQ(cudaStreamSynchronize(nullptr), cudaSuccess);
+  EXPECT_TRUE(call.intact());
+  return status.message();
+}
+
+void expect_part(const std::string& text, const std::string& part) {
+  EXPECT_NE(text.find(part), std::string::npos) << text;
+}
+
+template <typename Decode>
+void expect_decode_lists_checked() {
+  const SparseSpec spec{
+      .batch = 3,
+      .s_q = 2,
+      .h_q = 2,
+      .d_qk = 512,
+      .cache = {.topk = 300, .page_size = 16, .pages = 30, .lengths = {300, 5, 0}},
+      .extra = {.topk = 8, .page_size = 4, .pages = 3, .lengths = {8, 8, 8}}};
+  const auto refused = [&](auto break_it) { return refusal<Decode>(spec, break_it); };
+  EXPECT_EQ(refused([](SparseCase&) {}), "");
+  // The first offender of several: behind what one pass of a block's threads looks at.
+  expect_part(
+      refused([](SparseCase& of) {
+        of.set_slot(0, 0, 1, 299, -2);
+        of.set_slot(0, 1, 1, 0, 480);
+      }),
+      "sparse_decode: indices[0, 1, 299] = -2, allowed: -1, or a slot of the 30 pages of 16");
+  expect_part(refused([](SparseCase& of) { of.set_slot(0, 1, 0, 3, 480); }),
+              "indices[1, 0, 3] = 480");
+  expect_part(refused([](SparseCase& of) { of.set_slot(1, 2, 1, 7, 12); }),
+              "extra_indices[2, 1, 7] = 12");
+  // Entries behind a length may hold anything, and the last slot and -1 are allowed.
+  EXPECT_EQ(refused([](SparseCase& of) {
+              of.set_slot(0, 1, 0, 5, 4711);
+              of.set_slot(0, 2, 1, 0, INT32_MIN);
+              of.set_slot(0, 0, 0, 0, -1);
+            }),
+            "");
+  expect_part(refused([](SparseCase& of) { of.set_length(0, 1, 301); }),
+              "topk_length[1] = 301, allowed: 0 to 300, the columns of indices");
+  expect_part(refused([](SparseCase& of) { of.set_length(1, 0, -1); }),
+              "extra_topk_length[0] = -1");
+}
+
+TEST_P(Sm80Sparse, CheckDataNamesTheFirstDoubtfulEntry) {
+  expect_decode_lists_checked<Decode>();
+  const SparseSpec rows{
+      .batch = 5,
+      .h_q = 4,
+      .cache = {.topk = 33, .page_size = 1, .pages = 60, .lengths = {33, 0, 1, 20, 33}}};
+  EXPECT_EQ(refusal<Prefill>(rows, [](SparseCase&) {}), "");
+  expect_part(refusal<Prefill>(rows, [](SparseCase& of) { of.set_slot(0, 3, 0, 19, 60); }),
+              "sparse_prefill: indices[3, 0, 19] = 60, allowed: -1, or a row of the 60 of kv");
+  expect_part(refusal<Prefill>(rows, [](SparseCase& of) { of.set_length(0, 2, 34); }),
+              "topk_length[2] = 34");
+}
+
+// Lists whose lengths changed behind the planner's back.
+TEST_P(Sm80Sparse, CheckDataFindsAScheduleOfOtherLengths) {
+  SparseCase test_case({.batch = 2, .cache = {.topk = 300, .lengths = {300, 300}}});
+  SparseCall<Decode> call(test_case, {.num_workers = 3}, true);
+  must(call.prepare());
+  test_case.set_length(0, 1, 5);
+  expect_part(call.run().message(), "of the schedule");
+  must(call.prepare());
+  must(call.run());
+}
+
 // ---- sm90: rows that lie anywhere, multiplied by the seesaw
 
 using Decode90 = DecodeBy<attention::Sm90Core>;
@@ -222,6 +328,8 @@ TEST_P(Sm90Sparse, StrangersAndLengths) {
     expect_contract<Decode90>(SparseCase(spec), {.num_workers = 1});
   }
 }
+
+TEST_P(Sm90Sparse, CheckDataNamesTheFirstDoubtfulEntry) { expect_decode_lists_checked<Decode90>(); }
 
 TEST_P(Sm90Sparse, ExtraCacheAndSinks) {
   lab::SparseSpec spec = sm90_spec(SEESAW_FORMAT_FP8_584);

@@ -16,7 +16,9 @@ using Functions = KernelFunctions<SparseDecodeProblem, Args, SparseDecodePlan>;
 // What kernels on host memory look at first. Any lengths may be scheduled.
 inline Status check_before_prepare(const SparseDecodePlan&, const Args&) { return {}; }
 inline Status check_before_run(const SparseDecodePlan& plan, const Args& args) {
-  return check_lists(plan.problem, plan.options, args);
+  return plan.options.check_data ? check_lists(plan.problem, call_of(plan.problem, args, {}),
+                                               attention::find_on_host(plan.attention))
+                                 : Status();
 }
 
 }  // namespace seesaw::sparse_decode

@@ -97,23 +97,23 @@ struct Lists {
 };
 
 Status check_one_list(const Lists& lists, const attention::Problem& problem,
-                      const attention::Call& call) {
-  const attention::Selection selection(problem, call, lists.stream);
-  const auto found = attention::first_doubtful(selection, call.items);
+                      const attention::Call& call, const attention::FindDoubtful& find) {
+  const attention::StreamShape& shape = problem.streams[lists.stream];
+  std::optional<attention::Doubtful> found;
+  SEESAW_RETURN_IF_ERROR(find(call, lists.stream, &found));
   if (!found.has_value()) {
     return {};
   }
   const int64_t sequence = found->item / problem.items_per_sequence;
   if (found->entry == attention::Doubtful::kLength) {
-    return bad(
-        fmt::format("{}[{}] = {}", lists.length_name, sequence, found->value),
-        fmt::format("0 to {}, the columns of {}", selection.shape.most_tokens, lists.indices_name),
-        "Correct the length.");
+    return bad(fmt::format("{}[{}] = {}", lists.length_name, sequence, found->value),
+               fmt::format("0 to {}, the columns of {}", shape.most_tokens, lists.indices_name),
+               "Correct the length.");
   }
   return bad(fmt::format("{}[{}, {}, {}] = {}", lists.indices_name, sequence,
                          found->item % problem.items_per_sequence, found->entry, found->value),
-             fmt::format("-1, or a slot of the {} pages of {}", selection.stream.pages,
-                         selection.shape.page_size),
+             fmt::format("-1, or a slot of the {} pages of {}", call.streams[lists.stream].pages,
+                         shape.page_size),
              "Correct the slot, or run without check_data: then it is passed over.");
 }
 
@@ -262,15 +262,12 @@ Status check_call(const SparseDecodeProblem& problem, const Args& args) {
   return {};
 }
 
-Status check_lists(const SparseDecodeProblem& problem, const Options& options, const Args& args) {
-  if (!options.check_data) {
-    return {};
-  }
+Status check_lists(const SparseDecodeProblem& problem, const attention::Call& call,
+                   const attention::FindDoubtful& find) {
   const attention::Problem attention = attention_of(problem);
-  const attention::Call call = call_of(problem, args, {});
-  SEESAW_RETURN_IF_ERROR(check_one_list({"indices", "topk_length", 0}, attention, call));
+  SEESAW_RETURN_IF_ERROR(check_one_list({"indices", "topk_length", 0}, attention, call, find));
   return problem.has_extra()
-             ? check_one_list({"extra_indices", "extra_topk_length", 1}, attention, call)
+             ? check_one_list({"extra_indices", "extra_topk_length", 1}, attention, call, find)
              : Status();
 }
 

@@ -6,6 +6,7 @@
 
 #include "attention/call.hpp"
 #include "attention/problem.hpp"
+#include "attention/selection.hpp"
 #include "core/cache_format.hpp"
 #include "core/operation.hpp"
 #include "core/tensor.hpp"
@@ -39,8 +40,9 @@ attention::Call call_of(const SparseDecodeProblem& problem, const Args& args, co
 // run. Reads no data.
 Status check_call(const SparseDecodeProblem& problem, const Args& args);
 
-// With check_data: lists and lengths, in host memory.
-Status check_lists(const SparseDecodeProblem& problem, const Options& options, const Args& args);
+// Lists and their lengths, in whichever memory `find` looks.
+Status check_lists(const SparseDecodeProblem& problem, const attention::Call& call,
+                   const attention::FindDoubtful& find);
 
 // Bytes and sequences of a run, see Work.
 Work work_of(const SparseDecodeProblem& problem, const Options& options, const Args& args);

@@ -109,14 +109,10 @@ Status check_call(const SparsePrefillProblem& /*problem*/, const Args& args) {
                    "Pass the one scale of kv.");
 }
 
-Status check_lists(const SparsePrefillProblem& problem, const Options& options, const Args& args) {
-  if (!options.check_data) {
-    return {};
-  }
-  const attention::Problem attention = attention_of(problem);
-  const attention::Call call = call_of(problem, args, {});
-  const attention::Selection selection(attention, call, 0);
-  const auto found = attention::first_doubtful(selection, call.items);
+Status check_lists(const SparsePrefillProblem& problem, const attention::Call& call,
+                   const attention::FindDoubtful& find) {
+  std::optional<attention::Doubtful> found;
+  SEESAW_RETURN_IF_ERROR(find(call, 0, &found));
   if (!found.has_value()) {
     return {};
   }
@@ -125,7 +121,7 @@ Status check_lists(const SparsePrefillProblem& problem, const Options& options, 
                fmt::format("0 to {}, the columns of indices", problem.topk), "Correct the length.");
   }
   return bad(fmt::format("indices[{}, 0, {}] = {}", found->item, found->entry, found->value),
-             fmt::format("-1, or a row of the {} of kv", args.kv.shape[0]),
+             fmt::format("-1, or a row of the {} of kv", call.streams[0].pages),
              "Correct the number, or run without check_data: then it is passed over.");
 }
 

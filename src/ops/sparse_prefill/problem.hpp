@@ -7,6 +7,7 @@
 
 #include "attention/call.hpp"
 #include "attention/problem.hpp"
+#include "attention/selection.hpp"
 #include "core/cache_format.hpp"
 #include "core/operation.hpp"
 #include "core/tensor.hpp"
@@ -37,8 +38,9 @@ attention::Call call_of(const SparsePrefillProblem& problem, const Args& args, c
 // Sizes that the operation's table cannot compare: first in every run. Reads no data.
 Status check_call(const SparsePrefillProblem& problem, const Args& args);
 
-// With check_data: lists and lengths, in host memory.
-Status check_lists(const SparsePrefillProblem& problem, const Options& options, const Args& args);
+// Lists and their lengths, in whichever memory `find` looks.
+Status check_lists(const SparsePrefillProblem& problem, const attention::Call& call,
+                   const attention::FindDoubtful& find);
 
 // Bytes and sequences of a run, see Work. Each query token counts as a sequence.
 Work work_of(const SparsePrefillProblem& problem, const Options& options, const Args& args);

@@ -44,22 +44,27 @@ gpu::LengthsToCheck lengths_to_check(const DenseDecodeProblem& problem, const Te
           .page_size = problem.page_size};
 }
 
-gpu::CallToCheck call_to_check(const DenseDecodePlan& plan, const Args& args, const Call& call) {
-  return {.lengths = lengths_to_check(plan.problem, args.seq_lens),
-          .block_table = static_cast<const int32_t*>(args.block_table.data),
-          .block_table_stride = args.block_table.stride[0],
-          .num_pages = args.kv_cache.shape[0],
-          .split = plan.split,
-          .schedule = call.schedule};
+Status check_data(const DenseDecodePlan& plan, const Args& args, const Call& call) {
+  const auto stream = static_cast<cudaStream_t>(call.stream);
+  void* scratch = check_scratch(plan, call);
+  SEESAW_RETURN_IF_ERROR(
+      gpu::check_block_table({.lengths = lengths_to_check(plan.problem, args.seq_lens),
+                              .ids = static_cast<const int32_t*>(args.block_table.data),
+                              .stride = args.block_table.stride[0],
+                              .num_pages = args.kv_cache.shape[0]},
+                             scratch, stream));
+  return gpu::check_schedule({.config = plan.split,
+                              .lengths = planned_lengths(plan.problem, args),
+                              .batch = batch_of(args),
+                              .schedule = call.schedule},
+                             scratch, stream);
 }
 
 Status run_on_current_device(const DenseDecodePlan& plan, const Args& args, const Call& call,
                              int32_t num_sms) {
   SEESAW_RETURN_IF_ERROR(check_alignment(args));
   if (plan.options.check_data) {
-    SEESAW_RETURN_IF_ERROR(gpu::check_call(call_to_check(plan, args, call),
-                                           check_scratch(plan, call),
-                                           static_cast<cudaStream_t>(call.stream)));
+    SEESAW_RETURN_IF_ERROR(check_data(plan, args, call));
   }
   const Geometry geometry = geometry_of(plan);
   SEESAW_RETURN_IF_ERROR(launch_dense_decode(
