@@ -11,18 +11,20 @@
 
 namespace seesaw::attention {
 
-// A core's four functions.
+// A core's functions.
 struct Sm80Core {
   static constexpr auto supports = sm80::supports;
   static constexpr auto plan = sm80::plan;
   static constexpr auto prepare = sm80::prepare;
   static constexpr auto run = sm80::run;
+  static constexpr auto trace = sm80::trace;
 };
 struct Sm90Core {
   static constexpr auto supports = sm90::supports;
   static constexpr auto plan = sm90::plan;
   static constexpr auto prepare = sm90::prepare;
   static constexpr auto run = sm90::run;
+  static constexpr auto trace = sm90::trace;
 };
 
 // Launches on call.stream: nothing is allocated, copied to the host or waited for, except with
@@ -60,11 +62,18 @@ struct GpuKernel {
     return Core::run(plan, described, call.stream);
   }
 
+  static Status trace(const PlanType& plan, const Args& args, const seesaw::Call& call,
+                      Trace* trace) {
+    SEESAW_RETURN_IF_ERROR(check_call(plan.problem, args));
+    return Core::trace(plan, call_of(plan.problem, args, call), call.stream, trace);
+  }
+
   static constexpr KernelFunctions<Problem, Args, PlanType> kFunctions = {
       .supports = supports,
       .plan = plan,
       .prepare = prepare,
       .run = run,
+      .trace = trace,
       .pieces = list_pieces_of<PlanType>};
 };
 

@@ -1,11 +1,12 @@
-// Where the traced variant (trace.cu) notes the time. In every other variant mark() is nothing.
+// Where traced variants note the time. In every other variant mark() is nothing.
 #pragma once
 
-#include "ops/dense_decode/sm90/marks.hpp"
+#include "gpu/marks.hpp"
 
-namespace seesaw::dense_decode::sm90 {
+namespace seesaw::gpu {
 
-// Config::Marks exists in the traced variant only. `piece` counts the worker's pieces.
+// Config::Marks exists in traced variants only (clock_marks.cuh). `piece` counts the worker's
+// pieces.
 template <typename Config>
 __device__ __forceinline__ void mark(int piece, Mark what) {
   if constexpr (requires { Config::Marks::note(piece, what); }) {
@@ -13,4 +14,4 @@ __device__ __forceinline__ void mark(int piece, Mark what) {
   }
 }
 
-}  // namespace seesaw::dense_decode::sm90
+}  // namespace seesaw::gpu

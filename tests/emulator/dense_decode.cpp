@@ -33,11 +33,15 @@ struct Functions {
   Status (*plan)(const DenseDecodeProblem&, const Options&, KnobValues, DenseDecodePlan*);
   Status (*prepare)(const DenseDecodePlan&, const dense_decode::Args&, const Call&);
   Status (*run)(const DenseDecodePlan&, const dense_decode::Args&, const Call&);
+  Status (*trace)(const DenseDecodePlan&, const dense_decode::Args&, const Call&, Trace*);
 };
 const Functions& functions_of(Core core) {
-  static constexpr Functions kSm90 = {sm90::supports, sm90::plan, sm90::prepare, sm90::run};
-  static constexpr Functions kSm80 = {Sm80::supports, Sm80::plan, Sm80::prepare, Sm80::run};
-  static constexpr Functions kRows = {Rows::supports, Rows::plan, Rows::prepare, Rows::run};
+  static constexpr Functions kSm90 = {sm90::supports, sm90::plan, sm90::prepare, sm90::run,
+                                      sm90::trace};
+  static constexpr Functions kSm80 = {Sm80::supports, Sm80::plan, Sm80::prepare, Sm80::run,
+                                      Sm80::trace};
+  static constexpr Functions kRows = {Rows::supports, Rows::plan, Rows::prepare, Rows::run,
+                                      Rows::trace};
   return core == Core::kSm90 ? kSm90 : core == Core::kSm80 ? kSm80 : kRows;
 }
 
@@ -158,11 +162,19 @@ std::string DecodeCall::prepare() {
 }
 
 std::string DecodeCall::attend() {
+  return attended([&] { return functions_of(core_).run(plan_, args_, call()); });
+}
+
+std::string DecodeCall::trace(seesaw::Trace* trace) {
+  return attended([&] { return functions_of(core_).trace(plan_, args_, call(), trace); });
+}
+
+std::string DecodeCall::attended(const std::function<Status()>& attend) {
   out_->poison();
   lse_->poison();
   max_logits_->poison();
   workspace_->poison();
-  const std::string found = outcome(functions_of(core_).run(plan_, args_, call()));
+  const std::string found = outcome(attend());
   const bool intact = out_->intact() && lse_->intact() && max_logits_->intact() &&
                       schedule_->intact() && workspace_->intact();
   return !found.empty() ? found : intact ? "" : "memory next to a buffer was written";

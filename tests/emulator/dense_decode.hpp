@@ -8,6 +8,7 @@
 //   EXPECT_EQ(call.verdict(), "");   // against the double reference
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <tuple>
@@ -80,6 +81,8 @@ class DecodeCall {
   // The two halves of it.
   std::string prepare();
   std::string attend();
+  // attend() by the traced variant.
+  std::string trace(seesaw::Trace* trace);
 
   // "" if all results are within the contract's bounds of the reference, else what is not.
   std::string verdict() const;
@@ -94,6 +97,7 @@ class DecodeCall {
 
  private:
   Call call() const;
+  std::string attended(const std::function<Status()>& attend);
 
   Core core_;
   dense_decode::DenseDecodePlan plan_;

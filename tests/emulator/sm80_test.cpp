@@ -1,6 +1,8 @@
 // sm80.dense_decode with the device planner and the combine, against the double reference.
 #include <gtest/gtest.h>
 
+#include <string_view>
+
 #include "any_conditions.hpp"
 #include "dense_decode.hpp"
 
@@ -168,6 +170,22 @@ TEST_P(Sm80, RaggedQueries) {
   spec.max_logits = true;
   spec.sinks = std::vector<float>(20, 1.0F);
   expect_contract(spec, {.num_workers = 3, .row_groups = 2});
+}
+
+// What `seesaw tune` tells settings apart by.
+TEST(Sm80Plan, SaysWhatItsKnobsSet) {
+  const lab::DecodeCase test_case({.seq_lens = {5}, .h_q = 4});
+  for (const int32_t bytes : {99 << 10, 227 << 10}) {
+    const DecodeCall call(test_case, {.core = Core::kSm80, .tile_rows = 32, .shared_bytes = bytes});
+    const auto number = [&](std::string_view name) {
+      for (const seesaw_number& each : call.plan().numbers) {
+        if (each.name == name) return each.value;
+      }
+      return int64_t{-1};
+    };
+    EXPECT_EQ(number("shared_bytes"), bytes);
+    EXPECT_EQ(number("tile_rows"), 32);
+  }
 }
 
 }  // namespace

@@ -189,12 +189,13 @@ seesaw_dense_decode_problem DenseRun::problem() const {
                                                           : SEESAW_EMPTY_LSE_NEGATIVE_INFINITY};
 }
 
-void DenseRun::plan() {
+void DenseRun::plan(const char* kernel) {
   const DenseCase& c = case_;
   decode_ = std::make_unique<DenseDecode>(
       problem(), seesaw_options{.device = kGpu,
                                 .batch_invariant = (c.flags & kBatchInvariant) != 0,
-                                .check_data = (c.flags & kCheckData) != 0});
+                                .check_data = (c.flags & kCheckData) != 0,
+                                .kernel = kernel});
   call_.schedule_bytes = decode_->schedule_bytes();
   call_.schedule = schedule_.reserve(decode_->schedule_bytes());
   call_.workspace_bytes = decode_->workspace_bytes();

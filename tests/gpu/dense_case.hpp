@@ -62,8 +62,8 @@ class DenseRun {
   // What plan() plans for.
   seesaw_dense_decode_problem problem() const;
 
-  // Plans, if the case needs a new plan; schedules and runs on the stream.
-  void plan();
+  // Plans, by a kernel or the library's choice (null); schedules and runs on the stream.
+  void plan(const char* kernel = nullptr);
   void schedule();
   void run();
 

@@ -10,11 +10,14 @@
 namespace seesaw::gpu_test {
 namespace {
 
-void expect_same_bits_and_ordered_spans(const DenseCase& c) {
-  SCOPED_TRACE(c.name());
+constexpr const char* kTracedKernels[] = {"sm90.dense_decode.bf16", "sm90.dense_decode.rows",
+                                          "sm80.dense_decode"};
+
+void expect_same_bits_and_ordered_spans(const DenseCase& c, const char* kernel) {
+  SCOPED_TRACE(c.name() + " by " + kernel);
   DenseRun run;
   run.prepare(c);
-  run.plan();
+  run.plan(kernel);
   run.schedule();
   run.poison_results();
   run.run();
@@ -42,11 +45,18 @@ void expect_same_bits_and_ordered_spans(const DenseCase& c) {
   }
 }
 
-TEST(Trace, OneLongSequence) { expect_same_bits_and_ordered_spans({.s_k = 30000}); }
+TEST(Trace, OneLongSequence) {
+  for (const char* kernel : kTracedKernels) {
+    expect_same_bits_and_ordered_spans({.s_k = 30000}, kernel);
+  }
+}
 
 TEST(Trace, ManyPiecesAWorkerAndEmptySequences) {
-  expect_same_bits_and_ordered_spans(
-      {.b = 300, .s_q = 2, .s_k = 700, .h_q = 128, .lengths = Lengths::kVaried, .flags = kCausal});
+  for (const char* kernel : kTracedKernels) {
+    expect_same_bits_and_ordered_spans(
+        {.b = 300, .s_q = 2, .s_k = 700, .h_q = 128, .lengths = Lengths::kVaried, .flags = kCausal},
+        kernel);
+  }
 }
 
 TEST(Trace, OtherDtypesAreRefusedInWords) {

@@ -122,8 +122,10 @@ TuneCase::Prepared& TuneCase::prepared(const Setting& setting) {
 std::string TuneCase::fingerprint(const Setting& setting) {
   try {
     Prepared& ready = prepared(setting);
-    std::string text =
-        fmt::format("{} {}", ready.plan.number("num_workers"), ready.plan.number("chunk_tokens"));
+    std::string text;  // what the schedule does not show
+    for (const char* name : {"num_workers", "chunk_tokens", "tile_rows", "shared_bytes"}) {
+      text += fmt::format(" {}", ready.plan.number(name));
+    }
     for (const seesaw_piece& piece : ready.call.pieces()) {
       text += fmt::format(" {}:{}.{}:{}-{}", piece.worker, piece.sequence, piece.row_group,
                           piece.tile_begin, piece.tile_end);

@@ -6,7 +6,9 @@
 
 #include "attention/device/plan.hpp"
 #include "attention/device/run.hpp"
+#include "attention/device/trace.hpp"
 #include "attention/sm80/launch.hpp"
+#include "base/message.hpp"
 #include "gpu/device.hpp"
 
 namespace seesaw::attention::sm80 {
@@ -93,14 +95,17 @@ Status plan(const Problem& problem, const Options& options, KnobValues knobs, Pl
                             ", needed: a tile of the cache and one that is converted from it. "
                             "Allow more.");
   }
-  return device::make_plan(problem, options, knobs,
-                           {.tokens = kTileTokens,
-                            .rows = tile_rows,
-                            .blocks_per_sm = choice.blocks,
-                            .piece_cost_tiles = 6,
-                            .fixed_split_tiles = 64,
-                            .us = 1.0},
-                           plan);
+  SEESAW_RETURN_IF_ERROR(device::make_plan(problem, options, knobs,
+                                           {.tokens = kTileTokens,
+                                            .rows = tile_rows,
+                                            .blocks_per_sm = choice.blocks,
+                                            .piece_cost_tiles = 6,
+                                            .fixed_split_tiles = 64,
+                                            .us = 1.0},
+                                           plan));
+  plan->numbers.push_back(
+      {"shared_bytes", "shared memory that a thread block may take", choice.shared_bytes});
+  return {};
 }
 
 Status prepare(const Plan& plan, const Call& call, void* schedule, void* stream) {
@@ -109,6 +114,22 @@ Status prepare(const Plan& plan, const Call& call, void* schedule, void* stream)
 
 Status run(const Plan& plan, const Call& call, void* stream) {
   return device::run(plan, call, stream, launch_attention);
+}
+
+Status trace(const Plan& plan, const Call& call, void* stream, Trace* trace) {
+  const Problem& problem = plan.attention;
+  if (!has_traced_variant(problem)) {
+    return not_supported(four_part_message(
+        kWhere,
+        fmt::format("a trace of {} with d_qk {} and d_v {}", name_of(problem.q_type), problem.d_qk,
+                    problem.d_v),
+        "bfloat16 and more columns than 256 of values or 320 in all, which the traced variant is "
+        "compiled for",
+        "Trace such a problem, or use Nsight Compute."));
+  }
+  return device::trace(plan, call, stream,
+                       {.lanes = 1, .set_blocks = set_trace_blocks, .launch = launch_traced},
+                       trace);
 }
 
 }  // namespace seesaw::attention::sm80

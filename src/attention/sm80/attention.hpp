@@ -8,6 +8,7 @@
 #include "attention/call.hpp"
 #include "attention/plan.hpp"
 #include "core/support.hpp"
+#include "core/trace.hpp"
 #include "split/knobs.hpp"
 
 namespace seesaw::attention::sm80 {
@@ -42,5 +43,9 @@ Status prepare(const Plan& plan, const Call& call, void* schedule, void* stream)
 // Launches attention, and the combine if the plan can split an item, on `stream`. Asynchronous, but
 // for options.check_data, with which it first reads lengths, block table and schedule back.
 Status run(const Plan& plan, const Call& call, void* stream);
+
+// The same by a variant with a clock: waits, and reports the steps of gpu::trace_call. The variant
+// is compiled for queries of bf16 and more than 256 columns of values; others are refused.
+Status trace(const Plan& plan, const Call& call, void* stream, Trace* trace);
 
 }  // namespace seesaw::attention::sm80

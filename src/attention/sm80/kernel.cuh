@@ -7,6 +7,7 @@
 #include "attention/sm80/epilogue.cuh"
 #include "attention/sm80/loader.cuh"
 #include "attention/sm80/queries.cuh"
+#include "gpu/marks.cuh"
 #include "gpu/ptx/grid_dependency.cuh"
 
 namespace seesaw::attention::sm80 {
@@ -166,6 +167,7 @@ struct Attention {
   __device__ __forceinline__ void attend(const PieceWork& piece, uint32_t piece_number) {
     Queries<Config> queries;
     QueryLoader<Config>{params, shared, piece}.load(queries);  // [2]
+    note(piece_number, gpu::Mark::kOpened);
     Output<Config> output;
     output.clear();
     RowState rows;
@@ -185,6 +187,7 @@ struct Attention {
       }
       const TileSight sight = sight_of_tile<Config>(params, piece, tile);
       softmax().mask_and_publish(piece, sight, number, scores);  // [5]
+      if (tile == tile_begin) note(piece_number, gpu::Mark::kScored);
       if constexpr (Config::kConverts) wait_for_copies(params.shared.pending());
       __syncthreads();  // [b2]: the scores' maxima; the tile before is done with
       if constexpr (Config::kConverts) {
@@ -210,14 +213,23 @@ struct Attention {
       }
       __syncthreads();  // [b1]: probabilities, and the next tile
       if constexpr (Config::kConverts) copy_next(ids);
+      if (tile == min(tile_begin + 1, piece.tile_end - 1)) {
+        note(piece_number, gpu::Mark::kFirstPair);
+      }
     }
     if (ahead() && piece.tile_end > tile_begin) add(output, before);
+    note(piece_number, gpu::Mark::kTilesDone);
     const Epilogue<Config> end = {params, shared, piece};
     const RowTotals totals = end.run(rows, output, piece_number);  // [8]
     if (shared.rest.anew == piece_number + 1) {
       const bool all = shared.rest.not_finite == piece_number + 1;  // elements were scrubbed
       compute_rows_anew<Config>(params, piece, totals, all);        // [9]
     }
+    note(piece_number, gpu::Mark::kFinished);
+  }
+
+  static __device__ __forceinline__ void note(uint32_t piece_number, gpu::Mark what) {
+    gpu::mark<Config>(static_cast<int>(piece_number), what);
   }
 
   __device__ __forceinline__ void add(Output<Config>& output, Stage stage) const {
@@ -229,6 +241,7 @@ struct Attention {
 template <typename Config>
 __global__ void __launch_bounds__(Config::kThreads, 2 / Config::kRowWarps)
     attention_kernel(const __grid_constant__ Params params) {
+  gpu::mark<Config>(0, gpu::Mark::kEntered);
   const Shared<Config> shared(ptx::dynamic_shared(), params.shared);
   ptx::wait_for_previous_grid();
   if (threadIdx.x == 0) {
@@ -237,8 +250,10 @@ __global__ void __launch_bounds__(Config::kThreads, 2 / Config::kRowWarps)
   }
   __syncthreads();
   ptx::release_next_grid();
+  gpu::mark<Config>(0, gpu::Mark::kGo);
   if (__builtin_expect(shared.rest.work.foreign, 0)) refuse<Config>(params);
   Attention<Config>{.params = params, .shared = shared, .loader = {params, shared}}.run();
+  gpu::mark<Config>(0, gpu::Mark::kLeft);
 }
 
 }  // namespace seesaw::attention::sm80

@@ -11,6 +11,7 @@
 #include "base/status.hpp"
 #include "core/dtype.hpp"
 #include "gpu/edge.hpp"
+#include "gpu/marks.hpp"
 
 namespace seesaw::attention::sm80 {
 
@@ -40,5 +41,10 @@ struct InstanceKey {
   int32_t tile_rows;      // 16 or 32
 };
 const Instance& find_instance(const InstanceKey& key);
+
+// The instances with a clock, of 16 and 32 rows: queries of bf16, 512 columns.
+std::span<const Instance> traced_instances(bool converts);
+// Makes them write to `blocks`, one entry a thread block, x fastest.
+cudaError_t set_trace_blocks(gpu::TraceBlock* blocks, cudaStream_t stream);
 
 }  // namespace seesaw::attention::sm80

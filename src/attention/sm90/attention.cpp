@@ -5,8 +5,10 @@
 
 #include "attention/device/plan.hpp"
 #include "attention/device/run.hpp"
+#include "attention/device/trace.hpp"
 #include "attention/sm90/kernels.hpp"
 #include "attention/sm90/records.hpp"
+#include "base/message.hpp"
 #include "gpu/device.hpp"
 
 namespace seesaw::attention::sm90 {
@@ -34,9 +36,8 @@ Support supports_stream(const Problem& problem, const StreamShape& stream, bool 
 
 bool converts(const Problem& problem) { return !copies(problem.streams[0].format, problem.q_type); }
 
-AttentionKernel kernel_of(const Problem& problem) {
-  return find_attention_kernel(
-      {.type = problem.q_type, .d_qk = problem.d_qk, .converts = converts(problem)});
+InstanceKey key_of(const Problem& problem) {
+  return {.type = problem.q_type, .d_qk = problem.d_qk, .converts = converts(problem)};
 }
 
 // 16 bytes are copied at a time, and rows are numbered by 32 bits.
@@ -59,6 +60,15 @@ Status check_cache(const Problem& problem, const Call& call, size_t number) {
   return {};
 }
 
+Status check_caches(const Problem& problem, const Call& call) {
+  for (size_t s = 0; s < problem.num_streams; ++s) {
+    SEESAW_RETURN_IF_ERROR(check_cache(problem, call, s));
+  }
+  return {};
+}
+
+// By what finds the instance.
+template <AttentionKernel (*kFind)(const InstanceKey&)>
 Status launch_attention(const Plan& plan, const Geometry& geometry, const Call& call, gpu::Edge,
                         cudaStream_t stream) {
   const Problem& problem = plan.attention;
@@ -70,9 +80,9 @@ Status launch_attention(const Plan& plan, const Geometry& geometry, const Call& 
       params.boxes[s] = boxes_of(problem.streams[s].format).value();
     }
   }
-  return kernel_of(problem)(params, {.grid = device::grid_of(plan, geometry),
-                                     .device = plan.options.device.index,
-                                     .stream = stream});
+  return kFind(key_of(problem))(params, {.grid = device::grid_of(plan, geometry),
+                                         .device = plan.options.device.index,
+                                         .stream = stream});
 }
 
 }  // namespace
@@ -116,10 +126,23 @@ Status prepare(const Plan& plan, const Call& call, void* schedule, void* stream)
 }
 
 Status run(const Plan& plan, const Call& call, void* stream) {
-  for (size_t s = 0; s < plan.attention.num_streams; ++s) {
-    SEESAW_RETURN_IF_ERROR(check_cache(plan.attention, call, s));
+  SEESAW_RETURN_IF_ERROR(check_caches(plan.attention, call));
+  return device::run(plan, call, stream, launch_attention<find_attention_kernel>);
+}
+
+Status trace(const Plan& plan, const Call& call, void* stream, Trace* trace) {
+  const Problem& problem = plan.attention;
+  if (find_traced_kernel(key_of(problem)) == nullptr) {
+    return not_supported(four_part_message("attention (sm90)",
+                                           std::string("a trace of ") + name_of(problem.q_type),
+                                           "bfloat16, which the traced variant is compiled for",
+                                           "Trace such a problem, or use Nsight Compute."));
   }
-  return device::run(plan, call, stream, launch_attention);
+  SEESAW_RETURN_IF_ERROR(check_caches(problem, call));
+  return device::trace(
+      plan, call, stream,
+      {.lanes = 2, .set_blocks = set_trace_blocks, .launch = launch_attention<find_traced_kernel>},
+      trace);
 }
 
 }  // namespace seesaw::attention::sm90

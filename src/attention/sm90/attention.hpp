@@ -8,6 +8,7 @@
 #include "attention/call.hpp"
 #include "attention/plan.hpp"
 #include "core/support.hpp"
+#include "core/trace.hpp"
 #include "split/knobs.hpp"
 
 namespace seesaw::attention::sm90 {
@@ -30,5 +31,7 @@ Status plan(const Problem& problem, const Options& options, KnobValues knobs, Pl
 // As attention::sm80's.
 Status prepare(const Plan& plan, const Call& call, void* schedule, void* stream);
 Status run(const Plan& plan, const Call& call, void* stream);
+// Of queries of bf16.
+Status trace(const Plan& plan, const Call& call, void* stream, Trace* trace);
 
 }  // namespace seesaw::attention::sm90

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "attention/sm90/epilogue.cuh"
+#include "gpu/marks.cuh"
 #include "gpu/ptx/cp_async.cuh"
 #include "gpu/sm90/seesaw.cuh"
 
@@ -25,7 +26,12 @@ struct Consumer : Seesaw<Consumer<Config>, Config> {
 
   __device__ __forceinline__ float scale_log2() const { return params.scale_log2; }
   __device__ __forceinline__ void release_queries() const {}
-  __device__ __forceinline__ void first_pair_done(const Loop&) const {}
+  __device__ __forceinline__ void first_pair_done(const Loop& loop) const {
+    note(loop, gpu::Mark::kFirstPair);
+  }
+  static __device__ __forceinline__ void note(const Loop& loop, gpu::Mark what) {
+    gpu::mark<Config>(static_cast<int>(loop.piece.number()), what);
+  }
 
   __device__ __forceinline__ void note_maxima(int tile, float max0, float max1) const {
     if (params.max_logits == nullptr || thread.lane % 4 != 0) return;
@@ -158,23 +164,27 @@ struct Consumer : Seesaw<Consumer<Config>, Config> {
 #pragma unroll 1
     for (; loop.piece.number() < num_pieces; loop.piece.advance()) {
       open_piece(loop);
+      note(loop, gpu::Mark::kOpened);
       clear_maxima(side);
       if (loop.num_tiles > own) {  // [1] and [2] of the first pair
         this->score_first(state, loop, side);
         this->score_rest(state, loop, side);
       }
       Base::clear(state);
+      note(loop, gpu::Mark::kScored);
       if (side == Side::kLeft) {
         this->left_tiles(state, loop);
       } else {
         this->right_tiles(state, loop);
       }
+      note(loop, gpu::Mark::kTilesDone);
       // P is made of the last scores, so they are done: the queries' place is free.
       if (loop.piece.number() + 1 < num_pieces) {
         begin_queries(static_cast<int32_t>(loop.piece.number()) + 1);
       }
       Epilogue<Config>{params, storage, storage.piece[loop.piece.slot()], thread.apart(), side}.run(
           state, loop.piece);
+      note(loop, gpu::Mark::kFinished);
     }
   }
 };

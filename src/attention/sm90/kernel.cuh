@@ -4,6 +4,7 @@
 #include "attention/device/foreign_schedule.cuh"
 #include "attention/sm90/consumer.cuh"
 #include "attention/sm90/producer.cuh"
+#include "gpu/marks.cuh"
 #include "gpu/ptx/grid_dependency.cuh"
 
 namespace seesaw::attention::sm90 {
@@ -16,6 +17,7 @@ __global__ void __launch_bounds__(kThreads, 1)
   const SharedAddresses<Config> shared(storage);
   const int warp = __shfl_sync(~0u, static_cast<int>(threadIdx.x) / 32, 0);
   const int lane = static_cast<int>(threadIdx.x) % 32;
+  gpu::mark<Config>(0, gpu::Mark::kEntered);
   if (threadIdx.x == 0) {
     init_barriers(shared);
     storage.not_finite[0][0] = storage.not_finite[0][1] = 0;
@@ -25,6 +27,7 @@ __global__ void __launch_bounds__(kThreads, 1)
   if (threadIdx.x == 0) storage.work = block_work(params);
   __syncthreads();
   ptx::release_next_grid();
+  gpu::mark<Config>(0, gpu::Mark::kGo);
   if (__builtin_expect(storage.work.foreign, 0)) refuse_schedule<Config>(params);
 
   constexpr int kConsumerWarps = kConsumerThreads / 32;
@@ -34,6 +37,7 @@ __global__ void __launch_bounds__(kThreads, 1)
   } else {
     ptx::raise_registers<kConsumerRegisters>();
     Consumer<Config>(params, shared, storage, {warp % 4, lane}).run(static_cast<Side>(warp / 4));
+    gpu::mark<Config>(0, gpu::Mark::kLeft);
   }
 }
 

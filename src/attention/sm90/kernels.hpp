@@ -8,6 +8,7 @@
 #include "attention/sm90/config.hpp"
 #include "base/status.hpp"
 #include "core/dtype.hpp"
+#include "gpu/marks.hpp"
 
 namespace seesaw::attention::sm90 {
 
@@ -28,5 +29,10 @@ struct InstanceKey {
 
 // The instance, or null.
 AttentionKernel find_attention_kernel(const InstanceKey& key);
+
+// The same with a clock, of queries of bf16; else null. They write to `blocks`, one entry a thread
+// block, x fastest.
+AttentionKernel find_traced_kernel(const InstanceKey& key);
+cudaError_t set_trace_blocks(gpu::TraceBlock* blocks, cudaStream_t stream);
 
 }  // namespace seesaw::attention::sm90

@@ -53,6 +53,14 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(
   return emulated_launch(*config, [=] { kernel(arguments...); });
 }
 
+// ---- variables of the device: the host's
+
+template <typename T>
+cudaError_t cudaMemcpyToSymbolAsync(T& symbol, const void* from, size_t bytes, size_t offset,
+                                    cudaMemcpyKind kind, cudaStream_t stream) {
+  return cudaMemcpyAsync(reinterpret_cast<char*>(&symbol) + offset, from, bytes, kind, stream);
+}
+
 // ---- what a thread may call
 
 inline void __syncthreads() {

@@ -15,7 +15,7 @@ __global__ void __launch_bounds__(kThreads, 1)
   const SharedAddresses<Config> shared(storage);
   const int warp = __shfl_sync(~0u, static_cast<int>(threadIdx.x) / 32, 0);
   const int lane = static_cast<int>(threadIdx.x) % 32;
-  mark<Config>(0, Mark::kEntered);
+  gpu::mark<Config>(0, gpu::Mark::kEntered);
 
   const int warpgroup = warp / 4;
   constexpr int kFirstLoaderWarp = 2 * 4;           // of warpgroup 2, the producers
@@ -41,7 +41,7 @@ __global__ void __launch_bounds__(kThreads, 1)
   } else {
     ptx::barrier_sync(kBarriersReady, kThreads);
   }
-  mark<Config>(0, Mark::kGo);
+  gpu::mark<Config>(0, gpu::Mark::kGo);
   ptx::release_next_grid();
   if (__builtin_expect(work.foreign, 0)) refuse_schedule(params);
 
@@ -58,7 +58,7 @@ __global__ void __launch_bounds__(kThreads, 1)
   } else {
     ptx::raise_registers<kConsumerRegisters>();
     Consumer<Config>(params, shared, storage, work, thread).run(static_cast<Side>(warpgroup));
-    mark<Config>(0, Mark::kLeft);
+    gpu::mark<Config>(0, gpu::Mark::kLeft);
   }
 }
 

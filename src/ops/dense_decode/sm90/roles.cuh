@@ -1,8 +1,8 @@
 // A consumer warpgroup: the seesaw (gpu/sm90/seesaw.cuh) over the pieces of its worker.
 #pragma once
 
+#include "gpu/marks.cuh"
 #include "ops/dense_decode/sm90/epilogue.cuh"
-#include "ops/dense_decode/sm90/marks.cuh"
 
 namespace seesaw::dense_decode::sm90 {
 
@@ -32,7 +32,7 @@ struct Consumer : Seesaw<Consumer<Config>, Config> {
     shared.q_empty(0).release(thread.lane);
   }
   __device__ __forceinline__ void first_pair_done(const Loop& loop) const {
-    mark<Config>(static_cast<int>(loop.piece.number()), Mark::kFirstPair);
+    gpu::mark<Config>(static_cast<int>(loop.piece.number()), gpu::Mark::kFirstPair);
   }
 
   // Waits until the piece's queries are there, and reads what the piece is.
@@ -78,7 +78,7 @@ struct Consumer : Seesaw<Consumer<Config>, Config> {
     for (; loop.piece.number() < num_pieces; loop.piece.advance()) {
       const auto index = static_cast<int>(loop.piece.number());
       open_piece(loop);
-      mark<Config>(index, Mark::kOpened);
+      gpu::mark<Config>(index, gpu::Mark::kOpened);
       if (loop.num_tiles > own) {  // [1] and [2] of the first pair
         this->score_first(state, loop, side);
         await_rotary_box(loop);
@@ -88,7 +88,7 @@ struct Consumer : Seesaw<Consumer<Config>, Config> {
         await_rotary_box(loop);
       }
       Base::clear(state);
-      mark<Config>(index, Mark::kScored);
+      gpu::mark<Config>(index, gpu::Mark::kScored);
       if (loop.num_tiles <= 2 + own) release_queries();
       if (side == Side::kLeft) {
         this->left_tiles(state, loop);
@@ -96,11 +96,11 @@ struct Consumer : Seesaw<Consumer<Config>, Config> {
       } else {
         this->right_tiles(state, loop);
       }
-      mark<Config>(index, Mark::kTilesDone);
+      gpu::mark<Config>(index, gpu::Mark::kTilesDone);
       // [12]
       Epilogue<Config>{params, storage, work, thread.apart(), side, loop.piece.slot()}.run(
           state, loop.piece.number());
-      mark<Config>(index, Mark::kFinished);
+      gpu::mark<Config>(index, gpu::Mark::kFinished);
     }
   }
 };
