@@ -323,14 +323,20 @@ seesaw_tensor DecodeCase::out_tensor(void* data) const {
 }
 
 seesaw_tensor DecodeCase::lse_tensor(void* data) const {
+  const int64_t tokens = spec_.ragged() ? spec_.total_queries() : spec_.s_q;
+  const int64_t row = (spec_.gaps.tokens_first ? spec_.h_q : tokens) + spec_.gaps.lse;
+  const int64_t of_head = spec_.gaps.tokens_first ? 1 : row;
+  const int64_t of_token = spec_.gaps.tokens_first ? row : 1;
   if (spec_.ragged()) {
-    seesaw_tensor tensor = make_tensor(data, SEESAW_FLOAT32, {spec_.h_q, spec_.total_queries()});
-    tensor.stride[0] = spec_.total_queries() + spec_.gaps.lse;
+    seesaw_tensor tensor = make_tensor(data, SEESAW_FLOAT32, {spec_.h_q, tokens});
+    tensor.stride[0] = of_head;
+    tensor.stride[1] = of_token;
     return tensor;
   }
-  seesaw_tensor tensor = make_tensor(data, SEESAW_FLOAT32, {spec_.batch(), spec_.h_q, spec_.s_q});
-  tensor.stride[1] = spec_.s_q + spec_.gaps.lse;
-  tensor.stride[0] = spec_.h_q * tensor.stride[1];
+  seesaw_tensor tensor = make_tensor(data, SEESAW_FLOAT32, {spec_.batch(), spec_.h_q, tokens});
+  tensor.stride[0] = spec_.gaps.tokens_first ? tokens * row : spec_.h_q * row;
+  tensor.stride[1] = of_head;
+  tensor.stride[2] = of_token;
   return tensor;
 }
 
@@ -340,9 +346,12 @@ size_t DecodeCase::out_bytes() const {
 }
 
 size_t DecodeCase::lse_bytes() const {
-  const int64_t numbers = spec_.ragged() ? spec_.h_q * (spec_.total_queries() + spec_.gaps.lse)
-                                         : spec_.batch() * spec_.h_q * (spec_.s_q + spec_.gaps.lse);
-  return static_cast<size_t>(numbers) * sizeof(float);
+  const int64_t tokens = spec_.ragged() ? spec_.total_queries() : spec_.batch() * spec_.s_q;
+  const int64_t rows = spec_.gaps.tokens_first ? tokens
+                       : spec_.ragged()        ? spec_.h_q
+                                               : spec_.batch() * spec_.h_q;
+  const int64_t columns = spec_.gaps.tokens_first ? spec_.h_q : spec_.ragged() ? tokens : spec_.s_q;
+  return static_cast<size_t>(rows * (columns + spec_.gaps.lse)) * sizeof(float);
 }
 
 }  // namespace seesaw::lab

@@ -22,9 +22,11 @@ struct Gaps {
   int64_t kv_token = 0;  // after each token
   int64_t kv_page = 0;   // after each page
   int64_t out = 0;       // after each head
-  int64_t lse = 0;       // after each head
+  int64_t lse = 0;       // after each head, or each token if tokens_first
   int64_t table = 0;     // after each sequence's page ids
   int64_t lengths = 0;   // after each length
+  // Not a gap: lse and max_logits lie as [b, s_q, h_q], ragged [total_q, h_q].
+  bool tokens_first = false;
 };
 
 struct DecodeSpec {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from operator import index
 from typing import TYPE_CHECKING, Any, Dict, Mapping, NamedTuple, NoReturn, Optional, Tuple
 
@@ -9,7 +10,8 @@ from seesaw._arrays import Array, ArrayLibrary, known_libraries, library_of, one
 from seesaw._call import explain_failure, run
 from seesaw._fields import dtype_name
 from seesaw._formats import check_kv_scale
-from seesaw._keys import known_settings_key, settings_key
+from seesaw._keys import Key, known_settings_key, settings_key
+from seesaw._lse_layout import is_tokens_first, with_tokens_first
 from seesaw._schedule import Schedule
 from seesaw._tables import DENSE_DECODE, DenseDecodeSettings
 
@@ -58,6 +60,7 @@ def dense_decode(
     return_max_logits: bool = False,
     cu_seqlens_q: Optional[Array] = None,
     s_q: Optional[int] = None,
+    lse_layout: Optional[str] = None,
     **settings: Unpack[DenseDecodeSettings],
 ) -> Tuple[Array, ...]:
     """Dense MLA decoding over a paged cache of latents.
@@ -81,8 +84,9 @@ def dense_decode(
             DeepSeek's is 192 ** -0.5, of the head before absorption, times YaRN's factor.
         schedule: Of `make_schedule` for the same lengths. None: made by this call. If given, its
             problem and options decide everything below, which may be left out.
-        out: [b, s_q, h_q, d_v] as q, every element is written. None: allocated.
-        lse: [b, h_q, s_q] float32. None: allocated.
+        out: [b, s_q, h_q, d_v] as q, any strides but the last, every element is written. None:
+            allocated.
+        lse: [b, h_q, s_q] float32, any strides. None: allocated.
         workspace: uint8 of `workspace_size(schedule)`. None: allocated from the array library for
             this call.
         d_v: Columns of out; None: 512.
@@ -101,6 +105,8 @@ def dense_decode(
             d_qk], out [total_q, h_q, d_v], lse and max_logits [h_q, total_q], tree_mask [total_q,
             bytes]; causal counts from each sequence's own last token. None: s_q of each.
         s_q: With cu_seqlens_q: the most query tokens of a sequence. Else q's shape tells it.
+        lse_layout: Of lse and max_logits. "bhs": [b, h_q, s_q]; "bsh": [b, s_q, h_q]; with
+            cu_seqlens_q "ht": [h_q, total_q] or "th": [total_q, h_q]. None: the first of the two.
         settings: kv_format, of `seesaw.formats()` and needed for a cache of bytes, causal, window,
             lse_base and empty_lse of `Problem`; num_threads, batch_invariant, check_data, kernel
             and tuning of `Options`; with their defaults.
@@ -113,13 +119,31 @@ def dense_decode(
         NotImplementedError: No kernel of this build runs the problem here.
     """
     arrays = known_libraries.get(type(q)) or library_of(q, "q")
+    if lse_layout is not None and is_tokens_first(lse_layout, cu_seqlens_q is not None):
+        decode = partial(
+            dense_decode,
+            q,
+            kv_cache,
+            block_table,
+            seq_lens,
+            scale=scale,
+            schedule=schedule,
+            out=out,
+            workspace=workspace,
+            d_v=d_v,
+            kv_scale=kv_scale,
+            tree_mask=tree_mask,
+            sinks=sinks,
+            soft_cap=soft_cap,
+            return_max_logits=return_max_logits,
+            cu_seqlens_q=cu_seqlens_q,
+            s_q=s_q,
+            **settings,
+        )
+        shape = shapes_of(q, cu_seqlens_q is not None)[1]
+        return with_tokens_first(decode, arrays, q, shape, lse, max_logits)
     if kv_scale is not None:
-        if schedule is None:
-            check_kv_scale("dense_decode", settings.get("kv_format"))
-        elif not isinstance(schedule, Schedule):
-            require_schedule(schedule)
-        else:
-            check_kv_scale("dense_decode", getattr(schedule.problem, "kv_format", None))
+        _check_kv_scale(schedule, settings)
         kv_scale = one_number(kv_scale)
     traces = arrays.traces_calls
     traced = traces is not None and traces()
@@ -173,14 +197,7 @@ def dense_decode(
         )
     if schedule is None:
         columns = D_V if d_v is None else d_v if type(d_v) is int else whole_number(d_v)
-        told = besides.told()
-        if cu_seqlens_q is not None and s_q is None:
-            refuse_unknown_s_q()
-        try:
-            key = known_settings_key(DENSE_DECODE, d_v=columns, **told, **settings)
-        except TypeError:
-            key = settings_key(DENSE_DECODE, d_v=columns, **told, **settings)
-        buffer = None
+        key, buffer = _key_of(columns, besides, settings), None
     else:
         if type(schedule) is not Schedule or schedule.operation is not DENSE_DECODE:
             require_schedule(schedule)
@@ -227,6 +244,26 @@ def decode_scheduled(
         explain_failure(DENSE_DECODE, arrays, tensors, (scale,), error)
         raise
     run(DENSE_DECODE, arrays, schedule.key, tensors, (scale,), schedule.buffer, None, True)
+
+
+def _check_kv_scale(schedule: Optional[Schedule], settings: Mapping[str, Any]) -> None:
+    if schedule is None:
+        check_kv_scale("dense_decode", settings.get("kv_format"))
+    elif not isinstance(schedule, Schedule):
+        require_schedule(schedule)
+    else:
+        check_kv_scale("dense_decode", getattr(schedule.problem, "kv_format", None))
+
+
+def _key_of(columns: int, besides: Besides, settings: Mapping[str, Any]) -> Key:
+    """Of what the tensors do not tell."""
+    if besides.cu_seqlens_q is not None and besides.s_q is None:
+        refuse_unknown_s_q()
+    told = besides.told()
+    try:
+        return known_settings_key(DENSE_DECODE, d_v=columns, **told, **settings)
+    except TypeError:
+        return settings_key(DENSE_DECODE, d_v=columns, **told, **settings)
 
 
 def whole_number(d_v: Any, where: str = "dense_decode") -> int:
@@ -281,7 +318,7 @@ def with_outputs(
     d_v: int,
     ragged: bool,
 ) -> Tuple[Array, Array, Tuple[Array, ...]]:
-    """(out, lse, what of them the caller brought), where that is not both: the rest is allocated."""
+    """(out, lse, those that the caller brought), where that is not both; the rest is allocated."""
     given = () if out is lse else (lse,) if out is None else (out,)
     rows, numbers = shapes_of(q, ragged)
     if out is None:

@@ -14,13 +14,14 @@ if TYPE_CHECKING:
 
 MOST_PARTS = next(field.most for field in MERGE_STATES.problem if field.name == "num_parts")
 
-_RANKS = {"th": 3, "ht": 3, "bhs": 4}
+_RANKS = {"th": 3, "ht": 3, "bhs": 4, "bsh": 4}
 """Of a partial result, by the layout of its LSE."""
 
 _AS_BSH: Dict[str, Callable[[Any], Any]] = {
     "th": lambda lse: lse[:, None, :],
     "ht": lambda lse: lse.swapaxes(0, 1)[:, None, :],
     "bhs": lambda lse: lse.swapaxes(1, 2),
+    "bsh": lambda lse: lse,
 }
 """A view of an LSE as the library has it, [b, s, h]."""
 
@@ -48,7 +49,7 @@ def merge_states(
             one array of them, stacked in front: [n, tokens, h, d_v].
         lses: As many arrays float32, laid out as `lse_layout` says; or one, stacked in front.
         lse_layout: "th": [tokens, h], as in SGLang and FlashInfer; "ht": [h, tokens], as in vLLM;
-            "bhs": [b, h, s_q], as `dense_decode` writes them. Any strides.
+            "bhs": [b, h, s_q], as `dense_decode` writes them; "bsh": [b, s_q, h]. Any strides.
         out: As one of outs; may be one of them. None: allocated.
         lse: As one of lses; may be one of them. None: allocated.
         settings: lse_base ("e" if left out; FlashInfer's is 2) and empty_lse of the problem;
@@ -64,7 +65,7 @@ def merge_states(
     rank = _RANKS.get(lse_layout) if isinstance(lse_layout, str) else None
     if rank is None:
         raise ValueError(
-            f'merge_states: lse_layout = {lse_layout!r}, allowed: "th", "ht", "bhs". '
+            f'merge_states: lse_layout = {lse_layout!r}, allowed: "th", "ht", "bhs", "bsh". '
             "Choose one of them."
         )
     outs, lses = unstack(outs), unstack(lses)

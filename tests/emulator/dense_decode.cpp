@@ -5,6 +5,7 @@
 #include <array>
 #include <cmath>
 #include <stdexcept>
+#include <utility>
 #include <vector>
 
 #include "attention/device/run.hpp"
@@ -17,6 +18,7 @@
 #include "ops/dense_decode/operation.hpp"
 #include "ops/dense_decode/sm90/dense_decode.hpp"
 #include "ops/dense_decode/sm90/launch.hpp"
+#include "support/strided.hpp"
 
 namespace seesaw::emulator {
 namespace {
@@ -89,25 +91,30 @@ void set_strides(int64_t gap, seesaw_tensor* tensor) {
   }
 }
 
-size_t bytes_of(const seesaw_tensor& tensor) {
-  return static_cast<size_t>(tensor.shape[0] * tensor.stride[0]) * lab::size_of(tensor.dtype);
+// The same of a tensor that lies in memory with its last two dimensions swapped.
+void set_swapped_strides(int64_t gap, seesaw_tensor* tensor) {
+  const int last = tensor->rank - 1;
+  std::swap(tensor->shape[last - 1], tensor->shape[last]);
+  set_strides(gap, tensor);
+  std::swap(tensor->shape[last - 1], tensor->shape[last]);
+  std::swap(tensor->stride[last - 1], tensor->stride[last]);
 }
 
-// The elements, packed. Those between rows must still be poison.
+size_t bytes_of(const seesaw_tensor& tensor) {
+  return static_cast<size_t>(testing::memory_elements(tensor)) * lab::size_of(tensor.dtype);
+}
+
+// The elements. What is between them must still be poison.
 std::vector<double> gather(const seesaw_tensor& tensor) {
-  const int last = tensor.rank - 1;
-  const int64_t columns = tensor.shape[last];
-  const int64_t pitch = tensor.stride[last - 1];
-  const int64_t elements = tensor.shape[0] * tensor.stride[0];
-  std::vector<double> values;
-  for (int64_t i = 0; i < elements; ++i) {
-    const float value = lab::load_element(tensor.data, tensor.dtype, static_cast<size_t>(i));
-    if (i % pitch < columns) {
-      values.push_back(static_cast<double>(value));
-    } else if (value == value) {
-      throw std::logic_error("a gap between rows was written");
-    }
+  const auto load = [&](int64_t place) {
+    return static_cast<double>(
+        lab::load_element(tensor.data, tensor.dtype, static_cast<size_t>(place)));
+  };
+  for (const int64_t gap : testing::gaps_of(tensor)) {
+    if (!std::isnan(load(gap))) throw std::logic_error("a gap between rows was written");
   }
+  std::vector<double> values;
+  for (const int64_t place : testing::places_of(tensor)) values.push_back(load(place));
   return values;
 }
 
@@ -134,7 +141,7 @@ DecodeCall::DecodeCall(const seesaw_dense_decode_problem& problem,
     args_.lse = {.shape = {p.h_q, total}, .rank = 2, .dtype = SEESAW_FLOAT32};
   }
   set_strides(gaps.out, &args_.out);
-  set_strides(gaps.lse, &args_.lse);
+  (gaps.tokens_first ? set_swapped_strides : set_strides)(gaps.lse, &args_.lse);
   args_.max_logits = args_.lse;
   out_ = std::make_unique<testing::GuardedBuffer>(bytes_of(args_.out));
   lse_ = std::make_unique<testing::GuardedBuffer>(bytes_of(args_.lse));

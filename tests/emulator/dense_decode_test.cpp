@@ -147,6 +147,12 @@ TEST_P(DenseDecode, OddStrides) {
       {.num_workers = 3});
 }
 
+TEST_P(DenseDecode, LseOfTokensFirst) {
+  expect_contract(
+      {.seq_lens = {100, 200}, .s_q = 3, .h_q = 16, .gaps = {.lse = 2, .tokens_first = true}},
+      {.num_workers = 3});
+}
+
 TEST_P(DenseDecode, PagesOfSeveralTiles) {
   expect_contract({.seq_lens = {300, 100}, .h_q = 16, .page_size = 192}, {.num_workers = 2});
 }

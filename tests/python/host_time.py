@@ -1,6 +1,7 @@
 """What the host time of calls may be, told in yardsticks of bench/python/overhead.py: a call that
-does nothing, timed in the same rounds, so that neither a slow machine nor a busy one matters. Limits
-are some 45% above what was measured, on a machine with six busy loops on its two cores, too."""
+does nothing, timed in the same rounds, so that neither a slow machine nor a busy one matters.
+Limits are some 45% above what was measured, on a machine with six busy loops on its two cores, too.
+"""
 
 import json
 import subprocess

@@ -70,13 +70,14 @@ def test_two_halves_of_a_cache_make_the_whole():
     np.testing.assert_allclose(lse, whole_lse, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("layout", ["th", "ht", "bhs"])
+@pytest.mark.parametrize("layout", ["th", "ht", "bhs", "bsh"])
 def test_stacked_arrays(layout):
     rng = np.random.default_rng(7)
     shape, lse_shape = {
         "th": ((4, 7, 5, 33), (4, 7, 5)),
         "ht": ((4, 7, 5, 33), (4, 5, 7)),
         "bhs": ((4, 3, 2, 5, 33), (4, 3, 5, 2)),
+        "bsh": ((4, 3, 2, 5, 33), (4, 3, 2, 5)),
     }[layout]
     outs = rng.standard_normal(shape).astype(np.float32)
     lses = rng.standard_normal(lse_shape).astype(np.float32)

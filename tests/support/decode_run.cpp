@@ -12,6 +12,7 @@
 #include "lab/elements.hpp"
 #include "support/exact.hpp"
 #include "support/host_call.hpp"
+#include "support/strided.hpp"
 
 namespace seesaw::testing {
 namespace {
@@ -26,20 +27,16 @@ bool same_bits(const std::vector<double>& a, const std::vector<double>& b) {
   });
 }
 
-// Rows of `columns` elements at a distance of `pitch`: the elements, and whether the gaps between
-// them still hold poison.
-std::vector<double> gather_rows(int32_t dtype, const GuardedBuffer& buffer, int64_t columns,
-                                int64_t pitch, bool* gaps_intact) {
-  const int64_t size = dtype == SEESAW_FLOAT32 ? 4 : 2;
-  const int64_t elements = static_cast<int64_t>(buffer.size()) / size;
+// The elements of an output, and whether the gaps between them still hold poison.
+std::vector<double> gather(const seesaw_tensor& tensor, const GuardedBuffer& buffer,
+                           bool* gaps_intact) {
   std::vector<double> values;
-  values.reserve(static_cast<size_t>(pitch == 0 ? 0 : elements / pitch * columns));
-  for (int64_t i = 0; i < elements; ++i) {
-    if (i % pitch < columns) {
-      values.push_back(lab::load_element(buffer.data(), dtype, static_cast<size_t>(i)));
-      continue;
-    }
-    for (int64_t byte = i * size; byte < (i + 1) * size; ++byte) {
+  for (const int64_t place : places_of(tensor)) {
+    values.push_back(lab::load_element(buffer.data(), tensor.dtype, static_cast<size_t>(place)));
+  }
+  const auto size = static_cast<int64_t>(lab::size_of(tensor.dtype));
+  for (const int64_t gap : gaps_of(tensor)) {
+    for (int64_t byte = gap * size; byte < (gap + 1) * size; ++byte) {
       *gaps_intact = *gaps_intact && buffer.data()[byte] == GuardedBuffer::kPoisonByte;
     }
   }
@@ -64,13 +61,12 @@ DecodeResults run_case(const DecodeCase& test_case, const RunOptions& options) {
 
   bool gaps_intact = true;
   DecodeResults results;
-  results.out =
-      gather_rows(spec.q_dtype, call.out, spec.d_v, spec.d_v + spec.gaps.out, &gaps_intact);
-  const int64_t numbers = spec.ragged() ? spec.total_queries() : spec.s_q;
-  results.lse =
-      gather_rows(SEESAW_FLOAT32, call.lse, numbers, numbers + spec.gaps.lse, &gaps_intact);
-  results.max_logits =
-      gather_rows(SEESAW_FLOAT32, call.max_logits, numbers, numbers + spec.gaps.lse, &gaps_intact);
+  const seesaw_tensor numbers = test_case.lse_tensor(nullptr);
+  results.out = gather(call.args.out, call.out, &gaps_intact);
+  results.lse = gather(numbers, call.lse, &gaps_intact);
+  if (spec.max_logits) {
+    results.max_logits = gather(numbers, call.max_logits, &gaps_intact);
+  }
   EXPECT_TRUE(gaps_intact) << "gaps between rows were written: " << describe(spec);
   EXPECT_TRUE(call.out.intact() && call.lse.intact() && call.max_logits.intact() &&
               call.workspace.intact() && call.schedule.intact())

@@ -62,7 +62,8 @@ typedef struct seesaw_dense_decode_args {
   seesaw_tensor seq_lens SEESAW_ZERO;
   /* [b, s_q, h_q, d_v], dtype of q; every element is written */
   seesaw_tensor out SEESAW_ZERO;
-  seesaw_tensor lse SEESAW_ZERO; /* [b, h_q, s_q] float32; data NULL if not wanted */
+  /* [b, h_q, s_q] float32, any strides: [b, s_q, h_q] in memory, too; data NULL if not wanted */
+  seesaw_tensor lse SEESAW_ZERO;
   /* of the scores; finite. There is no default: it is the model's (seesaw_mla_softmax_scale), and 0
    * makes all weights equal. In C++ a scale that is left out is NaN, which is refused; C has no
    * means to tell it from 0 */
@@ -80,8 +81,8 @@ typedef struct seesaw_dense_decode_args {
    * is multiplied by exp(lse) / (exp(lse) + exp(sink)), +inf gives 0; lse and max_logits do not
    * know of it. data NULL: none */
   seesaw_tensor sinks SEESAW_ZERO;
-  /* [b, h_q, s_q] float32: the largest score, scaled and capped, in natural units; -inf where there
-   * is none; data NULL: not wanted */
+  /* [b, h_q, s_q] float32, any strides: the largest score, scaled and capped, in natural units; -inf
+   * where there is none; data NULL: not wanted */
   seesaw_tensor max_logits SEESAW_ZERO;
   /* [b + 1] int32, if ragged: sequence i has the query tokens [cu_seqlens_q[i], cu_seqlens_q[i +
    * 1]), 0 up to the problem's s_q of them; the first entry is 0, the last one at most total_q */

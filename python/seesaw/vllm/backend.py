@@ -232,8 +232,9 @@ class SeesawMLAImpl(MLACommonImpl[MLACommonMetadata]):
             scale=self.scale,
             schedule=decode.schedule,
             kv_scale=layer._k_scale if self.kv_cache_dtype in _FP8 else None,
+            lse_layout="bsh",
         )
-        return out.view(tokens, heads, -1), lse.transpose(1, 2).reshape(tokens, heads)
+        return out.view(tokens, heads, -1), lse.view(tokens, heads)
 
 
 def _format_of(kv_cache_dtype: str, dtype: torch.dtype) -> Any:

@@ -32,6 +32,19 @@ def test_inside_jit():
     assert_close((np.asarray(out) / 2, lse), case.expected())
 
 
+def test_lse_of_tokens_first():
+    arrays = as_jax(Case([70, 3], s_q=2))
+    want = seesaw.dense_decode(*arrays, scale=SCALE)
+
+    @jax.jit
+    def compiled(*arrays):
+        return seesaw.dense_decode(*arrays, scale=SCALE, lse_layout="bsh")
+
+    for got in (seesaw.dense_decode(*arrays, scale=SCALE, lse_layout="bsh"), compiled(*arrays)):
+        assert (got[0] == want[0]).all()
+        assert (got[1] == want[1].swapaxes(1, 2)).all()
+
+
 def test_errors_of_shapes_and_of_data():
     q, kv_cache, block_table, lengths = as_jax(Case([70, 3]))
     with pytest.raises(ValueError, match="q has rank 3"):

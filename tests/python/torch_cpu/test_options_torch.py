@@ -84,3 +84,45 @@ def test_operator_checks(everything):
     )
     named.pop("max_logits")
     torch.library.opcheck(torch.ops.seesaw.dense_decode.default, (*arrays, SCALE), named)
+
+
+@pytest.mark.parametrize("with_schedule", [False, True])
+def test_lse_of_tokens_first_compiled_and_eager(with_schedule):
+    case = Case([200, 70], s_q=3, h_q=6)
+    arrays = [torch.from_numpy(array) for array in case.arrays]
+    more = {"scale": SCALE, "return_max_logits": True}
+    if with_schedule:
+        problem = seesaw.Problem.of(*arrays[:3], max_logits=True)
+        more["schedule"] = seesaw.make_schedule(problem, arrays[3])
+    want = seesaw.dense_decode(*arrays, **more)
+    eager = seesaw.dense_decode(*arrays, **more, lse_layout="bsh")
+    assert eager[1].is_contiguous()
+
+    @torch.compile(fullgraph=True, backend="aot_eager")
+    def compiled(*arrays):
+        return seesaw.dense_decode(*arrays, **more, lse_layout="bsh")
+
+    for got in (eager, compiled(*arrays)):
+        assert torch.equal(got[0], want[0])
+        for mine, theirs in zip(got[1:], want[1:]):
+            assert torch.equal(mine, theirs.transpose(1, 2))
+    mine = torch.full((2, 3, 6), float("nan"))
+    got = seesaw.dense_decode(*arrays, **more, lse=mine, lse_layout="bsh")
+    assert got[1] is mine and mine._version == 1
+    assert torch.equal(mine, eager[1])
+
+
+def test_dtypes_and_devices_as_pytorch_has_them():
+    named = seesaw.Problem(batch=2, h_q=4, q_dtype="bfloat16", kv_format="float16")
+    asked = seesaw.Problem(batch=2, h_q=4, q_dtype=torch.bfloat16, kv_format=torch.float16)
+    assert asked == named and asked.q_dtype == "bfloat16"
+    assert seesaw.Options(device=torch.device("cuda", 1)).device == "cuda:1"
+    assert seesaw.Options(device=torch.device("cpu")) == seesaw.Options(device="cpu")
+    problem = seesaw.Problem(batch=2, h_q=4, q_dtype=torch.bfloat16, max_pages_per_sequence=1)
+    on_cpu = seesaw.explain(problem, device=torch.device("cpu"))
+    assert on_cpu == seesaw.explain(problem, device="cpu") and on_cpu.kernel
+    for wrong in (torch.int32, torch.float64):
+        with pytest.raises(TypeError, match="q_dtype = torch.*, allowed: "):
+            seesaw.Problem(batch=2, h_q=4, q_dtype=wrong)
+    with pytest.raises(ValueError, match='device = "meta", allowed'):
+        seesaw.Options(device=torch.device("meta"))

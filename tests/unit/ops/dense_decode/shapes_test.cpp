@@ -105,6 +105,20 @@ TEST_P(Shapes, Strides) {
   }
 }
 
+TEST_P(Shapes, LseAndLargestLogitsOfTokensFirst) {
+  for (const std::vector<int32_t>& query_lens :
+       {std::vector<int32_t>{}, std::vector<int32_t>{1, 3, 2}}) {
+    DecodeSpec spec{
+        .seq_lens = {70, 140, 9}, .s_q = 3, .h_q = 6, .max_logits = true, .query_lens = query_lens};
+    const DecodeResults heads_first = run(spec);
+    for (const int64_t gap : {0, 2}) {
+      spec.gaps = {.lse = gap, .tokens_first = true};
+      EXPECT_TRUE(run(spec) == heads_first) << describe(spec);
+      expect_contract(spec);
+    }
+  }
+}
+
 TEST_P(Shapes, RandomCombinations) {
   std::mt19937 engine(11);
   const auto below = [&](int n) { return std::uniform_int_distribution<int>(0, n - 1)(engine); };
@@ -137,7 +151,8 @@ TEST_P(Shapes, RandomCombinations) {
     spec.planned_batch = spec.batch() + below(3);
     spec.spare_pages = below(3);
     spec.seed = static_cast<uint64_t>(i);
-    spec.gaps = {below(3), below(3), below(3), below(3), below(3), below(3), below(3)};
+    spec.gaps = {below(3), below(3), below(3), below(3),
+                 below(3), below(3), below(3), below(2) == 1};
     expect_contract(spec, 1 + below(5));
   }
 }
