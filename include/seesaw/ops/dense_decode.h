@@ -81,8 +81,8 @@ typedef struct seesaw_dense_decode_args {
    * is multiplied by exp(lse) / (exp(lse) + exp(sink)), +inf gives 0; lse and max_logits do not
    * know of it. data NULL: none */
   seesaw_tensor sinks SEESAW_ZERO;
-  /* [b, h_q, s_q] float32, any strides: the largest score, scaled and capped, in natural units; -inf
-   * where there is none; data NULL: not wanted */
+  /* [b, h_q, s_q] float32, any strides: the largest score, scaled and capped, in natural units;
+   * -inf where there is none; data NULL: not wanted */
   seesaw_tensor max_logits SEESAW_ZERO;
   /* [b + 1] int32, if ragged: sequence i has the query tokens [cu_seqlens_q[i], cu_seqlens_q[i +
    * 1]), 0 up to the problem's s_q of them; the first entry is 0, the last one at most total_q */
