@@ -131,15 +131,16 @@ class PairedSchedules:
         """The schedule that this metadata brought last, if it is still that of these lengths. That
         the tensors are of its problem, the library checks."""
         entry = self._entries.get(id(metadata))
-        if entry is None or not _writes_show(metadata, cache_seqlens):
+        if entry is None:
             return None
         owner, version, lengths, lengths_version, planned_for, schedule = entry
         known = (
-            owner() is metadata
-            and version == metadata._version
+            owner() is metadata  # and so no inference tensor, which has no version
             and lengths() is cache_seqlens
+            and version == metadata._version
             and lengths_version == cache_seqlens._version
             and planned_for == (head_dim_v, causal)
+            and not (metadata.is_cuda and _is_capturing())
         )
         return schedule if known else None
 
