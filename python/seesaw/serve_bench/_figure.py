@@ -72,8 +72,8 @@ def save(report: Dict[str, Any], target: BinaryIO, kind: str) -> None:
     with matplotlib.rc_context({**STYLE, "svg.hashsalt": "serve_bench"}):
         figure = Figure(figsize=(WIDTH_INCHES, sum(heights)), layout="constrained")
         grid = figure.add_gridspec(len(panels), 1, height_ratios=heights)
-        for place, panel in zip(grid, panels):
-            axes = figure.add_subplot(place)
+        for i, panel in enumerate(panels):
+            axes = figure.add_subplot(grid[i])
             panel.draw(axes)
             if isinstance(panel, Bars):
                 axes.set_title(panel.title, x=0)
