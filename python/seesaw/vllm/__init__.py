@@ -16,9 +16,15 @@ from typing import Optional
 TESTED = ("0.26.0", "0.32.0")
 """Versions of vLLM whose interface the tests compare with."""
 
-_BACKEND = "seesaw.vllm.backend.SeesawMLABackend"
+_BACKEND = "seesaw.vllm.choice.Backend"
 _PREFILL = "seesaw.vllm.prefill.TorchPrefillBackend"
-_REPLACEABLE = ("FLASHMLA", "FLASH_ATTN_MLA", "TRITON_MLA")
+_REPLACEABLE = (
+    "FLASHMLA",
+    "FLASH_ATTN_MLA",
+    "TRITON_MLA",
+    "FLASHMLA_SPARSE",
+    "FLASH_ATTN_MLA_SPARSE",
+)
 
 
 def register() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Dict, List, Optional, Tuple, Union
+from typing import Any, ClassVar, Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import torch
 import vllm.envs as envs
@@ -20,19 +20,24 @@ from vllm.v1.attention.backend import AttentionCGSupport, MultipleOf
 import seesaw
 from seesaw._fields import dtype_name
 from seesaw._tables import DenseDecodeProblem
-from seesaw.compat.vllm_ops import concat_and_cache_mla
-
-_FP8 = ("fp8", "fp8_e4m3")
-_D_QK, _D_V = 576, 512
-_OLDEST = 8
-"""Major compute capability from which on a kernel of this library decodes."""
+from seesaw.vllm._common import (
+    D_QK,
+    D_V,
+    FP8,
+    OLDEST,
+    WritesCache,
+    joined,
+    kv_format_of,
+    refuse_extras,
+    why_not,
+)
 
 
 class SeesawMLABackend(MLACommonBackend):
     """What vLLM asks before it takes the backend."""
 
     supported_dtypes: ClassVar[List[torch.dtype]] = [torch.float16, torch.bfloat16, torch.float32]
-    supported_kv_cache_dtypes: ClassVar[List[str]] = ["auto", "float16", "bfloat16", *_FP8]
+    supported_kv_cache_dtypes: ClassVar[List[str]] = ["auto", "float16", "bfloat16", *FP8]
 
     @staticmethod
     def get_name() -> str:
@@ -53,11 +58,11 @@ class SeesawMLABackend(MLACommonBackend):
 
     @classmethod
     def get_supported_head_sizes(cls) -> List[int]:
-        return [_D_QK]
+        return [D_QK]
 
     @classmethod
     def supports_compute_capability(cls, capability: Any) -> bool:
-        return capability is None or capability.major >= _OLDEST
+        return capability is None or capability.major >= OLDEST
 
     @classmethod
     def supports_batch_invariance(cls) -> bool:
@@ -78,7 +83,7 @@ class SeesawMLABackend(MLACommonBackend):
         **rest: Any,
     ) -> Optional[str]:
         """Why no kernel of this build decodes such a model here, in the library's words."""
-        if not use_mla or use_sparse or head_size != _D_QK or dtype not in cls.supported_dtypes:
+        if not use_mla or use_sparse or head_size != D_QK or dtype not in cls.supported_dtypes:
             return None  # vLLM gives the reason itself
         problem = DenseDecodeProblem(
             batch=1,
@@ -86,24 +91,33 @@ class SeesawMLABackend(MLACommonBackend):
             max_pages_per_sequence=1,
             page_size=block_size or 64,
             q_dtype=dtype_name(dtype),  # type: ignore[arg-type]
-            kv_format=_format_of(kv_cache_dtype or "auto", dtype),
+            kv_format=kv_format_of(kv_cache_dtype or "auto", dtype),
             causal=True,
         )
-        try:
-            device = "cpu" if device_capability is None else "cuda"
-            answers = seesaw.supports(problem, device=device)
-        except (ValueError, RuntimeError) as error:
-            return f"seesaw: {error}"
-        if any(answer.supported for answer in answers):
-            return None
-        return "seesaw: " + "; ".join(f"{answer.kernel}: {answer.reason}" for answer in answers)
+        return why_not(problem, device_capability)
+
+
+@dataclass(frozen=True)
+class Part:
+    """Sequences of a step that one call decodes, one behind the other.
+
+    Attributes:
+        sequences, tokens: Of the step's decodes.
+        schedule: For every layer.
+        begins: cu_seqlens_q [sequences + 1]; None: all have as many query tokens.
+    """
+
+    sequences: slice
+    tokens: slice
+    schedule: Any
+    begins: Optional[torch.Tensor] = None
 
 
 @dataclass
 class SeesawDecodeMetadata(MLACommonDecodeMetadata):
-    """schedule: Of this step, for every layer."""
+    """parts: All of the step's decodes, in order."""
 
-    schedule: Any = None
+    parts: Sequence[Part] = ()
 
 
 class SeesawMLAMetadataBuilder(MLACommonMetadataBuilder[MLACommonMetadata]):
@@ -111,7 +125,7 @@ class SeesawMLAMetadataBuilder(MLACommonMetadataBuilder[MLACommonMetadata]):
     that a CUDA graph that was captured with one reads what later steps write to it."""
 
     _cudagraph_support: ClassVar[Any] = AttentionCGSupport.UNIFORM_BATCH
-    query_len_support: ClassVar[Any] = QueryLenSupport.UNIFORM
+    query_len_support: ClassVar[Any] = QueryLenSupport.VARLEN
     # Up to so many new tokens a prompt's end is decoded: the absorbed form costs less there.
     reorder_batch_threshold: int = 128
 
@@ -119,8 +133,8 @@ class SeesawMLAMetadataBuilder(MLACommonMetadataBuilder[MLACommonMetadata]):
         self, kv_cache_spec: Any, layer_names: List[str], vllm_config: Any, device: torch.device
     ) -> None:
         super().__init__(kv_cache_spec, layer_names, vllm_config, device, MLACommonMetadata)
-        self._schedules: Dict[Tuple[int, ...], Any] = {}
-        self._format = _format_of(vllm_config.cache_config.cache_dtype, self.model_config.dtype)
+        self._schedules: Dict[Tuple[Any, ...], Any] = {}
+        self._format = kv_format_of(vllm_config.cache_config.cache_dtype, self.model_config.dtype)
         parallel = vllm_config.parallel_config
         # Under decode context parallelism every rank attends with the heads of all.
         ranks = getattr(parallel, "decode_context_parallel_size", 1)
@@ -138,16 +152,34 @@ class SeesawMLAMetadataBuilder(MLACommonMetadataBuilder[MLACommonMetadata]):
         dcp_tot_seq_lens_device: Optional[torch.Tensor] = None,
         **rest: Any,
     ) -> SeesawDecodeMetadata:
-        batch, columns = block_table_tensor.shape
+        columns = block_table_tensor.shape[1]
+        new = query_start_loc_cpu.diff().tolist()
+        same = uniform_beginning(new, num_decode_tokens)
+        parts = []
+        if same.sequences:
+            lengths = seq_lens_device[: same.sequences]
+            schedule = self._schedule(same.sequences, same.s_q, columns, lengths)
+            tokens = same.sequences * same.s_q
+            parts.append(Part(slice(0, same.sequences), slice(0, tokens), schedule))
+        if same.sequences < len(new):
+            rest_of = slice(same.sequences, len(new))
+            tokens = same.sequences * same.s_q
+            begins = query_start_loc_device[same.sequences :] - tokens
+            # Rounded up, so that few schedules serve all that comes.
+            shape = (_rounded_up(len(new) - same.sequences), _rounded_up(max(new[rest_of])))
+            schedule = self._schedule(*shape, columns, seq_lens_device[rest_of], ragged=True)
+            parts.append(Part(rest_of, slice(tokens, num_decode_tokens), schedule, begins))
         return SeesawDecodeMetadata(
             block_table=block_table_tensor,
             seq_lens=seq_lens_device,
             dcp_tot_seq_lens=dcp_tot_seq_lens_device,
-            schedule=self._schedule(batch, num_decode_tokens // batch, columns, seq_lens_device),
+            parts=parts,
         )
 
-    def _schedule(self, batch: int, s_q: int, columns: int, seq_lens: torch.Tensor) -> Any:
-        key = (batch, s_q, columns)
+    def _schedule(
+        self, batch: int, s_q: int, columns: int, seq_lens: torch.Tensor, ragged: bool = False
+    ) -> Any:
+        key = (batch, s_q, columns, ragged)
         if key in self._schedules:
             return self._schedules[key].update(seq_lens)
         problem = DenseDecodeProblem(
@@ -158,9 +190,10 @@ class SeesawMLAMetadataBuilder(MLACommonMetadataBuilder[MLACommonMetadata]):
             max_pages_per_sequence=columns,
             q_dtype=dtype_name(self.model_config.dtype),  # type: ignore[arg-type]
             kv_format=self._format,
-            d_qk=_D_QK,
-            d_v=_D_V,
+            d_qk=D_QK,
+            d_v=D_V,
             causal=True,
+            ragged=ragged,
         )
         invariant = bool(envs.VLLM_BATCH_INVARIANT)
         made = seesaw.make_schedule(problem, seq_lens, batch_invariant=invariant)
@@ -168,7 +201,31 @@ class SeesawMLAMetadataBuilder(MLACommonMetadataBuilder[MLACommonMetadata]):
         return made
 
 
-class SeesawMLAImpl(MLACommonImpl[MLACommonMetadata]):
+class Uniform(NamedTuple):
+    """The first `sequences`, which have s_q query tokens each."""
+
+    sequences: int
+    s_q: int
+
+
+def uniform_beginning(new: List[int], tokens: int) -> Uniform:
+    """Of the numbers of query tokens: those that the fastest kernels take, which know of one number
+    alone. vLLM puts sequences that decode first. A CUDA graph's batch is filled up with sequences
+    of no tokens, and tokens of no sequence: it is uniform as a whole."""
+    s_q = new[0]
+    if s_q == 0:
+        return Uniform(0, 0)
+    if s_q * len(new) == tokens and all(n in (s_q, 0) for n in new):
+        return Uniform(len(new), s_q)
+    return Uniform(next((i for i, n in enumerate(new) if n != s_q), len(new)), s_q)
+
+
+def _rounded_up(n: int) -> int:
+    """To a power of two."""
+    return 1 << max(n - 1, 0).bit_length()
+
+
+class SeesawMLAImpl(WritesCache, MLACommonImpl[MLACommonMetadata]):
     """One layer. vLLM projects, absorbs and un-absorbs; this writes the cache and attends it."""
 
     can_return_lse_for_decode: bool = True
@@ -176,36 +233,11 @@ class SeesawMLAImpl(MLACommonImpl[MLACommonMetadata]):
     supports_dcp: bool = True
 
     def __init__(self, *args: Any, **mla_args: Any) -> None:
+        refuse_extras(args, mla_args)
         super().__init__(*args, **mla_args)
-        # vLLM's order of arguments: alibi_slopes is the fifth, sliding_window the sixth, ...
-        names = ("alibi_slopes", "sliding_window", None, "logits_soft_cap")
-        for name, value in zip(names, args[4:8]):
-            if name is not None and value:
-                raise NotImplementedError(
-                    f"seesaw.vllm: {name} = {value!r}, allowed: none. Choose another backend "
-                    "for this model."
-                )
         # A query in the model's dtype also over an FP8 cache.
         self.supports_quant_query_input = False
         _keep_up_projection(self.kv_b_proj)
-
-    def do_kv_cache_update(
-        self,
-        kv_c_normed: torch.Tensor,
-        k_pe: torch.Tensor,
-        kv_cache: torch.Tensor,
-        slot_mapping: torch.Tensor,
-        kv_cache_dtype: str,
-        k_scale: torch.Tensor,
-    ) -> None:
-        """Writes new tokens: kv_c_normed [t, 512], k_pe [t, 1, 64], slot_mapping [n], n <= t."""
-        if kv_cache.numel() == 0:
-            return
-        # "bfloat16" and the like are the dtype of the cache itself.
-        dtype = kv_cache_dtype if kv_cache_dtype in _FP8 else "auto"
-        k_pe = k_pe.reshape(k_pe.shape[0], -1)
-        slots = slot_mapping.flatten()
-        concat_and_cache_mla(kv_c_normed, k_pe, kv_cache, slots, dtype, k_scale)
 
     def forward_mqa(
         self,
@@ -219,29 +251,37 @@ class SeesawMLAImpl(MLACommonImpl[MLACommonMetadata]):
         Returns:
             (out [t, h, 512], lse [t, h], natural)
         """
-        if isinstance(q, tuple):
-            q = torch.cat(q, dim=-1)
+        q = joined(q)
         decode = attn_metadata.decode
+        kv_scale = layer._k_scale if self.kv_cache_dtype in FP8 else None
+        if len(decode.parts) == 1:
+            return self._attend(q, kv_c_and_k_pe_cache, decode, decode.parts[0], kv_scale)
+        out = q.new_empty(*q.shape[:2], D_V)
+        lse = q.new_empty(q.shape[:2], dtype=torch.float32)
+        for part in decode.parts:
+            found = self._attend(q[part.tokens], kv_c_and_k_pe_cache, decode, part, kv_scale)
+            out[part.tokens], lse[part.tokens] = found
+        return out, lse
+
+    def _attend(
+        self, q: torch.Tensor, cache: torch.Tensor, decode: Any, part: Part, kv_scale: Any
+    ) -> Tuple[torch.Tensor, torch.Tensor]:
+        """(out [t, h, 512], lse [t, h]) of a part's queries [t, h, 576]."""
         tokens, heads, _ = q.shape
-        batch = attn_metadata.num_decodes
+        if part.begins is None:
+            q = q.view(part.sequences.stop - part.sequences.start, -1, heads, D_QK)
         out, lse = seesaw.dense_decode(
-            q.view(batch, tokens // batch, heads, -1),
-            kv_c_and_k_pe_cache,
-            decode.block_table,
-            decode.seq_lens,
+            q,
+            cache,
+            decode.block_table[part.sequences],
+            decode.seq_lens[part.sequences],
             scale=self.scale,
-            schedule=decode.schedule,
-            kv_scale=layer._k_scale if self.kv_cache_dtype in _FP8 else None,
-            lse_layout="bsh",
+            schedule=part.schedule,
+            kv_scale=kv_scale,
+            cu_seqlens_q=part.begins,
+            lse_layout="bsh" if part.begins is None else "th",
         )
         return out.view(tokens, heads, -1), lse.view(tokens, heads)
-
-
-def _format_of(kv_cache_dtype: str, dtype: torch.dtype) -> Any:
-    """The cache's kv_format for vLLM's name of it."""
-    if kv_cache_dtype in _FP8:
-        return "fp8_576"
-    return dtype_name(dtype) if kv_cache_dtype == "auto" else kv_cache_dtype
 
 
 def _keep_up_projection(kv_b_proj: Any) -> None:

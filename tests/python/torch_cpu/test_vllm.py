@@ -138,9 +138,61 @@ def test_schedules_stay_where_they_are(backend):
             query_start_loc_device=begins,
             num_decode_tokens=2 * s_q,
         )
-        assert made.setdefault(s_q, decode.schedule) is decode.schedule
-        assert decode.schedule.problem.s_q == s_q
+        (part,) = decode.parts
+        assert made.setdefault(s_q, part.schedule) is part.schedule
+        assert part.schedule.problem.s_q == s_q and part.begins is None
     assert make_builder(backend, ranks=2)._heads == 8
+
+
+@pytest.mark.parametrize("new", [[1, 1, 5, 2], [3, 1], [2, 2, 0, 7], [1, 4, 4]])
+@pytest.mark.parametrize("cache_dtype", ["auto", "fp8"])
+def test_ragged_queries_are_two_calls(backend, new, cache_dtype):
+    """Those that begin the batch with one number of tokens, and the rest."""
+    builder = make_builder(backend, cache_dtype=cache_dtype)
+    impl = make_impl(backend, cache_dtype=cache_dtype)
+    page, layer = 32, types.SimpleNamespace(_k_scale=torch.tensor(0.5))
+    lengths = [40 + 7 * i if n else 0 for i, n in enumerate(new)]
+    table = torch.randperm(3 * len(new), dtype=torch.int32).view(-1, 3)
+    for _ in range(2):  # the second with schedules that are there
+        begins = torch.tensor([0, *new]).cumsum(0).int()
+        made = builder._build_decode(
+            block_table_tensor=table,
+            seq_lens_device=torch.tensor(lengths, dtype=torch.int32),
+            max_seq_len=max(lengths),
+            query_start_loc_cpu=begins,
+            query_start_loc_device=begins,
+            num_decode_tokens=sum(new),
+        )
+        assert len(made.parts) == 2 and made.parts[0].begins is None
+        assert made.parts[1].schedule.problem.ragged
+        cache = torch.randn(3 * len(new), page, 576)
+        if cache_dtype == "fp8":
+            stored = (cache / 0.5).to(torch.float8_e4m3fn)
+            cache, read = stored, stored.float() * 0.5
+        else:
+            read = cache
+        q = torch.randn(sum(new), 4, 576)
+        metadata = types.SimpleNamespace(decode=made, num_decodes=len(new))
+        out, lse = impl.forward_mqa((q[..., :512], q[..., 512:]), cache, metadata, layer)
+        assert lse.is_contiguous()
+        for i, n in enumerate(new):
+            here = slice(int(begins[i]), int(begins[i]) + n)
+            rows = read[table[i].long()].reshape(-1, 576)[: lengths[i]]
+            wanted, wanted_lse = attend(q[here], rows, lengths[i])
+            assert n == 0 or (out[here] - wanted).abs().max() < 3e-5
+            assert n == 0 or (lse[here] - wanted_lse).abs().max() < 3e-5
+        lengths = [n + 1 if n else 0 for n in lengths]
+    assert len(builder._schedules) == 2
+
+
+def test_what_is_one_call(backend):
+    uniform = backend.uniform_beginning
+    assert uniform([1, 1, 1], 3) == (3, 1) and uniform([4, 4], 8) == (2, 4)
+    # A CUDA graph's batch of four, of which two are there, with the tokens of four.
+    assert uniform([2, 2, 0, 0], 8) == (4, 2)
+    assert uniform([2, 2, 0, 0], 4) == (2, 2)
+    assert uniform([1, 1, 3, 1], 6) == (2, 1) and uniform([0, 3], 3) == (0, 0)
+    assert [backend._rounded_up(n) for n in (0, 1, 2, 3, 4, 5, 128)] == [1, 1, 2, 4, 4, 8, 128]
 
 
 def test_batch_invariance_is_vllms(backend, monkeypatch):
@@ -306,6 +358,8 @@ def test_what_is_imported_is_there(sources):
         for module, name in imports_of(path):
             if module == "vllm.platforms" and name == "current_platform":
                 continue  # made on demand
+            if sources.joinpath(*module.split("."), f"{name}.py").exists():
+                continue  # a module
             assert name in names_in(module_of(sources, module)), f"{path.name}: {module}.{name}"
 
 
@@ -319,6 +373,19 @@ BASES = {
         "vllm.model_executor.layers.attention.mla_attention",
         ["MLACommonImpl", "MLACommonBaseImpl"],
     ),
+    "SeesawSparseMLABackend": (
+        "vllm.v1.attention.backends.mla.flashmla_sparse",
+        ["FlashMLASparseBackend"],
+    ),
+    "SeesawSparseMLAMetadataBuilder": (
+        "vllm.v1.attention.backend",
+        ["AttentionMetadataBuilder"],
+    ),
+    "SeesawSparseMLAImpl": (
+        "vllm.v1.attention.backends.mla.flashmla_sparse",
+        ["FlashMLASparseImpl"],
+    ),
+    "WritesCache": ("vllm.v1.attention.backend", ["MLAAttentionImpl"]),
     "TorchPrefillBackend": ("vllm.v1.attention.backends.mla.prefill.base", ["MLAPrefillBackend"]),
     "SeesawCpuPlatform": ("vllm.platforms.cpu", ["CpuPlatform"]),
 }
@@ -357,13 +424,53 @@ def test_overridden_methods_take_what_vllm_passes(sources):
                 assert same, f"{name}.{method}: {mine}, vLLM's {wanted}"
                 missing = set(wanted + wanted_only) - set(mine + only)
                 assert rest or not missing, f"{name}.{method} without {missing}"
-    assert compared >= 12
+    assert compared >= 24
 
 
 def test_the_arguments_of_a_layer_are_in_the_order_that_is_read(sources):
     module = "vllm.model_executor.layers.attention.mla_attention"
     names, *_ = methods_of(module_of(sources, module), ["MLACommonImpl"])["__init__"]
     assert names[4:8] == ["alibi_slopes", "sliding_window", "kv_cache_dtype", "logits_soft_cap"]
+
+
+SPARSE = "vllm.model_executor.layers.attention.sparse_mla_attention"
+
+
+def test_a_sparse_step_has_what_is_read(sources):
+    """What vLLM's common builder fills in, and how it is called."""
+    tree = module_of(sources, SPARSE)
+    filled = {
+        keyword.arg
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "self.metadata_cls"
+        for keyword in node.keywords
+    }
+    read = {"num_actual_tokens", "num_decode_tokens", "req_id_per_token", "block_table"}
+    assert read | {"block_size"} <= filled
+    builder = methods_of(tree, ["SparseMLACommonMetadataBuilder"])
+    assert builder["__init__"][0] == ["kv_cache_spec", "layer_names", "vllm_config", "device"]
+    assert builder["build"][0] == ["common_prefix_len", "common_attn_metadata", "fast_build"]
+    layer = methods_of(tree, ["SparseMLACommonImpl"])["__init__"][0]
+    assert layer[4:8] == ["alibi_slopes", "sliding_window", "kv_cache_dtype", "logits_soft_cap"]
+    assert {"indexer", "topk_indices_buffer"} <= set(layer)
+    utilities = module_of(sources, "vllm.v1.attention.backends.mla.sparse_utils")
+    (to_slots,) = (
+        signature_of(node)[0]
+        for node in utilities.body
+        if getattr(node, "name", "") == "triton_convert_req_index_to_global_index"
+    )
+    assert to_slots[:4] == ["req_id", "block_table", "token_indices", "BLOCK_SIZE"]
+    assert "NUM_TOPK_TOKENS" in to_slots
+
+
+def test_the_class_of_a_name_is_found_anew(sources):
+    """vLLM resolves the registered path at every question, and remembers the class's own."""
+    text = (sources / "vllm" / "v1" / "attention" / "backends" / "registry.py").read_text()
+    assert "return resolve_obj_by_qualname(self.get_path())" in text
+    text = (sources / "vllm" / "platforms" / "cuda.py").read_text()
+    assert "return _backend_cls_path(backend_class)" in text
+    tree = module_of(sources, "vllm.config")
+    assert "get_current_vllm_config_or_none" in names_in(tree)
 
 
 def test_stand_ins_have_the_names_that_are_used(monkeypatch):

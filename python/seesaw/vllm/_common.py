@@ -1,0 +1,80 @@
+"""What the dense and the sparse backend share."""
+
+from __future__ import annotations
+
+from typing import Any, Mapping, Optional, Sequence
+
+import torch
+
+import seesaw
+from seesaw._fields import ProblemBase, dtype_name
+from seesaw.compat.vllm_ops import concat_and_cache_mla
+
+D_QK, D_V = 576, 512
+FP8 = ("fp8", "fp8_e4m3")
+"""vLLM's names of a cache of e4m3 with one scale for all of it."""
+FP8_PACKED = "fp8_ds_mla"
+"""Its name of a cache of 656 bytes a token: e4m3, four scales, the rotary part in bfloat16."""
+OLDEST = 8
+"""Major compute capability from which on a kernel of this library decodes."""
+_EXTRAS = ("alibi_slopes", "sliding_window", "logits_soft_cap")
+_EXTRAS_AT = (4, 5, 7)
+
+
+def kv_format_of(kv_cache_dtype: str, dtype: torch.dtype) -> Any:
+    """The cache's kv_format for vLLM's name of it."""
+    if kv_cache_dtype in FP8:
+        return "fp8_576"
+    if kv_cache_dtype == FP8_PACKED:
+        return "fp8_656"
+    return dtype_name(dtype) if kv_cache_dtype == "auto" else kv_cache_dtype
+
+
+def why_not(problem: ProblemBase, device_capability: Any) -> Optional[str]:
+    """Why no kernel of this build runs a problem here, in the library's words; None: one does."""
+    try:
+        device = "cpu" if device_capability is None else "cuda"
+        answers = seesaw.supports(problem, device=device)
+    except (ValueError, RuntimeError) as error:
+        return f"seesaw: {error}"
+    if any(answer.supported for answer in answers):
+        return None
+    return "seesaw: " + "; ".join(f"{answer.kernel}: {answer.reason}" for answer in answers)
+
+
+def refuse_extras(args: Sequence[Any], named: Mapping[str, Any]) -> None:
+    """Of a layer's arguments, in vLLM's order or by name: what changes attention's equation."""
+    for name, place in zip(_EXTRAS, _EXTRAS_AT):
+        value = args[place] if place < len(args) else named.get(name)
+        if value:
+            raise NotImplementedError(
+                f"seesaw.vllm: {name} = {value!r}, allowed: none. Choose another backend "
+                "for this model."
+            )
+
+
+class WritesCache:
+    """Of a layer: writes the cache by `seesaw.append`."""
+
+    def do_kv_cache_update(
+        self,
+        kv_c_normed: torch.Tensor,
+        k_pe: torch.Tensor,
+        kv_cache: torch.Tensor,
+        slot_mapping: torch.Tensor,
+        kv_cache_dtype: str,
+        k_scale: torch.Tensor,
+    ) -> None:
+        """Writes new tokens: kv_c_normed [t, 512], k_pe [t, 1, 64], slot_mapping [n], n <= t."""
+        if kv_cache.numel() == 0:
+            return
+        # "bfloat16" and the like are the dtype of the cache itself.
+        dtype = kv_cache_dtype if kv_cache_dtype in (*FP8, FP8_PACKED) else "auto"
+        k_pe = k_pe.reshape(k_pe.shape[0], -1)
+        slots = slot_mapping.flatten()
+        concat_and_cache_mla(kv_c_normed, k_pe, kv_cache, slots, dtype, k_scale)
+
+
+def joined(q: Any) -> torch.Tensor:
+    """Absorbed queries [t, h, 576], of vLLM's pair of the latent and the rotary part or whole."""
+    return torch.cat(q, dim=-1) if isinstance(q, tuple) else q
