@@ -6,7 +6,8 @@
 
 SGLang finds `register` by the entry point `sglang.srt.plugins`. With SEESAW_SGLANG_REPLACE=flashmla
 (or the name of another backend) in the environment that name decodes by Seesaw, too, and its own
-backend computes the prompts. See docs/engines.md.
+backend computes the prompts; with SEESAW_SGLANG_REPLACE=dsa models with sparse attention, for which
+SGLang knows that one name, attend by Seesaw. See docs/engines.md.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ NAME = "seesaw"
 TESTED = ("0.5.16", "0.5.23")
 """Versions of SGLang whose interface the tests compare with."""
 
+_SPARSE = "dsa"
+"""The name that SGLang gives every model with sparse attention."""
 _PREFILL = "triton"
 """What computes prompts where `--attention-backend seesaw` is all that is said."""
 
@@ -44,7 +47,9 @@ def register() -> None:
                 f"{', '.join(sorted(set(ATTENTION_BACKENDS) - {NAME}))}. Unset it, and choose "
                 "--decode-attention-backend seesaw."
             )
-        if not isinstance(known, _Creator):
+        if replaced == _SPARSE:
+            ATTENTION_BACKENDS[replaced] = _make_sparse
+        elif not isinstance(known, _Creator):
             ATTENTION_BACKENDS[replaced] = _Creator(lambda: known)
 
 
@@ -62,4 +67,15 @@ class _Creator:
                 "seesaw.sglang: a model without MLA, allowed: models with MLA. Choose another "
                 "--attention-backend."
             )
+        if getattr(getattr(runner.model_config, "hf_config", None), "index_topk", None) is not None:
+            raise ValueError(
+                "seesaw.sglang: a model with sparse attention, allowed: as SGLang's own `dsa`. Leave "
+                "--attention-backend out, and set SEESAW_SGLANG_REPLACE=dsa."
+            )
         return SeesawAttnBackend(runner, self._prefill())
+
+
+def _make_sparse(runner: Any) -> Any:
+    from seesaw.sglang.sparse import SeesawSparseAttnBackend
+
+    return SeesawSparseAttnBackend(runner)

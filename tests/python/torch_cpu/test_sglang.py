@@ -56,14 +56,25 @@ class Prefill:
         return lambda *args, **kwargs: self.called.append(name)
 
 
+class Sparse(Base):
+    """DeepseekSparseAttnBackend, as much of it as is used."""
+
+    def __init__(self, runner):
+        self.dsa_decode_impl = runner.server_args.dsa_decode_backend
+
+    def forward_decode(self, *args, **named):
+        return getattr(self, f"_forward_{self.dsa_decode_impl}")(*args, **named)
+
+
 @pytest.fixture
 def sglang(monkeypatch):
     """Stand-ins for the modules, and the plugin."""
-    registry = {"triton": Prefill, "flashmla": Prefill}
+    registry = {"triton": Prefill, "flashmla": Prefill, "dsa": Sparse}
     choices = ["triton", "flashmla"]
     contents = {
         "sglang.srt.layers.attention.base_attn_backend": {"AttentionBackend": Base},
         "sglang.srt.layers.attention.attention_registry": {"ATTENTION_BACKENDS": registry},
+        "sglang.srt.layers.attention.dsa_backend": {"DeepseekSparseAttnBackend": Sparse},
         "sglang.srt.server_args": {
             "ATTENTION_BACKEND_CHOICES": choices,
             "add_attention_backend_choices": choices.extend,
@@ -82,6 +93,7 @@ def sglang(monkeypatch):
         backend=importlib.import_module("seesaw.sglang.backend"),
         registry=registry,
         choices=choices,
+        sparse=lambda: importlib.import_module("seesaw.sglang.sparse"),
     )
 
 
@@ -220,8 +232,97 @@ def test_registration(sglang, monkeypatch):
     assert isinstance(made, sglang.backend.SeesawAttnBackend)
     assert isinstance(made.prefill, Prefill)
     monkeypatch.setenv("SEESAW_SGLANG_REPLACE", "nobody")
-    with pytest.raises(ValueError, match="SEESAW_SGLANG_REPLACE = nobody, allowed: flashmla, tri"):
+    with pytest.raises(
+        ValueError, match="SEESAW_SGLANG_REPLACE = nobody, allowed: dsa, flashmla, tri"
+    ):
         sglang.plugin.register()
+
+
+TOPK = 40
+
+
+def make_sparse(sglang, monkeypatch, impl):
+    """By the name that SGLang chooses for a sparse model."""
+    monkeypatch.setenv("SEESAW_SGLANG_REPLACE", "dsa")
+    sglang.plugin.register()
+    arguments = types.SimpleNamespace(dsa_decode_backend=impl)
+    return sglang.registry["dsa"](types.SimpleNamespace(server_args=arguments))
+
+
+def sparse_case(tokens, heads, packed):
+    """(queries, a pool, what is read of it, slots, of which some are -1)."""
+    rows = torch.randn(200, D_QK).bfloat16()
+    pool, read = rows[:, None].clone(), rows.float()
+    if packed:
+        pool = torch.zeros(200, 1, 656, dtype=torch.uint8)
+        everywhere = torch.arange(200)
+        seesaw.append(
+            rows[:, :D_V], rows[:, D_V:], everywhere, pool, kv_format="fp8_656", scales="exact"
+        )
+        read = torch.empty(200, D_QK)
+        seesaw.gather(pool, slots=everywhere, kv_format="fp8_656", out=read)
+        pool = pool.view(torch.float8_e4m3fn)
+    slots = torch.stack([torch.randperm(200)[:TOPK] for _ in range(tokens)]).int()
+    slots[0, 5:] = -1
+    slots[-1] = -1
+    return torch.randn(tokens, heads, D_QK).bfloat16(), pool, read, slots
+
+
+def check_sparse(out, q, read, slots, factors=None):
+    for i in range(q.shape[0]):
+        chosen = slots[i][slots[i] >= 0].long()
+        if len(chosen) == 0:
+            assert (out[i] == 0).all()
+            continue
+        scores = q[i].double() @ read[chosen].double().T * SCALE
+        wanted = scores.softmax(-1) @ read[chosen, :D_V].double()
+        if factors is not None:
+            lse = scores.logsumexp(-1)
+            wanted = wanted * torch.sigmoid(lse - factors.double())[:, None]
+        assert (out[i] - wanted).abs().max() < 1e-2
+
+
+@pytest.mark.parametrize("heads", [1, 3, 16])
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("impl", ["flashmla_sparse", "flashmla_kv"])
+def test_sparse_attention(sglang, monkeypatch, impl, packed, heads):
+    ours = make_sparse(sglang, monkeypatch, impl)
+    at = types.SimpleNamespace(tp_q_head_num=heads, head_dim=D_QK)
+    for tokens in (4, 7, 4):
+        q, pool, read, slots = sparse_case(tokens, heads, packed)
+        common = {"kv_cache": pool, "v_head_dim": D_V, "page_table_1": slots, "sm_scale": SCALE}
+        if impl == "flashmla_kv":
+            flat = q.view(tokens, heads * D_QK)
+            out = ours.forward_decode(q_all=flat, layer=at, metadata=None, **common)
+            assert out.shape == (tokens, 1, heads, D_V)
+            out = out[:, 0]
+        else:
+            out = ours.forward_decode(q_all=q, **common)
+        check_sparse(out, q, read, slots)
+    assert len(ours._schedules) == 2
+
+
+def test_sparse_attention_with_lengths_and_sinks(sglang, monkeypatch):
+    """What 0.5.23 passes besides."""
+    ours = make_sparse(sglang, monkeypatch, "flashmla_sparse")
+    q, pool, read, slots = sparse_case(5, 3, packed=False)
+    sinks, lengths = torch.randn(3).bfloat16(), (slots >= 0).sum(1).int()
+    out = ours._forward_flashmla_sparse(q, pool, D_V, slots, SCALE, lengths, sinks)
+    check_sparse(out, q, read, slots, sinks)
+    many = slots[:1].expand(sglang.sparse()._MOST_KEPT + 1, -1)
+    kept = len(ours._schedules)
+    ours._forward_flashmla_sparse(q[:1].expand(len(many), -1, -1), pool, D_V, many, SCALE)
+    assert len(ours._schedules) == kept
+
+
+def test_sparse_refusals(sglang, monkeypatch):
+    with pytest.raises(ValueError, match="dsa_decode_backend = fa3, allowed: flashmla_sparse, fl"):
+        make_sparse(sglang, monkeypatch, "fa3")
+    ours = make_sparse(sglang, monkeypatch, "flashmla_kv")
+    q, _, _, slots = sparse_case(2, 1, packed=False)
+    pool = torch.zeros(9, 1, 584, dtype=torch.uint8)
+    with pytest.raises(NotImplementedError, match="584 bytes a token, allowed: 656"):
+        ours._forward_flashmla_sparse(q, pool, D_V, slots, SCALE)
 
 
 def test_refusals(sglang):
@@ -234,6 +335,10 @@ def test_refusals(sglang):
     runner = make_runner()
     runner.use_mla_backend = False
     with pytest.raises(ValueError, match="a model without MLA"):
+        sglang.registry["seesaw"](runner)
+    runner = make_runner()
+    runner.model_config.hf_config = types.SimpleNamespace(index_topk=2048)
+    with pytest.raises(ValueError, match="with sparse attention, allowed.*SGLANG_REPLACE=dsa"):
         sglang.registry["seesaw"](runner)
 
 
@@ -287,9 +392,33 @@ def test_the_interface(version, tmp_path):
                         found[f.name] = [a.arg for a in f.args.args]
         return found
 
+    check_sparse_interface(tree_of, methods, ours)
     theirs = methods(tree_of("sglang.srt.layers.attention.base_attn_backend"), "AttentionBackend")
     mine = methods(ast.parse((ours / "backend.py").read_text()), "SeesawAttnBackend")
     overridden = [name for name in mine if name in theirs and name != "__init__"]
     assert len(overridden) >= 6
     for name in overridden:
         assert mine[name][: len(theirs[name])] == theirs[name], name
+
+
+def check_sparse_interface(tree_of, methods, ours):
+    """SGLang's methods are there, take no more than ours, and are called by these names alone."""
+    tree = tree_of("sglang.srt.layers.attention.dsa_backend")
+    theirs = methods(tree, "DeepseekSparseAttnBackend")
+    mine = methods(ast.parse((ours / "sparse.py").read_text()), "SeesawSparseAttnBackend")
+    for impl in ("flashmla_sparse", "flashmla_kv"):
+        name = f"_forward_{impl}"
+        assert mine[name][: len(theirs[name])] == theirs[name]
+        calls = [
+            node
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == f"self.{name}"
+        ]
+        assert len(calls) >= 2
+        for call in calls:
+            assert {keyword.arg for keyword in call.keywords} <= set(mine[name])
+        # What dsa_decode_impl says decides which is called.
+        assert f"impl == '{impl}'" in ast.unparse(tree)
+    assert "self.dsa_decode_impl" in ast.unparse(tree)
+    registry = ast.unparse(tree_of("sglang.srt.layers.attention.attention_registry"))
+    assert "@register_attention_backend('dsa')" in registry
