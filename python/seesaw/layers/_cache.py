@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Callable, Dict, Hashable, Optional, Tuple
 
 import torch
 
@@ -18,16 +18,20 @@ _LEAST_PAGES = 4
 
 
 class Step:
-    """The lengths of one decoding step, and a schedule for them that all layers share.
+    """What the layers of one step share, each thing found by the first that asks: the places of new
+    tokens, their slots and rotations, and a schedule.
 
     Attributes:
         lengths: [b] int32: tokens in the cache, the new ones included.
         longest: The most of them, as far as the host knows.
+        positions: [b, s] or [1, s] int64: places of the new tokens; negative: not stored.
     """
 
-    def __init__(self, lengths: torch.Tensor, longest: int) -> None:
-        self.lengths, self.longest = lengths, longest
+    def __init__(self, lengths: torch.Tensor, longest: int, positions: torch.Tensor) -> None:
+        self.lengths, self.longest, self.positions = lengths, longest, positions
         self._schedules: Dict[Tuple[Any, ...], Schedule] = {}
+        self._slots: Dict[Tuple[int, int], torch.Tensor] = {}
+        self._rotations: Dict[Hashable, Any] = {}
 
     def schedule(self, q: torch.Tensor, cache: LatentCache) -> Schedule:
         """Made by the first layer that asks; the others' shapes are its."""
@@ -44,6 +48,19 @@ class Step:
             )
             found = self._schedules[key] = seesaw.make_schedule(problem, self.lengths)
         return found
+
+    def slots(self, cache: LatentCache) -> torch.Tensor:
+        """Of the new tokens in a layer's cache: the same in all of one capacity."""
+        key = (cache.batch, cache.capacity)
+        if key not in self._slots:
+            self._slots[key] = cache.slots_of(self.positions)
+        return self._slots[key]
+
+    def rotation(self, of: Hashable, make: Callable[[torch.Tensor], Any]) -> Any:
+        """What `make` makes of the positions, for layers of the same rotary embedding."""
+        if of not in self._rotations:
+            self._rotations[of] = make(self.positions)
+        return self._rotations[of]
 
 
 class LatentCache:

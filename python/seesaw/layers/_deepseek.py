@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Dict, Optional, Union
+from typing import Any, Dict, Optional, Tuple, Union
 
 import torch
 from torch import nn
@@ -172,7 +172,8 @@ class DeepSeekMLA(nn.Module):
             form: "absorbed" attends the cache as it is, by `seesaw.dense_decode`; "expanded" first
                 multiplies its latents by kv_b_proj; "auto" takes the faster one: expanded for
                 prompts, for 256 tokens and more at once, and where a gradient is wanted.
-            step: Of `new_step`, so that the layers of a step share one schedule. None: one is made.
+            step: Of `new_step`, so that the layers of a step share its schedule, positions,
+                rotations and slots. None: one is made.
 
         Returns:
             [b, s, d_model].
@@ -181,6 +182,7 @@ class DeepSeekMLA(nn.Module):
             ValueError, TypeError: An argument is malformed.
         """
         self._check(hidden_states, cache, past_tokens, form)
+        _check_step(step, hidden_states, past_tokens)
         b, s, _ = hidden_states.shape
         sizes = self.sizes
         if sizes.d_q_latent is None:
@@ -192,31 +194,37 @@ class DeepSeekMLA(nn.Module):
             [sizes.d_latent, sizes.d_rope], -1
         )
         latent = self.kv_a_layernorm(latent)
-        positions = torch.arange(past_tokens, past_tokens + s, device=hidden_states.device)[None]
-        factor = magnitude(sizes.rope_scaling)
-        cos, sin = cos_sin_of(positions, self.frequencies, factor)
+        step = self.new_step(b, past_tokens + s, s) if step is None else step
+        rotary = (sizes.d_rope, sizes.rope_theta, sizes.rope_scaling)
+        cos, sin = step.rotation(rotary, self._cos_sin)
         rope = rotate(rope, cos, sin, sizes.interleaved)
         q_rope = rotate(q_rope, cos[:, :, None], sin[:, :, None], sizes.interleaved)
         up = UpProjection.of(self.kv_b_proj.weight, sizes.d_nope, sizes.d_v)
         if cache is not None:
-            cache.append(latent, rope, positions, past_tokens + s)
+            cache.reserve(past_tokens + s)
+            cache.append_to(latent, rope, step.slots(cache))
         if form == "auto" and cache is not None and absorbs(s, past_tokens, q.requires_grad):
             form = "absorbed"
         if form == "absorbed" and cache is not None:
-            step = self.new_step(b, past_tokens + s) if step is None else step
             heads = absorbed(q_nope, q_rope, up, cache, step, sizes.scale)
         elif cache is None or past_tokens == 0:
             heads = expanded(q_nope, q_rope, up, latent, rope, sizes.scale)
         else:
             latent, rope = cache.rows(past_tokens + s)
-            seen = seen_by(positions, past_tokens + s)
+            seen = seen_by(step.positions, past_tokens + s)
             heads = expanded(q_nope, q_rope, up, latent, rope, sizes.scale, seen)
         return self.o_proj(heads.reshape(b, s, -1))
 
-    def new_step(self, batch: int, tokens: int) -> Step:
-        """For a call by which `batch` sequences have `tokens` tokens each."""
+    def new_step(self, batch: int, tokens: int, new_tokens: int = 1) -> Step:
+        """For a call by which `batch` sequences have `tokens` tokens each, `new_tokens` of them
+        new; for all layers of a model."""
         device = self.o_proj.weight.device
-        return Step(torch.full((batch,), tokens, dtype=torch.int32, device=device), tokens)
+        lengths = torch.full((batch,), tokens, dtype=torch.int32, device=device)
+        positions = torch.arange(tokens - new_tokens, tokens, device=device)[None]
+        return Step(lengths, tokens, positions)
+
+    def _cos_sin(self, positions: torch.Tensor) -> Tuple[torch.Tensor, torch.Tensor]:
+        return cos_sin_of(positions, self.frequencies, magnitude(self.sizes.rope_scaling))
 
     def _check(
         self, x: torch.Tensor, cache: Optional[LatentCache], past_tokens: int, form: str
@@ -253,6 +261,19 @@ class DeepSeekMLA(nn.Module):
                 'DeepSeekMLA: form = "absorbed" where gradients are wanted, allowed: "expanded", '
                 "as dense_decode has no backward pass. Call under torch.no_grad()."
             )
+
+
+def _check_step(step: Optional[Step], x: torch.Tensor, past_tokens: int) -> None:
+    b, s, _ = x.shape
+    if step is None:
+        return
+    given = (step.lengths.shape[0], step.longest, step.positions.shape[-1])
+    wanted = (b, past_tokens + s, s)
+    if given != wanted:
+        raise ValueError(
+            f"DeepSeekMLA: a step of {given} sequences, tokens and new tokens, allowed: {wanted}. "
+            f"Make it by new_step{wanted}."
+        )
 
 
 def read_tensors(folder: Path, prefix: str) -> Dict[str, torch.Tensor]:

@@ -67,10 +67,11 @@ class _Creator:
                 "seesaw.sglang: a model without MLA, allowed: models with MLA. Choose another "
                 "--attention-backend."
             )
-        if getattr(getattr(runner.model_config, "hf_config", None), "index_topk", None) is not None:
+        config = getattr(runner.model_config, "hf_config", None)
+        if getattr(config, "index_topk", None) is not None:
             raise ValueError(
-                "seesaw.sglang: a model with sparse attention, allowed: as SGLang's own `dsa`. Leave "
-                "--attention-backend out, and set SEESAW_SGLANG_REPLACE=dsa."
+                "seesaw.sglang: a model with sparse attention, allowed: by SGLang's name `dsa`. "
+                "Leave --attention-backend out, and set SEESAW_SGLANG_REPLACE=dsa."
             )
         return SeesawAttnBackend(runner, self._prefill())
 

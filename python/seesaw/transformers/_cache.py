@@ -15,8 +15,7 @@ class Places:
     one behind the other whichever side its padding is on.
 
     Attributes:
-        positions: [b, s] or [1, s] int64: places of the new tokens; -1: padding.
-        step: Lengths with the new tokens.
+        step: Lengths with the new tokens, and their positions; -1: padding.
         holes: Whether there is padding among the new tokens.
     """
 
@@ -25,24 +24,17 @@ class Places:
     ) -> None:
         total = past + new
         if mask is None:
-            self.positions = torch.arange(past, total, device=device)[None]
+            positions = torch.arange(past, total, device=device)[None]
             lengths = torch.full((batch,), total, dtype=torch.int32, device=device)
             self.holes = False
         else:
             real = mask[:, :total].to(torch.int64)
             places = real.cumsum(1) - 1
-            self.positions = torch.where(mask[:, past:total], places[:, past:], -1)
+            positions = torch.where(mask[:, past:total], places[:, past:], -1)
             lengths = real.sum(1).to(torch.int32)
             # A single token that is padding is not stored, and no row is another's.
             self.holes = new > 1 and not bool(mask[:, past:total].all())
-        self.step = Step(lengths, total)
-        self._slots: Dict[int, torch.Tensor] = {}
-
-    def slots(self, cache: LatentCache) -> torch.Tensor:
-        """Of the new tokens in a layer's cache: found once for all layers of one capacity."""
-        if cache.capacity not in self._slots:
-            self._slots[cache.capacity] = cache.slots_of(self.positions)
-        return self._slots[cache.capacity]
+        self.step = Step(lengths, total, positions)
 
 
 class Shared:
@@ -133,7 +125,7 @@ class PagedLatentLayer(CacheLayerMixin):
         past = self.length
         places = self.shared.places(mask, b, past, s, latent.device)
         self.pages.reserve(past + s)
-        self.pages.append_to(latent, rope, places.slots(self.pages))
+        self.pages.append_to(latent, rope, places.step.slots(self.pages))
         self.length = past + s
         return self.pages, places, past
 

@@ -207,7 +207,7 @@ def attend(
     if custom is None and not places.holes and absorbs(s, past, query.requires_grad):
         return absorbed(q_nope, q_rope, up, cache, places.step, scaling), None
     rows = cache.rows(past + s)
-    seen = seen_by(places.positions, past + s) if custom is None else custom[..., : past + s]
+    seen = seen_by(places.step.positions, past + s) if custom is None else custom[..., : past + s]
     return expanded(q_nope, q_rope, up, *rows, scaling, seen), None
 
 

@@ -140,7 +140,7 @@ class _Fields(AttentionMetadata):  # type: ignore[misc]
     fills in."""
 
     def __init__(self, **fields: Any) -> None:
-        vars(self).update(fields)
+        self.__dict__.update(fields)
 
 
 _Step: Any = getattr(sparse_mla_attention, "SparseMLACommonMetadata", _Fields)

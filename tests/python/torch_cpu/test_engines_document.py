@@ -47,10 +47,32 @@ def test_models_and_formats_of_transformers():
 
 
 def test_cache_dtypes_of_vllm():
-    given = ast.unparse(constant("vllm/backend.py", "supported_kv_cache_dtypes"))
-    fp8 = ast.literal_eval(constant("vllm/backend.py", "_FP8"))
-    given = ast.literal_eval(given.replace("*_FP8", ", ".join(map(repr, fp8))))
-    assert quoted(cells("vLLM")[3])[1:] == given
+    names = {
+        name: constant("vllm/_common.py", name) for name in ("FP8", "FP8_PACKED")
+    }  # of the lists' entries
+
+    def listed(path):
+        found = []
+        for entry in constant(path, "supported_kv_cache_dtypes").elts:
+            starred = entry.value if isinstance(entry, ast.Starred) else entry
+            value = ast.literal_eval(names.get(getattr(starred, "id", None), starred))
+            found += value if isinstance(entry, ast.Starred) else [value]
+        return found
+
+    dense, sparse = listed("vllm/backend.py"), listed("vllm/sparse.py")
+    assert sparse == [*dense, "fp8_ds_mla"]
+    assert quoted(cells("vLLM")[3])[1:] == sparse
+
+
+def test_kernels_of_sglang_that_are_replaced():
+    replaced = ast.literal_eval(constant("sglang/sparse.py", "OURS"))
+    assert quoted(cells("SGLang")[3])[-len(replaced) :] == list(replaced)
+
+
+def test_names_of_vllm_that_can_be_taken():
+    text = (ROOT / "docs" / "engines.md").read_text()
+    for name in ast.literal_eval(constant("vllm/__init__.py", "_REPLACEABLE")):
+        assert f"{name}`" in text, name
 
 
 def test_versions_are_those_of_the_extras():

@@ -200,6 +200,42 @@ def test_layers_of_a_step_share_a_schedule():
     assert torch.equal(found[0], found[3])
 
 
+@pytest.mark.parametrize("new", [1, 3, 300])
+def test_layers_of_a_step_share_places_and_rotations(monkeypatch, new):
+    """Found once for all layers, decoding and while a prompt is computed."""
+    from seesaw.layers import LatentCache, _deepseek
+
+    layers = [make_layer(seed=seed)[0] for seed in range(3)]
+    caches = [layer.new_cache(2, 8) for layer in layers]
+    x = torch.randn(2, 5 + new, 64)
+    alone = []
+    for layer, cache in zip(layers, caches):
+        layer(x[:, :5], cache=cache)
+        alone.append(layer(x[:, 5:], cache=cache, past_tokens=5))
+    calls = []
+
+    def counted(owner, name):
+        was = getattr(owner, name)
+        monkeypatch.setattr(owner, name, lambda *given: (calls.append(name), was(*given))[1])
+
+    counted(_deepseek, "cos_sin_of")
+    counted(LatentCache, "slots_of")
+    step = layers[0].new_step(2, 5 + new, new)
+    for layer, cache, wanted in zip(layers, caches, alone):
+        found = layer(x[:, 5:], cache=cache, past_tokens=5, step=step)
+        assert torch.equal(found, wanted)
+    assert sorted(calls) == ["cos_sin_of", "slots_of"]
+
+
+def test_a_step_of_other_tokens_is_refused():
+    layer, _ = make_layer()
+    cache = layer.new_cache(2, 64)
+    x = torch.randn(2, 3, 64)
+    for step in (layer.new_step(2, 3), layer.new_step(2, 4, 3), layer.new_step(1, 3, 3)):
+        with pytest.raises(ValueError, match=r"allowed: \(2, 3, 3\). Make it by new_step\("):
+            layer(x, cache=cache, step=step)
+
+
 def test_gradients_are_those_of_the_definition():
     layer, config = make_layer()
     layer.requires_grad_(True)

@@ -251,6 +251,7 @@ def make_sparse(sglang, monkeypatch, impl):
 
 def sparse_case(tokens, heads, packed):
     """(queries, a pool, what is read of it, slots, of which some are -1)."""
+    torch.manual_seed(tokens * heads)
     rows = torch.randn(200, D_QK).bfloat16()
     pool, read = rows[:, None].clone(), rows.float()
     if packed:
@@ -279,7 +280,7 @@ def check_sparse(out, q, read, slots, factors=None):
         if factors is not None:
             lse = scores.logsumexp(-1)
             wanted = wanted * torch.sigmoid(lse - factors.double())[:, None]
-        assert (out[i] - wanted).abs().max() < 1e-2
+        assert ((out[i] - wanted).abs() < 4e-3 + 2**-7 * wanted.abs()).all()  # an ulp of bfloat16
 
 
 @pytest.mark.parametrize("heads", [1, 3, 16])

@@ -122,7 +122,8 @@ def test_every_token_attends_its_list(sparse, cache_dtype, as_parts):
                 assert out.shape == (part, 3, 512) and lse is None
                 for i, request in enumerate(common.req_id_per_token[:part].tolist()):
                     wanted = attend(q[i], read[request], buffer[i])
-                    assert (out[i] - wanted).abs().max() < 8e-3 + 4e-3 * wanted.abs().max()
+                    error = (out[i] - wanted).abs()
+                    assert (error < 4e-3 + 2**-7 * wanted.abs()).all()  # an ulp of bfloat16
     # A step without its schedules, as vLLM's copies of one: the same.
     step.schedules = None
     again, _ = impl.forward_mqa(given, cache, step, layer)
