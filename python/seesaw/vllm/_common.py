@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Mapping, Optional, Sequence
+from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
 
 import torch
 
@@ -28,6 +28,25 @@ def kv_format_of(kv_cache_dtype: str, dtype: torch.dtype) -> Any:
     if kv_cache_dtype == FP8_PACKED:
         return "fp8_656"
     return dtype_name(dtype) if kv_cache_dtype == "auto" else kv_cache_dtype
+
+
+def strides_of_cache(vllm_config: Any, layer_names: Sequence[str]) -> Dict[str, int]:
+    """A problem's strides of the cache, which vLLM has bound to the layers by the first step; none
+    where it is packed. Between a layer's pages there may be those of others."""
+    layer = vllm_config.compilation_config.static_forward_context.get(layer_names[0])
+    cache = getattr(layer, "kv_cache", None)
+    if not isinstance(cache, torch.Tensor) or cache.ndim != 3:
+        return {}
+    page, token, _ = cache.stride()
+    if (page, token) == (cache.shape[1] * cache.shape[2], cache.shape[2]):
+        return {}
+    return {"kv_page_stride": page, "kv_token_stride": token}
+
+
+def stride_order(include_num_layers_dimension: bool = False) -> Tuple[int, ...]:
+    """vLLM 0.26's order of a cache's dimensions in memory: pages outermost, also of the layers, as
+    any distance between pages is taken. (Later versions take that from every backend.)"""
+    return (1, 0, 2, 3) if include_num_layers_dimension else (0, 1, 2)
 
 
 def why_not(problem: ProblemBase, device_capability: Any) -> Optional[str]:

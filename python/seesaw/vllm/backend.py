@@ -29,6 +29,8 @@ from seesaw.vllm._common import (
     joined,
     kv_format_of,
     refuse_extras,
+    stride_order,
+    strides_of_cache,
     why_not,
 )
 
@@ -47,6 +49,8 @@ class SeesawMLABackend(MLACommonBackend):
     def get_supported_kernel_block_sizes(kv_cache_spec: Any = None) -> List[Any]:
         # Every kernel takes these, and the CPU's and the portable one any other.
         return [MultipleOf(16)]
+
+    get_kv_cache_stride_order = staticmethod(stride_order)
 
     @staticmethod
     def get_builder_cls() -> type:
@@ -134,6 +138,7 @@ class SeesawMLAMetadataBuilder(MLACommonMetadataBuilder[MLACommonMetadata]):
     ) -> None:
         super().__init__(kv_cache_spec, layer_names, vllm_config, device, MLACommonMetadata)
         self._schedules: Dict[Tuple[Any, ...], Any] = {}
+        self._vllm_config, self._layer_names = vllm_config, layer_names
         self._format = kv_format_of(vllm_config.cache_config.cache_dtype, self.model_config.dtype)
         parallel = vllm_config.parallel_config
         # Under decode context parallelism every rank attends with the heads of all.
@@ -194,6 +199,7 @@ class SeesawMLAMetadataBuilder(MLACommonMetadataBuilder[MLACommonMetadata]):
             d_v=D_V,
             causal=True,
             ragged=ragged,
+            **strides_of_cache(self._vllm_config, self._layer_names),
         )
         invariant = bool(envs.VLLM_BATCH_INVARIANT)
         made = seesaw.make_schedule(problem, seq_lens, batch_invariant=invariant)

@@ -38,6 +38,8 @@ from seesaw.vllm._common import (
     joined,
     kv_format_of,
     refuse_extras,
+    stride_order,
+    strides_of_cache,
     why_not,
 )
 
@@ -60,6 +62,8 @@ class SeesawSparseMLABackend(AttentionBackend):
     @staticmethod
     def get_supported_kernel_block_sizes(kv_cache_spec: Any = None) -> List[Any]:
         return [MultipleOf(16)]
+
+    get_kv_cache_stride_order = staticmethod(stride_order)
 
     @staticmethod
     def get_builder_cls() -> type:
@@ -167,6 +171,7 @@ class SeesawSparseMLAMetadataBuilder(SparseMLACommonMetadataBuilder[SeesawSparse
         self._init_reorder_batch_threshold(128, supports_spec_as_decode=True)
         self._kept: Dict[int, Any] = {}
         self._captures = False
+        self._vllm_config, self._layer_names = vllm_config, layer_names
         self._format = kv_format_of(vllm_config.cache_config.cache_dtype, self.model_config.dtype)
         self._heads = self.model_config.get_num_attention_heads(vllm_config.parallel_config)
 
@@ -198,6 +203,7 @@ class SeesawSparseMLAMetadataBuilder(SparseMLACommonMetadataBuilder[SeesawSparse
             kv_format=self._format,
             d_qk=D_QK,
             d_v=D_V,
+            **strides_of_cache(self._vllm_config, self._layer_names),
         )
         like = torch.empty(tokens, 1, self.topk_tokens, dtype=torch.int32, device=self.device)
         invariant = bool(envs.VLLM_BATCH_INVARIANT)

@@ -120,6 +120,15 @@ class Linear:
         layer.weight = None
 
 
+def interleaved(layers, pages, page, columns, dtype):
+    """Caches [pages, page, columns] of so many layers, whose pages lie one behind the other: those
+    of one number together (cross-layer blocks)."""
+    whole = torch.zeros(
+        pages, layers, page, columns, dtype=torch.uint8 if dtype.itemsize == 1 else dtype
+    )
+    return [layer.view(dtype) for layer in whole.unbind(1)]
+
+
 def install(monkeypatch, is_cpu=True, config=None):
     """Puts the modules into sys.modules for one test, without seesaw.vllm's own. config: vLLM's
     current one."""

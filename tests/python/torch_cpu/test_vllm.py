@@ -32,11 +32,20 @@ def backend(plugin):
     return importlib.import_module("seesaw.vllm.backend")
 
 
-def make_builder(backend, dtype=torch.float32, cache_dtype="auto", heads=4, ranks=1, page=32):
+def make_builder(
+    backend, dtype=torch.float32, cache_dtype="auto", heads=4, ranks=1, page=32, bound=None
+):
+    """bound: The cache that vLLM has bound to the layer."""
     model = types.SimpleNamespace(dtype=dtype, get_num_attention_heads=lambda parallel: heads)
     parallel = types.SimpleNamespace(decode_context_parallel_size=ranks)
     cache = types.SimpleNamespace(cache_dtype=cache_dtype)
-    config = types.SimpleNamespace(model_config=model, parallel_config=parallel, cache_config=cache)
+    layers = {"layer": types.SimpleNamespace(kv_cache=bound)}
+    config = types.SimpleNamespace(
+        model_config=model,
+        parallel_config=parallel,
+        cache_config=cache,
+        compilation_config=types.SimpleNamespace(static_forward_context=layers),
+    )
     spec = types.SimpleNamespace(block_size=page)
     return backend.SeesawMLAMetadataBuilder(spec, ["layer"], config, torch.device("cpu"))
 
@@ -183,6 +192,39 @@ def test_ragged_queries_are_two_calls(backend, new, cache_dtype):
             assert n == 0 or (lse[here] - wanted_lse).abs().max() < 3e-5
         lengths = [n + 1 if n else 0 for n in lengths]
     assert len(builder._schedules) == 2
+
+
+@pytest.mark.parametrize("cache_dtype", ["auto", "fp8"])
+@pytest.mark.parametrize("new", [[1, 1], [1, 3]])
+def test_pages_of_other_layers_may_lie_between(backend, new, cache_dtype):
+    dtype = torch.float8_e4m3fn if cache_dtype == "fp8" else torch.float32
+    caches = stand_in_vllm.interleaved(3, 4, 32, 576, dtype)
+    assert not caches[0].is_contiguous()
+    builder = make_builder(backend, cache_dtype=cache_dtype, bound=caches[0])
+    impl = make_impl(backend, cache_dtype=cache_dtype)
+    layer = types.SimpleNamespace(_k_scale=torch.tensor(1.0))
+    begins = torch.tensor([0, *new]).cumsum(0).int()
+    table, lengths = torch.randperm(4, dtype=torch.int32).view(2, 2), [50, 33]
+    made = builder._build_decode(
+        block_table_tensor=table,
+        seq_lens_device=torch.tensor(lengths, dtype=torch.int32),
+        max_seq_len=50,
+        query_start_loc_cpu=begins,
+        query_start_loc_device=begins,
+        num_decode_tokens=sum(new),
+    )
+    metadata = types.SimpleNamespace(decode=made, num_decodes=2)
+    for cache in caches:
+        cache.copy_(torch.randn(cache.shape).to(dtype))
+        q = torch.randn(sum(new), 4, 576)
+        out, _ = impl.forward_mqa(q, cache, metadata, layer)
+        for i, n in enumerate(new):
+            here = slice(int(begins[i]), int(begins[i]) + n)
+            rows = cache[table[i].long()].float().reshape(-1, 576)[: lengths[i]]
+            wanted, _ = attend(q[here], rows, lengths[i])
+            assert (out[here] - wanted).abs().max() < 3e-5
+    order = backend.SeesawMLABackend.get_kv_cache_stride_order
+    assert order() == (0, 1, 2) and order(include_num_layers_dimension=True) == (1, 0, 2, 3)
 
 
 def test_what_is_one_call(backend):

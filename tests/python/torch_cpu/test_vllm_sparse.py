@@ -12,7 +12,8 @@ import torch
 SCALE, TOPK, PAGE = 192**-0.5, 128, 16
 
 
-def config_of(dtype=torch.bfloat16, cache_dtype="auto", heads=3, ranks=1, **attention):
+def config_of(dtype=torch.bfloat16, cache_dtype="auto", heads=3, ranks=1, bound=None, **attention):
+    layers = {"layer": types.SimpleNamespace(kv_cache=bound)}
     return types.SimpleNamespace(
         model_config=types.SimpleNamespace(
             dtype=dtype,
@@ -23,6 +24,7 @@ def config_of(dtype=torch.bfloat16, cache_dtype="auto", heads=3, ranks=1, **atte
         parallel_config=types.SimpleNamespace(decode_context_parallel_size=ranks),
         cache_config=types.SimpleNamespace(cache_dtype=cache_dtype),
         attention_config=types.SimpleNamespace(**attention),
+        compilation_config=types.SimpleNamespace(static_forward_context=layers),
     )
 
 
@@ -37,8 +39,8 @@ def sparse(monkeypatch, request):
     return importlib.import_module("seesaw.vllm.sparse")
 
 
-def make(sparse, cache_dtype, buffer, heads=3):
-    config = config_of(cache_dtype=cache_dtype, heads=heads)
+def make(sparse, cache_dtype, buffer, heads=3, bound=None):
+    config = config_of(cache_dtype=cache_dtype, heads=heads, bound=bound)
     spec = types.SimpleNamespace(block_size=PAGE)
     device = torch.device("cpu")
     builder = sparse.SeesawSparseMLAMetadataBuilder(spec, ["layer"], config, device)
@@ -128,6 +130,32 @@ def test_every_token_attends_its_list(sparse, cache_dtype, as_parts):
     step.schedules = None
     again, _ = impl.forward_mqa(given, cache, step, layer)
     assert torch.equal(again, out)
+
+
+@pytest.mark.parametrize("cache_dtype", ["auto", "fp8_ds_mla"])
+def test_pages_of_other_layers_may_lie_between(sparse, cache_dtype):
+    shape = sparse.SeesawSparseMLABackend.get_kv_cache_shape(6, PAGE, 1, 576, cache_dtype)
+    dtype = torch.bfloat16 if cache_dtype == "auto" else torch.uint8
+    caches = stand_in_vllm.interleaved(2, *shape, dtype)
+    buffer = torch.randperm(90)[:TOPK].int().expand(2, -1)
+    buffer = torch.cat((buffer, torch.full((2, TOPK - buffer.shape[1]), -1)), 1).int()
+    builder, impl = make(sparse, cache_dtype, buffer, bound=caches[0])
+    table = torch.randperm(6, dtype=torch.int32)[None]
+    step = builder.build(0, common_of([2], table))
+    layer, q = types.SimpleNamespace(_k_scale=None), torch.randn(2, 3, 576).bfloat16()
+    packed = [torch.zeros(shape, dtype=dtype) for _ in caches]
+    for cache, same in zip(caches, packed):
+        new, at = torch.randn(90, 576).bfloat16(), torch.arange(90)
+        slots = table[0].long()[at // PAGE] * PAGE + at % PAGE
+        for pages in (cache, same):
+            impl.do_kv_cache_update(
+                new[:, :512], new[:, None, 512:], pages, slots, cache_dtype, torch.tensor(1.0)
+            )
+        assert torch.equal(cache, same)
+        found, _ = impl.forward_mqa(q, cache, step, layer)
+        step_of_packed = make(sparse, cache_dtype, buffer)[0].build(0, common_of([2], table))
+        wanted, _ = impl.forward_mqa(q, same, step_of_packed, layer)
+        assert torch.equal(found, wanted)
 
 
 def test_a_graphs_schedules_are_kept(sparse):
