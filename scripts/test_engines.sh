@@ -1,7 +1,8 @@
 #!/bin/bash
 # Runs engines themselves, on a CPU, with the wheel of this tree: vLLM end to end (its tokens those of
-# Transformers, in float32), by seesaw.serve_bench too, and the interface tests against the files of two versions of vLLM and of
-# SGLang. Takes 7 GB and some minutes, so that CI does not.
+# Transformers, in float32), by seesaw.serve_bench too, vLLM's base classes of sparse attention, and the
+# interface tests against the files of two versions of vLLM and of SGLang. Takes 7 GB and some minutes,
+# so that CI does not.
 # Usage: test_engines.sh [BUILD_FOLDER]   default: build/engines; SEESAW_WHEEL: a wheel that is there
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -29,6 +30,7 @@ if [[ ! -f $venv/ready ]]; then
 fi
 "$venv/bin/pip" install -q --no-deps --force-reinstall "$SEESAW_WHEEL"
 "$venv/bin/python" tests/python/engines/vllm_cpu.py
+"$venv/bin/python" tests/python/engines/vllm_sparse_cpu.py
 "$venv/bin/python" -m seesaw.serve_bench --engine vllm --requests 2 --rounds 1 --backend CUSTOM
 SEESAW_TEST_ENGINES=1 "$venv/bin/python" -m pytest -q -p no:cacheprovider \
   tests/python/torch_cpu/test_vllm.py tests/python/torch_cpu/test_sglang.py
