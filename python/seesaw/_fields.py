@@ -129,7 +129,7 @@ def whole_number(where: str, name: str, value: Any, least: int, most: int) -> in
 
 
 def dtype_name(dtype: Any) -> str:
-    """ "bfloat16" of that text, and of a dtype of NumPy, PyTorch, CuPy or JAX."""
+    """"bfloat16" of that text, and of a dtype of NumPy, PyTorch, CuPy or JAX."""
     name = getattr(dtype, "__name__", None) or getattr(dtype, "name", None) or str(dtype)
     return str(name).rpartition(".")[2]
 

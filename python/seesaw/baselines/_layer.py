@@ -452,3 +452,5 @@ def _as_bytes(mask: Optional[Array]) -> Optional[Array]:
     """NumPy's and CuPy's masks of bool, seen as uint8: not every version passes bool on."""
     dtype = getattr(mask, "dtype", None)
     return mask.view("uint8") if getattr(dtype, "name", None) == "bool" else mask  # type: ignore
+
+

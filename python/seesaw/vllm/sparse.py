@@ -258,9 +258,10 @@ class SeesawSparseMLAImpl(WritesCache, SparseMLACommonImpl[SeesawSparseMLAMetada
         return out[:, 0], None
 
     def _how(self, attn_metadata: Any, tokens: int) -> Dict[str, Any]:
-        """The step's schedule; where vLLM has split a batch since, the format alone."""
+        """The step's schedule; where vLLM has split a batch since, what one is made of."""
         schedule = (attn_metadata.schedules or {}).get(tokens)
         if schedule is not None:
             return {"schedule": schedule}
         packed = self.kv_cache_dtype in (*FP8, FP8_PACKED)
-        return {"kv_format": kv_format_of(self.kv_cache_dtype, torch.uint8)} if packed else {}
+        kv_format = kv_format_of(self.kv_cache_dtype, torch.uint8) if packed else None
+        return {"kv_format": kv_format, "batch_invariant": bool(envs.VLLM_BATCH_INVARIANT)}

@@ -13,7 +13,7 @@ import torch
 pytest.importorskip("transformers")
 
 from seesaw.serve_bench import __main__ as command
-from seesaw.serve_bench import _models, _run, _served, _transformers, _vllm
+from seesaw.serve_bench import _arguments, _models, _run, _served, _transformers, _vllm
 from seesaw.serve_bench._requests import (
     Refusal,
     Request,
@@ -298,7 +298,7 @@ def test_an_attention_that_cannot_run_says_why(capsys, config):
 def test_a_model_that_seesaw_has_not_is_compared_without_it(config):
     said = []
     arguments = types.SimpleNamespace(attention=None, device="cpu")
-    found = command.attentions_of(arguments, {"model_type": "deepseek_v32"}, said.append)
+    found = _arguments.attentions_of(arguments, {"model_type": "deepseek_v32"}, said.append)
     assert found == ["eager", "sdpa"] and "has no deepseek_v32" in said[0]
 
 

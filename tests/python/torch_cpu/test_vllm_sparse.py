@@ -171,8 +171,10 @@ def test_a_graphs_schedules_are_kept(sparse):
 
 def test_batch_invariance_is_vllms(sparse, monkeypatch):
     monkeypatch.setattr(sparse.envs, "VLLM_BATCH_INVARIANT", True)
-    builder, _ = make(sparse, "auto", None)
+    builder, impl = make(sparse, "fp8_ds_mla", None)
     assert builder._schedule(4).options.batch_invariant
+    alone = impl._how(types.SimpleNamespace(schedules=None), 4)
+    assert alone == {"kv_format": "fp8_656", "batch_invariant": True}
 
 
 def test_what_vllm_asks(sparse):
