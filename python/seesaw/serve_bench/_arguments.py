@@ -62,7 +62,7 @@ def parser() -> Parser:
         "--trace",
         type=Path,
         metavar="FILE",
-        help="in place of these four, a line a request: "
+        help="in place of --requests, --prompt, --new, --rate: a line a request, "
         '{"arrival_s": 0.5, "prompt_tokens": 100, "new_tokens": 20}',
     )
     how = made.add_argument_group("how")
@@ -168,8 +168,8 @@ def attentions_of(arguments: argparse.Namespace, config: Dict[str, Any], say: An
             base, _, kv_format = name.partition(":")
             if base not in known or (kv_format and base != SEESAW):
                 raise Refusal(
-                    f"--attention: {name}, allowed: {', '.join(known)}, {SEESAW}:FORMAT. Choose of "
-                    "them."
+                    f"--attention: {name}, allowed: {', '.join(known)}, {SEESAW}:FORMAT. Choose "
+                    "of them."
                 )
             try:
                 format_of("--attention", kv_format or None)
