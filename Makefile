@@ -8,6 +8,7 @@ SHELL := /bin/bash
 NVCC := $(firstword $(shell command -v nvcc) $(wildcard /usr/local/cuda/bin/nvcc))
 PRESET ?= $(if $(NVCC),cuda,cpu)
 FUZZ_SECONDS ?= 60
+JOBS ?= $(shell nproc)
 
 help: ## this list
 	@grep -E '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -21,13 +22,13 @@ run: bootstrap-run ## build, make a case, run it, compare it with the reference
 	cmake --build --preset $(PRESET)
 	scripts/demo.sh build/$(PRESET)
 
-test: bootstrap-test lint unit python fuzz asan ## everything that CI runs
+test: bootstrap-test lint unit python asan fuzz ## everything that CI runs
 
 unit: bootstrap-test ## release build, with its tests
 	cmake --preset $(PRESET) -DSEESAW_BUILD_TESTS=ON -DSEESAW_BUILD_BENCH=ON --log-level=WARNING
 	cmake --build --preset $(PRESET)
 	$(if $(filter cuda,$(PRESET)),scripts/check_ptxas.sh build/$(PRESET)/ptxas)
-	ctest --preset $(PRESET)
+	ctest --preset $(PRESET) --parallel $(JOBS)
 
 wheel: bootstrap-test ## build/python/wheel/*.whl, for any Linux with glibc 2.34 or newer
 	scripts/build_wheel.sh
@@ -41,12 +42,12 @@ python: bootstrap-test ## the wheel and its tests; SEESAW_TEST_TORCH=1: with PyT
 asan: bootstrap-test ## the tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	cmake --preset asan --log-level=WARNING
 	cmake --build --preset asan
-	ctest --preset asan
+	ctest --preset asan --parallel $(JOBS)
 
 fuzz: bootstrap-test ## libFuzzer for FUZZ_SECONDS (60) on every fuzz target
-	cmake --preset fuzz --log-level=WARNING
-	cmake --build --preset fuzz --target tests/fuzz/all
-	scripts/fuzz.sh build/fuzz $(FUZZ_SECONDS)
+	cmake --preset asan --log-level=WARNING
+	cmake --build --preset asan --target tests/fuzz/all
+	scripts/fuzz.sh build/asan $(FUZZ_SECONDS)
 
 lint: bootstrap-test ## layout, include arrows, links, tables, records, and the checks' own tests
 	scripts/check_format.sh

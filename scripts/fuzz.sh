@@ -24,7 +24,7 @@ for target in "$build"/tests/fuzz/fuzz_*; do
   processes+=("$!")
 done
 if ((${#names[@]} == 0)); then
-  echo "fuzz: no target in $build/tests/fuzz, expected fuzz_*. Build the preset 'fuzz' first." >&2
+  echo "fuzz: no target in $build/tests/fuzz, expected fuzz_*. Build the preset 'asan' first." >&2
   exit 2
 fi
 

@@ -59,8 +59,11 @@ inline int64_t length_of(const Problem& problem, const Call& call, size_t stream
   return std::clamp<int64_t>(length, 0, most);
 }
 
-// The item's row of the stream's block table or list of slots.
+// The item's row of the stream's block table or list of slots; null: a table without columns.
 inline const int32_t* ids_of(const Problem& problem, const Stream& stream, int64_t item) {
+  if (stream.ids == nullptr) {
+    return nullptr;
+  }
   return stream.ids + item / problem.items_per_sequence * stream.ids_stride_sequence +
          item % problem.items_per_sequence * stream.ids_stride_token;
 }

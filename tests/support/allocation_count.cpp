@@ -5,7 +5,15 @@
 #include <cerrno>
 #include <cstddef>
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || !defined(__GLIBC__)
+// How clang tells of a sanitizer; GCC has macros.
+#if defined(__has_feature)
+#define SEESAW_HAS_FEATURE(feature) __has_feature(feature)
+#else
+#define SEESAW_HAS_FEATURE(feature) 0
+#endif
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) ||                 \
+    SEESAW_HAS_FEATURE(address_sanitizer) || SEESAW_HAS_FEATURE(thread_sanitizer) || \
+    !defined(__GLIBC__)
 #define SEESAW_COUNT_ALLOCATIONS 0
 #else
 #define SEESAW_COUNT_ALLOCATIONS 1

@@ -106,8 +106,9 @@ TEST(Synthetic, OtherDrawsHaveTheirQuartiles) {
     const SyntheticCase source(problem, {1}, {.seed = 5, .values = values});
     std::vector<float> q(source.q_bytes() / sizeof(float));
     source.fill_q(q.data());
-    const auto beyond = std::count_if(
-        q.begin(), q.end(), [&](float value) { return static_cast<double>(value) > quartile; });
+    const auto beyond = std::count_if(q.begin(), q.end(), [limit = quartile](float value) {
+      return static_cast<double>(value) > limit;
+    });
     EXPECT_NEAR(static_cast<double>(beyond) / static_cast<double>(q.size()), 0.25, 0.005)
         << name_of(values);
   }

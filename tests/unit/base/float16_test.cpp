@@ -112,13 +112,14 @@ TEST(BFloat16, OverflowsFromHalfwayPastTheLargest) {
 
 #if defined(__x86_64__)
 __attribute__((target("f16c"))) uint16_t float16_by_processor(float value) {
-  return _cvtss_sh(value, _MM_FROUND_TO_NEAREST_INT);
+  const __m128i converted = _mm_cvtps_ph(_mm_set_ss(value), _MM_FROUND_TO_NEAREST_INT);
+  return static_cast<uint16_t>(_mm_cvtsi128_si32(converted));
 }
 
 // The processor's own conversion, on patterns of all exponents.
 TEST(Float16, AgreesWithTheProcessor) {
-  if (!__builtin_cpu_supports("f16c")) {
-    GTEST_SKIP() << "this processor has no F16C";
+  if (!__builtin_cpu_supports("avx2")) {  // whoever has it has F16C; clang 14 cannot ask for that
+    GTEST_SKIP() << "this processor has no AVX2";
   }
   std::mt19937 engine(7);
   for (int i = 0; i < 2'000'000; ++i) {

@@ -287,7 +287,7 @@ DecodeResults scored(const std::vector<float>& keys, float scale, seesaw_dtype d
 TEST_P(Contract, ScoresAtTheEndsOfFloatAreScores) {
   for (const seesaw_dtype dtype : {SEESAW_BFLOAT16, SEESAW_FLOAT32}) {
     for (const float score : {-1e38F, 1e38F, -2e38F, 2e38F, 0x1p-140F}) {
-      for (const size_t tokens : {1, 64, 200}) {
+      for (const size_t tokens : {1U, 64U, 200U}) {
         DecodeResults truth;
         const DecodeResults results =
             scored(std::vector<float>(tokens, score), 1.0F, dtype, options(), &truth);
