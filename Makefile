@@ -22,7 +22,7 @@ run: bootstrap-run ## build, make a case, run it, compare it with the reference
 	cmake --build --preset $(PRESET)
 	scripts/demo.sh build/$(PRESET)
 
-test: bootstrap-test lint unit python asan fuzz ## everything that CI runs
+test: bootstrap-test lint unit python asan fuzz ## what CI runs, but for aarch64
 
 unit: bootstrap-test ## release build, with its tests
 	cmake --preset $(PRESET) -DSEESAW_BUILD_TESTS=ON -DSEESAW_BUILD_BENCH=ON --log-level=WARNING
