@@ -96,7 +96,7 @@ std::string list_waiting() {
 }  // namespace
 
 void make_fibers(unsigned threads) {
-  block->random.seed(conditions.seed + 1 + (getenv("XSEED") ? atoi(getenv("XSEED")) : 0));
+  block->random.seed(conditions.seed + 1);
   block->fibers.resize(threads);
   block->warps.resize((threads + kWarp - 1) / kWarp);
   for (unsigned i = 0; i < threads; ++i) {
