@@ -87,14 +87,16 @@ def test_strided_inputs_and_outputs():
     block_table = np.repeat(case.block_table, 2, axis=0)[::2]
     out = np.full((2, 2, 6, 700), np.nan, np.float32)[..., :512]
     lse = np.full((2, 2, 6), np.nan, np.float32).transpose(0, 2, 1)
-    with pytest.raises(ValueError, match="lse has stride"):
-        seesaw.dense_decode(
-            q, kv_cache, block_table, case.lengths, out=out, lse=lse, scale=SCALE, causal=True
-        )
     got = seesaw.dense_decode(
-        q, kv_cache, block_table, case.lengths, out=out, scale=SCALE, causal=True
+        q, kv_cache, block_table, case.lengths, out=out, lse=lse, scale=SCALE, causal=True
     )
+    assert got[0] is out and got[1] is lse
     assert_close(got, case.expected())
+    columns_apart = np.full((2, 2, 6, 1024), np.nan, np.float32)[..., ::2]
+    with pytest.raises(ValueError, match="out has stride 2 in dimension 3, allowed: 1 in the inn"):
+        seesaw.dense_decode(
+            q, kv_cache, block_table, case.lengths, out=columns_apart, scale=SCALE, causal=True
+        )
 
 
 def test_read_only_inputs():
