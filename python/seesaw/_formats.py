@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, Dict, Optional
 
 if TYPE_CHECKING:
@@ -60,11 +59,16 @@ def formats() -> Dict[str, CacheFormat]:
     return dict(_formats())
 
 
-@lru_cache(maxsize=1)
-def _formats() -> Dict[str, CacheFormat]:
-    from seesaw._tables import FORMATS
+_by_name: Dict[str, CacheFormat] = {}
+"""Filled when it is first asked for. No lru_cache: torch.compile warns of it."""
 
-    return {cache_format.name: cache_format for cache_format in FORMATS}
+
+def _formats() -> Dict[str, CacheFormat]:
+    if not _by_name:
+        from seesaw._tables import FORMATS
+
+        _by_name.update({cache_format.name: cache_format for cache_format in FORMATS})
+    return _by_name
 
 
 def format_of(where: str, name: object) -> Optional[CacheFormat]:
