@@ -92,9 +92,9 @@ class Both(FromOutside):
         self.assertEqual(self.files(), ["folder"])
 
     def test_a_full_disk_leaves_the_old_file(self):
-        def limit():  # as a full disk: writing beyond 100 bytes fails
+        def limit():  # as a full disk: writing beyond 1,024 bytes, which clang's OpenMP takes, fails
             signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-            resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1024, 1024))
 
         for program, option, more in ((LADDER, "--json", []), (TUNE, "--json", ["--budget", "0.1"])):
             (WORK / "old").write_text("old")
