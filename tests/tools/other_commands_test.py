@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 import subprocess
+import unittest
 
 from command import SEESAW, WORK, CommandTest, run, main
 
