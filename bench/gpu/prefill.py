@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import sys
 from pathlib import Path
 from typing import Any, Callable, Dict, List, NamedTuple
@@ -23,6 +22,7 @@ import c_abi
 import torch
 from pools import drawn_values
 from rivals import D_V, DEVICE, Contestant, view
+from sparse import libraries_of, medians_of
 
 
 class Case(NamedTuple):
@@ -103,11 +103,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    contestants = {}
-    for text in arguments.library:
-        name, _, file = text.rpartition("=")
-        path, _, kernel = file.partition("@")
-        contestants[name or "seesaw"] = (c_abi.load(Path(path), "sparse_prefill"), kernel)
+    contestants = libraries_of(arguments.library, "sparse_prefill")
     results: List[Dict[str, Any]] = []
     for case in table():
         if not any(part in str(case) for part in arguments.filter.split(",")):
@@ -117,14 +113,11 @@ def main() -> int:
         if arguments.flash_mla:
             calls["flash_mla"] = flash_mla_call(inputs)
         runners = {name: Contestant(call) for name, call in calls.items()}
-        times: Dict[str, List[float]] = {name: [] for name in runners}
-        for _ in range(arguments.rounds):
-            for name, runner in runners.items():
-                times[name].append(runner.burst_us())
+        medians = medians_of(runners, arguments.rounds)
         first = next(iter(runners.values())).out.float()
         row: Dict[str, Any] = {"case": case._asdict(), "contestants": {}}
         for name, runner in runners.items():
-            us = statistics.median(times[name])
+            us = medians[name]
             tflops = case.flops / us / 1e6
             apart = (runner.out.float() - first).abs().max().item()
             print(f"{str(case):34} {name:10} {us:8.1f} us {tflops:6.1f} TFLOPS, "

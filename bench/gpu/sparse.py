@@ -136,19 +136,35 @@ def copy_gbps(pool: torch.Tensor) -> float:
     return 2e-3 * half.nbytes / min(runner.burst_us() for _ in range(5))
 
 
-def report(case: Case, calls: Dict[str, Callable[[], torch.Tensor]], rounds: int, roof: float,
-           results: List[Dict[str, Any]]) -> None:  # fmt: skip
-    kind = FORMATS[case.format]
-    runners = {name: Contestant(call) for name, call in calls.items()}
+def libraries_of(texts: List[str], operation: str) -> Dict[str, Any]:
+    """[NAME=]FILE[@KERNEL] of the command line: by name, the library and the kernel."""
+    found = {}
+    for text in texts:
+        name, _, file = text.rpartition("=")
+        path, _, kernel = file.partition("@")
+        found[name or "seesaw"] = (c_abi.load(Path(path), operation), kernel)
+    return found
+
+
+def medians_of(runners: Dict[str, Contestant], rounds: int) -> Dict[str, float]:
+    """Microseconds of bursts in turn."""
     times: Dict[str, List[float]] = {name: [] for name in runners}
     for _ in range(rounds):
         for name, runner in runners.items():
             times[name].append(runner.burst_us())
+    return {name: statistics.median(us) for name, us in times.items()}
+
+
+def report(case: Case, calls: Dict[str, Callable[[], torch.Tensor]], rounds: int, roof: float,
+           results: List[Dict[str, Any]]) -> None:  # fmt: skip
+    kind = FORMATS[case.format]
+    runners = {name: Contestant(call) for name, call in calls.items()}
+    medians = medians_of(runners, rounds)
     first = next(iter(runners.values())).out.float()
     tokens = case.b * case.s_q * (case.topk + case.extra_topk)
     row: Dict[str, Any] = {"case": case._asdict(), "contestants": {}}
     for name, runner in runners.items():
-        us = statistics.median(times[name])
+        us = medians[name]
         gbps = tokens * kind.row_bytes / us / 1e3
         tflops = 2e-6 * tokens * case.h_q * (kind.d_qk + 512) / us
         apart = (runner.out.float() - first).abs().max().item()
@@ -167,11 +183,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    contestants = {}
-    for text in arguments.library:
-        name, _, file = text.rpartition("=")
-        path, _, kernel = file.partition("@")
-        contestants[name or "seesaw"] = (c_abi.load(Path(path), "sparse_decode"), kernel)
+    contestants = libraries_of(arguments.library, "sparse_decode")
     results: List[Dict[str, Any]] = []
     roof = 0.0
     for name, kind in FORMATS.items():

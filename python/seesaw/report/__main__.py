@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any, BinaryIO, Callable, List, Optional
 
+from seesaw._files import write_whole
 from seesaw.report import __doc__ as ABOUT
 from seesaw.report import _page
 from seesaw.report._results import Refusal, Result, is_comparison, read
@@ -59,19 +60,13 @@ def chosen_figure(results: List[Result], title: Optional[str]) -> Any:
 
 
 def write(path: Path, fill: Callable[[BinaryIO], Any]) -> None:
-    """The file appears complete or not at all."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with part.open("wb") as file:
-            fill(file)
-        part.replace(path)
+        write_whole(path, fill)
     except OSError as error:
         raise Refusal(
             f"-o: {path} cannot be written ({error.strerror}), needed: a file in a folder that is "
             "there and writable. Name another."
         ) from None
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def run(arguments: argparse.Namespace) -> None:

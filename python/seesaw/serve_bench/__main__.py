@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Any, BinaryIO, Callable, Dict, List, Optional
 
+from seesaw._files import write_whole
 from seesaw.serve_bench._arguments import (
     attentions_of,
     check,
@@ -30,19 +31,13 @@ FAILED, STOPPED = 3, 130
 
 
 def write(path: Path, option: str, fill: Callable[[BinaryIO], Any]) -> None:
-    """The file appears complete or not at all."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with part.open("wb") as file:
-            fill(file)
-        part.replace(path)
+        write_whole(path, fill)
     except OSError as error:
         raise Refusal(
             f"{option}: {path} cannot be written ({error.strerror}), needed: a file in a folder "
             "that is there and writable. Name another."
         ) from None
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def check_writable(path: Optional[Path], option: str) -> None:
