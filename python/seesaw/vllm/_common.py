@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import torch
 
@@ -70,6 +70,28 @@ def refuse_extras(args: Sequence[Any], named: Mapping[str, Any]) -> None:
                 f"seesaw.vllm: {name} = {value!r}, allowed: none. Choose another backend "
                 "for this model."
             )
+
+
+class Answers:
+    """Of a backend: what both answer alike."""
+
+    get_kv_cache_stride_order = staticmethod(stride_order)
+
+    @staticmethod
+    def get_name() -> str:
+        return "CUSTOM"
+
+    @classmethod
+    def get_supported_head_sizes(cls) -> List[int]:
+        return [D_QK]
+
+    @classmethod
+    def supports_compute_capability(cls, capability: Any) -> bool:
+        return capability is None or capability.major >= OLDEST
+
+    @classmethod
+    def supports_batch_invariance(cls) -> bool:
+        return True
 
 
 class WritesCache:

@@ -24,33 +24,26 @@ from seesaw.vllm._common import (
     D_QK,
     D_V,
     FP8,
-    OLDEST,
+    Answers,
     WritesCache,
     joined,
     kv_format_of,
     refuse_extras,
-    stride_order,
     strides_of_cache,
     why_not,
 )
 
 
-class SeesawMLABackend(MLACommonBackend):
+class SeesawMLABackend(Answers, MLACommonBackend):
     """What vLLM asks before it takes the backend."""
 
     supported_dtypes: ClassVar[List[torch.dtype]] = [torch.float16, torch.bfloat16, torch.float32]
     supported_kv_cache_dtypes: ClassVar[List[str]] = ["auto", "float16", "bfloat16", *FP8]
 
     @staticmethod
-    def get_name() -> str:
-        return "CUSTOM"
-
-    @staticmethod
     def get_supported_kernel_block_sizes(kv_cache_spec: Any = None) -> List[Any]:
         # Every kernel takes these, and the CPU's and the portable one any other.
         return [MultipleOf(16)]
-
-    get_kv_cache_stride_order = staticmethod(stride_order)
 
     @staticmethod
     def get_builder_cls() -> type:
@@ -59,18 +52,6 @@ class SeesawMLABackend(MLACommonBackend):
     @staticmethod
     def get_impl_cls() -> type:
         return SeesawMLAImpl
-
-    @classmethod
-    def get_supported_head_sizes(cls) -> List[int]:
-        return [D_QK]
-
-    @classmethod
-    def supports_compute_capability(cls, capability: Any) -> bool:
-        return capability is None or capability.major >= OLDEST
-
-    @classmethod
-    def supports_batch_invariance(cls) -> bool:
-        return True
 
     @classmethod
     def supports_combination(

@@ -33,12 +33,11 @@ from seesaw.vllm._common import (
     D_V,
     FP8,
     FP8_PACKED,
-    OLDEST,
+    Answers,
     WritesCache,
     joined,
     kv_format_of,
     refuse_extras,
-    stride_order,
     strides_of_cache,
     why_not,
 )
@@ -47,7 +46,7 @@ _TOPK = 2048
 """Tokens that the published models' indexers choose."""
 
 
-class SeesawSparseMLABackend(AttentionBackend):
+class SeesawSparseMLABackend(Answers, AttentionBackend):
     """What vLLM asks before it takes the backend."""
 
     supported_dtypes: ClassVar[List[torch.dtype]] = [torch.float16, torch.bfloat16]
@@ -56,14 +55,8 @@ class SeesawSparseMLABackend(AttentionBackend):
     ]  # fmt: skip
 
     @staticmethod
-    def get_name() -> str:
-        return "CUSTOM"
-
-    @staticmethod
     def get_supported_kernel_block_sizes(kv_cache_spec: Any = None) -> List[Any]:
         return [MultipleOf(16)]
-
-    get_kv_cache_stride_order = staticmethod(stride_order)
 
     @staticmethod
     def get_builder_cls() -> type:
@@ -86,23 +79,11 @@ class SeesawSparseMLABackend(AttentionBackend):
         return (num_blocks, block_size, packed if cache_dtype_str == FP8_PACKED else head_size)
 
     @classmethod
-    def get_supported_head_sizes(cls) -> List[int]:
-        return [D_QK]
-
-    @classmethod
     def is_mla(cls) -> bool:
         return True
 
     @classmethod
     def is_sparse(cls) -> bool:
-        return True
-
-    @classmethod
-    def supports_compute_capability(cls, capability: Any) -> bool:
-        return capability is None or capability.major >= OLDEST
-
-    @classmethod
-    def supports_batch_invariance(cls) -> bool:
         return True
 
     @classmethod
