@@ -66,8 +66,6 @@ std::vector<Wait> all_waits() {
   };
   add("KvFull", offsetof(Storage, kv_full), 2 * Config::kKvCopies, 0, kProducers);
   add("KvEmpty", offsetof(Storage, kv_empty), 2 * 2, kProducers, sm90::kThreads);
-  add("RowsFull", offsetof(Storage, rows_full), sm90::kRowSlots, kProducers, sm90::kThreads);
-  add("ScalesFull", offsetof(Storage, scales_full), sm90::kRowSlots, kProducers, sm90::kThreads);
   return waits;
 }
 

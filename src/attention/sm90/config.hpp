@@ -16,11 +16,11 @@ inline constexpr int kBoxChunks = kBoxColumns * 2 / kChunkBytes;
 inline constexpr int kNarrowChunks = kBoxChunks / 2;  // of 64 columns of e4m3
 inline constexpr int kScaleWords = 4;                 // most 32-bit words of scales of a record
 
-inline constexpr int kProducerWarps = kValueBoxes;  // each brings a box of every tile
-inline constexpr int kHalfWarps = kProducerWarps / kHalves;
-inline constexpr int kTilesAhead = 2;  // that rows are found before they are brought
-inline constexpr int kRowSlots = 2 * kTilesAhead;
-static_assert(kTilesAhead <= kProducerWarps && (kRowSlots & (kRowSlots - 1)) == 0);
+inline constexpr int kBuffers = 2;      // KV tiles in shared memory
+inline constexpr int kBufferWarps = 4;  // producer warps of a buffer: a warpgroup
+inline constexpr int kProducerWarps = kBuffers * kBufferWarps;
+inline constexpr int kShareTokens = kTileTokens / kBufferWarps;  // of every tile, a warp's
+static_assert(kShareTokens == 16);
 
 inline constexpr int kThreads = kConsumerThreads + 32 * kProducerWarps;
 inline constexpr int kLaunchRegisters = launch_registers(kThreads);
@@ -45,10 +45,12 @@ struct Config {
   // Columns of V that an instruction multiplies. ptxas takes none with more registers than the
   // launch gives a thread, whatever setmaxnreg says.
   static constexpr int kValueN = kHalfColumns / 2;
-  // A KV tile is announced in this many parts: kCopyBoxes boxes each. A warp's share of the rotary
-  // box is announced with its own box, which is scored before it.
+  // A KV tile is announced in this many parts: kCopyBoxes boxes each. The rotary box is announced
+  // with the last of them, which is scored before it.
   static constexpr int kKvCopies = kValueBoxes / kCopyBoxes;
   static constexpr int kRotaryCopy = -1;
+  // What comes takes longer than the tensor cores have work without it: room is made at once.
+  static constexpr bool kReleasesFirst = true;
 
   static constexpr int kTileTokens = gpu::sm90::kTileTokens;
   static constexpr int kTileRows = gpu::sm90::kTileRows;

@@ -44,7 +44,9 @@ struct Consumer : Seesaw<Consumer<Config>, Config> {
   // of a tile that not every row sees whole. The producers have made zeros of what does not exist.
   __device__ __forceinline__ void mask_tile(ConsumerState& state, const Loop& loop, int32_t tile,
                                             Side side) const {
-    const uint32_t low = storage.valid[tile & 1][0], high = storage.valid[tile & 1][1];
+    const uint16_t(&valid)[kBufferWarps] = storage.valid[tile & 1];
+    const uint32_t low = valid[0] | static_cast<uint32_t>(valid[1]) << kShareTokens;
+    const uint32_t high = valid[2] | static_cast<uint32_t>(valid[3]) << kShareTokens;
     if ((low & high) != ~0u) mask_missing(state, low, high);
     if (params.causal || params.window > 0) mask_rows(state, loop, tile, side);
   }

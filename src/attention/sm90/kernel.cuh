@@ -33,7 +33,10 @@ __global__ void __launch_bounds__(kThreads, 1)
   constexpr int kConsumerWarps = kConsumerThreads / 32;
   if (warp >= kConsumerWarps) {
     ptx::lower_registers<kProducerRegisters>();
-    Producer<Config>{params, shared, storage, warp - kConsumerWarps, lane}.run();
+    const int producer = warp - kConsumerWarps;
+    Producer<Config>{params, shared, storage, producer / kBufferWarps, producer % kBufferWarps,
+                     lane}
+        .run();
   } else {
     ptx::raise_registers<kConsumerRegisters>();
     Consumer<Config>(params, shared, storage, {warp % 4, lane}).run(static_cast<Side>(warp / 4));

@@ -1,10 +1,9 @@
 // The producer warps: bring the rows of KV tiles, which may lie anywhere, into the boxes that wgmma
-// reads. Each warp brings one box (64 columns) of every token, and of the rotary box the tokens
-// that are its share.
+// reads. A warpgroup fills one buffer; each of its warps brings 16 tokens of every tile.
 //
-// A tile's way: its rows are found (tile_walk.cuh) and asked for by cp.async when its boxes are
-// free; when the next tile has been asked for, it has landed, is converted where it lies, and
-// announced. Nothing that is under way is kept in registers.
+// A tile's way: its rows have been found (tile_walk.cuh); a half of its columns is asked for by
+// cp.async when that half of the buffer is free, lands, is converted where it lies, and announced,
+// two boxes at a time. Nothing that is under way is kept in registers.
 #pragma once
 
 #include "attention/sm90/tile_walk.cuh"
@@ -20,98 +19,79 @@ struct Producer {
   const Params& params;
   const SharedAddresses<Config>& shared;
   SharedStorage<Config>& storage;
-  int warp;  // of the producers: the box that it brings
+  int buffer;
+  int warp;  // of the buffer's
   int lane;
 
-  // Tokens of a box: all of them, or the warp's share of the rotary box.
-  struct Share {
-    int32_t column;  // of the records, the first
-    uint32_t box;    // address
-    int first;       // token
-    bool narrow;     // e4m3
-  };
-  static constexpr int kShareTokens = kTileTokens / kHalfWarps;  // of the rotary box
-  static_assert(kShareTokens % 8 == 0);
-
-  __device__ __forceinline__ const TileRows& rows_of(uint32_t n) const {
-    return storage.rows[n % kRowSlots];
-  }
-  static __device__ __forceinline__ gpu::Turn turn_of(uint32_t n) {
-    return gpu::Turn(n / kRowSlots);
-  }
-
   __device__ __forceinline__ void run() const {
-    const TileWalk<Config> walk = {params, shared, storage, warp, lane};
-    walk.start();
-    ptx::copy_async_wait_all();
-    if (warp < kTilesAhead) walk.find(static_cast<uint32_t>(warp));
-#pragma unroll 1
-    for (uint32_t n = 0;; ++n) {  // of the worker's tiles
-      shared.rows_full(n).wait_warp(turn_of(n));
-      const TileRows& rows = rows_of(n);
-      const bool exists = rows.stream != kNoStream;
-      // The tile before is finished when this one has been asked for, or, where there is no room
-      // yet, at once: nobody else waits for what has landed.
-      const bool asked = exists && has_room(rows);
-      if (asked) bring(rows);
-      if (n > 0) finish(n - 1, asked);
-      if (!exists) return;
-      if (!asked) {
-        room_for(rows).wait_warp(gpu::Turn(rows.filling));
-        bring(rows);
-      }
-      if ((n + kTilesAhead) % kProducerWarps == static_cast<uint32_t>(warp)) {
-        walk.find(n + kTilesAhead);
-      }
+    const TileWalk<Config> walk = {params, storage, buffer, warp, lane};
+    gpu::Turn turn;  // fillings of the buffer
+    int32_t id = walk.start();
+    TileShare share = walk.find(turn, id);
+    while (share.stream != kNoStream) {
+      const int32_t stream = share.stream;
+      bring_half(share, turn, first_half());
+      bring_half(share, turn, last_half());
+      share = walk.find(gpu::Turn(turn.number() + 1), id);
       ptx::copy_async_commit();
+      ptx::copy_async_wait<2>();  // but for the last half, and the next tile's scales
+      finish_half(stream, turn, first_half());
+      ptx::copy_async_wait<1>();
+      finish_half(stream, turn, last_half());
+      turn.advance();
     }
   }
 
-  // ---- boxes
+  // The halves in the order in which they are released and scored. The rotary box goes with the
+  // last.
+  __device__ __forceinline__ int first_half() const { return buffer; }
+  __device__ __forceinline__ int last_half() const { return rotary_half(buffer); }
 
-  // Of the warps whose boxes are released with the rotary box each brings a share of it.
-  __device__ __forceinline__ bool brings_rotary(int buffer) const {
-    return Config::kHasRotaryBox && warp / kHalfWarps == rotary_half(buffer);
+  __device__ __forceinline__ uint32_t box_address(int box) const {
+    return shared.kv(buffer) + static_cast<uint32_t>(box * sizeof(Box));
   }
-  __device__ __forceinline__ Share own_box(const TileRows& rows) const {
-    return share_of(rows, warp, 0);
-  }
-  __device__ __forceinline__ Share rotary_share(const TileRows& rows) const {
-    return share_of(rows, kValueBoxes, warp % kHalfWarps * kShareTokens);
-  }
-  __device__ __forceinline__ Share share_of(const TileRows& rows, int box, int first) const {
-    Share share = {.column = box * kBoxColumns,
-                   .box = shared.kv(rows.buffer) + static_cast<uint32_t>(box * sizeof(Box)),
-                   .first = first,
-                   .narrow = Config::kConverts && box < params.boxes[rows.stream].narrow};
-    return share;
+  // Address of the warp's first token in a box.
+  __device__ __forceinline__ uint32_t share_of(int box) const {
+    return box_address(box) + static_cast<uint32_t>(warp * kShareTokens * kBoxColumns * 2);
   }
 
-  __device__ __forceinline__ gpu::EmptyBarrier room_for(const TileRows& rows) const {
-    return shared.kv_empty(rows.buffer, warp / kHalfWarps);
-  }
-  __device__ __forceinline__ bool has_room(const TileRows& rows) const {
-    return __all_sync(~0u, room_for(rows).is_open(gpu::Turn(rows.filling)));
-  }
+  // ---- copies
 
-  // Asks for the warp's part of a tile.
-  __device__ __forceinline__ void bring(const TileRows& rows) const {
-    if (warp == 0 && lane < 2) storage.valid[rows.buffer][lane] = rows.valid[lane];
-    bring_tokens<kTileTokens>(rows, own_box(rows));
-    if (brings_rotary(rows.buffer)) bring_tokens<kShareTokens>(rows, rotary_share(rows));
+  // Asks for a half of the warp's tokens when there is room. One group.
+  __device__ __forceinline__ void bring_half(const TileShare& share, gpu::Turn turn,
+                                             int half) const {
+    shared.kv_empty(buffer, half).wait_warp(turn);
+    if (half == first_half() && lane == 0) {
+      storage.valid[buffer][warp] = static_cast<uint16_t>(share.valid);
+    }
+    const int box = half * kHalfBoxes;
+    if constexpr (Config::kConverts) {
+      const RecordBoxes& boxes = params.boxes[share.stream];
+      copy<true, kHalfBoxes>(share, box, box * kBoxColumns, boxes.narrow);
+      if (boxes.narrow < box + kHalfBoxes && boxes.narrow < kValueBoxes) {
+        copy<false, 1>(share, boxes.narrow, boxes.wide_offset, kMostBoxes);
+      }
+    } else {
+      copy<false, kHalfBoxes>(share, box, box * kBoxColumns * 2, kMostBoxes);
+    }
+    if (Config::kHasRotaryBox && half == last_half()) copy_rotary(share);
     ptx::copy_async_commit();
   }
 
-  template <int kTokens>
-  __device__ __forceinline__ void bring_tokens(const TileRows& rows, const Share& share) const {
-    if (share.narrow) {
-      copy_rows<kTokens, kNarrowChunks>(rows, share, share.column);
+  __device__ __forceinline__ void copy_rotary(const TileShare& share) const {
+    if constexpr (Config::kConverts) {
+      const RecordBoxes& boxes = params.boxes[share.stream];
+      if (boxes.narrow > kValueBoxes) {
+        copy<true, 1>(share, kValueBoxes, kValueColumns, kMostBoxes);
+      } else {
+        copy<false, 1>(share, kValueBoxes, boxes.wide_offset, kMostBoxes);
+      }
     } else {
-      copy_rows<kTokens, kBoxChunks>(
-          rows, share,
-          Config::kConverts ? params.boxes[rows.stream].wide_offset : share.column * 2);
+      copy<false, 1>(share, kValueBoxes, kValueColumns * 2, kMostBoxes);
     }
   }
+
+  static constexpr int kMostBoxes = kValueBoxes + 1;
 
   // Where a lane's e4m3 numbers, 16 of a token's 64, wait in the token's row of the box for their
   // conversion: in its first half, or if the token is odd in its second, so that two neighbours are
@@ -124,94 +104,112 @@ struct Producer {
     return static_cast<uint32_t>(token * (kBoxColumns * 2) + ((chunk ^ (token & 7)) << 4));
   }
 
-  // kChunks 16-byte chunks of each token, from byte `from` of its record on. Zeros of a token that
-  // does not exist.
-  template <int kTokens, int kChunks>
-  __device__ __forceinline__ void copy_rows(const TileRows& rows, const Share& share,
-                                            int32_t from) const {
+  // kBoxes boxes of every token of the share, from `first_box` on, that lie side by side in its
+  // record, from byte `from` on: neighbouring lanes copy neighbouring chunks. Only the boxes before
+  // `end_box`. Zeros of a token that does not exist.
+  template <bool kNarrow, int kBoxes>
+  __device__ __forceinline__ void copy(const TileShare& share, int first_box, int32_t from,
+                                       int end_box) const {
+    constexpr int kOfBox = kNarrow ? kNarrowChunks : kBoxChunks;
+    constexpr int kChunks = kBoxes * kOfBox;
     constexpr int kOfOne = 32 / kChunks;  // tokens of an instruction
     const int here = ptx::opaque(lane);   // or what follows from it is kept in registers for long
     const int chunk = here % kChunks;
-    const int first = share.first + here / kChunks;
-    const std::byte* begin = params.streams[rows.stream].cache + from + chunk * kChunkBytes;
-    const uint32_t unit_bytes = params.rows[rows.stream].unit_bytes;
+    const int box = first_box + chunk / kOfBox;
+    const uint32_t to = share_of(box);
+    const std::byte* begin = params.streams[share.stream].cache + from + chunk * kChunkBytes;
+    const uint32_t unit_bytes = params.rows[share.stream].unit_bytes;
 #pragma unroll
-    for (int i = 0; i < kTokens / kOfOne; ++i) {
-      const int token = first + i * kOfOne;
-      const uint32_t row = rows.row[token];
+    for (int i = 0; i < kShareTokens / kOfOne; ++i) {
+      const int token = i * kOfOne + here / kChunks;
+      const uint32_t row = __shfl_sync(~0u, share.row, token);
       const bool exists = row != kNoRow;
       const uint32_t place =
-          kChunks == kNarrowChunks ? narrow_place(token, chunk) : wide_place(token, chunk);
-      ptx::copy_async_16(share.box + place, begin + (exists ? uint64_t{row} * unit_bytes : 0),
-                         exists);
+          kNarrow ? narrow_place(token, chunk % kOfBox) : wide_place(token, chunk % kOfBox);
+      ptx::copy_async_16_if(box < end_box, to + place,
+                            begin + (exists ? uint64_t{row} * unit_bytes : 0), exists);
     }
   }
 
-  // Converts and announces a tile when it has landed.
-  // `next_asked`: since then the next tile has been asked for.
-  __device__ __forceinline__ void finish(uint32_t n, bool next_asked) const {
-    const TileRows& rows = rows_of(n);
-    const int buffer = rows.buffer;
-    if (next_asked) {
-      ptx::copy_async_wait<1>();
-    } else {
-      ptx::copy_async_wait_all();
+  // ---- what has landed
+
+  // Converts and announces a half, two boxes at a time.
+  __device__ __forceinline__ void finish_half(int32_t stream, gpu::Turn turn, int half) const {
+    __syncwarp();  // what the other lanes have copied is there
+#pragma unroll 1
+    for (int copy = half * kHalfCopies; copy < (half + 1) * kHalfCopies; ++copy) {
+      if constexpr (Config::kConverts) {
+        convert_copy(stream, turn, copy * kCopyBoxes);
+        const bool last = half == last_half() && copy % kHalfCopies == kHalfCopies - 1;
+        if (Config::kHasRotaryBox && last && params.boxes[stream].narrow > kValueBoxes) {
+          convert<1>(stream, turn, kValueBoxes);
+        }
+      }
+      ptx::fence_async_proxy();
+      __syncwarp();
+      if (lane == 0) shared.kv_full(buffer, copy).arrive();
     }
-    if constexpr (Config::kConverts) {
-      shared.scales_full(n).wait_warp(turn_of(n));
-      convert_share<kTileTokens>(rows, own_box(rows));
-      if (brings_rotary(buffer)) convert_share<kShareTokens>(rows, rotary_share(rows));
-    }
-    ptx::fence_async_proxy();
-    __syncwarp();
-    if (lane == 0) shared.kv_full(buffer, warp / kCopyBoxes).arrive();
   }
 
-  // ---- conversion
+  __device__ __forceinline__ void convert_copy(int32_t stream, gpu::Turn turn, int box) const {
+    const int narrow = params.boxes[stream].narrow;
+    if (box + kCopyBoxes <= narrow) {
+      convert<kCopyBoxes>(stream, turn, box);
+    } else if (box < narrow) {
+      convert<1>(stream, turn, box);
+    }
+  }
 
-  template <int kTokens>
-  __device__ __forceinline__ void convert_share(const TileRows& rows, const Share& share) const {
-    if (!share.narrow) return;
-    const RecordBoxes& boxes = params.boxes[rows.stream];
-    const float whole = stream_scale(params.streams[rows.stream]);
-    const int group = (share.column + lane % kNarrowChunks * kChunkBytes) >> boxes.group_shift;
+  // The scale of 16 columns from `column` on, of a token of the share.
+  __device__ __forceinline__ float scale_of(const RecordBoxes& boxes, gpu::Turn turn, int token,
+                                            int column) const {
+    const uint32_t(&words)[kScaleWords] =
+        storage.scales[buffer][turn.slot()][warp * kShareTokens + token];
+    const int group = column >> boxes.group_shift;
     switch (boxes.scales) {
       case ScaleKind::kNone:
-        return convert<kTokens>(share, [&](int) { return whole; });
+        return 1.0F;
       case ScaleKind::kFloat:
-        return convert<kTokens>(
-            share, [&](int token) { return __uint_as_float(rows.scales[token][group]) * whole; });
+        return __uint_as_float(words[group]);
       case ScaleKind::kE8M0:
-        return convert<kTokens>(share, [&](int token) {
-          const auto* bytes = reinterpret_cast<const uint8_t*>(rows.scales[token]);
-          return from_e8m0(bytes[group]) * whole;
-        });
+        return from_e8m0(reinterpret_cast<const uint8_t*>(words)[group]);
     }
+    return 1.0F;
   }
 
-  // A lane's 16 numbers of a token at a time, of eight tokens a warp.
-  template <int kTokens, typename ScaleOf>
-  __device__ __forceinline__ void convert(const Share& share, const ScaleOf& scale_of) const {
+  // kBoxes boxes from `first_box` on: a lane's 16 numbers of a token at a time, of eight tokens a
+  // warp.
+  template <int kBoxes>
+  __device__ __forceinline__ void convert(int32_t stream, gpu::Turn turn, int first_box) const {
     constexpr int kOfOne = 32 / kNarrowChunks;
-    constexpr int kAtOnce = kTokens < 4 * kOfOne ? kTokens / kOfOne : 4;  // loads
+    constexpr int kSteps = kShareTokens / kOfOne;
+    static_assert(kOfOne % 8 == 0);  // a lane's tokens are swizzled alike
+    const RecordBoxes& boxes = params.boxes[stream];
+    const float whole = stream_scale(params.streams[stream]);
     const int here = ptx::opaque(lane);
     const int chunk = here % kNarrowChunks;
-    const int first = share.first + here / kNarrowChunks;
-#pragma unroll 1
-    for (int begin = 0; begin < kTokens; begin += kAtOnce * kOfOne) {
-      uint4 raw[kAtOnce];
-      float scale[kAtOnce];
+    const int token = here / kNarrowChunks;
+    const uint32_t from = share_of(first_box) + narrow_place(token, chunk);
+    const uint32_t to = share_of(first_box) + wide_place(token, 2 * chunk);
+    constexpr auto kStepBytes = static_cast<uint32_t>(kOfOne * kBoxColumns * 2);
+    constexpr auto kBoxBytes = static_cast<uint32_t>(sizeof(Box));
+    uint4 raw[kBoxes][kSteps];
+    float scale[kBoxes][kSteps];
 #pragma unroll
-      for (int i = 0; i < kAtOnce; ++i) {
-        const int token = first + begin + i * kOfOne;
-        raw[i] = ptx::load_shared_16(share.box + narrow_place(token, chunk));
-        scale[i] = scale_of(token);
+    for (int box = 0; box < kBoxes; ++box) {
+#pragma unroll
+      for (int i = 0; i < kSteps; ++i) {
+        raw[box][i] = ptx::load_shared_16(from + box * kBoxBytes + i * kStepBytes);
+        const int column = (first_box + box) * kBoxColumns + chunk * kChunkBytes;
+        scale[box][i] = scale_of(boxes, turn, token + i * kOfOne, column) * whole;
       }
-      __syncwarp();  // the token's four lanes have read it
+    }
+    __syncwarp();  // a token's four lanes have read it
 #pragma unroll
-      for (int i = 0; i < kAtOnce; ++i) {
-        const uint32_t place = wide_place(first + begin + i * kOfOne, 2 * chunk);
-        store_converted(share.box + place, raw[i], scale[i]);
+    for (int box = 0; box < kBoxes; ++box) {
+#pragma unroll
+      for (int i = 0; i < kSteps; ++i) {
+        store_converted(to + box * kBoxBytes + i * kStepBytes, raw[box][i], scale[box][i]);
       }
     }
   }

@@ -13,30 +13,16 @@ namespace seesaw::attention::sm90 {
 // behind the block's first barrier.)
 inline constexpr NamedBarrier kQueriesReady = kBarriersReady;
 
-// Where a producer warp is in the worker's tiles.
+// Where a producer warp is among the tiles of its buffer.
 struct TileCursor {
   const int32_t* ids;  // of the item
   int32_t k;           // of the block's pieces
   int32_t tile;
   int32_t tile_end;
-  int32_t run_end;      // of the tiles that have the same item and stream
-  int32_t token;        // of the stream: the tile's first
-  int32_t length;       // of the stream
-  int32_t stream;       // kNoStream: behind the last tile
-  int32_t buffer;       // even tiles of a piece go to buffer 0, odd ones to buffer 1
-  uint32_t filling[2];  // of each buffer, the next
-};
-inline constexpr int32_t kNoStream = -1;
-inline constexpr uint32_t kNoRow = ~0u;
-
-// Where a tile's rows are, and what scales they have.
-struct TileRows {
-  int32_t stream;  // kNoStream: there are no more tiles
-  int32_t buffer;
-  uint32_t filling;                           // of the buffer
-  uint32_t valid[2];                          // tokens that exist, a bit each
-  uint32_t row[kTileTokens];                  // number in the cache (RowNumbers), or kNoRow
-  uint32_t scales[kTileTokens][kScaleWords];  // as the record has them
+  int32_t run_end;  // of the tiles that have the same item and stream
+  int32_t token;    // of the stream: the tile's first
+  int32_t length;   // of the stream
+  int32_t stream;   // kNoStream: behind the last tile
 };
 
 template <typename Config>
@@ -51,21 +37,15 @@ struct SharedStorage {
   float scale[2][kTileRows];  // 2^(old frame - new frame) of tile 0 and of tile 1
   float sum[2][kTileRows];    // [warpgroup] of probabilities, at the end of a piece
   float top[2][kTileRows];    // [warpgroup] largest score in the piece, where somebody asks for it
-  uint32_t valid[2][2];       // [buffer] tokens of the tile that exist, a bit each
+  uint16_t valid[kBuffers][kBufferWarps];  // tokens of a warp's share that exist, a bit each
   BlockWork work;
-  TileCursor cursor[kProducerWarps];
-  int32_t ids[kProducerWarps][kTileTokens];  // of the tile that the warp finds next
-  // Writer: the producer warp that finds the tile. Readers: all producer warps. Tile n + 4 comes to
-  // the place of tile n behind the writer's wait for room for tile n + 2: then tile n has been
-  // scored, and so every warp has announced its part and needs its rows no more.
-  TileRows rows[kRowSlots];
-  PieceWork piece[2];  // [slot of the piece's turn]
+  TileCursor cursor[kBuffers][kBufferWarps];
+  uint32_t scales[kBuffers][2][kTileTokens][kScaleWords];  // [turn's slot], as records have them
+  PieceWork piece[2];                                      // [slot of the piece's turn]
   // [slot of the piece's turn][warpgroup] number + 1 of the last piece in whose masked tiles the
   // warpgroup has met values that are not finite, see scrub_values
   uint32_t not_finite[2][2];
-  uint64_t kv_full[2][Config::kKvCopies];  // [buffer][copy]; arrivals: see init_barriers
-  uint64_t rows_full[kRowSlots];           // arrivals: the warp that finds the tile
-  uint64_t scales_full[kRowSlots];         // arrivals: its threads, when their copies have landed
+  uint64_t kv_full[2][Config::kKvCopies];  // [buffer][copy]; arrivals: the buffer's producer warps
   // [buffer][half: 0: boxes 0-3, 1: boxes 4-7]; arrivals: warps of the consumer that reads it last.
   // The rotary box goes with the half that is released after the tile's P has been read.
   uint64_t kv_empty[2][2];
@@ -106,13 +86,6 @@ struct SharedAddresses {
   __device__ gpu::EmptyBarrier kv_empty(int buffer, int half) const {
     return {barrier(offsetof(Storage, kv_empty), buffer * 2 + half)};
   }
-  // Of tile number n of the worker.
-  __device__ gpu::FullBarrier rows_full(uint32_t n) const {
-    return {barrier(offsetof(Storage, rows_full), n % kRowSlots)};
-  }
-  __device__ gpu::FullBarrier scales_full(uint32_t n) const {
-    return {barrier(offsetof(Storage, scales_full), n % kRowSlots)};
-  }
 
  private:
   __device__ uint32_t barrier(size_t first, int index) const {
@@ -125,15 +98,11 @@ template <typename Config>
 __device__ __forceinline__ void init_barriers(const SharedAddresses<Config>& shared) {
   for (int buffer = 0; buffer < 2; ++buffer) {
     for (int copy = 0; copy < Config::kKvCopies; ++copy) {
-      shared.kv_full(buffer, copy).init(kCopyBoxes);
+      shared.kv_full(buffer, copy).init(kBufferWarps);
     }
     for (int half = 0; half < 2; ++half) {
       shared.kv_empty(buffer, half).init(kWarpgroupThreads / 32);
     }
-  }
-  for (uint32_t slot = 0; slot < kRowSlots; ++slot) {
-    shared.rows_full(slot).init(1);
-    shared.scales_full(slot).init(32);
   }
   ptx::fence_mbarrier_init();
 }

@@ -23,6 +23,9 @@ namespace seesaw::gpu::sm90 {
 // Config::kRotaryCopy: the copy that brings the rotary box; -1: those of the boxes scored before
 // it.
 //
+// Config::kReleasesFirst: whether a tile's values are waited for and let go before the next scores
+// are asked for, which might have to wait for their tile; if not, beside them.
+//
 // Config::kKeepsScores: whether registers hold the probabilities as floats until P is stored. If
 // not, frames are whole numbers.
 template <typename Derived, typename Config>
@@ -222,17 +225,21 @@ struct Seesaw {
       // [10] O_left += P1 V1_left
       issue_remote_values<Config>(state, ptx::descriptor_k_major(self().shared.p(1)), v + kBuffer1);
     }
-    if (tile + 2 < loop.num_tiles) {
+    const bool more = tile + 2 < loop.num_tiles;
+    if (Config::kReleasesFirst || !more) {
+      finish_products(state);
+      if (second) self().shared.kv_empty(1, 0).release(self().thread.lane);
+    }
+    if (more) {
       // [1] of the next pair, behind [10]
       score_first(state, loop, Side::kLeft);
-      ptx::wgmma_wait<kHalfCopies>();  // [10] is done
-      self().shared.kv_empty(1, 0).release(self().thread.lane);
+      if constexpr (!Config::kReleasesFirst) {
+        ptx::wgmma_wait<kHalfCopies>();  // [10] is done
+        self().shared.kv_empty(1, 0).release(self().thread.lane);
+      }
       score_rest(state, loop, Side::kLeft);
       ptx::pin(state.o);
       if (tile + 4 >= loop.num_tiles) self().release_queries();
-    } else {
-      finish_products(state);
-      if (second) self().shared.kv_empty(1, 0).release(self().thread.lane);
     }
   }
 

@@ -43,6 +43,7 @@ struct DenseDecodeConfig {
   // kCopyBoxes at a time, and the rotary box.
   static constexpr int kKvCopies = kValueBoxes / kCopyBoxes + (kHasRotaryBox ? 1 : 0);
   static constexpr int kRotaryCopy = kValueBoxes / kCopyBoxes;
+  static constexpr bool kReleasesFirst = false;
 };
 
 // One launch. Strides are elements. Pointers are device memory.
