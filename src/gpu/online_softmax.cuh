@@ -58,22 +58,6 @@ __device__ __forceinline__ void repack(const float (&s)[32], uint32_t (&p)[16], 
   }
 }
 
-// The same of 16-bit probabilities alone, by factors that are powers of two: exact, but for what
-// becomes subnormal.
-template <typename T>
-__device__ __forceinline__ uint32_t scale_pair(uint32_t pair, float factor) {
-  const float2 values = ptx::unpack<T>(pair);
-  return ptx::pack<T>(values.x * factor, values.y * factor);
-}
-template <typename T>
-__device__ __forceinline__ void scale_packed(uint32_t (&p)[16], float factor0, float factor1) {
-#pragma unroll
-  for (int n = 0; n < 8; ++n) {
-    p[2 * n] = scale_pair<T>(p[2 * n], factor0);
-    p[2 * n + 1] = scale_pair<T>(p[2 * n + 1], factor1);
-  }
-}
-
 // Scores of tokens that a row does not see become -inf, by selection: an unseen score may be NaN.
 // `visible0`, `visible1`: tokens of this tile that the two rows see (any integer).
 __device__ __forceinline__ void mask_scores(float (&s)[32], int lane, int visible0, int visible1) {

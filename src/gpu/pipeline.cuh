@@ -46,6 +46,10 @@ struct FullBarrier {
   __device__ __forceinline__ void wait_warp(Turn turn) const {
     ptx::mbarrier_wait_warp(address, turn.parity());
   }
+  // Whether that wait would end at once.
+  __device__ __forceinline__ bool is_open(Turn turn) const {
+    return ptx::mbarrier_test(address, turn.parity());
+  }
   // Announces copies of `bytes` that complete on this barrier, and arrives.
   __device__ __forceinline__ void expect(int bytes) const {
     ptx::mbarrier_arrive_expect(address, bytes);
@@ -68,10 +72,6 @@ struct EmptyBarrier {
   }
   __device__ __forceinline__ void wait_warp(Turn turn) const {
     ptx::mbarrier_wait_warp(address, turn.parity_before());
-  }
-  // Whether that wait would end at once.
-  __device__ __forceinline__ bool is_open(Turn turn) const {
-    return ptx::mbarrier_test(address, turn.parity_before());
   }
   // Lets the filling go: one arrival a warp, when all its lanes are done.
   __device__ __forceinline__ void release(int lane) const {

@@ -14,12 +14,6 @@ __device__ __forceinline__ float next_frame(float frame, float tile_max_log2) {
   return tile_max_log2 - frame > kFrameSlack ? tile_max_log2 : frame;
 }
 
-// The same with frames that are whole numbers, so that the factor between two of them is a power of
-// two.
-__device__ __forceinline__ float next_whole_frame(float frame, float tile_max_log2) {
-  return tile_max_log2 - frame > kFrameSlack ? ceilf(tile_max_log2) : frame;
-}
-
 // s * scale_log2 - frame is computed with one rounding, while the frame is a product that was
 // rounded. Up to here that moves all of a row's probabilities alike, by 2^64 at most. Beyond, they
 // overflow or vanish: rows with such a frame are computed anew.

@@ -41,7 +41,6 @@ struct Config {
   static constexpr bool kHasRotaryBox = kQkBoxes > kValueBoxes;
   static_assert(kQkBoxes == kValueBoxes || kQkBoxes == kValueBoxes + 1);
   static constexpr bool kRotaryInRegisters = false;
-  static constexpr bool kKeepsScores = false;
   // Columns of V that an instruction multiplies. ptxas takes none with more registers than the
   // launch gives a thread, whatever setmaxnreg says.
   static constexpr int kValueN = kHalfColumns / 2;
@@ -49,8 +48,6 @@ struct Config {
   // with the last of them, which is scored before it.
   static constexpr int kKvCopies = kValueBoxes / kCopyBoxes;
   static constexpr int kRotaryCopy = -1;
-  // What comes takes longer than the tensor cores have work without it: room is made at once.
-  static constexpr bool kReleasesFirst = true;
 
   static constexpr int kTileTokens = gpu::sm90::kTileTokens;
   static constexpr int kTileRows = gpu::sm90::kTileRows;

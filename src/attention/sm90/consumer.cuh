@@ -1,18 +1,17 @@
-// A consumer warpgroup: the seesaw (gpu/sm90/seesaw.cuh) over the pieces of its worker, and the
-// query rows of each, which the consumers bring themselves behind the last tile of the piece
-// before.
+// A consumer warpgroup: the tiles of the pieces of its worker, and the query rows of each piece,
+// which the consumers bring themselves behind the last tile of the piece before.
 #pragma once
 
 #include "attention/sm90/epilogue.cuh"
+#include "attention/sm90/tiles_in_turn.cuh"
 #include "gpu/marks.cuh"
 #include "gpu/ptx/cp_async.cuh"
-#include "gpu/sm90/seesaw.cuh"
 
 namespace seesaw::attention::sm90 {
 
 template <typename Config>
-struct Consumer : Seesaw<Consumer<Config>, Config> {
-  using Base = Seesaw<Consumer<Config>, Config>;
+struct Consumer : TilesInTurn<Consumer<Config>, Config> {
+  using Base = TilesInTurn<Consumer<Config>, Config>;
   using Loop = typename Base::Loop;
 
   const Params& params;
@@ -25,7 +24,9 @@ struct Consumer : Seesaw<Consumer<Config>, Config> {
       : params(params_of_launch), shared(addresses), storage(plan), thread(place) {}
 
   __device__ __forceinline__ float scale_log2() const { return params.scale_log2; }
-  __device__ __forceinline__ void release_queries() const {}
+  __device__ __forceinline__ void note_scored(const Loop& loop) const {
+    note(loop, gpu::Mark::kScored);
+  }
   __device__ __forceinline__ void first_pair_done(const Loop& loop) const {
     note(loop, gpu::Mark::kFirstPair);
   }
@@ -96,7 +97,7 @@ struct Consumer : Seesaw<Consumer<Config>, Config> {
   // ---- queries
 
   // Starts to bring the rows of the worker's piece k, and describes it: when nobody scores any
-  // more.
+  // more (Epilogue::join).
   __device__ __forceinline__ void begin_queries(int32_t k) const {
     const PieceWork piece = read_piece<Config>(params, storage.work, k);
     const int consumer = static_cast<int>(ptx::opaque(threadIdx.x));
@@ -155,11 +156,10 @@ struct Consumer : Seesaw<Consumer<Config>, Config> {
     storage.top[static_cast<int>(side)][thread.row() + 8] = -INFINITY;
   }
 
-  // A worker's pieces. One code for both warpgroups but for the loop over tiles.
+  // A worker's pieces. One code for both warpgroups: it has to come through the instruction caches.
   __device__ __forceinline__ void run(Side side) const {
     const auto num_pieces = static_cast<uint32_t>(storage.work.num_pieces);
     if (num_pieces == 0) return;
-    const int own = static_cast<int>(side);
     ConsumerState state;
     Loop loop;
     begin_queries(0);
@@ -168,24 +168,16 @@ struct Consumer : Seesaw<Consumer<Config>, Config> {
       open_piece(loop);
       note(loop, gpu::Mark::kOpened);
       clear_maxima(side);
-      if (loop.num_tiles > own) {  // [1] and [2] of the first pair
-        this->score_first(state, loop, side);
-        this->score_rest(state, loop, side);
-      }
       Base::clear(state);
-      note(loop, gpu::Mark::kScored);
-      if (side == Side::kLeft) {
-        this->left_tiles(state, loop);
-      } else {
-        this->right_tiles(state, loop);
-      }
+      this->tiles(state, loop, side);
       note(loop, gpu::Mark::kTilesDone);
-      // P is made of the last scores, so they are done: the queries' place is free.
+      const Epilogue<Config> epilogue = {params, storage, storage.piece[loop.piece.slot()],
+                                         thread.apart(), side};
+      const RowTotals totals = epilogue.join(state);
       if (loop.piece.number() + 1 < num_pieces) {
         begin_queries(static_cast<int32_t>(loop.piece.number()) + 1);
       }
-      Epilogue<Config>{params, storage, storage.piece[loop.piece.slot()], thread.apart(), side}.run(
-          state, loop.piece);
+      epilogue.run(state, totals, loop.piece);
       note(loop, gpu::Mark::kFinished);
     }
   }

@@ -27,8 +27,8 @@ struct Epilogue {
     return static_cast<int>(side) * kHalfColumns;
   }
 
-  __device__ __forceinline__ void run(const ConsumerState& state, gpu::Turn turn) const {
-    RowTotals totals = join(state);
+  __device__ __forceinline__ void run(const ConsumerState& state, RowTotals totals,
+                                      gpu::Turn turn) const {
     const uint32_t(&not_finite)[2] = storage.not_finite[turn.slot()];
     const bool all_anew = not_finite[0] == turn.number() + 1 || not_finite[1] == turn.number() + 1;
     const bool anew[2] = {all_anew || beyond_frames(totals, 0),
@@ -44,7 +44,8 @@ struct Epilogue {
     }
   }
 
-  // Joins the two warpgroups' sums (both are in the final frame) and maxima.
+  // Joins the two warpgroups' sums (both are in the final frame) and maxima. All scores of the
+  // piece are done then.
   __device__ __forceinline__ RowTotals join(const ConsumerState& state) const {
     const float sum[2] = {gpu::quad_sum(state.sum0), gpu::quad_sum(state.sum1)};
     const int own = static_cast<int>(side);

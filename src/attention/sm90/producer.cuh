@@ -32,11 +32,11 @@ struct Producer {
       const int32_t stream = share.stream;
       bring_half(share, turn, first_half());
       bring_half(share, turn, last_half());
+      ptx::copy_async_wait<1>();  // but for the last half
+      finish_half(stream, turn, first_half());
       share = walk.find(gpu::Turn(turn.number() + 1), id);
       ptx::copy_async_commit();
-      ptx::copy_async_wait<2>();  // but for the last half, and the next tile's scales
-      finish_half(stream, turn, first_half());
-      ptx::copy_async_wait<1>();
+      ptx::copy_async_wait<1>();  // but for the next tile's scales
       finish_half(stream, turn, last_half());
       turn.advance();
     }
@@ -160,21 +160,18 @@ struct Producer {
     }
   }
 
-  // The scale of 16 columns from `column` on, of a token of the share.
+  // The scale of 16 columns from `column` on, of a token of the share. No branches: they would put
+  // a lane's loads behind one another.
   __device__ __forceinline__ float scale_of(const RecordBoxes& boxes, gpu::Turn turn, int token,
                                             int column) const {
     const uint32_t(&words)[kScaleWords] =
         storage.scales[buffer][turn.slot()][warp * kShareTokens + token];
     const int group = column >> boxes.group_shift;
-    switch (boxes.scales) {
-      case ScaleKind::kNone:
-        return 1.0F;
-      case ScaleKind::kFloat:
-        return __uint_as_float(words[group]);
-      case ScaleKind::kE8M0:
-        return from_e8m0(reinterpret_cast<const uint8_t*>(words)[group]);
-    }
-    return 1.0F;
+    const bool bytes = boxes.scales == ScaleKind::kE8M0;
+    const uint32_t word = words[bytes ? group / 4 : group];
+    const float of_byte = from_e8m0(static_cast<uint8_t>(word >> (group % 4 * 8)));
+    const float scale = bytes ? of_byte : __uint_as_float(word);
+    return boxes.scales == ScaleKind::kNone ? 1.0F : scale;
   }
 
   // kBoxes boxes from `first_box` on: a lane's 16 numbers of a token at a time, of eight tokens a

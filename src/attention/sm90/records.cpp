@@ -15,6 +15,7 @@ bool set_scales(const CacheFormat& format, RecordBoxes* boxes) {
   const Segment& scales = format.scales;
   if (scales.count == 0) {
     boxes->scales = ScaleKind::kNone;
+    boxes->group_shift = 16;
     return true;
   }
   boxes->scales_in_tail = scales.place == Place::kTail;

@@ -12,6 +12,9 @@ namespace seesaw::attention::sm90 {
 // Both warpgroups are at the piece and have its queries. (The mbarriers are ready for everybody
 // behind the block's first barrier.)
 inline constexpr NamedBarrier kQueriesReady = kBarriersReady;
+// The warps of warpgroup left, or right, have scored a tile, or looked whether the next one is
+// there.
+inline constexpr NamedBarrier kLeftTogether = kFrame0Ready, kRightTogether = kFrame1Ready;
 
 // Where a producer warp is among the tiles of its buffer.
 struct TileCursor {
@@ -37,6 +40,7 @@ struct SharedStorage {
   float scale[2][kTileRows];  // 2^(old frame - new frame) of tile 0 and of tile 1
   float sum[2][kTileRows];    // [warpgroup] of probabilities, at the end of a piece
   float top[2][kTileRows];    // [warpgroup] largest score in the piece, where somebody asks for it
+  bool landed[2];             // [warpgroup] its next tile, when it looked
   uint16_t valid[kBuffers][kBufferWarps];  // tokens of a warp's share that exist, a bit each
   BlockWork work;
   TileCursor cursor[kBuffers][kBufferWarps];

@@ -38,12 +38,10 @@ struct DenseDecodeConfig {
   static_assert(kQkBoxes == kValueBoxes || kQkBoxes == kValueBoxes + 1);
   static constexpr bool kRotaryInRegisters = kHasRotaryBox;
   static constexpr int kValueN = kHalfColumns;  // columns of V that an instruction multiplies
-  static constexpr bool kKeepsScores = true;    // probabilities as floats, for another frame
   // A KV tile comes in this many copies, each with a barrier of its own: the boxes of the values,
   // kCopyBoxes at a time, and the rotary box.
   static constexpr int kKvCopies = kValueBoxes / kCopyBoxes + (kHasRotaryBox ? 1 : 0);
   static constexpr int kRotaryCopy = kValueBoxes / kCopyBoxes;
-  static constexpr bool kReleasesFirst = false;
 };
 
 // One launch. Strides are elements. Pointers are device memory.
