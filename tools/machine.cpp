@@ -89,8 +89,8 @@ std::string describe_os() {
 }
 
 // CPUs that the process was started with, asked for before any library's constructor: with
-// OMP_PROC_BIND GCC's OpenMP binds the first thread to one in its own, and where another OpenMP is in
-// the process too (clang's, beside the one that oneDNN brings) that one is all that it knows of.
+// OMP_PROC_BIND GCC's OpenMP binds the first thread to one in its own, and where another OpenMP is
+// in the process too (clang's, beside the one that oneDNN brings) that one is all that it knows of.
 int cpus_at_start = 0;
 
 void count_cpus() {

@@ -1,5 +1,6 @@
-// The half of {fmt} that can be compiled once instead of in every object that formats: its functions,
-// and the templates that its headers leave to them. For version 9 (cmake/SeesawFormat.cmake).
+// The half of {fmt} that can be compiled once instead of in every object that formats: its
+// functions, and the templates that its headers leave to them. For version 9
+// (cmake/SeesawFormat.cmake).
 #include <fmt/format-inl.h>
 
 #include <locale>
@@ -14,8 +15,8 @@ template std::locale locale_ref::get<std::locale>() const;
 template thousands_sep_result<char> thousands_sep_impl(locale_ref);
 template char decimal_point_impl(locale_ref);
 template void buffer<char>::append(const char*, const char*);
-template void vformat_to(buffer<char>&, string_view,
-                         basic_format_args<buffer_context<char>>, locale_ref);
+template void vformat_to(buffer<char>&, string_view, basic_format_args<buffer_context<char>>,
+                         locale_ref);
 
 }  // namespace detail
 FMT_END_NAMESPACE
