@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <omp.h>
+#include <sched.h>
 #include <sys/sysinfo.h>
 #include <sys/utsname.h>
 
@@ -87,6 +88,20 @@ std::string describe_os() {
   return fmt::format("{}, {} {} {}", distribution, name.sysname, name.release, name.machine);
 }
 
+// CPUs that the process was started with, asked for before any library's constructor: with
+// OMP_PROC_BIND GCC's OpenMP binds the first thread to one in its own, and where another OpenMP is
+// in the process too (clang's, beside the one that oneDNN brings) that one is all that it knows of.
+int cpus_at_start = 0;
+
+void count_cpus() {
+  cpu_set_t allowed;
+  if (sched_getaffinity(0, sizeof(allowed), &allowed) == 0) {
+    cpus_at_start = CPU_COUNT(&allowed);
+  }
+}
+
+[[gnu::section(".preinit_array"), gnu::used]] void (*const before_constructors)() = count_cpus;
+
 std::string describe_compiler() {
 #if defined(__clang__)
   return fmt::format("clang {}", __clang_version__);
@@ -101,8 +116,7 @@ Machine describe_machine() {
   Machine machine;
   machine.cpu_model = cpuinfo_value({"model name", "CPU part", "cpu"});
   machine.cpu_features = present_features();
-  // Not the affinity of this thread: with OMP_PROC_BIND it is a single CPU's.
-  machine.logical_cpus = omp_get_num_procs();
+  machine.logical_cpus = cpus_at_start > 0 ? cpus_at_start : omp_get_num_procs();
   machine.caches = describe_caches();
   struct sysinfo info = {};
   if (sysinfo(&info) == 0) {

@@ -44,9 +44,15 @@ struct StoredScale {
   float value;
 };
 
-// The least power of two that is no smaller than a positive normal number.
-SEESAW_HOST_DEVICE inline float power_of_two_up(float value) {
-  return float_of((bits_of(value) + 0x7FFFFFu) & 0x7F800000u);
+// The least normal power of two that is no smaller than greatest / largest as a float. The bits of
+// floats are ordered as they are, so that their difference, rounded up to a whole exponent, is the
+// quotient's; its rounding changes nothing for the three numbers that largest_of gives (tried with
+// every float).
+SEESAW_HOST_DEVICE inline float power_of_two_scale(float greatest, float largest) {
+  constexpr int32_t kOne = 127 << 23, kLeast = 1 << 23, kFraction = 0x7FFFFF;
+  const auto logarithm = static_cast<int32_t>(bits_of(greatest) - bits_of(largest));
+  const int32_t scale = ((logarithm + kFraction) & ~kFraction) + kOne;
+  return float_of(static_cast<uint32_t>(scale > kLeast ? scale : kLeast));
 }
 
 SEESAW_HOST_DEVICE inline StoredScale store_scale(float scale, ElementType type) {
@@ -70,10 +76,12 @@ SEESAW_HOST_DEVICE inline StoredScale store_scale(float scale, ElementType type)
 // The scale of a group whose greatest finite magnitude this is.
 SEESAW_HOST_DEVICE inline StoredScale computed_scale(float greatest, ElementType element,
                                                      ElementType type, ScaleRule rule) {
+  if (rule == ScaleRule::kPowerOfTwo) {
+    return store_scale(power_of_two_scale(greatest, largest_of(element)), type);
+  }
   constexpr float kLeast = 0x1p-126F;  // of a group of zeros
   const float exact = greatest / largest_of(element);
-  const float scale = exact > kLeast ? exact : kLeast;
-  return store_scale(rule == ScaleRule::kPowerOfTwo ? power_of_two_up(scale) : scale, type);
+  return store_scale(exact > kLeast ? exact : kLeast, type);
 }
 
 SEESAW_HOST_DEVICE inline StoredScale nan_scale(ElementType type) {

@@ -68,6 +68,19 @@ __device__ inline Chunk load_chunk(const std::byte* from, int bits, int count, b
   return chunk;
 }
 
+// Eight of up to 16 bits, aligned.
+__device__ inline Chunk load_narrow_chunk(const std::byte* from, int bits) {
+  Chunk chunk = {};
+  if (bits == 16) {
+    load_words<uint4>(from, &chunk);
+  } else if (bits == 8) {
+    load_words<uint2>(from, &chunk);
+  } else {
+    load_words<uint32_t>(from, &chunk);
+  }
+  return chunk;
+}
+
 // Storage types by shifting their exponent and fraction to where float32 has its own, and scaling
 // for the difference in bias: exact, subnormal numbers too. The definition is base/float8.hpp's.
 __device__ inline float e4m3(uint32_t byte) {

@@ -31,4 +31,33 @@ struct Divisor {
   }
 };
 
+// A token's place in a paged cache.
+struct PageAndToken {
+  int64_t page;
+  int64_t token;  // of the page
+};
+
+// Tokens of a page, by which numbers of tokens are divided: those of 64 bits take a hundred
+// instructions.
+struct PageSize {
+  int64_t tokens = 1;
+  Divisor narrow;
+
+  PageSize() = default;
+  explicit PageSize(int64_t size)
+      : tokens(size), narrow(static_cast<uint32_t>(size < kBeyond ? size : kBeyond)) {}
+
+  SEESAW_HOST_DEVICE PageAndToken place_of(int64_t number) const {  // 0 or more
+    if (number < kBeyond) {
+      const auto n = static_cast<int32_t>(number);
+      const int32_t page = narrow.divide(n);
+      return {page, narrow.remainder(n, page)};
+    }
+    return {number / tokens, number % tokens};
+  }
+
+ private:
+  static constexpr int64_t kBeyond = int64_t{1} << 31;  // numbers that are divided narrowly
+};
+
 }  // namespace seesaw::gpu

@@ -32,7 +32,6 @@ class OtherCommands(CommandTest):
             for kernel in answers:
                 self.assertEqual(kernel["supported"], kernel["reason"] == "", kernel)
 
-    @unittest.skipIf("LSAN_OPTIONS" in os.environ, "clang's OpenMP binds a program before its main")
     def test_bound_threads_do_not_hide_cpus(self):
         def usable(**changes):
             result = run("info", "--json", env={**os.environ, **changes})

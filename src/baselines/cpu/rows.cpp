@@ -159,6 +159,14 @@ void finish_without_softmax(const SoftmaxRow& row) {
   finish_row(row, 1.0F);
 }
 
+// Not MaxOfLanes: Highway's emulated vectors begin it with the lowest finite number, and of nothing
+// but -inf that would be the greatest.
+inline float greatest_lane(Vector value) {
+  alignas(64) float lanes[kMaxLanes];
+  hn::Store(value, Floats(), lanes);
+  return *std::max_element(lanes, lanes + kLanes);
+}
+
 void softmax_row(const SoftmaxRow& row) {
   const Floats d;
   scale_and_hide(row);
@@ -169,13 +177,13 @@ void softmax_row(const SoftmaxRow& row) {
     is_nan = hn::Or(is_nan, hn::IsNaN(v));
     return v;
   });
-  const Vector maximum = hn::MaxOfLanes(d, greatest);
-  if (!hn::AllFalse(d, is_nan) || !std::isfinite(hn::GetLane(maximum))) {
+  const float maximum = greatest_lane(greatest);
+  if (!hn::AllFalse(d, is_nan) || !std::isfinite(maximum)) {
     return finish_without_softmax(row);
   }
   Vector sum = hn::Zero(d);
   for_each_vector(row.scores, row.visible, -kInfinity, [&](Vector v) {
-    const Vector weight = exp_of_negative(hn::Sub(v, maximum));
+    const Vector weight = exp_of_negative(hn::Sub(v, hn::Set(d, maximum)));
     sum = hn::Add(sum, weight);
     return weight;
   });

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <vector>
@@ -201,6 +202,26 @@ TEST(CacheFormat, GivenScalesAreUsedAndBadOnesShow) {
   EXPECT_GT(result.saturated, 50);              // of the second group: 448e-3 is its largest
   EXPECT_TRUE(std::isnan(result.values[300]));  // 0 and infinity are no scales
   EXPECT_TRUE(std::isnan(result.values[500]));
+}
+
+// Every exponent, with the fractions at which rounding may turn.
+TEST(CacheFormat, PowersOfTwoAreQuotientsRoundedUp) {
+  constexpr uint32_t kAround[] = {0, 0x200000, 0x400000, 0x600000, 0x7E0000, 0x800000};
+  for (const float largest : {kLargestE4M3, kLargestE2M1, kLargestInt8}) {
+    for (uint32_t exponent = 0; exponent < 255; ++exponent) {
+      for (const uint32_t fraction : kAround) {
+        for (const uint32_t step : {0U, 1U, 2U, 0x7FFFFFU}) {
+          const float greatest = float_of(exponent << 23 | ((fraction + step) & 0x7FFFFFu));
+          const float exact = std::max(greatest / largest, 0x1p-126F);
+          int power;
+          const float fraction_of = std::frexp(exact, &power);
+          EXPECT_EQ(power_of_two_scale(greatest, largest),
+                    std::ldexp(1.0F, fraction_of == 0.5F ? power - 1 : power))
+              << greatest << " / " << largest;
+        }
+      }
+    }
+  }
 }
 
 TEST(CacheFormat, PlainFormatsAreElements) {

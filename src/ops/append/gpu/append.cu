@@ -16,55 +16,63 @@ __device__ void count_saturated(unsigned long long* total, int count, int lane) 
   }
 }
 
-// Where a token goes, or -1.
-__device__ int64_t slot_of(const AppendParams& p, int64_t token) {
-  const int64_t slot = p.slots[token * p.slot_stride];
-  return slot < p.num_slots ? slot : -1;
+// Both kinds of record: slot and columns are asked for together, so that one latency serves both;
+// the columns of a token without a slot are read in vain.
+
+__device__ int64_t load_slot(const AppendParams& p, int64_t token) {
+  return p.slots[token * p.slot_stride];
 }
 
-// Both kinds of record: columns are asked for before the slot is known, so that one latency serves
-// both; those of a token without one are read in vain.
+__device__ bool is_slot(const AppendParams& p, int64_t slot) {
+  return slot >= 0 && slot < p.num_slots;
+}
 
 template <Access kAccess, typename T>
 __device__ void append_plain(const AppendParams& p, int64_t token, const T* latent, const T* rope,
                              int lane) {
+  const int64_t slot = load_slot(p, token);
   SegmentCopy<kAccess, T, 2> latent_copy = {p.record.latent, latent, lane};
-  SegmentCopy<kAccess, T, 1> rope_copy = {p.record.rotary, rope, lane};
-  const bool turns = p.rotary.rotary != SEESAW_ROTARY_NONE && p.record.rotary.count > 0;
+  RopeCopy<kAccess, T> rope_copy = {p, token, {p.record.rotary, rope, lane}};
   latent_copy.load_from(0);
-  if (!turns) {
-    rope_copy.load_from(0);
-  }
-  const int64_t slot = slot_of(p, token);
-  if (slot < 0) {
+  rope_copy.load();
+  if (!is_slot(p, slot)) {
     return;  // the whole warp
   }
   const RecordAt at = record_at(p, slot);
   latent_copy.write(at.row);
-  uint8_t* const rotary = at.row + p.record.rotary.offset;
-  if (turns) {
-    turn_segment(p, token, rope, rotary, lane);
-  } else {
-    rope_copy.write(rotary);
-  }
+  rope_copy.write(at.row + p.record.rotary.offset);
 }
 
 template <Access kAccess, typename T>
 __device__ void append_scaled(const AppendParams& p, int64_t token, const T* latent, const T* rope,
                               int lane) {
-  const LatentColumns<T> columns = load_latent<kAccess>(p, latent, lane);
-  const int64_t slot = slot_of(p, token);
-  if (slot < 0) {
+  const bool scales_rope = p.record.scales_rope();
+  const int64_t slot = load_slot(p, token);
+  LatentColumns<T> columns;
+  constexpr int kRopeUnits = kAccess == Access::kUnits ? 1 : kLaneRope;
+  RopeCopy<kAccess, T, kRopeUnits, true> rope_copy = {p, token, {p.record.rotary, rope, lane}};
+  Pair scaled_rope = {};
+  columns.template load_from<kAccess>(latent, p.record.latent.count, lane);
+  if (scales_rope) {
+    scaled_rope = rope_of_lane<kAccess>(p, token, rope, lane);  // [2]
+  } else {
+    rope_copy.load();
+  }
+  if (!is_slot(p, slot)) {
     return;
   }
-  const int saturated = quantize_record<kAccess>(p, token, columns, rope, record_at(p, slot), lane);
+  const RecordAt at = record_at(p, slot);
+  if (!scales_rope) {
+    rope_copy.write(at.segment(p.record.rotary));
+  }
+  const int saturated = quantize_record<kAccess>(p, token, columns, scaled_rope, at, lane);
   if (p.scales.saturated != nullptr) {
     count_saturated(p.scales.saturated, saturated, lane);
   }
 }
 
 template <Records kRecords, Access kAccess, typename T>
-__global__ void __launch_bounds__(kThreads, blocks_at_once(kRecords))
+__global__ void __launch_bounds__(kThreads, blocks_at_once(kAccess))
     append_kernel(const __grid_constant__ AppendParams p) {
   const int lane = static_cast<int>(threadIdx.x) % 32;
   const int warp = static_cast<int>(threadIdx.x) / 32;

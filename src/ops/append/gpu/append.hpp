@@ -6,20 +6,31 @@
 #include <cstdint>
 
 #include "base/host_device.hpp"
+#include "gpu/divisor.hpp"
 #include "ops/append/problem.hpp"
 
 namespace seesaw::append::gpu {
+
+// Of records with scales a lane has 16 neighbouring latent columns and 2 rotary ones.
+inline constexpr int kLanes = 32;
+inline constexpr int kLaneLatent = 16;
+inline constexpr int kLaneRope = 2;
 
 // The record of a token, as core/cache_format.hpp has it.
 struct RecordParams {
   Segment latent;
   Segment rotary;
   Segment scales;
-  int32_t scaled_columns;  // the first of the record; 0: a plain format
-  int32_t scale_group;
+  int32_t scaled_columns;    // the first of the record; 0: a plain format
+  bool one_scale;            // a group has all columns
+  int32_t scale_group_log2;  // columns of a group, unless it has all
+  int32_t latent_group_lanes;
+  int32_t rope_group_lanes;
   bool tensor_scale;
   int32_t row_bytes;
   int32_t tail_bytes;
+
+  SEESAW_HOST_DEVICE bool scales_rope() const { return scaled_columns > latent.count; }
 };
 
 // Tensors [t, ...] are given as their first element and their stride in elements.
@@ -62,7 +73,8 @@ struct AppendParams {
   uint8_t* cache;
   int64_t page_stride_bytes;
   int64_t row_stride_bytes;
-  int64_t page_size;
+  seesaw::gpu::PageSize page_size;
+  int64_t tails;  // bytes of a page's rows, behind which their tails are
   int64_t num_slots;
   uint32_t append_blocks;  // the blocks behind these turn queries
   RecordParams record;
@@ -71,17 +83,19 @@ struct AppendParams {
   QueryParams queries;
 };
 
-inline constexpr int kWarps = 8;  // of a block
+inline constexpr int kWarps = 4;  // of a block
 inline constexpr int kThreads = 32 * kWarps;
 
-// Whether records have scales. Rows in flight hide the latency of memory: an SM has as many blocks
-// as registers allow, 80 a thread with scales, 64 without.
+// Whether records have scales.
 enum class Records { kPlain, kScaled };
-constexpr int blocks_at_once(Records records) { return records == Records::kPlain ? 4 : 3; }
 
 // Whether rows are read and written 16 bytes at a time, or element by element, in bytes where
 // nothing better is aligned.
 enum class Access { kUnits, kElements };
+
+// Rows in flight hide the latency of memory: an SM has as many blocks as registers allow, 64 a
+// thread in units, 80 element by element.
+constexpr int blocks_at_once(Access access) { return access == Access::kUnits ? 8 : 6; }
 
 // Pairs that a thread turns at once: 16 bytes of 16-bit elements each of x and y.
 SEESAW_HOST_DEVICE constexpr int32_t pairs_at_once(Access access) {

@@ -1,5 +1,6 @@
 // Host side of gpu.append: from a plan and the tensors of one call to the kernel's parameters.
 #include <algorithm>
+#include <bit>
 
 #include "gpu/device.hpp"
 #include "ops/append/gpu/check.hpp"
@@ -61,11 +62,16 @@ ScaleParams scales_of(const Problem& problem, const Args& args) {
 }
 
 RecordParams record_of(const CacheFormat& format) {
+  const bool one_scale = format.scale_group > format.latent.count;
   return {.latent = format.latent,
           .rotary = format.rotary,
           .scales = format.scales,
           .scaled_columns = is_plain(format.id) ? 0 : scaled_columns_of(format),
-          .scale_group = format.scale_group,
+          .one_scale = one_scale,
+          .scale_group_log2 =
+              static_cast<int32_t>(std::bit_width(static_cast<uint32_t>(format.scale_group))) - 1,
+          .latent_group_lanes = one_scale ? kLanes : format.scale_group / kLaneLatent,
+          .rope_group_lanes = one_scale ? kLanes : format.scale_group / kLaneRope,
           .tensor_scale = format.tensor_scale,
           .row_bytes = format.row_bytes,
           .tail_bytes = format.tail_bytes};
@@ -83,7 +89,8 @@ AppendParams params_of(const Problem& problem, const Args& args) {
           .cache = static_cast<uint8_t*>(args.kv_cache.data),
           .page_stride_bytes = problem.kv_page_stride * element_bytes(args.kv_cache),
           .row_stride_bytes = row_stride_bytes(format, problem.kv_token_stride),
-          .page_size = problem.page_size,
+          .page_size = seesaw::gpu::PageSize(problem.page_size),
+          .tails = problem.page_size * format.row_bytes,
           .num_slots = slots_of(args),
           .append_blocks = static_cast<uint32_t>((tokens_of(args) + kWarps - 1) / kWarps),
           .record = record_of(format),

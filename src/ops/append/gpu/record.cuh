@@ -2,11 +2,12 @@
 // those of ../README.md.
 #pragma once
 
+#include <cstring>
+#include <type_traits>
+
 #include "ops/append/gpu/tokens.cuh"
 
 namespace seesaw::append::gpu {
-
-constexpr int kLanes = 32;
 
 struct RecordAt {
   uint8_t* row;
@@ -18,11 +19,9 @@ struct RecordAt {
 };
 
 __device__ inline RecordAt record_at(const AppendParams& p, int64_t slot) {
-  const int64_t page = slot / p.page_size;
-  const int64_t place = slot - page * p.page_size;
-  uint8_t* const begin = p.cache + page * p.page_stride_bytes;
-  return {begin + place * p.row_stride_bytes,
-          begin + p.page_size * p.record.row_bytes + place * p.record.tail_bytes};
+  const seesaw::gpu::PageAndToken at = p.page_size.place_of(slot);
+  uint8_t* const begin = p.cache + at.page * p.page_stride_bytes;
+  return {begin + at.token * p.row_stride_bytes, begin + p.tails + at.token * p.record.tail_bytes};
 }
 
 template <Access kAccess, int kCount, typename To, typename From>
@@ -65,44 +64,53 @@ __device__ constexpr ElementType type_of<__half>() {
 
 // [4] A segment of elements as they arrived: those of the same type keep their bits. A lane has the
 // first kAhead units of it in registers before any is written, so that one latency serves them all.
-template <Access kAccess, typename T, int kAhead>
+// kFits: there are no more.
+template <Access kAccess, typename T, int kAhead, bool kFits = false>
 struct SegmentCopy {
   static constexpr int kCount = kAccess == Access::kUnits ? 8 : 1;  // elements of a unit
   static constexpr int kStep = kLanes * kCount;
+  // Units stay words, so that nothing takes them apart that is only copied.
+  using Stored = std::conditional_t<kAccess == Access::kUnits, uint32_t, T>;
+  static constexpr int kStored = kCount * static_cast<int>(sizeof(T)) / sizeof(Stored);
 
   const Segment& segment;
   const T* from;
   int lane;
-  T units[kAhead][kCount] = {};
+  Stored units[kAhead][kStored];
 
   __device__ void load_from(int32_t begin) {
 #pragma unroll
     for (int i = 0; i < kAhead; ++i) {
       const int32_t column = begin + i * kStep + lane * kCount;
       if (column < segment.count) {
-        load<kAccess, kCount>(from + column, units[i]);
+        load<kAccess, kStored>(reinterpret_cast<const Stored*>(from + column), units[i]);
       }
     }
   }
 
   // When load_from(0) has been called.
   __device__ void write(uint8_t* to) {
+    write_from(0, to);
+    for (int32_t begin = kAhead * kStep; !kFits && begin < segment.count; begin += kAhead * kStep) {
+      load_from(begin);
+      write_from(begin, to);
+    }
+  }
+
+ private:
+  __device__ void write_from(int32_t begin, uint8_t* to) {
     const int32_t element_bytes = bits_of(segment.type) / 8;
-    for (int32_t begin = 0; begin < segment.count; begin += kAhead * kStep) {
-      if (begin > 0) {
-        load_from(begin);
-      }
 #pragma unroll
-      for (int i = 0; i < kAhead; ++i) {
-        const int32_t column = begin + i * kStep + lane * kCount;
-        if (column >= segment.count) {
-          continue;
-        }
-        uint8_t* const at = to + int64_t{column} * element_bytes;
+    for (int i = 0; i < kAhead; ++i) {
+      const int32_t column = begin + i * kStep + lane * kCount;
+      if (column < segment.count) {
+        uint8_t* const at = to + column * element_bytes;
         if (segment.type == type_of<T>()) {
-          store<kAccess, kCount>(units[i], at);
+          store<kAccess, kStored>(units[i], at);
         } else {
-          store_as<kAccess, kCount>(segment.type, units[i], at);
+          T elements[kCount];
+          memcpy(elements, units[i], sizeof(elements));
+          store_as<kAccess, kCount>(segment.type, elements, at);
         }
       }
     }
@@ -124,16 +132,30 @@ __device__ void turn_segment(const AppendParams& p, int64_t token, const T* from
   }
 }
 
-template <Access kAccess, typename T>
-__device__ void write_rope(const AppendParams& p, int64_t token, const T* from, uint8_t* to,
-                           int lane) {
-  if (p.rotary.rotary != SEESAW_ROTARY_NONE) {
-    turn_segment(p, token, from, to, lane);
-  } else {
-    SegmentCopy<kAccess, T, 1> copy = {p.record.rotary, from, lane};
-    copy.load_from(0);
-    copy.write(to);
+// [2][4] A rotary key that is stored in a plain type: as it arrived, or turned.
+template <Access kAccess, typename T, int kAhead = 1, bool kFits = false>
+struct RopeCopy {
+  const AppendParams& p;
+  int64_t token;
+  SegmentCopy<kAccess, T, kAhead, kFits> copy;
+
+  __device__ bool turns() const {
+    return p.rotary.rotary != SEESAW_ROTARY_NONE && p.record.rotary.count > 0;
   }
-}
+
+  __device__ void load() {
+    if (!turns()) {
+      copy.load_from(0);
+    }
+  }
+
+  __device__ void write(uint8_t* to) {
+    if (turns()) {
+      turn_segment(p, token, copy.from, to, copy.lane);
+    } else {
+      copy.write(to);
+    }
+  }
+};
 
 }  // namespace seesaw::append::gpu

@@ -2,15 +2,14 @@
 // numbers are those of ../README.md.
 #pragma once
 
+#include <cstring>
+#include <type_traits>
+
 #include "gpu/ptx/arithmetic.cuh"
 #include "gpu/ptx/convert.cuh"
 #include "ops/append/gpu/record.cuh"
 
 namespace seesaw::append::gpu {
-
-// Of records with scales: a lane has 16 neighbouring latent columns and 2 rotary ones.
-constexpr int kLaneLatent = 16;
-constexpr int kLaneRope = 2;
 
 constexpr bool warp_holds(const CacheFormat& format) {
   const int32_t group = format.scale_group;
@@ -32,10 +31,12 @@ constexpr bool warp_holds_all() {
 static_assert(warp_holds_all());
 
 // Columns 2 * lane and 2 * lane + 1 of the rotary key, turned.
-template <typename T>
+template <Access kAccess, typename T>
 __device__ Pair rope_of_lane(const AppendParams& p, int64_t token, const T* from, int lane) {
   if (p.rotary.rotary == SEESAW_ROTARY_NONE) {
-    return {float_from(from[2 * lane]), float_from(from[2 * lane + 1])};
+    T pair[kLaneRope];
+    load<kAccess, kLaneRope>(from + kLaneRope * lane, pair);
+    return {float_from(pair[0]), float_from(pair[1])};
   }
   const PairColumns at = columns_of_pair(p.rotary.rotary, p.rotary.d_rope, lane);
   const Pair turned =
@@ -59,23 +60,97 @@ __device__ inline uint32_t key_of(float value, ElementType type) {
   return counts ? bits : 0;
 }
 
-// A lane's columns, and their greatest magnitude if all of them are finite.
+// A lane's columns, and the greatest magnitude among them if all are finite.
 template <int kCount>
 struct LaneValues {
   float value[kCount];
   float greatest;
   bool finite;
+};
 
-  // When `value` is set.
-  __device__ void look() {
-    greatest = 0.0F;
+template <int kCount>
+__device__ float greatest_magnitude(const float (&values)[kCount]) {  // NaN if one is NaN
+  float greatest = 0.0F;
 #pragma unroll
-    for (int i = 0; i < kCount; ++i) {
-      greatest = seesaw::ptx::max_or_nan(greatest, fabsf(value[i]));
+  for (int i = 0; i < kCount; ++i) {
+    greatest = seesaw::ptx::max_or_nan(greatest, fabsf(values[i]));
+  }
+  return greatest;
+}
+
+// [1] A lane's latent columns as they are loaded. A lane behind the last column has that one's:
+// they change no maximum, and nobody stores them.
+template <typename T>
+struct LatentColumns {
+  static constexpr int kOfWord = 4 / static_cast<int>(sizeof(T));
+  static constexpr int kWords = kLaneLatent / kOfWord;
+  uint32_t word[kWords];
+
+  template <Access kAccess>
+  __device__ void load_from(const T* latent, int32_t count, int lane) {
+    const int32_t column = min(lane * kLaneLatent, count - kLaneLatent);
+    if constexpr (kAccess == Access::kUnits) {
+      load<kAccess, kWords>(reinterpret_cast<const uint32_t*>(latent + column), word);
+    } else {
+      T elements[kLaneLatent];
+      load<kAccess, kLaneLatent>(latent + column, elements);
+      memcpy(word, elements, sizeof(word));
     }
-    finite = bits_of(greatest) < float8::kInfinity;
+  }
+
+  __device__ LaneValues<kLaneLatent> values() const {
+    LaneValues<kLaneLatent> of;
+    if constexpr (kOfWord == 1) {
+      memcpy(of.value, word, sizeof(word));
+      of.greatest = greatest_magnitude(of.value);
+      of.finite = bits_of(of.greatest) < float8::kInfinity;
+    } else {
+      of.greatest = greatest_of_pairs();
+      of.finite = bits_of(of.greatest) < float8::kInfinity;
+      unpack_pairs(of.finite, of.value);
+    }
+    return of;
+  }
+
+ private:
+  __device__ float greatest_of_pairs() const {
+    uint32_t pair = 0;
+#pragma unroll
+    for (int i = 0; i < kWords; ++i) {
+      pair = seesaw::ptx::max_or_nan_of_magnitudes<T>(pair, word[i] & 0x7FFF7FFFu);
+    }
+    const float2 both = seesaw::ptx::unpack<T>(pair);
+    return seesaw::ptx::max_or_nan(both.x, both.y);
+  }
+
+  __device__ void unpack_pairs(bool finite, float (&to)[kLaneLatent]) const {
+#pragma unroll
+    for (int i = 0; i < kWords; ++i) {
+      const float2 pair = seesaw::ptx::unpack<T>(word[i]);
+      to[2 * i] = pair.x;
+      to[2 * i + 1] = pair.y;
+    }
+    if constexpr (std::is_same_v<T, __half>) {
+      if (finite) {
+        return;
+      }
+#pragma unroll
+      for (int i = 0; i < kLaneLatent; ++i) {  // a NaN keeps its bits
+        to[i] = float_from(seesaw::gpu::from_bits_16<T>(word[i / 2] >> (i % 2 * 16)));
+      }
+    }
   }
 };
+
+// Two rotary columns of a lane.
+__device__ inline LaneValues<kLaneRope> values_of(const Pair& pair) {
+  LaneValues<kLaneRope> of;
+  of.value[0] = pair.x;
+  of.value[1] = pair.y;
+  of.greatest = greatest_magnitude(of.value);
+  of.finite = bits_of(of.greatest) < float8::kInfinity;
+  return of;
+}
 
 // [3] The greatest key of a lane's columns.
 template <int kCount>
@@ -128,7 +203,23 @@ __device__ void store_scale_at(const Segment& scales, int32_t group, uint32_t bi
   }
 }
 
-// [3] The scales of a lane's columns, of which the first lane of each group stores it.
+// [3] The scale of a group of `lanes` lanes, of which the one with the group's first column stores
+// it.
+template <Access kAccess>
+__device__ float scale_lanes(const AppendParams& p, int64_t token, int32_t column, int lanes,
+                             uint32_t key, uint8_t* scales) {
+  const RecordParams& record = p.record;
+  const uint32_t greatest = greatest_of_lanes(key, lanes);
+  const int32_t last = record.scaled_columns - 1;
+  const int32_t group = record.one_scale ? 0 : min(column, last) >> record.scale_group_log2;
+  const StoredScale scale = scale_of(p, token, group, greatest);
+  if (column == group << record.scale_group_log2) {
+    store_scale_at<kAccess>(record.scales, group, scale.bits, scales);
+  }
+  return scale.value;
+}
+
+// [3] The scales of a lane's columns.
 template <Access kAccess>
 __device__ LaneScales scale_record(const AppendParams& p, int64_t token,
                                    const LaneValues<kLaneLatent>& latent,
@@ -140,36 +231,18 @@ __device__ LaneScales scale_record(const AppendParams& p, int64_t token,
     return {valid, valid};
   }
   const ElementType type = record.latent.type;
-  const int32_t latents = record.latent.count;
-  const int32_t group = record.scale_group;
-  const bool rope_scaled = record.scaled_columns > latents;
   uint32_t key = greatest_key(latent, type);
-  uint32_t rope_key = rope_scaled ? greatest_key(rope, type) : 0;
-  const bool whole = group > latents;  // one group of all columns
-  if (whole) {
-    key = greatest_of_lanes(rope_key > key ? rope_key : key, kLanes);
-  } else {
-    key = greatest_of_lanes(key, group / kLaneLatent);
-    rope_key = greatest_of_lanes(rope_key, rope_scaled ? group / kLaneRope : 1);
+  const uint32_t rope_key = record.scales_rope() ? greatest_key(rope, type) : 0;
+  if (record.one_scale) {
+    key = max(key, rope_key);
   }
-  LaneScales of = {1.0F, 1.0F};
-  const int32_t column = lane * kLaneLatent;
-  if (whole || column < latents) {
-    const StoredScale scale = scale_of(p, token, whole ? 0 : column / group, key);
-    of.latent = scale.value;
-    if (whole ? lane == 0 : column % group == 0) {
-      store_scale_at<kAccess>(record.scales, whole ? 0 : column / group, scale.bits, scales);
-    }
-  }
-  if (whole) {
-    of.rope = of.latent;
-  } else if (rope_scaled) {
-    const int32_t rope_column = latents + lane * kLaneRope;
-    const StoredScale scale = scale_of(p, token, rope_column / group, rope_key);
-    of.rope = scale.value;
-    if (rope_column % group == 0) {
-      store_scale_at<kAccess>(record.scales, rope_column / group, scale.bits, scales);
-    }
+  LaneScales of = {};
+  of.latent =
+      scale_lanes<kAccess>(p, token, lane * kLaneLatent, record.latent_group_lanes, key, scales);
+  of.rope = of.latent;
+  if (record.scales_rope() && !record.one_scale) {
+    of.rope = scale_lanes<kAccess>(p, token, record.latent.count + lane * kLaneRope,
+                                   record.rope_group_lanes, rope_key, scales);
   }
   return of;
 }
@@ -208,21 +281,41 @@ struct Quotients {
   }
 };
 
-template <int kCount>
-__device__ void to_elements(const float* quotients, bool numbers, ElementType type,
-                            uint8_t* elements) {
-  if (type == ElementType::kFloat8E4M3 && numbers) {
+// `number(i)` as byte i of words, or of a half of one.
+template <int kCount, typename Word, typename Number>
+__device__ void pack_bytes(Word* words, Number number) {
+  constexpr int kOfWord = static_cast<int>(sizeof(Word));
 #pragma unroll
-    for (int i = 0; i < kCount; i += 2) {
-      const uint32_t pair = seesaw::ptx::pack_e4m3(quotients[i], quotients[i + 1]);
-      elements[i] = static_cast<uint8_t>(pair);
-      elements[i + 1] = static_cast<uint8_t>(pair >> 8);
+  for (int w = 0; w < kCount / kOfWord; ++w) {
+    uint32_t word = 0;
+#pragma unroll
+    for (int i = 0; i < kOfWord; ++i) {
+      word |= (number(w * kOfWord + i) & 0xFFu) << (8 * i);
     }
-    return;
+    words[w] = static_cast<Word>(word);
   }
+}
+
+// int8 of a quotient that is a number, as to_int8 has it, in the low byte: the sum's last bit is 1.
+__device__ inline uint32_t int8_of_number(float quotient) {
+  return bits_of(fminf(fmaxf(quotient, -kLargestInt8), kLargestInt8) + 0x1.8p23F);
+}
+
+// Elements of a byte each.
+template <int kCount, typename Word>
+__device__ void to_bytes(const float* quotients, bool numbers, ElementType type, Word* words) {
+  if (!numbers) {
+    pack_bytes<kCount>(words, [&](int i) { return to_element(quotients[i], type); });
+  } else if (type == ElementType::kInt8) {
+    pack_bytes<kCount>(words, [&](int i) { return int8_of_number(quotients[i]); });
+  } else if constexpr (kCount % 4 == 0) {
 #pragma unroll
-  for (int i = 0; i < kCount; ++i) {
-    elements[i] = static_cast<uint8_t>(to_element(quotients[i], type));
+    for (int i = 0; i < kCount; i += 4) {
+      words[i / 4] = seesaw::ptx::pack_e4m3(quotients[i], quotients[i + 1], quotients[i + 2],
+                                            quotients[i + 3]);
+    }
+  } else {
+    *words = static_cast<Word>(seesaw::ptx::pack_e4m3(quotients[0], quotients[1]));
   }
 }
 
@@ -230,21 +323,23 @@ __device__ void to_elements(const float* quotients, bool numbers, ElementType ty
 template <Access kAccess, int kCount>
 __device__ int quantize_columns(const AppendParams& p, const LaneValues<kCount>& values,
                                 float scale, uint8_t* to) {
+  static_assert(kCount % 4 == 0 || kCount == 2);
   const ElementType type = p.record.latent.type;
   const Quotients by(scale);
   float quotients[kCount];
   by.of(values, quotients);
-  uint8_t elements[kCount];
-  to_elements<kCount>(quotients, by.numbers(values), type, elements);
   if (type == ElementType::kFloat4E2M1) {
     uint8_t pairs[kCount / 2];
-#pragma unroll
-    for (int i = 0; i < kCount / 2; ++i) {
-      pairs[i] = static_cast<uint8_t>(elements[2 * i] | elements[2 * i + 1] << 4);
-    }
+    pack_bytes<kCount / 2>(pairs, [&](int i) {
+      return to_e2m1(quotients[2 * i]) | static_cast<uint32_t>(to_e2m1(quotients[2 * i + 1])) << 4;
+    });
     store<kAccess, kCount / 2>(pairs, to);
   } else {
-    store<kAccess, kCount>(elements, to);
+    using Word = std::conditional_t<kCount == 2, uint16_t, uint32_t>;
+    constexpr int kWords = kCount / static_cast<int>(sizeof(Word));
+    Word words[kWords];
+    to_bytes<kCount>(quotients, by.numbers(values), type, words);
+    store<kAccess, kWords>(words, to);
   }
   int saturated = 0;
   if (p.scales.saturated != nullptr) {
@@ -256,50 +351,19 @@ __device__ int quantize_columns(const AppendParams& p, const LaneValues<kCount>&
   return saturated;
 }
 
-__device__ inline bool holds_latent(const AppendParams& p, int lane) {
-  return lane * kLaneLatent < p.record.latent.count;
-}
-
-// [1] A lane's latent columns.
-template <typename T>
-struct LatentColumns {
-  T element[kLaneLatent] = {};
-};
-template <Access kAccess, typename T>
-__device__ LatentColumns<T> load_latent(const AppendParams& p, const T* latent, int lane) {
-  LatentColumns<T> columns;
-  if (holds_latent(p, lane)) {
-    load<kAccess, kLaneLatent>(latent + lane * kLaneLatent, columns.element);
-  }
-  return columns;
-}
-
+// `rope`: of a lane, where it has scales.
 template <Access kAccess, typename T>
 __device__ int quantize_record(const AppendParams& p, int64_t token, const LatentColumns<T>& latent,
-                               const T* rope, const RecordAt& at, int lane) {
+                               const Pair& rope, const RecordAt& at, int lane) {
   const RecordParams& record = p.record;
-  const bool holds = holds_latent(p, lane);
-  LaneValues<kLaneLatent> values;
-#pragma unroll
-  for (int i = 0; i < kLaneLatent; ++i) {
-    values.value[i] = float_from(latent.element[i]);
-  }
-  values.look();
-  LaneValues<kLaneRope> turned = {};
-  const bool rope_scaled = record.scaled_columns > record.latent.count;
-  if (rope_scaled) {
-    const Pair pair = rope_of_lane(p, token, rope, lane);  // [2]
-    turned.value[0] = pair.x;
-    turned.value[1] = pair.y;
-    turned.look();
-  } else if (record.rotary.count > 0) {
-    write_rope<kAccess>(p, token, rope, at.segment(record.rotary), lane);
-  }
+  const LaneValues<kLaneLatent> values = latent.values();
+  const LaneValues<kLaneRope> turned = values_of(rope);
+  const bool rope_scaled = record.scales_rope();
   const LaneScales scales =
       scale_record<kAccess>(p, token, values, turned, at.segment(record.scales), lane);
   const int32_t bits = bits_of(record.latent.type);
   int saturated = 0;
-  if (holds) {
+  if (lane * kLaneLatent < record.latent.count) {
     saturated += quantize_columns<kAccess, kLaneLatent>(
         p, values, scales.latent, at.segment(record.latent) + lane * kLaneLatent * bits / 8);
   }

@@ -27,21 +27,6 @@ __device__ inline Record record_at(const Cache& cache, int64_t page, int64_t tok
   return {begin + token * cache.row_stride, begin + cache.tails + token * cache.tail_bytes};
 }
 
-// A token's number, 0 or more, as its page's and its own in the page. 64-bit division costs a
-// hundred instructions.
-struct PageAndToken {
-  int64_t page;
-  int64_t token;
-};
-__device__ inline PageAndToken split(const Cache& cache, int64_t number) {
-  if (number <= INT32_MAX) {
-    const auto narrow = static_cast<int32_t>(number);
-    const int32_t page = cache.by_page_size.divide(narrow);
-    return {page, cache.by_page_size.remainder(narrow, page)};
-  }
-  return {number / cache.page_size, number % cache.page_size};
-}
-
 __device__ inline Record find_by_slot(const GatherParams& p, int64_t row) {
   const Wanted& wanted = p.wanted;
   const int64_t slot = wanted.narrow_slots.data != nullptr ? read(wanted.narrow_slots, row)
@@ -49,7 +34,7 @@ __device__ inline Record find_by_slot(const GatherParams& p, int64_t row) {
   if (slot < 0) {
     return {nullptr, nullptr};
   }
-  const PageAndToken at = split(p.cache, slot);
+  const seesaw::gpu::PageAndToken at = p.cache.page_size.place_of(slot);
   return record_at(p.cache, at.page, at.token);
 }
 
@@ -78,7 +63,7 @@ __device__ inline Record find_by_page(const GatherParams& p, int64_t row, int la
   if (number < 0) {
     return {nullptr, nullptr};
   }
-  const PageAndToken at = split(p.cache, number);
+  const seesaw::gpu::PageAndToken at = p.cache.page_size.place_of(number);
   if (at.page >= wanted.table_columns) {
     return {nullptr, nullptr};
   }

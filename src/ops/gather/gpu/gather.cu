@@ -14,6 +14,7 @@ using seesaw::gpu::decode;
 using seesaw::gpu::kChunk;
 using seesaw::gpu::load_bytes;
 using seesaw::gpu::load_chunk;
+using seesaw::gpu::load_narrow_chunk;
 using seesaw::gpu::store_chunk;
 
 constexpr int kWarps = 8;  // of a block
@@ -85,75 +86,106 @@ __global__ void __launch_bounds__(kThreads) copy_kernel(const __grid_constant__ 
 
 // ---- numbers
 
-// Up to eight neighbouring columns of one segment: a lane's share at a time.
-struct Columns {
-  const Segment* segment;
-  int first;  // of the segment
-  int count;
-  int column;  // of the record
-};
-
-__device__ int chunks_of(const Segment& segment) { return (segment.count + kChunk - 1) / kChunk; }
-
-__device__ Columns columns_of(const GatherParams& p, int chunk) {
-  const int latent = chunks_of(p.latent);
-  const bool rotary = chunk >= latent;
-  const Segment& segment = rotary ? p.rotary : p.latent;
-  const int first = (rotary ? chunk - latent : chunk) * kChunk;
-  return {&segment, first, min(kChunk, segment.count - first),
-          rotary ? p.latent.count + first : first};
-}
-
 __device__ const std::byte* bytes_of(const Segment& segment, const Record& record) {
   return (segment.place == seesaw::Place::kRow ? record.row : record.tail) + segment.offset;
 }
 
-// The scale of a chunk's columns: groups are of 8 columns or more, and begin on a multiple of 8.
-__device__ float scale_of(const GatherParams& p, const Record& record, int column) {
-  if (column >= p.scaled_columns) {
-    return 1.0F;
-  }
+// The scale of a chunk's columns, as it is stored: groups are of 8 columns or more, and begin on a
+// multiple of 8.
+template <bool kAligned>
+__device__ uint32_t load_scale(const GatherParams& p, const Record& record, int column) {
   const int bits = bits_of(p.scales.type);
   const std::byte* const at =
       bytes_of(p.scales, record) + p.scale_group.divide(column) * (bits / 8);
-  const Chunk chunk = {{bits == 32 && p.aligned ? *reinterpret_cast<const uint32_t*>(at)
-                                                : load_bytes(at, bits / 8)}};
-  float values[kChunk];
-  decode(chunk, p.scales.type, values);
-  return values[0];
+  if constexpr (kAligned) {
+    return bits == 32 ? *reinterpret_cast<const uint32_t*>(at) : static_cast<uint32_t>(*at);
+  } else {
+    return load_bytes(at, bits / 8);
+  }
 }
 
-template <typename T>
+__device__ float scale_from(uint32_t stored, ElementType type) {
+  switch (type) {
+    case ElementType::kFloat8E8M0:
+      return from_e8m0(static_cast<uint8_t>(stored));
+    case ElementType::kFloat8E4M3:
+      return from_e4m3(static_cast<uint8_t>(stored));
+    default:
+      return float_of(stored);
+  }
+}
+
+// Whether rows begin on 16 bytes and segments are whole chunks of up to 16 bytes: one access each.
+enum class Chunks { kWhole, kAny };
+
+// Chunks of a segment that a lane has at once: every 32nd from `first` on. All are asked for before
+// the first is used.
+template <Chunks kChunks, int kAtOnce>
+struct LaneChunks {
+  static constexpr bool kWhole = kChunks == Chunks::kWhole;
+
+  const GatherParams& p;
+  const Segment& segment;
+  int segment_column;  // of the record: the segment's first
+  int first;
+  Chunk chunk[kAtOnce];
+  uint32_t scale[kAtOnce];
+
+  __device__ int begin(int i) const { return (first + 32 * i) * kChunk; }  // of the segment
+  __device__ int count(int i) const {
+    return kWhole ? kChunk : min(kChunk, segment.count - begin(i));
+  }
+  __device__ bool scaled(int i) const { return segment_column + begin(i) < p.scaled_columns; }
+
+  __device__ void load(const Record& record) {
+    const std::byte* const from = bytes_of(segment, record);
+    const int bits = bits_of(segment.type);
+#pragma unroll
+    for (int i = 0; i < kAtOnce; ++i) {
+      if (begin(i) >= segment.count) {
+        continue;
+      }
+      const std::byte* const at = from + begin(i) * bits / 8;
+      chunk[i] = kWhole ? load_narrow_chunk(at, bits) : load_chunk(at, bits, count(i), p.aligned);
+      if (scaled(i)) {
+        scale[i] = load_scale<kWhole>(p, record, segment_column + begin(i));
+      }
+    }
+  }
+
+  // One scale is 1: no format has both.
+  template <typename T>
+  __device__ void store(float kv_scale, T* out) const {
+#pragma unroll
+    for (int i = 0; i < kAtOnce; ++i) {
+      if (begin(i) >= segment.count) {
+        continue;
+      }
+      float values[kChunk];
+      decode(chunk[i], segment.type, values);
+      const float factor = scaled(i) ? scale_from(scale[i], p.scales.type) : kv_scale;
+#pragma unroll
+      for (int c = 0; c < kChunk; ++c) {
+        values[c] *= factor;
+      }
+      store_chunk(values, out + segment_column + begin(i), count(i), kWhole || p.aligned);
+    }
+  }
+};
+
+// [2] Formats with scales are read at once; plain ones may have more columns.
+template <Chunks kChunks, typename T>
 __device__ void convert_record(const GatherParams& p, const Record& record, float kv_scale, T* out,
-                               int lane) {  // [2]
-  constexpr int kAtOnce = 2;
-  const int chunks = chunks_of(p.latent) + chunks_of(p.rotary);
-  for (int begin = lane; begin < chunks; begin += 32 * kAtOnce) {
-    Columns columns[kAtOnce];
-    Chunk chunk[kAtOnce];
-    float scale[kAtOnce];
-#pragma unroll
-    for (int i = 0; i < kAtOnce; ++i) {
-      if (begin + 32 * i < chunks) {
-        columns[i] = columns_of(p, begin + 32 * i);
-        const int bits = bits_of(columns[i].segment->type);
-        chunk[i] = load_chunk(bytes_of(*columns[i].segment, record) + columns[i].first * bits / 8,
-                              bits, columns[i].count, p.aligned);
-        scale[i] = scale_of(p, record, columns[i].column);
-      }
-    }
-#pragma unroll
-    for (int i = 0; i < kAtOnce; ++i) {
-      if (begin + 32 * i < chunks) {
-        float values[kChunk];
-        decode(chunk[i], columns[i].segment->type, values);
-#pragma unroll
-        for (int c = 0; c < kChunk; ++c) {
-          values[c] = values[c] * scale[i] * kv_scale;
-        }
-        store_chunk(values, out + columns[i].column, columns[i].count, p.aligned);
-      }
-    }
+                               int lane) {
+  constexpr int kLatent = kChunks == Chunks::kWhole ? 2 : 1;  // chunks at once
+  for (int round = 0; round * 32 * kChunk < max(p.latent.count / kLatent, p.rotary.count);
+       ++round) {
+    LaneChunks<kChunks, kLatent> latent = {p, p.latent, 0, lane + 32 * kLatent * round};
+    LaneChunks<kChunks, 1> rotary = {p, p.rotary, p.latent.count, lane + 32 * round};
+    latent.load(record);
+    rotary.load(record);
+    latent.store(kv_scale, out);
+    rotary.store(kv_scale, out);
   }
 }
 
@@ -164,8 +196,9 @@ __device__ void clear_columns(int count, T* out, int lane) {  // [3]
   }
 }
 
-template <typename T>
-__global__ void __launch_bounds__(kThreads) convert_kernel(const __grid_constant__ GatherParams p) {
+template <Chunks kChunks, typename T>
+__global__ void __launch_bounds__(kThreads, kChunks == Chunks::kWhole ? 4 : 2)
+    convert_kernel(const __grid_constant__ GatherParams p) {
   const int lane = static_cast<int>(threadIdx.x) % 32;
   const float kv_scale = p.kv_scale == nullptr ? 1.0F : *p.kv_scale;
   for_each_row(p, [&](int64_t row) {
@@ -174,7 +207,7 @@ __global__ void __launch_bounds__(kThreads) convert_kernel(const __grid_constant
     if (record.row == nullptr) {
       clear_columns(p.latent.count + p.rotary.count, out, lane);
     } else {
-      convert_record(p, record, kv_scale, out, lane);
+      convert_record<kChunks>(p, record, kv_scale, out, lane);
     }
   });
 }
@@ -189,6 +222,14 @@ cudaError_t launch(void (*kernel)(GatherParams), const GatherParams& params, int
                                      .shared_bytes = 0,
                                      .stream = stream},
                                     params);
+}
+
+template <typename T>
+cudaError_t launch_convert(const GatherParams& params, int32_t num_sms, cudaStream_t stream) {
+  const bool whole = params.latent.type != ElementType::kFloat32 && params.aligned &&
+                     params.latent.count % kChunk == 0 && params.rotary.count % kChunk == 0;
+  return launch(whole ? convert_kernel<Chunks::kWhole, T> : convert_kernel<Chunks::kAny, T>, params,
+                num_sms, stream);
 }
 
 }  // namespace
@@ -213,11 +254,11 @@ cudaError_t launch_convert(const GatherParams& params, DType out, int32_t num_sm
                            cudaStream_t stream) {
   switch (out) {
     case DType::kBFloat16:
-      return launch(convert_kernel<__nv_bfloat16>, params, num_sms, stream);
+      return launch_convert<__nv_bfloat16>(params, num_sms, stream);
     case DType::kFloat16:
-      return launch(convert_kernel<__half>, params, num_sms, stream);
+      return launch_convert<__half>(params, num_sms, stream);
     default:
-      return launch(convert_kernel<float>, params, num_sms, stream);
+      return launch_convert<float>(params, num_sms, stream);
   }
 }
 

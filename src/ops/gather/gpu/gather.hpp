@@ -26,8 +26,7 @@ struct Cache {
   int64_t page_stride;
   int64_t row_stride;
   int64_t tails;
-  int64_t page_size;
-  seesaw::gpu::Divisor by_page_size;
+  seesaw::gpu::PageSize page_size;
   int32_t row_bytes;
   int32_t tail_bytes;
 };

@@ -23,8 +23,7 @@ Cache cache_of(const GatherPlan& plan, const Args& args) {
           .page_stride = problem.page_stride_bytes(),
           .row_stride = row_stride_bytes(format, problem.kv_token_stride),
           .tails = problem.page_size * format.row_bytes,
-          .page_size = problem.page_size,
-          .by_page_size = seesaw::gpu::Divisor(static_cast<uint32_t>(problem.page_size)),
+          .page_size = seesaw::gpu::PageSize(problem.page_size),
           .row_bytes = format.row_bytes,
           .tail_bytes = format.tail_bytes};
 }

@@ -5,6 +5,7 @@
 #include <cuda_fp16.h>
 #include <cuda_runtime.h>
 
+#include <algorithm>
 #include <cfloat>
 #include <cmath>
 #include <cstdint>
@@ -17,6 +18,11 @@ inline float max_or_nan(float a, float b) { return a > b || std::isnan(a) ? a : 
 inline float exp2_approx(float x) {
   const float y = std::exp2(x);
   return y < FLT_MIN ? 0.0F : y;
+}
+
+template <typename T>
+uint32_t max_or_nan_of_magnitudes(uint32_t a, uint32_t b) {
+  return std::max(a & 0xFFFFu, b & 0xFFFFu) | std::max(a & 0xFFFF0000u, b & 0xFFFF0000u);
 }
 
 template <typename T>
