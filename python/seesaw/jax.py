@@ -120,7 +120,8 @@ def _run(
 def _platform_of(where: str, array: jax.Array) -> Tuple[str, str]:
     """(XLA's platform, seesaw's device) of an array; of JAX's default device while tracing."""
     if isinstance(array, jax.core.Tracer):
-        device = jax.config.jax_default_device or jax.local_devices()[0]
+        default = jax.config.jax_default_device  # type: ignore[attr-defined]
+        device = default or jax.local_devices()[0]
     else:
         device = next(iter(array.devices()))
     platform = _PLATFORMS.get(getattr(device, "platform", str(device)))

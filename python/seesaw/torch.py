@@ -354,7 +354,7 @@ def record(
         s_q or 0,
         *options,
     )
-    return (out, lse, max_logits) if wants_max_logits else (out, lse)
+    return (out, lse) if max_logits is None else (out, lse, max_logits)
 
 
 def record_prepare(schedule: Schedule, tensors: Sequence[torch.Tensor]) -> None:

@@ -30,7 +30,7 @@ def kv_format_of(kv_cache_dtype: str, dtype: torch.dtype) -> Any:
     return dtype_name(dtype) if kv_cache_dtype == "auto" else kv_cache_dtype
 
 
-def strides_of_cache(vllm_config: Any, layer_names: Sequence[str]) -> Dict[str, int]:
+def strides_of_cache(vllm_config: Any, layer_names: Sequence[str]) -> Dict[str, Any]:
     """A problem's strides of the cache, which vLLM has bound to the layers by the first step; none
     where it is packed. Between a layer's pages there may be those of others."""
     layer = vllm_config.compilation_config.static_forward_context.get(layer_names[0])
