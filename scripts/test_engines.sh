@@ -33,4 +33,4 @@ fi
 "$venv/bin/python" tests/python/engines/vllm_sparse_cpu.py
 "$venv/bin/python" -m seesaw.serve_bench --engine vllm --requests 2 --rounds 1 --backend CUSTOM
 SEESAW_TEST_ENGINES=1 "$venv/bin/python" -m pytest -q -p no:cacheprovider \
-  tests/python/torch_cpu/test_vllm.py tests/python/torch_cpu/test_sglang.py
+  tests/python/torch_cpu/test_vllm*.py tests/python/torch_cpu/test_sglang*.py

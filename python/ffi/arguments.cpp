@@ -56,7 +56,8 @@ int32_t dtype_among(const DLDataType& dtype, Elements elements, bool uint16_is_b
   if (allows(elements, Elements::kInt32) && is(kDLInt, 32)) {
     return SEESAW_INT32;
   }
-  if (allows(elements, Elements::kInt64) && is(kDLInt, 64)) {
+  if ((allows(elements, Elements::kInt64) || allows(elements, Elements::kInt32)) &&
+      is(kDLInt, 64)) {
     return SEESAW_INT64;
   }
   if (allows(elements, Elements::kBytes) &&
@@ -70,7 +71,7 @@ std::string names_of(Elements elements) {
   constexpr std::pair<Elements, std::string_view> kNames[] = {
       {Elements::kFloat, "float32, bfloat16, float16"},
       {Elements::kInt32, "int32"},
-      {Elements::kInt64, "int64"},
+      {Elements::kInt32 | Elements::kInt64, "int64"},
       {Elements::kBytes, "uint8"}};
   std::string names;
   for (const auto& [one, name] : kNames) {
@@ -220,10 +221,10 @@ ffi::TensorView ArgumentReader::view(const char* name) {
   return *view;
 }
 
-int32_t ArgumentReader::dtype_of(const char* name, const DLDataType& dtype,
-                                 Elements elements) const {
+int32_t ArgumentReader::dtype_of(const char* name, const DLDataType& dtype, Elements elements) {
   const int32_t found =
       dtype.lanes == 1 ? dtype_among(dtype, elements, uint16_is_bfloat16_) : kNoDType;
+  narrowing_wanted_ |= found == SEESAW_INT64 && !allows(elements, Elements::kInt64);
   if (found == kNoDType) {
     throw_type_error(std::string(where_) + ": " + name + " has dtype " + name_of(dtype) +
                      ", allowed: " + names_of(elements) + ". Convert the array.");

@@ -60,6 +60,7 @@ class ArgumentReader {
   std::string text(const char* name);
   std::string optional_text(const char* name);  // "" for None
   std::string_view bytes(const char* name);     // lives as long as the call
+  // Of int64 where int32 is wanted, too: narrowing_wanted() then, before anything is done with it.
   seesaw_tensor tensor(const char* name, Elements elements = Elements::kFloat);
   // data == NULL and rank 0 for None
   seesaw_tensor optional_tensor(const char* name, Elements elements = Elements::kFloat);
@@ -67,17 +68,20 @@ class ArgumentReader {
   seesaw_tensor optional_mask(const char* name, int32_t dtype);
   // The 256-byte aligned part of an array of bytes; empty for None.
   Buffer buffer(const char* name);
+  // Whether a tensor was of int64 that has to be of int32, which the caller makes of it.
+  bool narrowing_wanted() const { return narrowing_wanted_; }
 
  private:
   const ffi::AnyView& next();
   ffi::TensorView view(const char* name);
-  int32_t dtype_of(const char* name, const DLDataType& dtype, Elements elements) const;
+  int32_t dtype_of(const char* name, const DLDataType& dtype, Elements elements);
   [[noreturn]] void refuse(const char* name, const char* allowed) const;
 
   std::span<const ffi::AnyView> args_;
   const char* where_;
   size_t position_ = 0;
   bool uint16_is_bfloat16_ = false;
+  bool narrowing_wanted_ = false;
 };
 
 }  // namespace seesaw::python

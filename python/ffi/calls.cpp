@@ -107,6 +107,7 @@ int both_bytes(ArgumentReader& reader, TVMFFIAny* result) {
 
 constexpr int64_t kDone = 0;
 constexpr int64_t kBuffersWanted = 1;  // nothing ran: nobody here allocates on that device
+constexpr int64_t kInt32Wanted = 2;    // nothing ran: tensors of int64 have to be of int32
 
 // What a call runs with, besides its tensors.
 struct CallBuffers {
@@ -153,6 +154,9 @@ int run_with(ArgumentReader& reader, bool derive, TVMFFIAny* result) {
   Arguments args(operation);
   read_tensors(reader, operation, Take::kAll, &args);
   read_scalars(reader, operation, &args);
+  if (reader.narrowing_wanted()) {
+    return return_integer(kInt32Wanted, result);
+  }
   if (derive) {
     Request request(key);
     complete(args, &request);
@@ -195,6 +199,9 @@ int run_scheduled(ArgumentReader& reader, TVMFFIAny* result) {
   Arguments args(operation);
   read_scalars(reader, operation, &args);
   read_tensors(reader, operation, Take::kAll, &args);
+  if (reader.narrowing_wanted()) {
+    return return_integer(kInt32Wanted, result);
+  }
   return run_planned(*planned, args, buffers, result);
 }
 
@@ -204,15 +211,17 @@ int run_tensors(ArgumentReader& reader, TVMFFIAny* result) {
   return run_with(reader, true, result);
 }
 
-// run_attributes(operation, given, aliased, tensors..., workspace, scalars..., fields of the
-// problem..., options...): the same for those who can pass nothing but arrays and plain numbers, as
-// XLA's compiled code. Fields that tensors tell may be 0; the workspace has both_bytes.
+// run_attributes(operation, given, traced, aliased, tensors..., workspace, scalars..., fields of
+// the problem..., options...): the same for those who can pass nothing but arrays and plain
+// numbers, as XLA's compiled code. Fields that tensors tell may be 0; the workspace has both_bytes.
 int run_attributes(ArgumentReader& reader) {
   const Operation& operation = read_operation(reader);
-  const auto given = static_cast<uint64_t>(reader.integer("given"));
-  const int64_t aliased = reader.integer("aliased");
+  TensorsOfXla there;
+  there.given = static_cast<uint64_t>(reader.integer("given"));
+  there.traced = static_cast<uint64_t>(reader.integer("traced"));
+  there.aliased = reader.integer("aliased");
   Arguments args(operation);
-  read_tensors_of_xla(reader, operation, given, aliased, &args);
+  read_tensors_of_xla(reader, operation, there, &args);
   const Buffer workspace = reader.buffer("workspace");
   read_scalars(reader, operation, &args);
   Request request(operation, {});
@@ -236,8 +245,8 @@ int run_attributes(ArgumentReader& reader) {
   return 0;
 }
 
-// prepare(key, stream, schedule, tensors that prepare reads...)
-int prepare(ArgumentReader& reader) {
+// prepare(key, stream, schedule, tensors that prepare reads...) -> int
+int prepare(ArgumentReader& reader, TVMFFIAny* result) {
   const auto planned = plan_of(reader.bytes("key"));
   const Operation& operation = *planned->operation;
   reader.set_where(operation.name.c_str());
@@ -245,12 +254,15 @@ int prepare(ArgumentReader& reader) {
   const Buffer schedule = reader.buffer("schedule");
   Arguments args(operation);
   read_tensors(reader, operation, Take::kPrepares, &args);
+  if (reader.narrowing_wanted()) {
+    return return_integer(kInt32Wanted, result);
+  }
   seesaw_call call;
   call.schedule = schedule.data;
   call.schedule_bytes = schedule.size_bytes;
   call.stream = stream_of(stream, args.device);
   check(seesaw_plan_prepare(planned->plan.get(), args.data, &call));
-  return 0;
+  return return_integer(kDone, result);
 }
 
 }  // namespace
@@ -261,7 +273,7 @@ SEESAW_EXPORT_ANSWER(run_tensors)
 SEESAW_EXPORT_ANSWER(head)
 SEESAW_EXPORT_ANSWER(run_scheduled)
 SEESAW_EXPORT_CALL(run_attributes)
-SEESAW_EXPORT_CALL(prepare)
+SEESAW_EXPORT_ANSWER(prepare)
 SEESAW_EXPORT_ANSWER(key_of_problem)
 SEESAW_EXPORT_ANSWER(key_of_tensors)
 SEESAW_EXPORT_ANSWER(schedule_bytes)

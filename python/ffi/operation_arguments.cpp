@@ -92,25 +92,34 @@ void read_tensors(ArgumentReader& reader, const Operation& operation, Take take,
   }
 }
 
-void read_tensors_of_xla(ArgumentReader& reader, const Operation& operation, uint64_t given,
-                         int64_t aliased, Arguments* to) {
-  for (const bool written : {false, true}) {
-    for (int64_t i = 0; written && i < aliased; ++i) {
-      reader.skip();
-    }
+void read_tensors_of_xla(ArgumentReader& reader, const Operation& operation,
+                         const TensorsOfXla& there, Arguments* to) {
+  const auto read = [&](bool written) {
     for (size_t i = 0; i < operation.args.size(); ++i) {
       const Arg& arg = operation.args[i];
-      if (arg.written == written && (given >> i & 1) != 0) {
+      if (arg.written == written && (there.given >> i & 1) != 0) {
         put(arg, read_tensor(reader, operation, arg), to);
       }
     }
+  };
+  read(false);
+  for (size_t i = 0; i < operation.scalars.size(); ++i) {
+    if ((there.traced >> i & 1) != 0) {
+      const Field& field = operation.scalars[i];
+      const seesaw_tensor number = reader.tensor(field.name.c_str());
+      to->traced.emplace_back(field.offset, *static_cast<const float*>(number.data));
+    }
   }
+  for (int64_t i = 0; i < there.aliased; ++i) {
+    reader.skip();
+  }
+  read(true);
 }
 
 void read_scalars(ArgumentReader& reader, const Operation& operation, Arguments* to) {
   for (const Field& field : operation.scalars) {
     if (reader.at_end()) {
-      return;
+      break;
     }
     if (field.kind == Kind::kFloat32) {
       const auto value = static_cast<float>(reader.number(field.name.c_str()));
@@ -122,6 +131,9 @@ void read_scalars(ArgumentReader& reader, const Operation& operation, Arguments*
       const auto value = static_cast<int32_t>(reader.integer(field.name.c_str()));
       std::memcpy(to->data + field.offset, &value, sizeof(value));
     }
+  }
+  for (const auto& [offset, value] : to->traced) {
+    std::memcpy(to->data + offset, &value, sizeof(value));
   }
 }
 

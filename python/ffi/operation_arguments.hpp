@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <cstring>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "arguments.hpp"
@@ -22,6 +23,7 @@ inline constexpr size_t kMostArgsBytes = 4096;
 struct Arguments {
   alignas(8) std::byte data[kMostArgsBytes];
   std::vector<std::vector<seesaw_tensor>> lists;  // what its list arguments point to
+  std::vector<std::pair<size_t, float>> traced;   // numbers that came as tensors, by their offset
   seesaw_device device{SEESAW_CPU, 0};            // of the first tensor
   bool have_device = false;
 
@@ -41,13 +43,19 @@ enum class Take : uint8_t { kAll, kSome, kPrepares };
 
 void read_tensors(ArgumentReader& reader, const Operation& operation, Take take, Arguments* to);
 
-// Tensors as XLA brings them: those that are read, then those that are written, in the order of the
-// table. `given`: a bit for each row of the table. `aliased`: so many written ones are there twice,
-// among the inputs, too, which is how XLA says "in place".
-void read_tensors_of_xla(ArgumentReader& reader, const Operation& operation, uint64_t given,
-                         int64_t aliased, Arguments* to);
+// Which tensors XLA brings.
+struct TensorsOfXla {
+  uint64_t given = 0;   // a bit for each row of the table
+  uint64_t traced = 0;  // a bit for each number of a call that comes as a tensor [1] on the CPU
+  int64_t aliased = 0;  // so many written ones are there twice, among the inputs, too, which is how
+                        // XLA says "in place"
+};
 
-// Those that are left out at the end of a call are 0.
+// Those that are read, then the numbers, then those that are written, in the order of the tables.
+void read_tensors_of_xla(ArgumentReader& reader, const Operation& operation,
+                         const TensorsOfXla& there, Arguments* to);
+
+// Those that are left out at the end of a call are 0. What came as a tensor stays.
 void read_scalars(ArgumentReader& reader, const Operation& operation, Arguments* to);
 
 // Options as Python passes them, and what owns their texts.

@@ -66,6 +66,10 @@ class NumPy(ArrayLibrary):
         interface["data"] = (interface["data"][0], False)
         return self._numpy.asarray(_Borrowed(interface, array))
 
+    def narrow(self, array: Array) -> Array:
+        int32 = self._numpy.iinfo(self._numpy.int32)
+        return array.clip(int32.min, int32.max).astype(int32.dtype)
+
     def may_write(self, outputs: Sequence[Array]) -> bool:
         array_type = self._array_type
         for output in outputs:
@@ -84,6 +88,7 @@ class NumPy(ArrayLibrary):
         out: Array,
         lse: Array,
         kv_scale: Optional[Array],
+        q_rotary: Optional[Array],
         workspace: Optional[Array],
         given_outputs: Tuple[Array, ...],
     ) -> bool:
@@ -92,8 +97,9 @@ class NumPy(ArrayLibrary):
             return False
         try:
             head = schedule.head or schedule.make_head()
+            inputs = (q, kv_cache, block_table, seq_lens)
             done = library.run_scheduled(
-                head, workspace, scale, 0.0, q, kv_cache, block_table, seq_lens, out, lse, kv_scale
+                head, workspace, scale, 0.0, *inputs, out, lse, kv_scale, q_rotary
             )
         except BufferError:  # read only, bfloat16 of ml_dtypes
             return False
@@ -174,6 +180,10 @@ class Torch(ArrayLibrary):
             array = array.view(self._torch.uint8)
         return array.resolve_neg()
 
+    def narrow(self, array: Array) -> Array:
+        int32 = self._torch.iinfo(self._torch.int32)
+        return array.clamp(int32.min, int32.max).to(self._torch.int32)
+
     def may_write(self, outputs: Sequence[Array]) -> bool:
         try:
             for output in outputs:
@@ -194,6 +204,7 @@ class Torch(ArrayLibrary):
         out: Array,
         lse: Array,
         kv_scale: Optional[Array],
+        q_rotary: Optional[Array],
         workspace: Optional[Array],
         given_outputs: Tuple[Array, ...],
     ) -> bool:
@@ -201,6 +212,8 @@ class Torch(ArrayLibrary):
             if q.is_neg() or kv_cache.is_neg():
                 return False
             if kv_scale is not None and kv_scale.is_neg():
+                return False
+            if q_rotary is not None and q_rotary.is_neg():
                 return False
             if given_outputs and (
                 out.is_neg() or lse.is_neg() or out.requires_grad or lse.requires_grad
@@ -210,8 +223,9 @@ class Torch(ArrayLibrary):
             return False
         try:
             head = schedule.head or schedule.make_head()
+            inputs = (q, kv_cache, block_table, seq_lens)
             done = library.run_scheduled(
-                head, workspace, scale, 0.0, q, kv_cache, block_table, seq_lens, out, lse, kv_scale
+                head, workspace, scale, 0.0, *inputs, out, lse, kv_scale, q_rotary
             )
         except BufferError:
             return False
@@ -303,6 +317,10 @@ class CuPy(ArrayLibrary):
         # Without stream=-1, the default stream would wait for the current one: not capturable.
         return self._from_dlpack(array.__dlpack__(stream=-1))
 
+    def narrow(self, array: Array) -> Array:
+        int32 = self._cupy.iinfo(self._cupy.int32)
+        return array.clip(int32.min, int32.max).astype(int32.dtype)
+
     def may_write(self, outputs: Sequence[Array]) -> bool:
         return all(type(output) is self._cupy.ndarray for output in outputs)
 
@@ -358,6 +376,12 @@ class Jax(ArrayLibrary):
         shape = tuple(array.shape)
         phantom = numpy.lib.stride_tricks.as_strided(one, shape, strides[: len(shape)])
         return self._numpy.view(phantom, name, where)
+
+    def narrow(self, array: Array) -> Array:
+        import jax.numpy as jnp
+
+        int32 = jnp.iinfo(jnp.int32)
+        return array.clip(int32.min, int32.max).astype(jnp.int32)
 
     def may_write(self, outputs: Sequence[Array]) -> bool:
         return False

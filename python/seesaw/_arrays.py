@@ -7,9 +7,9 @@ an array of its own has been seen.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, Callable, Dict, NoReturn, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, NoReturn, Optional, Sequence, Tuple
 
-from seesaw._fields import Operation, name_device
+from seesaw._fields import Arg, Operation, name_device
 from seesaw._tables import DEVICES
 
 Array = Any
@@ -62,6 +62,11 @@ class ArrayLibrary(ABC):
         return self.view(item, name, where)
 
     @abstractmethod
+    def narrow(self, array: Array) -> Array:
+        """An array of int64 as one of int32, on the current stream. What int32 has no number for
+        becomes its least or its largest, which is as wrong."""
+
+    @abstractmethod
     def may_write(self, outputs: Sequence[Array]) -> bool:
         """Whether these can surely be written, found in the least time. False: `check_writable`
         knows; read-only arrays of NumPy are left to it, as tvm-ffi raises BufferError for them."""
@@ -77,6 +82,7 @@ class ArrayLibrary(ABC):
         out: Array,
         lse: Array,
         kv_scale: Optional[Array],
+        q_rotary: Optional[Array],
         workspace: Optional[Array],
         given_outputs: Tuple[Array, ...],
     ) -> bool:
@@ -144,6 +150,21 @@ def refuse_other_library(arrays: ArrayLibrary, array: Array, name: str, where: s
     )
 
 
+def narrowed(
+    arrays: ArrayLibrary, args: Sequence[Arg], tensors: Sequence[Any], where: str
+) -> List[Any]:
+    """Tensors of these rows of a table, those of int64 that have to be of int32 converted."""
+
+    def to_int32(arg: Arg, tensor: Any) -> Any:
+        if tensor is None or arg.dtype != "int32":
+            return tensor
+        if library_of(tensor, arg.name, where) is not arrays:
+            refuse_other_library(arrays, tensor, arg.name, where)
+        return arrays.narrow(tensor) if arrays.dtype_name(tensor) == "int64" else tensor
+
+    return [to_int32(arg, tensor) for arg, tensor in zip(args, tensors)]
+
+
 def call(
     arrays: ArrayLibrary,
     function: Any,
@@ -152,18 +173,17 @@ def call(
     tail: Tuple[Any, ...],
     names: Sequence[str],
     where: str,
-) -> None:
+) -> Any:
     """Calls a function of a native module with tensors of one library, None among them. `names`: of
     the tensors; `where`: the operation that messages name."""
     try:
         if arrays.direct and not any(map(arrays.is_promise, tensors)):
             try:
-                function(*head, *tensors, *tail)
-                return
+                return function(*head, *tensors, *tail)
             except BufferError:
                 pass  # read only, bfloat16 of ml_dtypes, gradients required: what views are for
         seen = [arrays.seen(item, name, where) for item, name in zip(tensors, names)]
-        function(*head, *seen, *tail)
+        return function(*head, *seen, *tail)
     except Exception:
         check_arrays(arrays, tensors, names, where)
         raise

@@ -5,10 +5,10 @@ from __future__ import annotations
 from numbers import Real
 from typing import Any, Optional, Sequence
 
-from seesaw._arrays import Array, ArrayLibrary, check_arrays
+from seesaw._arrays import Array, ArrayLibrary, check_arrays, narrowed
 from seesaw._fields import Operation
 from seesaw._keys import Key, flatten, key_of_tensors
-from seesaw._library import BUFFERS_WANTED, library
+from seesaw._library import BUFFERS_WANTED, INT32_WANTED, library
 from seesaw._schedule import Schedule, workspace_elements
 
 
@@ -30,6 +30,8 @@ def run(
         at the end; a list is a list.
     schedule, workspace: uint8. None: they last for this call, if the operation needs them.
     given_outputs: Of the tensors to be written, those that the caller brought.
+
+    Arrays of int64 that the library wants of int32 are converted first.
     """
     function = library.run_tensors if not key_is_complete else library.run
     missing = len(operation.args) - len(tensors)
@@ -56,7 +58,12 @@ def run(
         where = operation.name
         given = zip((schedule, workspace, *flat), names)
         seen = [arrays.seen(item, name, where) for item, name in given]
-        if function(key, stream, arrays.bits, *seen, *scalars) == BUFFERS_WANTED:
+        answer = function(key, stream, arrays.bits, *seen, *scalars)
+        if answer == INT32_WANTED:
+            tensors = narrowed(arrays, operation.args, tensors, where)
+            buffers = (schedule, workspace, key_is_complete, given_outputs)
+            return run(operation, arrays, key, tensors, scalars, *buffers)
+        if answer == BUFFERS_WANTED:
             # An array library that hands its allocator to nobody: its arrays, then.
             if not key_is_complete:
                 key = key_of_tensors(operation, key, tensors)

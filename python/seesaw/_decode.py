@@ -30,6 +30,7 @@ class Besides(NamedTuple):
     cu_seqlens_q: Optional[Array] = None
     soft_cap: Optional[float] = None
     s_q: Optional[int] = None
+    q_rotary: Optional[Array] = None
 
     def told(self) -> Dict[str, Any]:
         """What tensors do not tell of the problem."""
@@ -52,6 +53,7 @@ def dense_decode(
     lse: Optional[Array] = None,
     workspace: Optional[Array] = None,
     d_v: Optional[int] = None,
+    q_rotary: Optional[Array] = None,
     kv_scale: Optional[Array] = None,
     tree_mask: Optional[Array] = None,
     sinks: Optional[Array] = None,
@@ -74,12 +76,13 @@ def dense_decode(
     section 2.1.2, in its absorbed form.)
 
     Args:
-        q: [b, s_q, h_q, d_qk] float32, bfloat16 or float16.
+        q: [b, s_q, h_q, d_qk] float32, bfloat16 or float16, any strides but the last.
         kv_cache: [num_pages, page_size, h_kv, d_qk] of any such dtype, any strides but the last; or
             [num_pages, page_size, d_qk]. Or of bytes (uint8, or int8 or float8_e4m3fn, taken as
             bytes), [num_pages, page_size, 1, token bytes], with kv_format.
         block_table: [b, max_pages_per_sequence] int32: page ids.
-        seq_lens: [b] int32: tokens in the cache, the s_q new ones included.
+        seq_lens: [b] int32: tokens in the cache, the s_q new ones included. Arrays of int64 are
+            converted by every call that gets them, here and in the others of int32.
         scale: Of the scores; the model's, which `seesaw.softmax_scale` finds in its configuration.
             DeepSeek's is 192 ** -0.5, of the head before absorption, times YaRN's factor.
         schedule: Of `make_schedule` for the same lengths. None: made by this call. If given, its
@@ -90,6 +93,9 @@ def dense_decode(
         workspace: uint8 of `workspace_size(schedule)`. None: allocated from the array library for
             this call.
         d_v: Columns of out; None: 512.
+        q_rotary: [b, s_q, h_q, d_rope] as q, with strides of its own: the last columns of the
+            queries, where q has the first d_qk - d_rope alone. Results are the same bits as of
+            both in one array. None: q has all.
         kv_scale: [1] float32, in the memory of the others: what every number of the cache is
             multiplied by, in formats of one scale (fp8_576). None: 1.
         tree_mask: [b, s_q, at least s_q / 8 rounded up] uint8: of the sequence's last s_q tokens,
@@ -131,6 +137,7 @@ def dense_decode(
             out=out,
             workspace=workspace,
             d_v=d_v,
+            q_rotary=q_rotary,
             kv_scale=kv_scale,
             tree_mask=tree_mask,
             sinks=sinks,
@@ -168,17 +175,20 @@ def dense_decode(
                 out,
                 lse,
                 kv_scale,
+                q_rotary,
                 workspace,
                 given_outputs,
             ):
                 return out, lse
         except Exception as error:
-            brought = (q, kv_cache, block_table, seq_lens, out, lse, kv_scale)
+            brought = (q, kv_cache, block_table, seq_lens, out, lse, kv_scale, q_rotary)
             explain_failure(DENSE_DECODE, arrays, brought, (scale,), error)
             raise
     besides = NOTHING
-    if not (tree_mask is sinks is soft_cap is max_logits is cu_seqlens_q is s_q is None):
-        besides = Besides(tree_mask, sinks, max_logits, cu_seqlens_q, soft_cap, s_q)
+    if not (
+        tree_mask is sinks is soft_cap is max_logits is cu_seqlens_q is s_q is q_rotary is None
+    ):
+        besides = Besides(tree_mask, sinks, max_logits, cu_seqlens_q, soft_cap, s_q, q_rotary)
     wants_max_logits = return_max_logits or max_logits is not None
     if traced:
         buffers = (schedule, out, lse, workspace)
@@ -215,7 +225,7 @@ def dense_decode(
             given_outputs = (*given_outputs, max_logits)
         elif wants_max_logits:
             max_logits = arrays.empty(shapes_of(q, ragged)[1], "float32", q)
-        tensors += (tree_mask, sinks, max_logits, cu_seqlens_q)
+        tensors += (q_rotary, tree_mask, sinks, max_logits, cu_seqlens_q)
         scalars = (scale, 0.0 if soft_cap is None else soft_cap)
     complete = schedule is not None
     run(DENSE_DECODE, arrays, key, tensors, scalars, buffer, workspace, complete, given_outputs)
@@ -232,13 +242,12 @@ def decode_scheduled(
     seq_lens: Array,
     out: Array,
     lse: Array,
+    q_rotary: Optional[Array] = None,
 ) -> None:
     """The layers of a step, for those who have allocated out and lse themselves just now."""
-    tensors = (q, kv_cache, block_table, seq_lens, out, lse)
+    tensors = (q, kv_cache, block_table, seq_lens, out, lse, None, q_rotary)
     try:
-        if arrays.decode_at_once(
-            schedule, scale, q, kv_cache, block_table, seq_lens, out, lse, None, None, ()
-        ):
+        if arrays.decode_at_once(schedule, scale, *tensors, None, ()):
             return
     except Exception as error:
         explain_failure(DENSE_DECODE, arrays, tensors, (scale,), error)

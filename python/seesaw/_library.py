@@ -18,6 +18,8 @@ CURRENT_STREAM = -1
 """As a stream: the one that tvm-ffi took over from the array library for this call."""
 BUFFERS_WANTED = 1
 """As the result of a run: nothing ran, as the native module has no memory on that device."""
+INT32_WANTED = 2
+"""As the result of a run or of `prepare`: nothing ran, as arrays of int64 have to be of int32."""
 
 
 class _WithoutTorch(MetaPathFinder):
@@ -65,8 +67,8 @@ class _Library:
     max_threads: int
 
     run: Any
-    """(key, stream, uint16 is bfloat16, schedule, workspace, tensors..., scalars...) -> int: 0, or
-    BUFFERS_WANTED. A schedule or workspace that is None lasts for the call."""
+    """(key, stream, uint16 is bfloat16, schedule, workspace, tensors..., scalars...) -> int: 0,
+    BUFFERS_WANTED or INT32_WANTED. A schedule or workspace that is None lasts for the call."""
     run_tensors: Any
     """The same with a key that lacks what the tensors tell."""
     head: Any
@@ -75,7 +77,7 @@ class _Library:
     """(head, workspace, scalars..., tensors...) -> int: as run, on CURRENT_STREAM, in less time.
     Tensors that are left out at the end are None."""
     prepare: Any
-    """(key, stream, schedule, tensors that prepare reads...)"""
+    """(key, stream, schedule, tensors that prepare reads...) -> int: 0, or INT32_WANTED"""
     key_of_problem: Any
     """(operation, device type, device index, fields..., options...) -> key"""
     key_of_tensors: Any

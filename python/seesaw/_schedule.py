@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, List, Optional, Sequence
 
-from seesaw._arrays import Array, ArrayLibrary, call, library_of
+from seesaw._arrays import Array, ArrayLibrary, call, library_of, narrowed
 from seesaw._fields import Operation, ProblemBase
 from seesaw._keys import Key, given, key_of_problem, make_options, read_key
-from seesaw._library import library
+from seesaw._library import INT32_WANTED, library
 from seesaw._tables import DENSE_DECODE, Options, OptionSettings
 
 if TYPE_CHECKING:
@@ -109,7 +109,11 @@ def prepare(
     """Fills the buffer of a schedule. `tensors`: what the operation's schedules are made from."""
     arrays.check_writable(buffer, "schedule", operation.name)
     head = (key, arrays.stream(tensors[0]), buffer)
-    call(arrays, library.prepare, head, tensors, (), _prepared(operation), operation.name)
+    names, where = _prepared(operation), operation.name
+    if call(arrays, library.prepare, head, tensors, (), names, where) == INT32_WANTED:
+        prepared = [arg for arg in operation.args if arg.prepares]
+        tensors = narrowed(arrays, prepared, tensors, where)
+        call(arrays, library.prepare, head, tensors, (), names, where)
 
 
 def _prepared(operation: Operation) -> List[str]:

@@ -42,6 +42,7 @@ def sparse_decode(
     return_max_logits: bool = False,
     workspace: Optional[Array] = None,
     d_v: Optional[int] = None,
+    q_rotary: Optional[Array] = None,
     **settings: Unpack[SparseDecodeSettings],
 ) -> Tuple[Array, ...]:
     """Sparse MLA decoding: every query token attends the cached tokens of a list of its own.
@@ -80,6 +81,8 @@ def sparse_decode(
             where there is none. None: allocated if `return_max_logits`, else not computed.
         workspace: uint8 of `workspace_size(schedule)`. None: allocated for this call.
         d_v: Columns of out; None: 512.
+        q_rotary: [b, s_q, h_q, d_rope] as q: the last columns of the queries, where q has the first
+            d_qk - d_rope alone, as of `dense_decode`. None: q has all.
         settings: kv_format, extra_kv_format, lse_base and empty_lse of `SparseDecodeProblem`;
             num_threads, batch_invariant, check_data, kernel and tuning of `Options`. With
             check_data entries that are neither -1 nor a slot are refused.
@@ -105,6 +108,7 @@ def sparse_decode(
         "extra_topk_length": extra_topk_length,
         "kv_scale": one_number(kv_scale),
         "extra_kv_scale": one_number(extra_kv_scale),
+        "q_rotary": q_rotary,
     }
     _check_extra(named)
     asked = Asked(scale, d_v, schedule, workspace, return_max_logits or max_logits is not None)
@@ -127,6 +131,7 @@ def sparse_prefill(
     return_max_logits: bool = False,
     workspace: Optional[Array] = None,
     d_v: Optional[int] = None,
+    q_rotary: Optional[Array] = None,
     **settings: Unpack[SparsePrefillSettings],
 ) -> Tuple[Array, ...]:
     """Sparse MLA prefill: n query tokens attend rows of one contiguous array, each by a list.
@@ -145,6 +150,7 @@ def sparse_prefill(
         scale: Of the scores; the model's (`seesaw.softmax_scale`).
         topk_length: [n] int32: how many rows of each list count; as of `sparse_decode`.
         sinks, kv_scale, workspace, d_v: As of `sparse_decode`.
+        q_rotary: [n, h_q, d_rope] as q; as of `sparse_decode`.
         schedule: Of `make_schedule(problem, indices, topk_length)`. None: made by this call.
         out: [n, h_q, d_v] as q. None: allocated.
         lse, max_logits: [n, h_q] float32, any strides; as of `sparse_decode`.
@@ -167,6 +173,7 @@ def sparse_prefill(
         "topk_length": topk_length,
         "sinks": sinks,
         "kv_scale": one_number(kv_scale),
+        "q_rotary": q_rotary,
     }
     asked = Asked(scale, d_v, schedule, workspace, return_max_logits or max_logits is not None)
     return _attend(SPARSE_PREFILL, named, asked, settings)

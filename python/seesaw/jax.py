@@ -25,7 +25,7 @@ import jax
 import jax.numpy as jnp
 
 from seesaw._append import read_scales
-from seesaw._arrays import library_of, one_number, refuse_other_library
+from seesaw._arrays import library_of, narrowed, one_number, refuse_other_library
 from seesaw._decode import D_V, NOTHING, Besides, refuse_unknown_s_q, shapes_of
 from seesaw._fields import Operation
 from seesaw._keys import key_of_tensors, settings_key, settings_numbers
@@ -52,7 +52,8 @@ def _register(operation: Operation, platform: str) -> str:
         ) from error
     numbers = [f"attrs.number_{name}" for name in operation.scalars]
     settings = numbers + [f"attrs.{name}" for name in settings_numbers(operation)]
-    head = ["attrs.operation", "attrs.given", "attrs.aliased", "args", "rets"]
+    head = [f"attrs.{name}" for name in ("operation", "given", "traced", "aliased")]
+    head += ["args", "rets"]
     jax_tvm_ffi.register_ffi_target(
         f"seesaw.{operation.name}",
         library.module.run_attributes,
@@ -68,7 +69,7 @@ def _run(
     tensors: Sequence[Optional[jax.Array]],
     results: Sequence[Any],
     settings: Dict[str, Any],
-    scalars: Dict[str, float],
+    scalars: Dict[str, Any],
 ) -> List[jax.Array]:
     """One call of XLA.
 
@@ -76,18 +77,24 @@ def _run(
         for those that are not given and for those that are only written.
     results: As many: shape and dtype of what is written, None for what is only read.
     settings: Fields of the problem that tensors do not tell, and of the options.
+    scalars: By name, of `_number`.
     """
     first = next(tensor for tensor in tensors if tensor is not None)
     platform, device = _platform_of(operation.name, first)
     for arg, tensor in zip(operation.args, tensors):
         if tensor is not None and library_of(tensor, arg.name, operation.name).name != "jax":
             refuse_other_library(library_of(first, ""), tensor, arg.name, operation.name)
+    tensors = narrowed(library_of(first, ""), operation.args, tensors, operation.name)
     base = settings_key(operation, device=device, **settings)
     key = key_of_tensors(operation, base, tensors)
     wanted = [result for result in results if result is not None]
     # The schedule and the workspace.
     wanted.append(jax.ShapeDtypeStruct((library.both_bytes(key) + ROOM_TO_ALIGN,), jnp.uint8))
     inputs = [t for t, result in zip(tensors, results) if t is not None and result is None]
+    traced = {name: value for name, value in scalars.items() if not isinstance(value, float)}
+    if traced and platform != "cpu":
+        _refuse_traced(operation.name, *traced)
+    inputs += [traced[name] for name in operation.scalars if name in traced]
     changed = [t for t, result in zip(tensors, results) if t is not None and result is not None]
     places = [i for i, result in enumerate(results) if result is not None]
     aliases = {
@@ -110,8 +117,9 @@ def _run(
         *changed,
         operation=operation.index,
         given=sum(1 << i for i, is_there in enumerate(there) if is_there),
+        traced=sum(1 << i for i, name in enumerate(operation.scalars) if name in traced),
         aliased=len(changed),
-        **{f"number_{name}": value for name, value in scalars.items()},
+        **{f"number_{n}": 0.0 if n in traced else value for n, value in scalars.items()},
         **attributes,
     )
     return list(made[:-1])
@@ -120,7 +128,8 @@ def _run(
 def _platform_of(where: str, array: jax.Array) -> Tuple[str, str]:
     """(XLA's platform, seesaw's device) of an array; of JAX's default device while tracing."""
     if isinstance(array, jax.core.Tracer):
-        device = jax.config.jax_default_device or jax.local_devices()[0]
+        default = jax.config.jax_default_device  # type: ignore[attr-defined]
+        device = default or jax.local_devices()[0]
     else:
         device = next(iter(array.devices()))
     platform = _PLATFORMS.get(getattr(device, "platform", str(device)))
@@ -145,8 +154,9 @@ def dense_decode(
     block_table: jax.Array,
     seq_lens: jax.Array,
     *,
-    scale: float,
+    scale: Any,
     d_v: int = D_V,
+    q_rotary: Optional[jax.Array] = None,
     kv_scale: Optional[jax.Array] = None,
     tree_mask: Optional[jax.Array] = None,
     sinks: Optional[jax.Array] = None,
@@ -159,7 +169,8 @@ def dense_decode(
     """`seesaw.dense_decode` on JAX arrays, also inside `jax.jit`. Returns (out, lse), or (out, lse,
     max_logits).
 
-    scale, soft_cap: Python numbers: they are part of the compiled call, as the settings are.
+    scale: A Python number, or on a CPU an array of one, traced too. soft_cap: A Python number, part
+        of the compiled call, as the settings are.
     kv_scale, ..., settings: As of `seesaw.dense_decode`.
     """
     library_of(q, "q")
@@ -169,6 +180,7 @@ def dense_decode(
         "block_table": block_table,
         "seq_lens": seq_lens,
         "kv_scale": one_number(kv_scale),
+        "q_rotary": q_rotary,
         "tree_mask": tree_mask,
         "sinks": sinks,
         "cu_seqlens_q": cu_seqlens_q,
@@ -189,7 +201,7 @@ def dense_decode(
         _of(DENSE_DECODE, tensors),
         _of(DENSE_DECODE, results),
         {"d_v": d_v, **told, **settings},
-        {"scale": _number(scale), "soft_cap": 0.0 if soft_cap is None else _number(soft_cap)},
+        {"scale": _number(scale), "soft_cap": 0.0 if soft_cap is None else _fixed(soft_cap)},
     )
     return tuple(made)
 
@@ -248,14 +260,34 @@ def _append(tensors: List[Any], settings: Dict[str, Any]) -> Appended:
     return Appended(written["kv_cache"], written.get("q_rope"), written.get("saturated"))
 
 
-def _number(scale: Any, where: str = "dense_decode") -> float:
+def _number(scale: Any, where: str = "dense_decode") -> Any:
+    """A float; of an array that is being traced [1] float32, which the call reads when it runs."""
+    if not isinstance(scale, jax.core.Tracer):
+        return _fixed(scale, where, "scale")
+    if scale.size != 1 or not jnp.can_cast(scale.dtype, jnp.float64):
+        raise TypeError(
+            f"{where}: scale of shape {scale.shape} and dtype {scale.dtype}, allowed: one real "
+            "number. Pass a float, or an array of one."
+        )
+    return scale.astype(jnp.float32).reshape(1)
+
+
+def _fixed(number: Any, where: str = "dense_decode", name: str = "soft_cap") -> float:
     try:
-        return float(scale)
+        return float(number)
     except Exception as error:  # JAX's own, of an array that is being traced, among them
         raise TypeError(
-            f"{where}: scale of type {type(scale).__name__}, allowed: a Python number. "
+            f"{where}: {name} of type {type(number).__name__}, allowed: a Python number. "
             "Pass a float: it is part of the compiled call."
         ) from error
+
+
+def _refuse_traced(where: str, name: str) -> NoReturn:
+    raise TypeError(
+        f"{where}: {name} is traced with arrays on a GPU, allowed: a Python number there, as a "
+        "launch's numbers are the host's. Make it static, or multiply the queries by it and pass "
+        f"{name}=1.0."
+    )
 
 
 def record_merge(tensors: Any, settings: Dict[str, Any]) -> NoReturn:
@@ -291,6 +323,7 @@ def record(
         seq_lens,
         scale=scale,
         d_v=D_V if d_v is None else d_v,
+        q_rotary=besides.q_rotary,
         kv_scale=kv_scale,
         tree_mask=besides.tree_mask,
         sinks=besides.sinks,

@@ -111,7 +111,7 @@ _tensors = ", ".join(
 _inputs = ", ".join(f"Tensor {arg.name}" for arg in _required if arg.use == "in")
 _OPTIONS = ", ".join(
     [
-        "Tensor? schedule=None, int schedule_batch=0, Tensor? kv_scale=None",
+        "Tensor? schedule=None, int schedule_batch=0, Tensor? kv_scale=None, Tensor? q_rotary=None",
         "Tensor? tree_mask=None, Tensor? sinks=None, Tensor(m!)? max_logits=None",
         "Tensor? cu_seqlens_q=None, float soft_cap=0, int s_q=0",
         _parameters_of(DENSE_DECODE),
@@ -160,6 +160,7 @@ def _dense_decode_out(
     schedule: Optional[torch.Tensor] = None,
     schedule_batch: int = 0,
     kv_scale: Optional[torch.Tensor] = None,
+    q_rotary: Optional[torch.Tensor] = None,
     tree_mask: Optional[torch.Tensor] = None,
     sinks: Optional[torch.Tensor] = None,
     max_logits: Optional[torch.Tensor] = None,
@@ -169,7 +170,8 @@ def _dense_decode_out(
     *options: Any,
 ) -> None:
     inputs = (q, kv_cache, block_table, seq_lens)
-    tensors = (*inputs, out, lse, kv_scale, tree_mask, sinks, max_logits, cu_seqlens_q)
+    besides = (q_rotary, tree_mask, sinks, max_logits, cu_seqlens_q)
+    tensors = (*inputs, out, lse, kv_scale, *besides)
     if cu_seqlens_q is not None and s_q == 0:
         refuse_unknown_s_q()
     key = _decode_key(schedule_batch, s_q, soft_cap != 0, *options)
@@ -346,6 +348,7 @@ def record(
         buffer,
         batch,
         kv_scale,
+        besides.q_rotary,
         besides.tree_mask,
         besides.sinks,
         max_logits,
@@ -354,7 +357,7 @@ def record(
         s_q or 0,
         *options,
     )
-    return (out, lse, max_logits) if wants_max_logits else (out, lse)
+    return (out, lse) if max_logits is None else (out, lse, max_logits)
 
 
 def record_prepare(schedule: Schedule, tensors: Sequence[torch.Tensor]) -> None:

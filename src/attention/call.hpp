@@ -37,6 +37,7 @@ struct Rows {
 struct Call {
   int64_t items = 0;  // of this call
   Rows q;             // read only
+  Rows q_rotary;      // read only: the queries' columns from q_columns() on, if that is not d_qk
   Rows out;
   Rows lse;                              // float32, one number a row; data null: not wanted
   Rows max_logits;                       // the same: the largest score, natural units; -inf if none

@@ -54,6 +54,7 @@ struct Problem {
   int64_t h_kv = 1;
   int64_t d_qk = 0;
   int64_t d_v = 0;
+  int64_t d_rope = 0;               // last columns of the queries, in Call::q_rotary; 0: none
   DType q_type = DType::kBFloat16;  // of the output, too
   std::array<StreamShape, kMostStreams> streams;
   size_t num_streams = 1;
@@ -70,6 +71,7 @@ struct Problem {
   // head.
   int64_t group() const { return h_q / h_kv; }
   int64_t rows() const { return s_q * group(); }
+  int64_t q_columns() const { return d_qk - d_rope; }  // in Call::q
   int64_t max_tokens() const { return streams[0].most_tokens + streams[1].most_tokens; }
 };
 

@@ -41,6 +41,9 @@ struct Arg {
   const char* list = "";  // the field with the number of tensors; "": it is one tensor
   const char* help = "";
   OtherShape other = {};
+  const char* lacks = "";      // the field with the columns that the last dimension lacks, as
+                               // another argument brings them
+  const char* needed_by = "";  // the field that, not 0, makes an optional argument needed
 };
 
 // A number of a kernel's plan that `seesaw tune` may set: a multiple of `step` in [least, most].

@@ -14,12 +14,6 @@
 namespace seesaw::engine {
 namespace {
 
-const Field* find_field(std::span<const Field> fields, std::string_view name) {
-  const auto* found = std::find_if(fields.data(), fields.data() + fields.size(),
-                                   [&](const Field& field) { return field.name == name; });
-  return found == fields.data() + fields.size() ? nullptr : found;
-}
-
 // The dtype that an argument has to have.
 DType dtype_wanted(const Arg& arg, const Operation& operation, const void* problem) {
   for (const DType dtype : kAllDTypes) {
@@ -145,6 +139,15 @@ Status refuse_unplanned(const char* where, std::string_view name, const Field& f
              fmt::format("Leave it out, or plan with {} = 1.", field.name));
 }
 
+// As messages show it: "[b, s_q, h_q, d_qk - d_rope]".
+std::string shape_name(const char* shape, const Arg& arg, int64_t lacking) {
+  std::string name = shape;
+  if (lacking != 0) {
+    name.insert(name.size() - 1, fmt::format(" - {}", arg.lacks));
+  }
+  return name;
+}
+
 }  // namespace
 
 ArgumentChecker::ArgumentChecker(const Operation& operation, const void* problem, Device device)
@@ -207,6 +210,15 @@ ArgumentChecker::Expected ArgumentChecker::expect(const Arg& arg, const Operatio
       dimension.symbol = symbol_of(name, operation, problem);
     }
   }
+  if (const Field* field = find_field(operation.problem, arg.lacks); field != nullptr) {
+    expected.lacking = get_number(*field, problem);
+    expected.dims[static_cast<size_t>(expected.rank - 1)].expected -= expected.lacking;
+  }
+  if (const Field* field = find_field(operation.problem, arg.needed_by);
+      field != nullptr && get_number(*field, problem) != 0) {
+    expected.needed_by = field;
+    expected.needed_value = get_number(*field, problem);
+  }
   for (const Field& field : operation.problem) {
     const std::string prefix = std::string(arg.name) + ".stride.";
     const std::string_view from = field.from;
@@ -230,7 +242,8 @@ std::string ArgumentChecker::shape_wanted(const Expected& expected, const Sizes&
         dimension.symbol < 0 ? dimension.expected : sizes[static_cast<size_t>(dimension.symbol)];
     text += fmt::format("{}{}", i == 0 ? "" : ", ", size);
   }
-  return fmt::format("{} = [{}] (-1: any size)", expected.shape, text);
+  return fmt::format("{} = [{}] (-1: any size)",
+                     shape_name(expected.shape, *expected.arg, expected.lacking), text);
 }
 
 Status ArgumentChecker::check_shape(const Expected& expected, const Tensor& tensor,
@@ -263,6 +276,21 @@ Status ArgumentChecker::check_shape(const Expected& expected, const Tensor& tens
              tensor.rank == expected.rank ? fmt::format("{} has shape {}", name, shape_text(tensor))
                                           : fmt::format("{} has rank {}", name, tensor.rank),
              shape_wanted(expected, before), "Reshape the tensor, or plan for its shape.");
+}
+
+// A tensor without elements may have any address, NULL too.
+Status ArgumentChecker::check_given(const Expected& expected, const Tensor& tensor) const {
+  if (expected.unplanned != nullptr && tensor.data != nullptr) {
+    return refuse_unplanned(operation_.name, expected.arg->name, *expected.unplanned);
+  }
+  if (expected.needed_by != nullptr && tensor.data == nullptr && tensor.rank == 0) {
+    const char* field = expected.needed_by->name;
+    return bad(
+        operation_.name,
+        fmt::format("{} not given with {} = {}", expected.arg->name, field, expected.needed_value),
+        "a call with it, as planned", fmt::format("Pass it, or plan with {} = 0.", field));
+  }
+  return {};
 }
 
 Status ArgumentChecker::check_tensor(const Expected& expected, const Tensor& tensor,
@@ -334,11 +362,9 @@ Status ArgumentChecker::check(const void* args, bool prepare) const {
         continue;
       }
       const Tensor& tensor = tensor_at(arg, args);
-      if (arg.optional && tensor.data == nullptr) {
+      SEESAW_RETURN_IF_ERROR(check_given(expected, tensor));
+      if (arg.optional && tensor.data == nullptr && expected.needed_by == nullptr) {
         continue;
-      }
-      if (expected.unplanned != nullptr) {
-        return refuse_unplanned(operation_.name, arg.name, *expected.unplanned);
       }
       SEESAW_RETURN_IF_ERROR(check_tensor(expected, tensor, &sizes));
     }

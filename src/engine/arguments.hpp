@@ -43,7 +43,10 @@ class ArgumentChecker {
   struct Expected {
     const Arg* arg = nullptr;
     const char* shape = "";            // of the argument, in this problem
+    int64_t lacking = 0;               // columns that another argument brings
     const Field* unplanned = nullptr;  // the field that would have to say that it may be given
+    const Field* needed_by = nullptr;  // the field that says that it has to be given
+    int64_t needed_value = 0;          // of that field
     DType dtype = DType::kFloat32;
     int32_t rank = 0;
     int64_t list_size = kAny;  // of a list of tensors
@@ -54,6 +57,7 @@ class ArgumentChecker {
   Expected expect(const Arg& arg, const Operation& operation, const void* problem);
   int32_t symbol_of(std::string_view name, const Operation& operation, const void* problem);
   std::string shape_wanted(const Expected& expected, const Sizes& sizes) const;
+  Status check_given(const Expected& expected, const Tensor& tensor) const;
   Status check_shape(const Expected& expected, const Tensor& tensor, Sizes* sizes) const;
   Status check_tensor(const Expected& expected, const Tensor& tensor, Sizes* sizes) const;
   Status check_scalars(const void* args) const;

@@ -75,6 +75,7 @@ Json json_of(const Arg& arg) {
           {"strided", arg.strided},
           {"list", arg.list},
           {"other", {{"field", arg.other.field}, {"shape", arg.other.shape}}},
+          {"lacks", arg.lacks},
           {"help", arg.help}};
 }
 

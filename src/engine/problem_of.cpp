@@ -17,7 +17,8 @@ struct Source {
   const Arg* arg;
   What what;
   int32_t dimension = 0;
-  const char* shape = nullptr;  // kExtent: the one that has the dimension
+  const char* shape = nullptr;   // kExtent: the one that has the dimension
+  const Field* lacks = nullptr;  // kExtent: by whose value the tensor's is smaller
 };
 struct Told {
   const Field* field;
@@ -26,14 +27,15 @@ struct Told {
 };
 
 // Where the field is a dimension of one of an argument's shapes.
-void add_extent(const Field& field, const Arg& arg, const char* shape,
+void add_extent(const Field& field, const Arg& arg, const char* shape, const Operation& operation,
                 std::vector<Source>* sources) {
   const std::string_view from = field.from;
   const auto names = names_in(shape);
   const auto at = std::find(names.begin(), names.end(), from.empty() ? field.name : from);
   if (at != names.end()) {
     sources->push_back(
-        {&arg, Source::What::kExtent, static_cast<int32_t>(at - names.begin()), shape});
+        {&arg, Source::What::kExtent, static_cast<int32_t>(at - names.begin()), shape,
+         at + 1 == names.end() ? find_field(operation.problem, arg.lacks) : nullptr});
   }
 }
 
@@ -49,22 +51,28 @@ std::vector<Source> sources_of(const Field& field, const Operation& operation) {
     } else if (from == prefix + "given") {
       sources.push_back({&arg, Source::What::kGiven});
     } else {
-      add_extent(field, arg, arg.shape, &sources);
-      add_extent(field, arg, arg.other.shape, &sources);
+      add_extent(field, arg, arg.shape, operation, &sources);
+      add_extent(field, arg, arg.other.shape, operation, &sources);
     }
   }
   return sources;
 }
 
-// What is told by being given comes first: an argument's shape may follow from it.
-std::vector<const Field*> in_order_of_telling(std::span<const Field> fields) {
+// What an argument's shape follows from comes first: being given, then the columns that it lacks.
+std::vector<const Field*> in_order_of_telling(const Operation& operation) {
   std::vector<const Field*> order;
-  for (const Field& field : fields) {
+  for (const Field& field : operation.problem) {
     order.push_back(&field);
   }
-  std::stable_partition(order.begin(), order.end(), [](const Field* field) {
+  const auto is_told_by_being_given = [](const Field* field) {
     return std::string_view(field->from).ends_with(".given");
-  });
+  };
+  const auto is_lacked = [&](const Field* field) {
+    return std::any_of(operation.args.begin(), operation.args.end(),
+                       [&](const Arg& arg) { return std::string_view(arg.lacks) == field->name; });
+  };
+  std::stable_partition(std::stable_partition(order.begin(), order.end(), is_told_by_being_given),
+                        order.end(), is_lacked);
   return order;
 }
 
@@ -75,7 +83,7 @@ const std::vector<Told>& told_of(const Operation& operation) {
     std::vector<Entry> entries;
     for (const Operation* known : operations()) {
       std::vector<Told>& told = entries.emplace_back(known, std::vector<Told>()).second;
-      for (const Field* field : in_order_of_telling(known->problem)) {
+      for (const Field* field : in_order_of_telling(*known)) {
         if (is_number(*field) && std::string_view(field->from) != "-") {
           told.push_back(
               {field, sources_of(*field, *known), number_given(field->from, known->scalars)});
@@ -105,8 +113,11 @@ int64_t told_by(const Source& source, const Tensor& tensor, const Operation& ope
   if (source.dimension >= tensor.rank) {
     return 0;
   }
-  return source.what == Source::What::kStride ? tensor.stride[source.dimension]
-                                              : tensor.shape[source.dimension];
+  if (source.what == Source::What::kStride) {
+    return tensor.stride[source.dimension];
+  }
+  return tensor.shape[source.dimension] +
+         (source.lacks == nullptr ? 0 : get_number(*source.lacks, problem));
 }
 
 const Tensor* first_tensor(const Arg& arg, const void* args) {

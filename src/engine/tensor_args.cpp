@@ -22,6 +22,12 @@ std::vector<std::string_view> names_in(std::string_view shape) {
   return names;
 }
 
+const Field* find_field(std::span<const Field> fields, std::string_view name) {
+  const auto* found = std::find_if(fields.data(), fields.data() + fields.size(),
+                                   [&](const Field& field) { return field.name == name; });
+  return found == fields.data() + fields.size() ? nullptr : found;
+}
+
 const char* shape_of(const Arg& arg, const Operation& operation, const void* problem) {
   for (const Field& field : operation.problem) {
     if (std::string_view(field.name) == arg.other.field) {

@@ -14,6 +14,9 @@ namespace seesaw::engine {
 // The names in a shape: "[b, s_q]" gives b, s_q.
 std::vector<std::string_view> names_in(std::string_view shape);
 
+// The field of this name, or null.
+const Field* find_field(std::span<const Field> fields, std::string_view name);
+
 // The shape that an argument has in a problem: one of the pointers in its table.
 const char* shape_of(const Arg& arg, const Operation& operation, const void* problem);
 

@@ -10,6 +10,7 @@
 #include "attention/gpu_kernels.hpp"
 #include "ops/sparse_decode/plan.hpp"
 #include "ops/sparse_prefill/plan.hpp"
+#include "support/query_parts.hpp"
 #include "support/sparse_contract.hpp"
 
 namespace seesaw::emulator {
@@ -66,9 +67,12 @@ void must(const Status& status) {
 template <typename Operation>
 class SparseCall {
  public:
-  SparseCall(const SparseCase& test_case, const Shares& shares, bool check_data = false)
+  // parts: of the case's queries; null: they are one tensor.
+  SparseCall(const SparseCase& test_case, const Shares& shares, bool check_data = false,
+             const testing::QueryParts* parts = nullptr)
       : test_case_(test_case),
-        plan_(planned(test_case, shares, check_data)),
+        parts_(parts),
+        plan_(planned(test_case, shares, check_data, parts)),
         schedule_(plan_.schedule_bytes),
         workspace_(plan_.workspace_bytes),
         outputs_(test_case) {
@@ -87,11 +91,17 @@ class SparseCall {
   static constexpr const auto& kKernel = Operation::Kernel::kFunctions;
   using Planned = typename std::remove_cvref_t<decltype(kKernel)>::Planned;
 
-  auto args() { return Operation::args(outputs_, test_case_); }
+  auto args() {
+    const auto args = Operation::args(outputs_, test_case_);
+    return parts_ == nullptr ? args : parts_->args(args);
+  }
 
-  static Planned planned(const SparseCase& test_case, const Shares& shares, bool check_data) {
+  static Planned planned(const SparseCase& test_case, const Shares& shares, bool check_data,
+                         const testing::QueryParts* parts) {
+    const auto asked = Operation::problem(test_case);
     typename Operation::Problem problem;
-    static_cast<decltype(Operation::problem(test_case))&>(problem) = Operation::problem(test_case);
+    static_cast<std::remove_const_t<decltype(asked)>&>(problem) =
+        parts == nullptr ? asked : parts->problem(asked);
     must(Operation::complete(&problem));
     Options options;
     options.device = {SEESAW_CUDA, 0};
@@ -109,6 +119,7 @@ class SparseCall {
   }
 
   const SparseCase& test_case_;
+  const testing::QueryParts* parts_;
   Planned plan_;
   testing::GuardedBuffer schedule_;
   testing::GuardedBuffer workspace_;
@@ -124,6 +135,25 @@ void expect_contract(const SparseCase& test_case, const Shares& shares = {}) {
   must(call.run());
   EXPECT_TRUE(call.intact());
   testing::expect_within_contract(test_case, call.results(), Operation::kPrefill);
+}
+
+// The queries in two parts: the same bits.
+template <typename Operation>
+void expect_parts_alike(const SparseSpec& spec) {
+  const SparseCase test_case(spec);
+  const auto results_of = [&](const testing::QueryParts* parts) {
+    SparseCall<Operation> call(test_case, {}, false, parts);
+    must(call.prepare());
+    must(call.run());
+    EXPECT_TRUE(call.intact());
+    return call.results();
+  };
+  for (const testing::QueryParts::Memory memory : testing::kMemoriesOfParts) {
+    const seesaw_tensor q =
+        Operation::kPrefill ? test_case.prefill_inputs().q : test_case.inputs().q;
+    const testing::QueryParts parts(q, 64, memory);
+    EXPECT_TRUE(results_of(&parts) == results_of(nullptr)) << describe(spec);
+  }
 }
 
 void expect_contract(const SparseSpec& spec, const Shares& shares = {}) {
@@ -203,6 +233,12 @@ TEST_P(Sm80Sparse, Prefill) {
                   .h_q = 40,
                   .cache = {.topk = 33, .page_size = 1, .pages = 60, .lengths = {33, 0, 1, 20, 33}},
                   .sinks = std::vector<float>(40, -1.0F)}));
+}
+
+TEST_P(Sm80Sparse, QueriesInTwoParts) {
+  expect_parts_alike<Decode>({.s_q = 2, .h_q = 9, .cache = {.topk = 70}, .q_gap = 3});
+  expect_parts_alike<Prefill>(
+      {.batch = 3, .h_q = 20, .cache = {.topk = 50, .page_size = 1, .pages = 90}});
 }
 
 // What check_data refuses a case with, after its lists were made such; "": nothing.
@@ -289,6 +325,11 @@ using Prefill90 = PrefillBy<attention::Sm90Core>;
 class Sm90Sparse : public UnderAnyConditions {};
 INSTANTIATE_TEST_SUITE_P(Emulated, Sm90Sparse, ::testing::ValuesIn(kAnyConditions),
                          kNameOfConditions);
+
+TEST_P(Sm90Sparse, QueriesInTwoParts) {
+  expect_parts_alike<Decode90>({.s_q = 2, .h_q = 9, .cache = {.topk = 70}});
+  expect_parts_alike<Decode90>({.h_q = 70, .cache = {.topk = 70}, .q_gap = 3});
+}
 
 const std::vector<int32_t> kSm90Formats = {
     SEESAW_BFLOAT16,       SEESAW_FORMAT_FP8_656,       SEESAW_FORMAT_FP8_584,

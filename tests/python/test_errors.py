@@ -55,10 +55,10 @@ BAD = {
     ),
     "cache_uint16": (TypeError, "uint16", transformed("kv_cache", lambda a: a.view("u2"))),
     "cache_flipped": (ValueError, "kv_page_stride", transformed("kv_cache", lambda a: a[::-1])),
-    "table_int64": (
+    "table_int16": (
         TypeError,
-        "block_table has dtype int64, allowed: int32. Convert",
-        transformed("block_table", lambda a: a.astype("i8")),
+        "block_table has dtype int16, allowed: int32, int64. Convert",
+        transformed("block_table", lambda a: a.astype("i2")),
     ),
     "table_none": (TypeError, "block_table of type None", set_to(block_table=None)),
     "table_list": (TypeError, "block_table of type list", set_to(block_table=[[0]])),
@@ -72,10 +72,10 @@ BAD = {
         r"block_table\[0, 0\] = 99",
         transformed("block_table", lambda a: np.where(a == a[0, 0], 99, a).astype("i4")),
     ),
-    "lengths_int64": (
+    "lengths_int16": (
         TypeError,
-        "seq_lens has dtype int64, allowed: int32. Convert",
-        transformed("seq_lens", lambda a: a.astype("i8")),
+        "seq_lens has dtype int16, allowed: int32, int64. Convert",
+        transformed("seq_lens", lambda a: a.astype("i2")),
     ),
     "lengths_rank": (
         ValueError,

@@ -147,7 +147,7 @@ def test_mistakes_are_named():
         with pytest.raises(error, match=pattern):
             seesaw.sparse_decode(*(arguments or (q, cache.array, indices)), scale=SCALE, **more)
 
-    decode(TypeError, "indices has dtype int64", q, cache.array, indices.astype(np.int64))
+    decode(TypeError, "indices has dtype int16", q, cache.array, indices.astype(np.int16))
     decode(ValueError, "indices has rank 2", q, cache.array, indices[:, 0])
     decode(ValueError, "q has rank 3, allowed: .b, s_q, h_q, d_qk.", q[0], cache.array, indices)
     decode(ValueError, "extra_indices alone", extra_indices=indices)

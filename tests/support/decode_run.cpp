@@ -52,7 +52,8 @@ bool DecodeResults::operator==(const DecodeResults& other) const {
 
 DecodeResults run_case(const DecodeCase& test_case, const RunOptions& options) {
   const DecodeSpec& spec = test_case.spec();
-  HostCall call(test_case, test_case.options(options.kernel.c_str(), options.threads));
+  HostCall call(test_case, test_case.options(options.kernel.c_str(), options.threads),
+                options.parts);
   if (!options.want_lse) {
     call.args.lse = {};
   }

@@ -25,6 +25,7 @@ struct RunOptions {
   std::string kernel = {};  // empty: the library's choice
   int32_t threads = 0;      // 0: the library's choice
   bool want_lse = true;
+  const QueryParts* parts = nullptr;  // of the case's queries; null: they are one tensor
 };
 
 // Plans, schedules and runs. Outputs, schedule and workspace start as NaN between guard bands;

@@ -3,6 +3,7 @@
 
 #include "lab/decode_case.hpp"
 #include "support/guarded_buffer.hpp"
+#include "support/query_parts.hpp"
 
 namespace seesaw::testing {
 
@@ -11,14 +12,17 @@ using lab::DecodeSpec;
 using lab::Gaps;
 
 struct HostCall {
-  HostCall(const DecodeCase& test_case, const seesaw_options& options)
-      : decode(test_case.problem(), options),
+  // parts: of the case's queries; null: they are one tensor.
+  HostCall(const DecodeCase& test_case, const seesaw_options& options,
+           const QueryParts* parts = nullptr)
+      : decode(parts == nullptr ? test_case.problem() : parts->problem(test_case.problem()),
+               options),
         schedule(decode.schedule_bytes()),
         workspace(decode.workspace_bytes()),
         out(test_case.out_bytes()),
         lse(test_case.lse_bytes()),
         max_logits(test_case.spec().max_logits ? test_case.lse_bytes() : 0),
-        args(test_case.inputs()) {
+        args(parts == nullptr ? test_case.inputs() : parts->args(test_case.inputs())) {
     args.out = test_case.out_tensor(out.data());
     args.lse = test_case.lse_tensor(lse.data());
     if (test_case.spec().max_logits) {

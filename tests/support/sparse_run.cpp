@@ -6,7 +6,13 @@ namespace seesaw::testing {
 namespace {
 
 template <typename Operation>
-void run_call(const PlanOf<Operation>& plan, const typename Operation::Args& args) {
+void run_call(typename Operation::Problem problem, const seesaw_options& options,
+              typename Operation::Args args, const QueryParts* parts) {
+  if (parts != nullptr) {
+    problem = parts->problem(problem);
+    args = parts->args(args);
+  }
+  const PlanOf<Operation> plan(problem, options);
   GuardedBuffer schedule(plan.schedule_bytes());
   GuardedBuffer workspace(plan.workspace_bytes());
   seesaw_call call;
@@ -29,9 +35,11 @@ SparseResults run_sparse(const SparseCase& test_case, const SparseRunOptions& op
   const seesaw_options asked = test_case.options(kernel.c_str(), options.threads);
   SparseOutputs outputs(test_case);
   if (options.prefill) {
-    run_call(SparsePrefill(test_case.prefill_problem(), asked), outputs.prefill_args(test_case));
+    run_call<SparsePrefillOperation>(test_case.prefill_problem(), asked,
+                                     outputs.prefill_args(test_case), options.parts);
   } else {
-    run_call(SparseDecode(test_case.problem(), asked), outputs.decode_args(test_case));
+    run_call<SparseDecodeOperation>(test_case.problem(), asked, outputs.decode_args(test_case),
+                                    options.parts);
   }
   EXPECT_TRUE(outputs.intact());
   return outputs.results(test_case.spec());

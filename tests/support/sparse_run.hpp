@@ -4,14 +4,16 @@
 #include <cstdint>
 #include <string>
 
+#include "support/query_parts.hpp"
 #include "support/sparse_contract.hpp"
 
 namespace seesaw::testing {
 
 struct SparseRunOptions {
-  std::string kernel = {};  // "cpu", "reference"; empty: the library's choice
-  int32_t threads = 0;      // 0: the library's choice
-  bool prefill = false;     // the case as a prefill
+  std::string kernel = {};            // "cpu", "reference"; empty: the library's choice
+  int32_t threads = 0;                // 0: the library's choice
+  bool prefill = false;               // the case as a prefill
+  const QueryParts* parts = nullptr;  // of the case's queries; null: they are one tensor
 };
 
 // Plans, prepares and runs. Outputs, schedule and workspace start as NaN between guard bands; fails

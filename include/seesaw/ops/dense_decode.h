@@ -46,6 +46,9 @@ typedef struct seesaw_dense_decode_problem {
   int32_t sinks SEESAW_ZERO;
   int32_t max_logits SEESAW_ZERO;
   int32_t soft_cap SEESAW_ZERO;
+  /* columns of q_rotary: the last ones of a query, which then come as a tensor of their own; 0: q
+   * has all of them */
+  int64_t d_rope SEESAW_ZERO;
 } seesaw_dense_decode_problem;
 
 /* The tensors of one call, all on the planned device. seesaw_plan_prepare reads seq_lens only.
@@ -54,7 +57,7 @@ typedef struct seesaw_dense_decode_problem {
  * neither read nor written. */
 typedef struct seesaw_dense_decode_args {
   uint64_t struct_size SEESAW_SIZE_OF(seesaw_dense_decode_args);
-  seesaw_tensor q SEESAW_ZERO;        /* [b, s_q, h_q, d_qk], b <= the plan's batch */
+  seesaw_tensor q SEESAW_ZERO;        /* [b, s_q, h_q, d_qk - d_rope], b <= the plan's batch */
   seesaw_tensor kv_cache SEESAW_ZERO; /* [num_pages, page_size, h_kv, kv_columns] */
   /* [b, max_pages_per_sequence] int32: page ids */
   seesaw_tensor block_table SEESAW_ZERO;
@@ -87,6 +90,9 @@ typedef struct seesaw_dense_decode_args {
   /* [b + 1] int32, if ragged: sequence i has the query tokens [cu_seqlens_q[i], cu_seqlens_q[i +
    * 1]), 0 up to the problem's s_q of them; the first entry is 0, the last one at most total_q */
   seesaw_tensor cu_seqlens_q SEESAW_ZERO;
+  /* [b, s_q, h_q, d_rope], dtype of q, strides of its own: the other columns of the queries, if
+   * d_rope is not 0 */
+  seesaw_tensor q_rotary SEESAW_ZERO;
 } seesaw_dense_decode_args;
 
 /* The scale of DeepSeek's models and their kin: of a head's width before absorption, and with YaRN

@@ -40,13 +40,14 @@ typedef struct seesaw_sparse_decode_problem {
   int32_t lse_base SEESAW_ZERO;        /* seesaw_lse_base */
   int32_t empty_lse SEESAW_ZERO;       /* seesaw_empty_lse */
   int32_t reserved SEESAW_ZERO;
+  int64_t d_rope SEESAW_ZERO; /* columns of q_rotary; 0: q has all (see dense_decode.h) */
 } seesaw_sparse_decode_problem;
 
 /* The tensors of one call, all on the planned device. seesaw_plan_prepare reads topk_length and
  * extra_topk_length, and of indices the shape alone: b. */
 typedef struct seesaw_sparse_decode_args {
   uint64_t struct_size SEESAW_SIZE_OF(seesaw_sparse_decode_args);
-  seesaw_tensor q SEESAW_ZERO;        /* [b, s_q, h_q, d_qk], b <= the plan's batch */
+  seesaw_tensor q SEESAW_ZERO;        /* [b, s_q, h_q, d_qk - d_rope], b <= the plan's batch */
   seesaw_tensor kv_cache SEESAW_ZERO; /* [num_pages, page_size, h_kv, kv_columns] */
   seesaw_tensor indices SEESAW_ZERO;  /* [b, s_q, topk] int32: slots */
   /* [b, s_q, h_q, d_v], dtype of q; every element is written */
@@ -74,6 +75,8 @@ typedef struct seesaw_sparse_decode_args {
   /* of the scores; finite; it has no default (see seesaw_dense_decode_args) */
   float scale SEESAW_NOT_GIVEN;
   uint32_t reserved SEESAW_ZERO;
+  /* [b, s_q, h_q, d_rope], dtype of q: the other columns of the queries, if d_rope is not 0 */
+  seesaw_tensor q_rotary SEESAW_ZERO;
 } seesaw_sparse_decode_args;
 
 /* The functions of seesaw.h with this operation's types. */

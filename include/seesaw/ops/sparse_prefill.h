@@ -29,13 +29,14 @@ typedef struct seesaw_sparse_prefill_problem {
   int64_t kv_columns SEESAW_ZERO;      /* kv's last dimension; default: the format's */
   int32_t lse_base SEESAW_ZERO;        /* seesaw_lse_base */
   int32_t empty_lse SEESAW_ZERO;       /* seesaw_empty_lse */
+  int64_t d_rope SEESAW_ZERO;          /* columns of q_rotary; 0: q has all (see dense_decode.h) */
 } seesaw_sparse_prefill_problem;
 
 /* The tensors of one call, all on the planned device. seesaw_plan_prepare reads topk_length, and of
  * indices the shape alone: n. */
 typedef struct seesaw_sparse_prefill_args {
   uint64_t struct_size SEESAW_SIZE_OF(seesaw_sparse_prefill_args);
-  seesaw_tensor q SEESAW_ZERO;       /* [n, h_q, d_qk], n <= the plan's s_q */
+  seesaw_tensor q SEESAW_ZERO;       /* [n, h_q, d_qk - d_rope], n <= the plan's s_q */
   seesaw_tensor kv SEESAW_ZERO;      /* [s_kv, h_kv, kv_columns] */
   seesaw_tensor indices SEESAW_ZERO; /* [n, h_kv, topk] int32: row numbers */
   seesaw_tensor out SEESAW_ZERO;     /* [n, h_q, d_v], dtype of q; every element is written */
@@ -54,6 +55,8 @@ typedef struct seesaw_sparse_prefill_args {
   /* of the scores; finite; it has no default (see seesaw_dense_decode_args) */
   float scale SEESAW_NOT_GIVEN;
   uint32_t reserved SEESAW_ZERO;
+  /* [n, h_q, d_rope], dtype of q: the other columns of the queries, if d_rope is not 0 */
+  seesaw_tensor q_rotary SEESAW_ZERO;
 } seesaw_sparse_prefill_args;
 
 /* The functions of seesaw.h with this operation's types. */

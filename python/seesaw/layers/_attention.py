@@ -53,22 +53,19 @@ def absorbed(
         [b, s, h, d_v].
     """
     b, s, h, d_nope = q_nope.shape
-    d_latent = cache.d_latent
-    # Heads outside, so that the product writes its columns where the kernel reads them.
-    q = q_nope.new_empty(h, b * s, d_latent + cache.d_rope)
     by_head = q_nope.permute(2, 0, 1, 3).reshape(h, b * s, d_nope)
-    q[..., :d_latent] = torch.bmm(by_head, up.keys)
-    q = q.view(h, b, s, -1).permute(1, 2, 0, 3)
-    q[..., d_latent:] = q_rope
+    # The product has heads outside: the kernel reads it as it lies, beside the rotary part.
+    q_latent = torch.bmm(by_head, up.keys).view(h, b, s, -1).permute(1, 2, 0, 3)
     out, _ = seesaw.dense_decode(
-        q,
+        q_latent,
         cache.pages,
         cache.block_table,
         step.lengths,
         scale=scale,
-        schedule=step.schedule(q, cache),
+        q_rotary=q_rope if cache.d_rope else None,
+        schedule=step.schedule(q_latent, cache),
     )
-    heads = out.permute(2, 0, 1, 3).reshape(h, b * s, d_latent)
+    heads = out.permute(2, 0, 1, 3).reshape(h, b * s, cache.d_latent)
     values = torch.bmm(heads, up.values.transpose(1, 2))
     return values.view(h, b, s, -1).permute(1, 2, 0, 3)
 

@@ -34,7 +34,10 @@ class Step:
         self._rotations: Dict[Hashable, Any] = {}
 
     def schedule(self, q: torch.Tensor, cache: LatentCache) -> Schedule:
-        """Made by the first layer that asks; the others' shapes are its."""
+        """Made by the first layer that asks; the others' shapes are its.
+
+        q: The latent part of its queries [b, s, h, d_latent].
+        """
         key = (q.shape, q.dtype, cache.kv_format, cache.pages.stride(), cache.block_table.shape)
         found = self._schedules.get(key)
         if found is None:
@@ -45,6 +48,7 @@ class Step:
                 kv_format=cache.kv_format,
                 causal=True,
                 d_v=cache.d_latent,
+                d_rope=cache.d_rope,
             )
             found = self._schedules[key] = seesaw.make_schedule(problem, self.lengths)
         return found

@@ -49,7 +49,8 @@ class SeesawAttnBackend(AttentionBackend):
         self.req_to_token_pool = runner.req_to_token_pool
         self.page_size = arguments.page_size
         self.device = torch.device(runner.device)
-        self.d_v, self.d_qk = config.kv_lora_rank, config.kv_lora_rank + config.qk_rope_head_dim
+        self.d_v, self.d_rope = config.kv_lora_rank, config.qk_rope_head_dim
+        self.d_qk = self.d_v + self.d_rope
         self.num_draft_tokens = getattr(arguments, "speculative_num_draft_tokens", None) or 0
         self.kv_format = "fp8_576" if runner.kv_cache_dtype in _FP8 else None
         longest = self.req_to_token_pool.req_to_token.shape[1]
@@ -128,26 +129,33 @@ class SeesawAttnBackend(AttentionBackend):
         if k is not None and save_kv_cache:
             self._save(layer, forward_batch.out_cache_loc, k, v, k_rope)
         heads = layer.tp_q_head_num
-        if q_rope is not None:
-            parts = (q.view(-1, heads, self.d_v), q_rope.view(-1, heads, self.d_qk - self.d_v))
-            q = torch.cat(parts, dim=-1)
-        q = q.view(batch, s_q, heads, self.d_qk)
+        if q_rope is None:
+            q, q_rope = q.view(-1, heads, self.d_qk).split([self.d_v, self.d_rope], -1)
+        q_latent = q.view(batch, s_q, heads, self.d_v)
+        q_rotary = q_rope.view(batch, s_q, heads, self.d_rope)
         cache = self.token_to_kv_pool.get_key_buffer(layer.layer_id)
         cache = cache.view(-1, self.page_size, self.d_qk)
         table, lengths = self._table[:batch], self._lengths[:batch]
         schedule = self._schedules.get(self._step)
         if schedule is None:  # the first layer that this shape meets
             problem = DenseDecodeProblem.of(
-                q, cache, table, kv_format=self.kv_format, causal=True, d_v=self.d_v
+                q_latent,
+                cache,
+                table,
+                kv_format=self.kv_format,
+                causal=True,
+                d_v=self.d_v,
+                d_rope=self.d_rope,
             )
             schedule = seesaw.make_schedule(problem, lengths)
             self._schedules[self._step] = schedule
         out, _ = seesaw.dense_decode(
-            q,
+            q_latent,
             cache,
             table,
             lengths,
             scale=layer.scaling,
+            q_rotary=q_rotary,
             schedule=schedule,
             kv_scale=getattr(layer, "k_scale", None) if self.kv_format else None,
         )

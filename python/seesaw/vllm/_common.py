@@ -10,7 +10,7 @@ import seesaw
 from seesaw._fields import ProblemBase, dtype_name
 from seesaw.compat.vllm_ops import concat_and_cache_mla
 
-D_QK, D_V = 576, 512
+D_QK, D_V, D_ROPE = 576, 512, 64
 FP8 = ("fp8", "fp8_e4m3")
 """vLLM's names of a cache of e4m3 with one scale for all of it."""
 FP8_PACKED = "fp8_ds_mla"
@@ -30,7 +30,7 @@ def kv_format_of(kv_cache_dtype: str, dtype: torch.dtype) -> Any:
     return dtype_name(dtype) if kv_cache_dtype == "auto" else kv_cache_dtype
 
 
-def strides_of_cache(vllm_config: Any, layer_names: Sequence[str]) -> Dict[str, int]:
+def strides_of_cache(vllm_config: Any, layer_names: Sequence[str]) -> Dict[str, Any]:
     """A problem's strides of the cache, which vLLM has bound to the layers by the first step; none
     where it is packed. Between a layer's pages there may be those of others."""
     layer = vllm_config.compilation_config.static_forward_context.get(layer_names[0])
@@ -116,6 +116,7 @@ class WritesCache:
         concat_and_cache_mla(kv_c_normed, k_pe, kv_cache, slots, dtype, k_scale)
 
 
-def joined(q: Any) -> torch.Tensor:
-    """Absorbed queries [t, h, 576], of vLLM's pair of the latent and the rotary part or whole."""
-    return torch.cat(q, dim=-1) if isinstance(q, tuple) else q
+def parts_of(q: Any) -> Tuple[torch.Tensor, torch.Tensor]:
+    """Absorbed queries as vLLM brings them: its pair of [t, h, 512] and [t, h, 64], or both parts
+    of one tensor [t, h, 576] (under context parallelism)."""
+    return q if isinstance(q, tuple) else (q[..., :D_V], q[..., D_V:])

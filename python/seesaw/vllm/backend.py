@@ -22,12 +22,13 @@ from seesaw._fields import dtype_name
 from seesaw._tables import DenseDecodeProblem
 from seesaw.vllm._common import (
     D_QK,
+    D_ROPE,
     D_V,
     FP8,
     Answers,
     WritesCache,
-    joined,
     kv_format_of,
+    parts_of,
     refuse_extras,
     strides_of_cache,
     why_not,
@@ -78,6 +79,7 @@ class SeesawMLABackend(Answers, MLACommonBackend):
             q_dtype=dtype_name(dtype),  # type: ignore[arg-type]
             kv_format=kv_format_of(kv_cache_dtype or "auto", dtype),
             causal=True,
+            d_rope=D_ROPE,
         )
         return why_not(problem, device_capability)
 
@@ -178,6 +180,7 @@ class SeesawMLAMetadataBuilder(MLACommonMetadataBuilder[MLACommonMetadata]):
             kv_format=self._format,
             d_qk=D_QK,
             d_v=D_V,
+            d_rope=D_ROPE,
             causal=True,
             ragged=ragged,
             **strides_of_cache(self._vllm_config, self._layer_names),
@@ -238,31 +241,42 @@ class SeesawMLAImpl(WritesCache, MLACommonImpl[MLACommonMetadata]):
         Returns:
             (out [t, h, 512], lse [t, h], natural)
         """
-        q = joined(q)
+        q_latent, q_rotary = parts_of(q)
         decode = attn_metadata.decode
         kv_scale = layer._k_scale if self.kv_cache_dtype in FP8 else None
         if len(decode.parts) == 1:
-            return self._attend(q, kv_c_and_k_pe_cache, decode, decode.parts[0], kv_scale)
-        out = q.new_empty(*q.shape[:2], D_V)
-        lse = q.new_empty(q.shape[:2], dtype=torch.float32)
+            queries = (q_latent, q_rotary)
+            return self._attend(queries, kv_c_and_k_pe_cache, decode, decode.parts[0], kv_scale)
+        out = q_latent.new_empty(*q_latent.shape[:2], D_V)
+        lse = q_latent.new_empty(q_latent.shape[:2], dtype=torch.float32)
         for part in decode.parts:
-            found = self._attend(q[part.tokens], kv_c_and_k_pe_cache, decode, part, kv_scale)
+            queries = (q_latent[part.tokens], q_rotary[part.tokens])
+            found = self._attend(queries, kv_c_and_k_pe_cache, decode, part, kv_scale)
             out[part.tokens], lse[part.tokens] = found
         return out, lse
 
     def _attend(
-        self, q: torch.Tensor, cache: torch.Tensor, decode: Any, part: Part, kv_scale: Any
+        self,
+        q: Tuple[torch.Tensor, torch.Tensor],
+        cache: torch.Tensor,
+        decode: Any,
+        part: Part,
+        kv_scale: Any,
     ) -> Tuple[torch.Tensor, torch.Tensor]:
-        """(out [t, h, 512], lse [t, h]) of a part's queries [t, h, 576]."""
-        tokens, heads, _ = q.shape
+        """(out [t, h, 512], lse [t, h]) of a part's queries [t, h, 512] and [t, h, 64]."""
+        q_latent, q_rotary = q
+        tokens, heads, _ = q_latent.shape
         if part.begins is None:
-            q = q.view(part.sequences.stop - part.sequences.start, -1, heads, D_QK)
+            sequences = part.sequences.stop - part.sequences.start
+            q_latent = q_latent.view(sequences, -1, heads, D_V)
+            q_rotary = q_rotary.view(sequences, -1, heads, D_ROPE)
         out, lse = seesaw.dense_decode(
-            q,
+            q_latent,
             cache,
             decode.block_table[part.sequences],
             decode.seq_lens[part.sequences],
             scale=self.scale,
+            q_rotary=q_rotary,
             schedule=part.schedule,
             kv_scale=kv_scale,
             cu_seqlens_q=part.begins,

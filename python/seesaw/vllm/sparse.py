@@ -30,13 +30,14 @@ from seesaw._fields import dtype_name
 from seesaw._tables import SparseDecodeProblem
 from seesaw.vllm._common import (
     D_QK,
+    D_ROPE,
     D_V,
     FP8,
     FP8_PACKED,
     Answers,
     WritesCache,
-    joined,
     kv_format_of,
+    parts_of,
     refuse_extras,
     strides_of_cache,
     why_not,
@@ -116,6 +117,7 @@ class SeesawSparseMLABackend(Answers, AttentionBackend):
             page_size=block_size or 64,
             q_dtype=dtype_name(dtype),  # type: ignore[arg-type]
             kv_format=kv_format_of(kv_cache_dtype or "auto", dtype),
+            d_rope=D_ROPE,
         )
         return why_not(problem, device_capability)
 
@@ -184,6 +186,7 @@ class SeesawSparseMLAMetadataBuilder(SparseMLACommonMetadataBuilder[SeesawSparse
             kv_format=self._format,
             d_qk=D_QK,
             d_v=D_V,
+            d_rope=D_ROPE,
             **strides_of_cache(self._vllm_config, self._layer_names),
         )
         like = torch.empty(tokens, 1, self.topk_tokens, dtype=torch.int32, device=self.device)
@@ -218,8 +221,8 @@ class SeesawSparseMLAImpl(WritesCache, SparseMLACommonImpl[SeesawSparseMLAMetada
         Returns:
             (out [t, h, 512], None)
         """
-        q = joined(q)
-        tokens = q.shape[0]
+        q_latent, q_rotary = parts_of(q)
+        tokens = q_latent.shape[0]
         chosen = self.topk_indices_buffer[:tokens]
         slots = triton_convert_req_index_to_global_index(
             attn_metadata.req_id_per_token[:tokens],
@@ -229,10 +232,11 @@ class SeesawSparseMLAImpl(WritesCache, SparseMLACommonImpl[SeesawSparseMLAMetada
             NUM_TOPK_TOKENS=chosen.shape[1],
         )
         out, _ = seesaw.sparse_decode(
-            q[:, None],
+            q_latent[:, None],
             kv_c_and_k_pe_cache,
             slots[:, None],
             scale=self.scale,
+            q_rotary=q_rotary[:, None],
             kv_scale=layer._k_scale if self.kv_cache_dtype in FP8 else None,
             **self._how(attn_metadata, tokens),
         )

@@ -37,6 +37,7 @@ Scratch carve_scratch(const Geometry& geometry, const Microkernel& kernel, Carve
   const int64_t group_vectors = geometry.group_rows / kernel.lanes;
   const int64_t block_vectors = kRowBlock / kernel.lanes;
   Scratch scratch{};
+  scratch.joined = carver.take<char>(kernel.lanes * geometry.joined_bytes);
   scratch.query = carver.take<uint32_t>(group_vectors * packed.query_vector_stride);
   scratch.keys = carver.take<uint32_t>(packed.depth_blocks * packed.key_block_stride);
   scratch.values = kernel.values_are_keys
@@ -80,6 +81,7 @@ Geometry make_geometry(const Problem& problem, const Microkernel& kernel, int64_
   geometry.total_rows = problem.h_kv * problem.rows();
   geometry.listed = !sees_first_tokens(problem);
   geometry.max_logits = problem.max_logits;
+  geometry.joined_bytes = problem.d_rope > 0 ? problem.d_qk * size_of(problem.q_type) : 0;
   geometry.chunk_tokens =
       geometry.group_rows <= 32 ? kernel.chunk.few_rows : kernel.chunk.many_rows;
   if (chunk_tokens > 0) {

@@ -17,6 +17,7 @@ struct Geometry {
   int64_t total_rows;    // h_kv * s_q * group: rows of a partial result
   bool listed;           // some chunks' tokens are listed one by one: slots, or what a mask leaves
   bool max_logits;       // they are asked for
+  int64_t joined_bytes;  // of a query row whose parts are joined before it is packed; 0: it is one
 };
 
 // Whether the tokens that a row sees of an item are always its first ones, in one block table: then
@@ -25,6 +26,7 @@ bool sees_first_tokens(const Problem& problem);
 
 // What one worker holds; each a pointer into its share of the workspace.
 struct Scratch {
+  char* joined;            // [lane][joined_bytes]
   uint32_t* query;         // [row vector][d_qk / elements_per_word][lane]
   uint32_t* keys;          // [depth block][token][words]
   uint32_t* values;        // [column block][token / elements_per_word][column_block], or the keys

@@ -140,16 +140,12 @@ class PieceWorker {
 
   // [1] packs the query rows and empties the running maximum and sum.
   void start_rows(const RowGroup& group) {
-    const Rows& q = job_.call.q;
-    const auto* base = static_cast<const char*>(q.data);
     const int64_t padded = round_up(group.count, kernel_.lanes);
     for (int64_t row = 0; row < padded; row += kernel_.lanes) {
       const void* rows[kMaxLanes] = {};
       for (int64_t lane = 0; lane < std::min(kernel_.lanes, group.count - row); ++lane) {
-        const RowPlace place = place_of(problem_, group.item, partial_row(group) + row + lane);
-        const int64_t offset =
-            offset_of(q, query_place(problem_, job_.call, place.item, place.token), place.head);
-        rows[lane] = base + offset * size_of(problem_.q_type);
+        rows[lane] =
+            query_row(place_of(problem_, group.item, partial_row(group) + row + lane), lane);
       }
       uint32_t* words = scratch_.query + row / kernel_.lanes * packed_.query_vector_stride;
       kernel_.pack_query(packed_, rows, problem_.q_type, words);
@@ -166,6 +162,22 @@ class PieceWorker {
     if (job_.geometry.listed) {
       std::fill_n(group.output, group.count * packed_.output_stride, 0.0F);
     }
+  }
+
+  // A row of the queries; if it comes in two parts, a copy of both, one behind the other.
+  const void* query_row(const RowPlace& place, int64_t lane) const {
+    const QueryPlace at = query_place(problem_, job_.call, place.item, place.token);
+    const int64_t element = size_of(problem_.q_type);
+    const auto row_of = [&](const Rows& rows) {
+      return static_cast<const char*>(rows.data) + offset_of(rows, at, place.head) * element;
+    };
+    if (problem_.d_rope == 0) {
+      return row_of(job_.call.q);
+    }
+    char* joined = scratch_.joined + lane * job_.geometry.joined_bytes;
+    char* rotary = std::copy_n(row_of(job_.call.q), problem_.q_columns() * element, joined);
+    std::copy_n(row_of(job_.call.q_rotary), problem_.d_rope * element, rotary);
+    return joined;
   }
 
   // Whether a chunk's values are not packed but paired while they are accumulated. Not where some

@@ -80,13 +80,26 @@ StreamParams stream_params(const Problem& problem, const StreamShape& shape, con
   return params;
 }
 
-void set_queries(const Rows& q, Params* params) {
+void set_queries(const Problem& problem, const Call& call, Params* params) {
+  const Rows& q = call.q;
   params->q = q.data;
   params->q_stride_sequence = q.stride_sequence;
   params->q_stride_token = q.stride_token;
   params->q_stride_head = q.stride_head;
   params->q_unit = unit_of(reinterpret_cast<uintptr_t>(q.data), 2 * q.stride_sequence,
                            2 * q.stride_token, 2 * q.stride_head);
+  params->q_columns = static_cast<int32_t>(problem.q_columns());
+  if (problem.d_rope == 0) {
+    return;  // what q_rotary would have is never read
+  }
+  const Rows& rotary = call.q_rotary;
+  params->q_rotary = rotary.data;
+  params->q_rotary_stride_sequence = rotary.stride_sequence;
+  params->q_rotary_stride_token = rotary.stride_token;
+  params->q_rotary_stride_head = rotary.stride_head;
+  params->q_unit =
+      unit_of(params->q_unit, reinterpret_cast<uintptr_t>(rotary.data), 2 * rotary.stride_sequence,
+              2 * rotary.stride_token, 2 * rotary.stride_head);
 }
 
 void set_results(const Problem& problem, const Call& call, Params* params) {
@@ -183,7 +196,7 @@ Status fill_params(const Plan& plan, const Geometry& geometry, const Call& call,
     params->streams[s] = stream_params(problem, problem.streams[s], call.streams[s]);
   }
   set_scores(problem, call, params);
-  set_queries(call.q, params);
+  set_queries(problem, call, params);
   set_results(problem, call, params);
   set_masks(problem, call, params);
   set_schedule(plan, geometry, call, params);

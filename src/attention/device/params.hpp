@@ -52,8 +52,10 @@ struct Params {
   StreamParams streams[kMostStreams];
   int32_t num_streams;
 
-  const void* q;
+  const void* q;  // q_columns of a query; q_rotary has the others, if that is not d_qk
   int64_t q_stride_sequence, q_stride_token, q_stride_head;
+  const void* q_rotary;
+  int64_t q_rotary_stride_sequence, q_rotary_stride_token, q_rotary_stride_head;
   void* out;
   int64_t out_stride_sequence, out_stride_token, out_stride_head;
   float* lse;  // or null
@@ -80,12 +82,12 @@ struct Params {
   float inverse_cap;  // of the scores as they come from the product: scale / cap
   float lse_factor;   // ln 2, or 1 for base 2
   float empty_lse;    // of a row with nothing to attend
-  int32_t q_unit;     // bytes that addresses of q's rows are multiples of: 16, 4 or 1
+  int32_t q_unit;     // bytes that addresses of the queries' rows are multiples of: 16, 4 or 1
   bool out_aligned;   // every 8 columns of out start on 16 bytes, and d_v is a multiple of 8
   bool causal;
   int32_t window;          // 0: none
   int32_t planned_tokens;  // of the first stream, most that the planner counts
-  int32_t d_qk, d_v;
+  int32_t d_qk, d_v, q_columns;
   int32_t s_q;                      // query tokens of an item, or the most
   gpu::Divisor group;               // query heads of a KV head
   gpu::Divisor items_per_sequence;  // items that share a sequence's rows of q, block table, length

@@ -40,7 +40,7 @@ struct RowAnew {
 
   __device__ __forceinline__ void run() {
     if (!places().exists(row)) return;
-    const uint16_t* query = query_row(params, piece.item, places().packed(row));
+    const QueryRow query = query_row(params, piece.item, places().packed(row));
     const int32_t query_token = params.group.divide(places().packed(row));
     const RowSight sight = sight_of<Config>(params, piece.item, query_token);
 #pragma unroll 1
@@ -66,12 +66,12 @@ struct RowAnew {
     }
   }
 
-  __device__ __forceinline__ float product_of(const uint16_t* query, const StreamParams& stream,
+  __device__ __forceinline__ float product_of(const QueryRow& query, const StreamParams& stream,
                                               const Record& record) const {
     float score = 0.0F;
 #pragma unroll 1
     for (int c = lane(); c < params.d_qk; c += 32) {
-      score = fmaf(ptx::unpack<Element>(query[c]).x * params.q_factor,
+      score = fmaf(ptx::unpack<Element>(*query.at(params, c)).x * params.q_factor,
                    number_of<Config>(stream, record, c), score);
     }
 #pragma unroll 1
@@ -79,7 +79,7 @@ struct RowAnew {
     return params.cap_log2 > 0.0F ? capped(params, score) : __fmul_rn(score, params.scale_log2);
   }
 
-  __device__ __forceinline__ void attend(const uint16_t* query, const StreamParams& stream,
+  __device__ __forceinline__ void attend(const QueryRow& query, const StreamParams& stream,
                                          const Record& record) {
     const float product = product_of(query, stream, record);
     if (product > top) {

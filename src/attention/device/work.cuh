@@ -168,14 +168,27 @@ __device__ __forceinline__ TilePlace place_of_tile(const Item& item, int32_t til
   return {0, item.origin + tile * Config::kTileTokens, item.length[0]};
 }
 
-// A row of q, or null if the tile has none there.
-__device__ __forceinline__ const uint16_t* query_row(const Params& params, const Item& item,
-                                                     int32_t packed) {
+// A row of the queries: its first q_columns numbers, and the others.
+struct QueryRow {
+  const uint16_t* first;
+  const uint16_t* rotary;
+
+  __device__ __forceinline__ const uint16_t* at(const Params& params, int32_t column) const {
+    return column < params.q_columns ? first + column : rotary + (column - params.q_columns);
+  }
+};
+
+// Two null pointers if the tile has no row there.
+__device__ __forceinline__ QueryRow query_row(const Params& params, const Item& item,
+                                              int32_t packed) {
   const RowPlace place = place_of(params, packed);
-  if (place.token >= item.num_queries) return nullptr;
-  return static_cast<const uint16_t*>(params.q) + item.sequence * params.q_stride_sequence +
-         (item.token_of_sequence + place.token) * params.q_stride_token +
-         place.head * params.q_stride_head;
+  if (place.token >= item.num_queries) return {nullptr, nullptr};
+  const int64_t token = item.token_of_sequence + place.token;
+  return {static_cast<const uint16_t*>(params.q) + item.sequence * params.q_stride_sequence +
+              token * params.q_stride_token + place.head * params.q_stride_head,
+          static_cast<const uint16_t*>(params.q_rotary) +
+              item.sequence * params.q_rotary_stride_sequence +
+              token * params.q_rotary_stride_token + place.head * params.q_rotary_stride_head};
 }
 
 }  // namespace seesaw::attention::device

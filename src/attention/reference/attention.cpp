@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <climits>
 #include <cmath>
+#include <iterator>
 #include <limits>
 #include <vector>
 
@@ -39,7 +40,7 @@ class RowInput {
       : problem_(problem),
         call_(call),
         row_(row),
-        query_(static_cast<const Query*>(call.q.data) + offset_of(call.q, row.place, row.head)),
+        query_(query_of(problem, call, row)),
         s_q_(query_tokens(problem, call, row.item)),
         tree_(tree_row(problem, call, row.item, row.token)) {
     for (size_t s = 0; s < problem.num_streams; ++s) {
@@ -74,11 +75,11 @@ class RowInput {
     int64_t c = 0;
     for (; c + 8 <= problem_.d_qk; c += 8) {
       for (int lane = 0; lane < 8; ++lane) {
-        sums[lane] += static_cast<double>(to_float(query_[c + lane])) * key[c + lane];
+        sums[lane] += query_[at(c + lane)] * key[c + lane];
       }
     }
     for (; c < problem_.d_qk; ++c) {
-      sums[0] += static_cast<double>(to_float(query_[c])) * key[c];
+      sums[0] += query_[at(c)] * key[c];
     }
     const double low = (sums[0] + sums[1]) + (sums[2] + sums[3]);
     const double high = (sums[4] + sums[5]) + (sums[6] + sums[7]);
@@ -95,6 +96,25 @@ class RowInput {
   }
 
  private:
+  static size_t at(int64_t column) { return static_cast<size_t>(column); }
+
+  // The row's query, of both its parts, [d_qk].
+  static std::vector<double> query_of(const Problem& problem, const Call& call, const Row& row) {
+    std::vector<double> query;
+    query.reserve(at(problem.d_qk));
+    const auto append = [&](const Rows& rows, int64_t count) {
+      if (count > 0) {
+        const auto* from =
+            static_cast<const Query*>(rows.data) + offset_of(rows, row.place, row.head);
+        std::transform(from, from + count, std::back_inserter(query),
+                       [](Query value) { return static_cast<double>(to_float(value)); });
+      }
+    };
+    append(call.q, problem.q_columns());
+    append(call.q_rotary, problem.d_rope);
+    return query;
+  }
+
   // Reads token t of a stream, [d_qk], if it is there.
   bool read_key(size_t s, int64_t t, double* key) const {
     const StreamShape& shape = problem_.streams[s];
@@ -116,7 +136,7 @@ class RowInput {
   const Problem& problem_;
   const Call& call_;
   const Row row_;
-  const Query* query_;
+  const std::vector<double> query_;
   const int64_t s_q_;
   const uint8_t* tree_;  // its row of the tree mask; null: none
   int64_t lengths_[kMostStreams] = {};

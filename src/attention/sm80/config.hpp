@@ -81,7 +81,7 @@ SEESAW_HOST_DEVICE constexpr int32_t raw_tail_offset(int32_t row_bytes) {
 // One launch.
 struct Params : device::Params {
   SharedLayout shared;
-  bool q_plain;  // q_factor is 1, rows of q start on 4 bytes and have kValueColumns
+  bool q_plain;  // q_factor is 1, rows of q start on 4 bytes and q has kValueColumns
 };
 
 }  // namespace seesaw::attention::sm80

@@ -16,8 +16,8 @@ struct Launch {
     Params params = {};
     SEESAW_RETURN_IF_ERROR(device::fill_params(plan, geometry, call, &params));
     params.shared = layout_for(problem, instance.numbers, plan.variant);
-    params.q_plain =
-        params.q_factor == 1.0F && params.q_unit >= 4 && problem.d_qk >= value_columns(problem);
+    params.q_plain = params.q_factor == 1.0F && params.q_unit >= 4 &&
+                     problem.q_columns() >= value_columns(problem);
     return instance.launch(params, {.grid = device::grid_of(plan, geometry),
                                     .device = plan.options.device.index,
                                     .edge = edge,

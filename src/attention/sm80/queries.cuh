@@ -17,7 +17,7 @@ struct QueryLoader {
   const PieceWork& piece;
   ThreadPlace<Config> at = {};
 
-  __device__ __forceinline__ const uint16_t* row(int r) const {  // of the tile
+  __device__ __forceinline__ QueryRow row(int r) const {  // of the tile
     return query_row(params, piece.item, piece.row_tile * Config::kTileRows + r);
   }
 
@@ -39,11 +39,11 @@ struct QueryLoader {
     __syncthreads();
   }
 
-  // Rows of at least kValueColumns that start on 4 bytes.
+  // Rows that start on 4 bytes, with kValueColumns in q.
   __device__ __forceinline__ void load_plain(Queries<Config>& queries) const {
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
-      const uint16_t* from = row(at.row(r));
+      const uint16_t* from = row(at.row(r)).first;
       const bool exists = from != nullptr;
       const auto* words = reinterpret_cast<const uint32_t*>(
                               exists ? from : static_cast<const uint16_t*>(params.q)) +
@@ -78,9 +78,9 @@ struct QueryLoader {
   template <int kCount, typename Destination>
   __device__ __forceinline__ void copy(int first, Destination destination) const {
     using Element = typename Config::Element;
-    const auto number = [&](const uint16_t* from, int column) {
-      const bool read = from != nullptr && column < params.d_qk;
-      return read ? ptx::unpack<Element>(from[column]).x * params.q_factor : 0.0F;
+    const auto number = [&](const QueryRow& from, int column) {
+      const bool read = from.first != nullptr && column < params.d_qk;
+      return read ? ptx::unpack<Element>(*from.at(params, column)).x * params.q_factor : 0.0F;
     };
     constexpr int kWords = kCount / 2;
 #pragma unroll 1
@@ -89,7 +89,7 @@ struct QueryLoader {
       const int r = i / kWords;
       const int word = i % kWords;
       const int column = first + 2 * word;
-      const uint16_t* from = row(r);
+      const QueryRow from = row(r);
       ptx::store_shared_4(destination(r, word / 4) + static_cast<uint32_t>(word % 4 * 4),
                           ptx::pack<Element>(number(from, column), number(from, column + 1)));
     }

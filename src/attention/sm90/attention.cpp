@@ -96,6 +96,10 @@ Support supports(const Problem& problem, const Options& options) {
                        std::to_string(problem.d_qk) + ", d_v = " + std::to_string(problem.d_v) +
                        ", supported: bfloat16, float16, 576 or 512, and 512");
   }
+  if (problem.d_rope % kBoxColumns != 0) {
+    return Support::no("d_rope = " + std::to_string(problem.d_rope) + ", needs multiples of " +
+                       std::to_string(kBoxColumns));
+  }
   for (size_t s = 0; s < problem.num_streams; ++s) {
     const Support stream = supports_stream(problem, problem.streams[s], converts(problem));
     if (!stream.supported) {

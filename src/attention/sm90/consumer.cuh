@@ -109,13 +109,15 @@ struct Consumer : TilesInTurn<Consumer<Config>, Config> {
     const int chunk = consumer % kBoxChunks;
 #pragma unroll 1
     for (int row = consumer / kBoxChunks; row < kTileRows; row += kConsumerThreads / kBoxChunks) {
-      const uint16_t* from = query_row(params, piece.item, piece.row_tile * kTileRows + row);
-      const bool valid = from != nullptr;
-      from = (valid ? from : static_cast<const uint16_t*>(params.q)) + chunk * (kChunkBytes / 2);
+      const QueryRow query = query_row(params, piece.item, piece.row_tile * kTileRows + row);
+      const bool valid = query.first != nullptr;
+      const uint16_t* none = static_cast<const uint16_t*>(params.q);
       uint32_t to =
           shared.q() + static_cast<uint32_t>(row * (kBoxColumns * 2) + ((chunk ^ (row & 7)) << 4));
 #pragma unroll 1
-      for (int box = 0; box < Config::kQkBoxes; ++box, to += sizeof(Box), from += kBoxColumns) {
+      for (int column = chunk * (kChunkBytes / 2); column < Config::kQkColumns;
+           column += kBoxColumns, to += sizeof(Box)) {
+        const uint16_t* from = valid ? query.at(params, column) : none;
         if (plain) {
           ptx::copy_async_16(to, from, valid);
         } else {

@@ -28,6 +28,7 @@ attention::Problem attention_of(const DenseDecodeProblem& problem) {
   result.h_kv = problem.h_kv;
   result.d_qk = problem.d_qk;
   result.d_v = problem.d_v;
+  result.d_rope = problem.d_rope;
   result.q_type = problem.q_type();
   result.streams[0] = {
       .kind = attention::StreamKind::kPages,
@@ -54,6 +55,7 @@ attention::Call call_of(const DenseDecodeProblem& problem, const Args& args, con
   attention::Call result;
   result.items = batch_of(args);
   result.q = rows_of(args.q, ragged);
+  result.q_rotary = rows_of(args.q_rotary, ragged);
   result.out = rows_of(args.out, ragged);
   result.lse = numbers_of(args.lse, ragged);
   result.max_logits = numbers_of(args.max_logits, ragged);

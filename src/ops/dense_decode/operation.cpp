@@ -190,6 +190,12 @@ constexpr Field kProblem[] = {
      .choices = kNoOrYes,
      .from = "cu_seqlens_q.given",
      .help = "sequences have query tokens of their own number, by cu_seqlens_q"},
+    {.name = "d_rope",
+     .type = FieldType::kInt64,
+     .offset = AT(d_rope),
+     .least = 0,
+     .most = 1 << 16,
+     .help = "columns of q_rotary: the last ones of a query, beside q; 0: q has all of them"},
 };
 #undef AT
 
@@ -199,7 +205,8 @@ constexpr Arg kArgs[] = {
      .offset = AT(q),
      .shape = "[b, s_q, h_q, d_qk]",
      .dtype = "q_dtype",
-     .other = {"ragged", "[total_q, h_q, d_qk]"}},
+     .other = {"ragged", "[total_q, h_q, d_qk]"},
+     .lacks = "d_rope"},
     {.name = "kv_cache",
      .offset = AT(kv_cache),
      .shape = "[num_pages, page_size, h_kv, kv_columns]",
@@ -235,6 +242,14 @@ constexpr Arg kArgs[] = {
      .dtype = "float32",
      .optional = true,
      .help = "what the cache's numbers are multiplied by, for formats of one scale"},
+    {.name = "q_rotary",
+     .offset = AT(q_rotary),
+     .shape = "[b, s_q, h_q, d_rope]",
+     .dtype = "q_dtype",
+     .optional = true,
+     .help = "the last columns of the queries, where q lacks them",
+     .other = {"ragged", "[total_q, h_q, d_rope]"},
+     .needed_by = "d_rope"},
     {.name = "tree_mask",
      .offset = AT(tree_mask),
      .shape = "[b, s_q, tree_bytes]",
@@ -262,7 +277,8 @@ constexpr Arg kArgs[] = {
      .shape = "[b_and_1]",
      .dtype = "int32",
      .optional = true,
-     .help = "where each sequence's query tokens begin, and the last one's end"},
+     .help = "where each sequence's query tokens begin, and the last one's end",
+     .needed_by = "ragged"},
 };
 constexpr Field kScalars[] = {
     {.name = "scale",

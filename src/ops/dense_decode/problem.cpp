@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <string_view>
 
+#include "attention/columns.hpp"
 #include "attention/host.hpp"
 #include "base/math.hpp"
 #include "base/message.hpp"
@@ -63,14 +64,7 @@ Status check_tree_mask(const DenseDecodeProblem& problem, const Tensor& mask) {
 
 Status check_ragged(const DenseDecodeProblem& problem, const Args& args) {
   const Tensor& begin = args.cu_seqlens_q;
-  if (problem.ragged == 0) {
-    return {};
-  }
-  if (begin.data == nullptr) {
-    return bad("cu_seqlens_q not given with ragged = 1", "where sequences' query tokens begin",
-               "Pass it, or plan with ragged = 0.");
-  }
-  return begin.shape[0] == batch_of(args) + 1
+  return problem.ragged == 0 || begin.shape[0] == batch_of(args) + 1
              ? Status()
              : bad(fmt::format("cu_seqlens_q has shape [{}]", begin.shape[0]),
                    fmt::format("[{}], one more than seq_lens", batch_of(args) + 1),
@@ -172,12 +166,8 @@ Status complete(DenseDecodeProblem* problem) {
     return bad(fmt::format("h_q = {} with h_kv = {}", problem->h_q, problem->h_kv),
                "h_q a multiple of h_kv", "Repeat or drop heads so that the groups are equal.");
   }
-  if (problem->d_v > problem->d_qk) {
-    return bad(fmt::format("d_v = {}", problem->d_v),
-               fmt::format("1 to {} (d_qk), as values are the first columns of a cached token",
-                           problem->d_qk),
-               "Set d_v to the columns of out.");
-  }
+  SEESAW_RETURN_IF_ERROR(
+      attention::check_columns(kWhere, {problem->d_qk, problem->d_v, problem->d_rope}));
   return complete_cache(problem);
 }
 

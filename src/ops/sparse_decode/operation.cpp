@@ -179,12 +179,22 @@ constexpr Field kProblem[] = {
      .choices = kEmptyLse,
      .from = "-",
      .help = "log-sum-exp of a row with nothing to attend: -inf, or FlashMLA's +inf"},
+    {.name = "d_rope",
+     .type = FieldType::kInt64,
+     .offset = AT(d_rope),
+     .least = 0,
+     .most = 1 << 16,
+     .help = "columns of q_rotary: the last ones of a query, beside q; 0: q has all of them"},
 };
 #undef AT
 
 #define AT(field) offsetof(seesaw_sparse_decode_args, field)
 constexpr Arg kArgs[] = {
-    {.name = "q", .offset = AT(q), .shape = "[b, s_q, h_q, d_qk]", .dtype = "q_dtype"},
+    {.name = "q",
+     .offset = AT(q),
+     .shape = "[b, s_q, h_q, d_qk]",
+     .dtype = "q_dtype",
+     .lacks = "d_rope"},
     {.name = "kv_cache",
      .offset = AT(kv_cache),
      .shape = "[num_pages, page_size, h_kv, kv_columns]",
@@ -258,6 +268,13 @@ constexpr Arg kArgs[] = {
      .dtype = "float32",
      .optional = true,
      .help = "as kv_scale, of the extra cache"},
+    {.name = "q_rotary",
+     .offset = AT(q_rotary),
+     .shape = "[b, s_q, h_q, d_rope]",
+     .dtype = "q_dtype",
+     .optional = true,
+     .help = "the last columns of the queries, where q lacks them",
+     .needed_by = "d_rope"},
 };
 constexpr Field kScalars[] = {
     {.name = "scale",

@@ -4,6 +4,7 @@
 
 #include <string_view>
 
+#include "attention/columns.hpp"
 #include "attention/selection.hpp"
 #include "base/message.hpp"
 #include "core/cache_shape.hpp"
@@ -177,12 +178,8 @@ Status complete(SparseDecodeProblem* problem) {
     return bad(fmt::format("topk = {} with extra_topk = {}", problem->topk, problem->extra_topk),
                fmt::format("a sum up to {}", INT32_MAX), "Check the shape of the lists.");
   }
-  if (problem->d_v > problem->d_qk) {
-    return bad(fmt::format("d_v = {}", problem->d_v),
-               fmt::format("1 to {} (d_qk), as values are the first columns of a cached token",
-                           problem->d_qk),
-               "Set d_v to the columns of out.");
-  }
+  SEESAW_RETURN_IF_ERROR(
+      attention::check_columns(kWhere, {problem->d_qk, problem->d_v, problem->d_rope}));
   SEESAW_RETURN_IF_ERROR(complete_cache(problem));
   return complete_extra_cache(problem);
 }
@@ -194,6 +191,7 @@ attention::Problem attention_of(const SparseDecodeProblem& problem) {
   attention.h_q = problem.h_q;
   attention.d_qk = problem.d_qk;
   attention.d_v = problem.d_v;
+  attention.d_rope = problem.d_rope;
   attention.q_type = problem.q_type();
   attention.streams[0] = shape_of(problem.format(), problem.page_size, problem.topk,
                                   problem.kv_page_stride, problem.kv_token_stride);
@@ -216,6 +214,7 @@ attention::Call call_of(const SparseDecodeProblem& problem, const Args& args, co
   attention::Call attention;
   attention.items = batch_of(args) * problem.s_q;
   attention.q = rows_of(args.q);
+  attention.q_rotary = rows_of(args.q_rotary);
   attention.out = rows_of(args.out);
   attention.lse = numbers_of(args.lse);
   attention.max_logits = numbers_of(args.max_logits);

@@ -4,6 +4,7 @@
 
 #include <string_view>
 
+#include "attention/columns.hpp"
 #include "attention/selection.hpp"
 #include "base/message.hpp"
 #include "core/cache_shape.hpp"
@@ -46,12 +47,8 @@ attention::Rows rows_of(const Tensor& tensor) {
 
 Status complete(SparsePrefillProblem* problem) {
   problem->kv_format = problem->kv_format == 0 ? problem->q_dtype : problem->kv_format;
-  if (problem->d_v > problem->d_qk) {
-    return bad(
-        fmt::format("d_v = {}", problem->d_v),
-        fmt::format("1 to {} (d_qk), as values are the first columns of a row", problem->d_qk),
-        "Set d_v to the columns of out.");
-  }
+  SEESAW_RETURN_IF_ERROR(
+      attention::check_columns(kWhere, {problem->d_qk, problem->d_v, problem->d_rope}));
   return complete_rows(problem);
 }
 
@@ -61,6 +58,7 @@ attention::Problem attention_of(const SparsePrefillProblem& problem) {
   attention.h_q = problem.h_q;
   attention.d_qk = problem.d_qk;
   attention.d_v = problem.d_v;
+  attention.d_rope = problem.d_rope;
   attention.q_type = problem.q_type();
   const int64_t row_bytes = problem.kv_token_stride * size_of(storage_of(problem.kv_format));
   attention.streams[0] = {.kind = attention::StreamKind::kIndices,
@@ -82,6 +80,7 @@ attention::Call call_of(const SparsePrefillProblem& problem, const Args& args, c
   attention::Call attention;
   attention.items = tokens_of(args);
   attention.q = rows_of(args.q);
+  attention.q_rotary = rows_of(args.q_rotary);
   attention.out = rows_of(args.out);
   attention.lse = rows_of(args.lse);
   attention.max_logits = rows_of(args.max_logits);

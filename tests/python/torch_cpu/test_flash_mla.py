@@ -202,7 +202,7 @@ def test_arguments_of_other_types():
         ((*call[:3], lengths.tolist(), 512, *metadata), "cache_seqlens of type list, allowed"),
         ((*call[:3], lengths.numpy(), 512, *metadata), "cache_seqlens is a numpy.ndarray"),
         ((*call[:2], [[0]], lengths, 512, *metadata), "block_table of type list, allowed"),
-        ((*call[:3], lengths.long(), 512, *metadata), "seq_lens has dtype int64, allowed: int32"),
+        ((*call[:3], lengths.short(), 512, *metadata), "seq_lens has dtype int16, allowed: int32"),
         ((q.numpy(), *call[1:], 512, *metadata), "q of type ndarray, allowed: a torch.Tensor"),
     ):
         with pytest.raises(TypeError, match=pattern):

@@ -1,5 +1,5 @@
 """seesaw.vllm's sparse backend, and the choice between it and the dense one, with stand-ins for
-vLLM's classes. test_vllm.py compares its interface with vLLM's own files."""
+vLLM's classes. test_vllm_files.py compares its interface with vLLM's own files."""
 
 import importlib
 import types

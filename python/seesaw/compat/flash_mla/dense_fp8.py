@@ -1,8 +1,9 @@
-"""FlashMLA's dense decoding over an e4m3 cache: queries of e4m3 become bfloat16, the cache is read as it is."""
+"""FlashMLA's dense decoding over an e4m3 cache: queries of e4m3 become bfloat16, the cache is read
+as it is."""
 
 from __future__ import annotations
 
-from typing import Any, Optional, Tuple
+from typing import Any, Dict, Optional, Tuple
 
 from seesaw._arrays import library_of
 from seesaw._decode import dense_decode
@@ -41,7 +42,7 @@ def decode(
         )
     scale = q.shape[-1] ** -0.5 if scale is None else scale
     queries = _queries_of(q, descale_q)
-    settings = {"causal": causal, "empty_lse": "+inf", "kv_format": _FORMAT}
+    settings: Dict[str, Any] = {"causal": causal, "empty_lse": "+inf", "kv_format": _FORMAT}
     schedule = None
     traces = library_of(q, "q", _WHERE).traces_calls
     if isinstance(metadata, FlashMLASchedMeta) and not (traces is not None and traces()):

@@ -44,20 +44,25 @@ struct DenseDecodeConfig {
   static constexpr int kRotaryCopy = kValueBoxes / kCopyBoxes;
 };
 
+// Part of the queries, [b, s_q, h_q, columns]. Strides are elements.
+struct QueryPart {
+  const void* data;
+  int64_t stride_batch, stride_token, stride_head;
+};
+
 // One launch. Strides are elements. Pointers are device memory.
 struct DenseDecodeParams {
   // The cache as [page][kv_head][box][token of the page][64 columns]: 64 tokens of kCopyBoxes
   // boxes, and of the rotary box.
   CUtensorMap kv_map, kv_rotary_map;
-  // Q as [sequence][box][token][head][64 columns]: a tile's 64 rows, 4 boxes or 1. Only if
-  // q_by_tma.
+  // The parts of Q as [sequence][box][token][head][64 columns]: a tile's 64 rows, 4 boxes of the
+  // values' columns, and the rotary box. Only if q_by_tma.
   CUtensorMap q_half_map, q_rotary_map;
 
   const void* kv;  // [pages, page_size, h_kv, d_qk]
   int64_t kv_stride_page, kv_stride_token, kv_stride_head;
-  const void* q;  // [b, s_q, h_q, d_qk]
-  int64_t q_stride_batch, q_stride_token, q_stride_head;
-  void* out;  // [b, s_q, h_q, d_v]
+  QueryPart q[2];  // the values' columns, and the rotary ones
+  void* out;       // [b, s_q, h_q, d_v]
   int64_t out_stride_batch, out_stride_token, out_stride_head;
   float* lse;  // [b, h_q, s_q] or null
   int64_t lse_stride_batch, lse_stride_head, lse_stride_token;
@@ -78,7 +83,7 @@ struct DenseDecodeParams {
   float scale_log2;  // > 0: scale * log2 e = scale_log2 * q_factor
   float q_factor;    // what Q is multiplied by when loaded: a signed power of two, or 0
   bool q_by_tma;     // a tile's rows are a box of heads and tokens; else copied row by row
-  bool q_aligned;    // every row of q starts on 16 bytes
+  bool q_aligned;    // every row of both parts of q starts on 16 bytes
   bool out_aligned;  // every row of out starts on 16 bytes
   bool causal;
   float lse_factor;  // ln 2, or 1 for base 2

@@ -255,9 +255,11 @@ struct RowAnew {
     const int32_t packed = piece().row_tile * kTileRows + row;
     if (packed >= params.rows) return;
     const auto place = piece_end.place_of(packed);
-    const uint16_t* query = static_cast<const uint16_t*>(params.q) +
-                            piece().sequence * params.q_stride_batch +
-                            place.token * params.q_stride_token + place.head * params.q_stride_head;
+    const auto row_of = [&](const QueryPart& part) {
+      return static_cast<const uint16_t*>(part.data) + piece().sequence * part.stride_batch +
+             place.token * part.stride_token + place.head * part.stride_head;
+    };
+    const uint16_t* const query[2] = {row_of(params.q[0]), row_of(params.q[1])};
     const int32_t end = min(visible_tokens(params, packed, piece().seq_len),
                             piece().token_begin + piece().num_tiles * kTileTokens);
 #pragma unroll 1
@@ -270,13 +272,14 @@ struct RowAnew {
     }
   }
 
-  __device__ __forceinline__ void attend(const uint16_t* query, int32_t token) {
+  __device__ __forceinline__ void attend(const uint16_t* const (&query)[2], int32_t token) {
     const DenseDecodeParams& params = piece_end.params;
     const uint16_t* key = piece_end.cache_row(piece().sequence, token);
     float score = 0.0F;
 #pragma unroll 1
     for (int c = lane(); c < Config::kQkColumns; c += 32) {
-      score = fmaf(number(query[c]) * params.q_factor, number(key[c]), score);
+      const uint16_t bits = c < kValueColumns ? query[0][c] : query[1][c - kValueColumns];
+      score = fmaf(number(bits) * params.q_factor, number(key[c]), score);
     }
 #pragma unroll 1
     for (int step = 16; step > 0; step /= 2) score += __shfl_xor_sync(~0u, score, step);

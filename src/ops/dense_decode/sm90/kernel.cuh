@@ -30,7 +30,7 @@ __global__ void __launch_bounds__(kThreads, 1)
   }
   if (warp == kQueryWarp && lane == 0 && params.q_by_tma) {
     ptx::prefetch_tensor_map(&params.q_half_map);
-    ptx::prefetch_tensor_map(&params.q_rotary_map);
+    if constexpr (Config::kHasRotaryBox) ptx::prefetch_tensor_map(&params.q_rotary_map);
   }
   ptx::wait_for_previous_grid();
   const BlockWork work = block_work(params);

@@ -64,32 +64,76 @@ Status set_kv_maps(const DenseDecodeProblem& problem, const Tensor& kv, DenseDec
   return gpu::make_tensor_map(map, "kv_cache", &params->kv_rotary_map);
 }
 
-// Whether a tile's 64 packed rows are a box of heads and tokens, where TMA can fetch them.
-bool queries_are_boxes(const Geometry& geometry, const Tensor& q, float q_factor) {
-  const auto group = static_cast<uint32_t>(geometry.group);
-  const bool divides = group < kTileRows && std::has_single_bit(group);
-  bool boxes = q_factor == 1.0F && aligned_16(q.data) && (group % kTileRows == 0 || divides);
+// The queries in two parts, wherever the second one is: the values' columns, and the rotary ones.
+struct Queries {
+  Tensor values;
+  Tensor rotary;
+};
+
+Queries queries_of(const DenseDecodeProblem& problem, const Args& args) {
+  if (problem.d_rope > 0) {
+    return {args.q, args.q_rotary};
+  }
+  Queries queries = {args.q, args.q};
+  queries.values.shape[3] = problem.d_v;
+  queries.rotary.shape[3] = problem.d_qk - problem.d_v;
+  queries.rotary.data = static_cast<uint16_t*>(args.q.data) + problem.d_v;
+  return queries;
+}
+
+bool strides_are_boxes(const Tensor& q) {
+  bool boxes = aligned_16(q.data);
   for (size_t i = 0; i < 3; ++i) {
     boxes = boxes && (q.shape[i] == 1 || tma_stride_ok(q.stride[i]));
   }
   return boxes;
 }
 
-Status set_q_maps(const DenseDecodeProblem& problem, const Geometry& geometry, const Tensor& q,
-                  DenseDecodeParams* params) {
+// Whether a tile's 64 packed rows are a box of heads and tokens, where TMA can fetch them.
+bool queries_are_boxes(const Geometry& geometry, const Queries& q, float q_factor) {
+  const auto group = static_cast<uint32_t>(geometry.group);
+  const bool divides = group < kTileRows && std::has_single_bit(group);
+  return q_factor == 1.0F && (group % kTileRows == 0 || divides) && strides_are_boxes(q.values) &&
+         strides_are_boxes(q.rotary);
+}
+
+// Boxes of one part, `boxes` at a time.
+Status set_q_map(const Geometry& geometry, const Tensor& q, DType dtype, uint32_t boxes,
+                 CUtensorMap* to) {
   const int32_t heads = std::min(geometry.group, kTileRows);
-  gpu::BoxMap map{.data = q.data,
-                  .shape = {kBoxColumns, extent(q.shape[2]), extent(q.shape[1]),
-                            static_cast<uint64_t>(problem.d_qk / kBoxColumns), extent(q.shape[0])},
-                  .stride = {stride_or(q.shape[2], q.stride[2], problem.d_qk),
-                             stride_or(q.shape[1], q.stride[1], problem.d_qk), kBoxColumns,
-                             stride_or(q.shape[0], q.stride[0], problem.d_qk)},
-                  .box = {kBoxColumns, static_cast<uint32_t>(heads),
-                          static_cast<uint32_t>(kTileRows / heads), kHalfBoxes, 1},
-                  .dtype = problem.q_type()};
-  SEESAW_RETURN_IF_ERROR(gpu::make_tensor_map(map, "q", &params->q_half_map));
-  map.box[3] = 1;
-  return gpu::make_tensor_map(map, "q", &params->q_rotary_map);
+  const int64_t columns = q.shape[3];
+  const gpu::BoxMap map{.data = q.data,
+                        .shape = {kBoxColumns, extent(q.shape[2]), extent(q.shape[1]),
+                                  static_cast<uint64_t>(columns / kBoxColumns), extent(q.shape[0])},
+                        .stride = {stride_or(q.shape[2], q.stride[2], columns),
+                                   stride_or(q.shape[1], q.stride[1], columns), kBoxColumns,
+                                   stride_or(q.shape[0], q.stride[0], columns)},
+                        .box = {kBoxColumns, static_cast<uint32_t>(heads),
+                                static_cast<uint32_t>(kTileRows / heads), boxes, 1},
+                        .dtype = dtype};
+  return gpu::make_tensor_map(map, "q", to);
+}
+
+Status set_q_maps(const DenseDecodeProblem& problem, const Geometry& geometry, const Queries& q,
+                  DenseDecodeParams* params) {
+  params->q_half_map = {};
+  params->q_rotary_map = {};
+  if (!params->q_by_tma) {
+    return {};
+  }
+  SEESAW_RETURN_IF_ERROR(
+      set_q_map(geometry, q.values, problem.q_type(), kHalfBoxes, &params->q_half_map));
+  return q.rotary.shape[3] == 0
+             ? Status()
+             : set_q_map(geometry, q.rotary, problem.q_type(), 1, &params->q_rotary_map);
+}
+
+QueryPart part_of(const Tensor& q) { return {q.data, q.stride[0], q.stride[1], q.stride[2]}; }
+
+void set_queries(const Queries& q, DenseDecodeParams* params) {
+  params->q[0] = part_of(q.values);
+  params->q[1] = part_of(q.rotary);
+  params->q_aligned = rows_aligned(q.values) && rows_aligned(q.rotary);
 }
 
 void set_tensors(const Args& args, DenseDecodeParams* params) {
@@ -97,11 +141,6 @@ void set_tensors(const Args& args, DenseDecodeParams* params) {
   params->kv_stride_page = args.kv_cache.stride[0];
   params->kv_stride_token = args.kv_cache.stride[1];
   params->kv_stride_head = args.kv_cache.stride[2];
-  params->q = args.q.data;
-  params->q_stride_batch = args.q.stride[0];
-  params->q_stride_token = args.q.stride[1];
-  params->q_stride_head = args.q.stride[2];
-  params->q_aligned = rows_aligned(args.q);
   params->out = args.out.data;
   params->out_stride_batch = args.out.stride[0];
   params->out_stride_token = args.out.stride[1];
@@ -166,6 +205,10 @@ Support supports_dense_decode_shape(const DenseDecodeProblem& problem) {
                        text(problem.kv_token_stride) + ", " + text(problem.kv_head_stride) +
                        ", needs positive multiples of 8 elements below 2^39");
   }
+  if (problem.d_rope != 0 && problem.d_qk - problem.d_rope != problem.d_v) {
+    return Support::no("d_rope = " + text(problem.d_rope) +
+                       ", needs 0 or d_qk - d_v = " + text(problem.d_qk - problem.d_v));
+  }
   constexpr int64_t kMaxRows = std::numeric_limits<int32_t>::max() - kTileRows;
   if (problem.rows() > kMaxRows || problem.h_kv > kMaxRows / dense_decode_row_tiles(problem)) {
     return Support::no("s_q * h_q = " + text(problem.s_q * problem.h_q) +
@@ -215,13 +258,10 @@ Status launch_dense_decode(const DenseDecodePlan& plan, const Geometry& geometry
   SEESAW_RETURN_IF_ERROR(set_kv_maps(problem, args.kv_cache, &params));
   const gpu::ScoreScale scales = gpu::score_scale_of(problem.q_type(), args.scale);
   SEESAW_RETURN_IF_ERROR(gpu::fault_word(plan.options.device.index, &params.fault));
-  params.q_by_tma = queries_are_boxes(geometry, args.q, scales.q_factor);
-  if (params.q_by_tma) {
-    SEESAW_RETURN_IF_ERROR(set_q_maps(problem, geometry, args.q, &params));
-  } else {
-    params.q_half_map = {};
-    params.q_rotary_map = {};
-  }
+  const Queries q = queries_of(problem, args);
+  params.q_by_tma = queries_are_boxes(geometry, q, scales.q_factor);
+  SEESAW_RETURN_IF_ERROR(set_q_maps(problem, geometry, q, &params));
+  set_queries(q, &params);
   set_tensors(args, &params);
   params.batch = static_cast<int32_t>(batch_of(args));
   set_problem(problem, geometry, scales, &params);

@@ -215,7 +215,7 @@ struct QueryBoxLoader {
         shared.q_full(1).expect(sizeof(Box));
         ptx::copy_box<ptx::kEvictNormal>(shared.q() + kValueBoxes * sizeof(Box),
                                          &params.q_rotary_map, shared.q_full(1).address,
-                                         {0, head, token, kValueBoxes, sequence});
+                                         {0, head, token, 0, sequence});
       }
     }
   }
@@ -260,9 +260,9 @@ struct QueryRowLoader {
     }
   }
 
-  // Boxes [box_begin, box_end) of every row.
-  __device__ __forceinline__ void copy(int32_t sequence, int32_t row_tile, int box_begin,
-                                       int box_end) const {
+  // A part's boxes, [box_begin, box_end) of every row.
+  __device__ __forceinline__ void copy(const QueryPart& part, int32_t sequence, int32_t row_tile,
+                                       int box_begin, int box_end) const {
 #pragma unroll 1
     for (int32_t row = first_row(); row < kTileRows; row += kRowStep) {
       const int32_t packed = row_tile * kTileRows + row;
@@ -271,10 +271,9 @@ struct QueryRowLoader {
       const int32_t head = valid ? work.kv_head * static_cast<int32_t>(params.group.value) +
                                        params.group.remainder(packed, token)
                                  : 0;
-      const uint16_t* from = static_cast<const uint16_t*>(params.q) +
-                             sequence * params.q_stride_batch + token * params.q_stride_token +
-                             head * params.q_stride_head + box_begin * kBoxColumns +
-                             (lane() % kChunks) * kChunkElements;
+      const uint16_t* from = static_cast<const uint16_t*>(part.data) +
+                             sequence * part.stride_batch + token * part.stride_token +
+                             head * part.stride_head + (lane() % kChunks) * kChunkElements;
       const uint32_t end = destination(row, box_end);
 #pragma unroll 1
       for (uint32_t to = destination(row, box_begin); to < end; to += sizeof(Box)) {
@@ -322,7 +321,8 @@ struct QueryRowLoader {
         const int box_begin = part * kValueBoxes;
         const int box_end = part == 0 ? kValueBoxes : Config::kQkBoxes;
         const split::Piece& piece = params.pieces[index];
-        copy(piece.sequence, row_tile_of(params, work, piece.row_group), box_begin, box_end);
+        copy(params.q[part], piece.sequence, row_tile_of(params, work, piece.row_group), box_begin,
+             box_end);
         ptx::copy_async_wait_all();
         if (params.q_factor != 1.0F) multiply(box_begin, box_end);
         ptx::fence_async_proxy();
