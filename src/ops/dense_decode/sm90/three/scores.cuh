@@ -42,8 +42,9 @@ struct Scores {
 #pragma unroll 1
     while (state.piece() < storage.work.num_pieces) {
       open_piece(state);
+      const int32_t num_tiles = storage.piece.num_tiles;
 #pragma unroll 1
-      for (int32_t tile = 0; tile < storage.piece.num_tiles; ++tile) score_tile(state, tile);
+      for (int32_t tile = 0; tile < num_tiles; ++tile) score_tile(state, tile, num_tiles);
       end_piece(state);
     }
   }
@@ -77,11 +78,12 @@ struct Scores {
     load_rotary(params, shared, storage, kv);
   }
 
-  __device__ __forceinline__ void score_tile(ScoreState& state, int32_t tile) const {
+  __device__ __forceinline__ void score_tile(ScoreState& state, int32_t tile,
+                                             int32_t num_tiles) const {
     issue_scores(state);
     if (tile > 0) let_output_go(state.prob.slot() ^ 1);
     shared.prob_empty(state.prob.slot()).wait_warp(state.prob.turn());
-    if (first_thread()) describe(state, tile);
+    if (first_thread()) describe(state, tile, num_tiles);
     const uint32_t p = fragment_address(shared.p(state.prob.slot()), here(), 0);
     ptx::wgmma_wait<0>();
     ptx::pin(state.s);
@@ -92,7 +94,7 @@ struct Scores {
     state_handed_over(state.prob.slot());
     state.kv.advance();
     state.prob.advance();
-    if (tile + 1 >= storage.piece.num_tiles) let_output_go(state.prob.slot() ^ 1);
+    if (tile + 1 == num_tiles) let_output_go(state.prob.slot() ^ 1);
   }
 
   // [2] S = Q K^T, the boxes as they land.
@@ -147,9 +149,10 @@ struct Scores {
   }
 
   // What the output warpgroups need to know of a tile.
-  __device__ __forceinline__ void describe(const ScoreState& state, int32_t tile) const {
+  __device__ __forceinline__ void describe(const ScoreState& state, int32_t tile,
+                                           int32_t num_tiles) const {
     Handover& handover = storage.handover[state.prob.slot()];
-    handover.tiles_left = storage.piece.num_tiles - 1 - tile;
+    handover.tiles_left = num_tiles - 1 - tile;
     handover.scrub_begin = kTileTokens;
     if (tile < storage.piece.masked_tile) return;
     const int32_t token_begin = storage.piece.token_begin + tile * kTileTokens;
