@@ -27,6 +27,9 @@ step() {
 
 echo "commit $commit"
 step tests 120 ./seesaw_gpu_tests
+seesaw=sm90.dense_decode.bf16,sm90.dense_decode.fp16
+step tests-three 120 env SEESAW_DISABLE=$seesaw ./seesaw_gpu_tests \
+  --gtest_filter='Contract.*:Graphs.*:*Grid*:Quick.*:Reference.*:RowGroups.*:Shapes.*:Streams.*'
 step baselines 60 ./seesaw_gpu_baselines_tests
 if command -v compute-sanitizer > /dev/null; then
   for tool in memcheck initcheck; do

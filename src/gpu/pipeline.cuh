@@ -32,6 +32,20 @@ class Turn {
   uint32_t number_;
 };
 
+// Which filling of a ring of kSlots buffers a role is at, from 0: the buffers are filled in turn.
+template <uint32_t kSlots>
+class RingTurn {
+ public:
+  __device__ __forceinline__ explicit RingTurn(uint32_t number = 0) : number_(number) {}
+  __device__ __forceinline__ void advance() { ++number_; }
+  __device__ __forceinline__ uint32_t number() const { return number_; }
+  __device__ __forceinline__ int slot() const { return static_cast<int>(number_ % kSlots); }
+  __device__ __forceinline__ Turn turn() const { return Turn(number_ / kSlots); }  // of the slot
+
+ private:
+  uint32_t number_;
+};
+
 // Opens when the buffer has been filled.
 struct FullBarrier {
   uint32_t address;  // in shared memory

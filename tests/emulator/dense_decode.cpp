@@ -18,6 +18,7 @@
 #include "ops/dense_decode/operation.hpp"
 #include "ops/dense_decode/sm90/dense_decode.hpp"
 #include "ops/dense_decode/sm90/launch.hpp"
+#include "ops/dense_decode/sm90/three/three.hpp"
 #include "support/strided.hpp"
 
 namespace seesaw::emulator {
@@ -44,7 +45,19 @@ const Functions& functions_of(Core core) {
                                       Sm80::trace};
   static constexpr Functions kRows = {Rows::supports, Rows::plan, Rows::prepare, Rows::run,
                                       Rows::trace};
-  return core == Core::kSm90 ? kSm90 : core == Core::kSm80 ? kSm80 : kRows;
+  static constexpr Functions kThree = {sm90::three::supports, sm90::plan, sm90::prepare,
+                                       sm90::three::run, nullptr};
+  switch (core) {
+    case Core::kSm90:
+      return kSm90;
+    case Core::kSm80:
+      return kSm80;
+    case Core::kRows:
+      return kRows;
+    case Core::kThree:
+      break;
+  }
+  return kThree;
 }
 
 void must(const Status& status) {
@@ -76,7 +89,7 @@ DenseDecodePlan make_plan(const seesaw_dense_decode_problem& problem, const Shar
   plan.split.split_cost_tiles = 0;
   plan.schedule_bytes = split::schedule_bytes(plan.split);
   const uint64_t to_check = shares.check_data ? gpu::check_bytes(plan.split) : 0;
-  plan.workspace_bytes = shares.core == Core::kSm90
+  plan.workspace_bytes = shares.core == Core::kSm90 || shares.core == Core::kThree
                              ? sm90::geometry_of(plan).partials.size_bytes() + to_check
                              : attention::device::workspace_bytes(plan);
   return plan;

@@ -22,8 +22,8 @@
 
 namespace seesaw::emulator {
 
-// sm90.dense_decode, sm80.dense_decode, sm90.dense_decode.rows.
-enum class Core { kSm90, kSm80, kRows };
+// sm90.dense_decode, sm80.dense_decode, sm90.dense_decode.rows, sm90.dense_decode.three.
+enum class Core { kSm90, kSm80, kRows, kThree };
 
 // The core of shares that do not name one; OnAnyCore sets it.
 inline Core default_core = Core::kSm90;
@@ -41,15 +41,21 @@ class OnAnyCore : public ::testing::TestWithParam<std::tuple<Core, Conditions>> 
 // INSTANTIATE_TEST_SUITE_P(Emulated, SomeTest, kAnyCore, kNameOfCore);
 inline std::vector<std::tuple<Core, Conditions>> cores_and_conditions() {
   std::vector<std::tuple<Core, Conditions>> all;
-  for (const Core core : {Core::kSm90, Core::kRows}) {
+  for (const Core core : {Core::kSm90, Core::kRows, Core::kThree}) {
     for (const Conditions& any : kAnyConditions) all.emplace_back(core, any);
   }
   for (const Conditions& any : kConditionsOfCopies) all.emplace_back(Core::kSm80, any);
   return all;
 }
 inline const auto kAnyCore = ::testing::ValuesIn(cores_and_conditions());
+// Those that have a traced variant.
+inline const auto kTracedCore = ::testing::ValuesIn([] {
+  auto traced = cores_and_conditions();
+  std::erase_if(traced, [](const auto& test) { return std::get<0>(test) == Core::kThree; });
+  return traced;
+}());
 inline constexpr auto kNameOfCore = [](const auto& test) {
-  constexpr const char* kNames[] = {"Sm90", "Sm80", "Rows"};
+  constexpr const char* kNames[] = {"Sm90", "Sm80", "Rows", "Three"};
   return kNames[static_cast<int>(std::get<0>(test.param))] + name_of(std::get<1>(test.param));
 };
 

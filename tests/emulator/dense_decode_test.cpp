@@ -134,6 +134,9 @@ TEST(Accuracy, AdversarialInputsStayWithinTheBoundsOfSm80) {
 TEST(Accuracy, AdversarialInputsStayWithinTheBoundsOfSm90Rows) {
   expect_within_the_bounds(Core::kRows);
 }
+TEST(Accuracy, AdversarialInputsStayWithinTheBoundsOfSm90Three) {
+  expect_within_the_bounds(Core::kThree);
+}
 
 // Strides that TMA does not take, of everything but the cache.
 TEST_P(DenseDecode, OddStrides) {

@@ -14,7 +14,7 @@ namespace seesaw::emulator {
 namespace {
 
 class Traced : public OnAnyCore {};
-INSTANTIATE_TEST_SUITE_P(Emulated, Traced, kAnyCore, kNameOfCore);
+INSTANTIATE_TEST_SUITE_P(Emulated, Traced, kTracedCore, kNameOfCore);
 
 std::set<std::string_view> steps_of(const Trace& trace) {
   std::set<std::string_view> steps;

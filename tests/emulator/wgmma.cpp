@@ -22,12 +22,16 @@ float value_of(uint16_t bits) {
 
 // Eight neighbouring elements.
 template <typename T>
-void read_chunk(uint32_t address, float* values) {
-  const uint32_t at = swizzled(address);
+void read_plain_chunk(uint32_t at, float* values) {
   emulator::check_published(at, 16);
   uint16_t bits[kChunk];
   std::memcpy(bits, emulator::shared_at(at, sizeof(bits)), sizeof(bits));
   for (int i = 0; i < kChunk; ++i) values[i] = value_of<T>(bits[i]);
+}
+
+template <typename T>
+void read_chunk(uint32_t address, float* values) {
+  read_plain_chunk<T>(swizzled(address), values);
 }
 
 // Rows of 128 bytes along k: row `row`, 16 elements.
@@ -36,6 +40,16 @@ void read_k_major(uint32_t descriptor, int row, float (&values)[kDepth]) {
   const uint32_t address = start_of(descriptor) + static_cast<uint32_t>(row) * 128;
   read_chunk<T>(address, values);
   read_chunk<T>(address + 16, values + kChunk);
+}
+
+// The same in the layout of descriptor_plain().
+template <typename T>
+void read_plain(uint32_t descriptor, int row, float (&values)[kDepth]) {
+  const uint32_t k_stride = (descriptor >> 16) << 4;
+  const uint32_t address =
+      start_of(descriptor) + static_cast<uint32_t>(row / 8 * 256 + row % 8 * 16);
+  read_plain_chunk<T>(address, values);
+  read_plain_chunk<T>(address + k_stride, values + kChunk);
 }
 
 template <typename T, int N>
@@ -95,6 +109,16 @@ void Wgmma<T, N>::run_ss(const emulator::WarpProduct& product) {
   Operands<T, N> operands;
   for (int row = 0; row < kRows; ++row) {
     read_k_major<T>(product.a, static_cast<int>(product.warp) * kRows + row, operands.a[row]);
+  }
+  operands.read_b(product.b);
+  operands.multiply(product);
+}
+
+template <typename T, int N>
+void Wgmma<T, N>::run_plain_ss(const emulator::WarpProduct& product) {
+  Operands<T, N> operands;
+  for (int row = 0; row < kRows; ++row) {
+    read_plain<T>(product.a, static_cast<int>(product.warp) * kRows + row, operands.a[row]);
   }
   operands.read_b(product.b);
   operands.multiply(product);

@@ -42,6 +42,12 @@ inline constexpr uint32_t kStepMnMajor = 128;
 __device__ __forceinline__ uint32_t descriptor_k_major(uint32_t address) {
   return (1u << 16) | ((address & 0x3FFFFu) >> 4);
 }
+// Without swizzle, K-major: 8 rows x 16 bytes lie together, the next 16 bytes of the rows 128 bytes
+// further, the next 8 rows 256. The high word of such an operand is kPlainHigh.
+inline constexpr uint32_t kPlainHigh = 256 >> 4;
+__device__ __forceinline__ uint32_t descriptor_plain(uint32_t address) {
+  return ((128u >> 4) << 16) | ((address & 0x3FFFFu) >> 4);
+}
 // `tile_stride`: bytes from one 64-column tile to the next.
 __device__ __forceinline__ uint32_t descriptor_mn_major(uint32_t address, uint32_t tile_stride) {
   return ((tile_stride >> 4) << 16) | ((address & 0x3FFFFu) >> 4);
@@ -69,7 +75,8 @@ __device__ __forceinline__ uint32_t descriptor_mn_major(uint32_t address, uint32
       SEESAW_F16(d, 96), SEESAW_F16(d, 112)
 
 // d [64 x N] = a [64 x 16] b [16 x N] (+ d if accumulate), float accumulators.
-//   ss: both operands in shared memory; rs: a in registers.
+//   ss: both operands in shared memory, a's descriptor with the high word kHighA; rs: a in
+//   registers.
 template <typename T, int N>
 struct Wgmma;
 
@@ -78,13 +85,15 @@ struct Wgmma;
                             O4, O5)                                                                \
   template <>                                                                                      \
   struct Wgmma<T, N> {                                                                             \
+    template <uint32_t kHighA = kDescriptorHigh>                                                   \
     static __device__ __forceinline__ void ss(float (&d)[REGISTERS], uint32_t a, uint32_t b,       \
                                               bool accumulate) {                                   \
       asm volatile("{ .reg .pred p; .reg .b64 x, y; setp.ne.b32 p, " O2 ", 0; mov.b64 x, {" O0     \
-                   ", " O3 "}; mov.b64 y, {" O1 ", " O3 "};\nwgmma.mma_async.sync.aligned.m64n" #N \
+                   ", " O3 "}; mov.b64 y, {" O1 ", " O4 "};\nwgmma.mma_async.sync.aligned.m64n" #N \
                    "k16.f32." TYPE "." TYPE " {" OPERANDS "}, x, y, p, 1, 1, 0, " #B_MAJOR "; }"   \
                    : BINDINGS(d)                                                                   \
-                   : "r"(a), "r"(b), "r"(static_cast<int>(accumulate)), "n"(kDescriptorHigh));     \
+                   : "r"(a), "r"(b), "r"(static_cast<int>(accumulate)), "n"(kHighA),               \
+                     "n"(kDescriptorHigh));                                                        \
     }                                                                                              \
     static __device__ __forceinline__ void rs(float (&d)[REGISTERS], const uint32_t* a,            \
                                               uint32_t b, bool accumulate) {                       \

@@ -151,25 +151,23 @@ __device__ __forceinline__ uint32_t finite_or_zero(uint32_t pair) {
   return pair & (low | high);
 }
 
-// Makes the values of a tile safe to multiply with zero probabilities, which NaN would survive.
-// Tokens from `end` on become zeros. Tokens from `first` on, which only some rows see, lose their
-// NaN and infinite elements. Of the rows that do see them, most have met these in the score (K and
-// V are one latent vector), so their probability is NaN already; but a score of -inf has
-// probability 0, and 0 x infinity is missed: what comes back true when the end of the piece has to
-// make up for it. Called by one warpgroup, on the tile it scored, when that is done; the answer is
-// this thread's.
-template <typename Config>
-__device__ __forceinline__ bool scrub_values(uint32_t tile, int first, int end,
-                                             NamedBarrier barrier) {
-  ptx::barrier_sync(barrier, kWarpgroupThreads);  // every warp's scores of the tile are done
+// Makes kBoxes boxes of a tile's values safe to multiply with zero probabilities, which NaN would
+// survive. Tokens from `end` on become zeros. Tokens from `first` on, which only some rows see,
+// lose their NaN and infinite elements. Of the rows that do see them, most have met these in the
+// score (K and V are one latent vector), so their probability is NaN already; but a score of -inf
+// has probability 0, and 0 x infinity is missed: what comes back true when the end of the piece has
+// to make up for it. Called by one warpgroup when the tile's scores are done; the answer is this
+// thread's.
+template <typename Config, int kBoxes>
+__device__ __forceinline__ bool scrub_boxes(uint32_t boxes, int first, int end) {
   constexpr int kChunks = kBoxColumns * 2 / 16;
   const int thread = static_cast<int>(ptx::opaque(threadIdx.x)) % kWarpgroupThreads;
-  const int chunk = thread % (kValueBoxes * kChunks);
-  const uint32_t column = tile + (chunk / kChunks) * sizeof(Box) + (chunk % kChunks) * 16;
-  constexpr int kStep = kWarpgroupThreads / (kValueBoxes * kChunks);
+  const int chunk = thread % (kBoxes * kChunks);
+  const uint32_t column = boxes + (chunk / kChunks) * sizeof(Box) + (chunk % kChunks) * 16;
+  constexpr int kStep = kWarpgroupThreads / (kBoxes * kChunks);
   uint32_t changed = 0;
 #pragma unroll 1
-  for (int token = first + thread / (kValueBoxes * kChunks); token < kTileTokens; token += kStep) {
+  for (int token = first + thread / (kBoxes * kChunks); token < kTileTokens; token += kStep) {
     const uint32_t address = column + token * (kBoxColumns * 2);
     uint4 v = make_uint4(0, 0, 0, 0);
     if (token < end) {
@@ -183,8 +181,17 @@ __device__ __forceinline__ bool scrub_values(uint32_t tile, int first, int end,
     ptx::store_shared_16(address, v);
   }
   ptx::fence_async_proxy();
-  ptx::barrier_sync(barrier, kWarpgroupThreads);  // every thread has written
   return changed != 0;
+}
+
+// The same of all values of the tile that the calling warpgroup scored.
+template <typename Config>
+__device__ __forceinline__ bool scrub_values(uint32_t tile, int first, int end,
+                                             NamedBarrier barrier) {
+  ptx::barrier_sync(barrier, kWarpgroupThreads);  // every warp's scores of the tile are done
+  const bool changed = scrub_boxes<Config, kValueBoxes>(tile, first, end);
+  ptx::barrier_sync(barrier, kWarpgroupThreads);  // every thread has written
+  return changed;
 }
 
 }  // namespace seesaw::gpu::sm90

@@ -8,7 +8,7 @@
 #include "ops/dense_decode/attention.hpp"
 #ifdef SEESAW_WITH_CUDA
 #include "attention/gpu_kernels.hpp"
-#include "ops/dense_decode/sm90/dense_decode.hpp"
+#include "ops/dense_decode/sm90/three/three.hpp"
 #endif
 
 namespace seesaw::dense_decode {
@@ -298,6 +298,8 @@ constexpr std::array kKernels = {
                           sm90::kLimits<SEESAW_BFLOAT16>}),
     erase<sm90::Variant>({"sm90.dense_decode.fp16", SEESAW_CUDA, "Hopper GPUs", split::kSplitKnobs,
                           sm90::kLimits<SEESAW_FLOAT16>}),
+    erase<sm90::three::Variant>({"sm90.dense_decode.three", SEESAW_CUDA, "Hopper GPUs",
+                                 split::kSplitKnobs, sm90::three::kLimits}),
     erase<attention::Sm90Kernel<DenseDecodePlan, Args>>({"sm90.dense_decode.rows", SEESAW_CUDA,
                                                          "Hopper GPUs", split::kSplitKnobs,
                                                          attention::sm90::kLimits}),

@@ -52,8 +52,8 @@ struct QueryPart {
 
 // One launch. Strides are elements. Pointers are device memory.
 struct DenseDecodeParams {
-  // The cache as [page][kv_head][box][token of the page][64 columns]: 64 tokens of kCopyBoxes
-  // boxes, and of the rotary box.
+  // The cache as [page][kv_head][box][token of the page][64 columns]: 64 tokens of some boxes
+  // (AttentionKernel::copy_boxes), and of the rotary box.
   CUtensorMap kv_map, kv_rotary_map;
   // The parts of Q as [sequence][box][token][head][64 columns]: a tile's 64 rows, 4 boxes of the
   // values' columns, and the rotary box. Only if q_by_tma.

@@ -61,14 +61,13 @@ Status check_data(const DenseDecodePlan& plan, const Args& args, const Call& cal
 }
 
 Status run_on_current_device(const DenseDecodePlan& plan, const Args& args, const Call& call,
-                             int32_t num_sms) {
+                             int32_t num_sms, const AttentionKernel& kernel) {
   SEESAW_RETURN_IF_ERROR(check_alignment(args));
   if (plan.options.check_data) {
     SEESAW_RETURN_IF_ERROR(check_data(plan, args, call));
   }
   const Geometry geometry = geometry_of(plan);
-  SEESAW_RETURN_IF_ERROR(launch_dense_decode(
-      plan, geometry, args, call, find_attention_kernel(plan.problem.q_type(), plan.problem.d_qk)));
+  SEESAW_RETURN_IF_ERROR(launch_dense_decode(plan, geometry, args, call, kernel));
   return combine_dense_decode(plan, geometry, args, call, num_sms);
 }
 
@@ -157,7 +156,7 @@ Status prepare(const DenseDecodePlan& plan, const Args& args, const Call& call) 
   return gpu::launch_schedule(launch, stream);
 }
 
-Status run(const DenseDecodePlan& plan, const Args& args, const Call& call) {
+Status run_by(FindKernel find, const DenseDecodePlan& plan, const Args& args, const Call& call) {
   if (batch_of(args) == 0) {
     return {};
   }
@@ -166,7 +165,12 @@ Status run(const DenseDecodePlan& plan, const Args& args, const Call& call) {
       gpu::status_of(guard.error(), "dense_decode", "selecting the tensors' device"));
   SEESAW_RETURN_IF_ERROR(gpu::take_fault(plan.options.device.index, "dense_decode"));
   const gpu::DeviceAnswer device = gpu::device_of(plan.options.device.index);
-  return run_on_current_device(plan, args, call, device.properties->num_sms);
+  return run_on_current_device(plan, args, call, device.properties->num_sms,
+                               find(plan.problem.q_type(), plan.problem.d_qk));
+}
+
+Status run(const DenseDecodePlan& plan, const Args& args, const Call& call) {
+  return run_by(find_attention_kernel, plan, args, call);
 }
 
 }  // namespace seesaw::dense_decode::sm90

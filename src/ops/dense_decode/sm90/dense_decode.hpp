@@ -5,6 +5,7 @@
 #include <array>
 
 #include "ops/dense_decode/plan.hpp"
+#include "ops/dense_decode/sm90/kernels.hpp"
 
 namespace seesaw::dense_decode::sm90 {
 
@@ -29,6 +30,9 @@ Status prepare(const DenseDecodePlan& plan, const Args& args, const Call& call);
 // Attention, then the combine if the plan can split a sequence. Two launches on call.stream:
 // nothing is allocated, copied to the host or waited for, except with options.check_data.
 Status run(const DenseDecodePlan& plan, const Args& args, const Call& call);
+
+// The same by another kernel with the seesaw's schedule and partials.
+Status run_by(FindKernel find, const DenseDecodePlan& plan, const Args& args, const Call& call);
 
 // The same by the traced variant: trace.hpp.
 Status trace(const DenseDecodePlan& plan, const Args& args, const Call& call, Trace* trace);

@@ -3,6 +3,7 @@
 
 #include "gpu/ptx/grid_dependency.cuh"
 #include "ops/dense_decode/sm90/foreign_schedule.cuh"
+#include "ops/dense_decode/sm90/producer.cuh"
 #include "ops/dense_decode/sm90/roles.cuh"
 
 namespace seesaw::dense_decode::sm90 {

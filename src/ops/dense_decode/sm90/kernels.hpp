@@ -17,10 +17,15 @@ struct AttentionLaunch {
   cudaStream_t stream = nullptr;
 };
 
-// Launches an instance. Asynchronous; checked.
-using AttentionKernel = Status (*)(const DenseDecodeParams& params, const AttentionLaunch& launch);
+// A compiled instance.
+struct AttentionKernel {
+  // Asynchronous; checked.
+  Status (*launch)(const DenseDecodeParams& params, const AttentionLaunch& launch) = nullptr;
+  int copy_boxes = kCopyBoxes;  // of params.kv_map
+};
 
-// The instance for an element type (q and cache) and d_qk, or null.
+// The instance for an element type (q and cache) and d_qk, both supported.
+using FindKernel = AttentionKernel (*)(DType element, int64_t d_qk);
 AttentionKernel find_attention_kernel(DType element, int64_t d_qk);
 
 }  // namespace seesaw::dense_decode::sm90

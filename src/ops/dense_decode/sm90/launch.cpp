@@ -49,7 +49,8 @@ int64_t stride_or(int64_t size, int64_t stride, int64_t otherwise) {
   return size == 1 ? otherwise : stride;
 }
 
-Status set_kv_maps(const DenseDecodeProblem& problem, const Tensor& kv, DenseDecodeParams* params) {
+Status set_kv_maps(const DenseDecodeProblem& problem, const Tensor& kv, int copy_boxes,
+                   DenseDecodeParams* params) {
   const uint64_t boxes = static_cast<uint64_t>(problem.d_qk / kBoxColumns);
   gpu::BoxMap map{
       .data = kv.data,
@@ -57,7 +58,7 @@ Status set_kv_maps(const DenseDecodeProblem& problem, const Tensor& kv, DenseDec
                 extent(kv.shape[0])},
       .stride = {kv.stride[1], kBoxColumns, stride_or(problem.h_kv, kv.stride[2], problem.d_qk),
                  stride_or(kv.shape[0], kv.stride[0], problem.d_qk)},
-      .box = {kBoxColumns, kTileTokens, kCopyBoxes, 1, 1},
+      .box = {kBoxColumns, kTileTokens, static_cast<uint32_t>(copy_boxes), 1, 1},
       .dtype = problem.kv_type()};
   SEESAW_RETURN_IF_ERROR(gpu::make_tensor_map(map, "kv_cache", &params->kv_map));
   map.box[2] = 1;
@@ -252,10 +253,10 @@ Status check_alignment(const Args& args) {
 }
 
 Status launch_dense_decode(const DenseDecodePlan& plan, const Geometry& geometry, const Args& args,
-                           const Call& call, AttentionKernel kernel) {
+                           const Call& call, const AttentionKernel& kernel) {
   const DenseDecodeProblem& problem = plan.problem;
   DenseDecodeParams params;  // not cleared first, which took longer than filling it (notebook 0071)
-  SEESAW_RETURN_IF_ERROR(set_kv_maps(problem, args.kv_cache, &params));
+  SEESAW_RETURN_IF_ERROR(set_kv_maps(problem, args.kv_cache, kernel.copy_boxes, &params));
   const gpu::ScoreScale scales = gpu::score_scale_of(problem.q_type(), args.scale);
   SEESAW_RETURN_IF_ERROR(gpu::fault_word(plan.options.device.index, &params.fault));
   const Queries q = queries_of(problem, args);
@@ -268,9 +269,9 @@ Status launch_dense_decode(const DenseDecodePlan& plan, const Geometry& geometry
   set_schedule(plan, geometry, call, &params);
   const dim3 grid(static_cast<unsigned>(params.group_tiles), static_cast<unsigned>(params.h_kv),
                   static_cast<unsigned>(plan.split.num_workers));
-  return kernel(params, {.grid = grid,
-                         .device = plan.options.device.index,
-                         .stream = static_cast<cudaStream_t>(call.stream)});
+  return kernel.launch(params, {.grid = grid,
+                                .device = plan.options.device.index,
+                                .stream = static_cast<cudaStream_t>(call.stream)});
 }
 
 Status combine_dense_decode(const DenseDecodePlan& plan, const Geometry& geometry, const Args& args,

@@ -42,14 +42,14 @@ Support supports_dense_decode_shape(const DenseDecodeProblem& problem);
 // asked before anything of a call is launched.
 Status check_alignment(const Args& args);
 
-// Launches attention by `kernel` (find_attention_kernel's, or launch_traced) on call.stream, on the
+// Launches attention by `kernel` (a FindKernel's, or launch_traced) on call.stream, on the
 // current device, which must be the tensors'. Writes out and lse of unsplit sequences, and partials
 // (in call.workspace) of split ones. Reads plan.problem, plan.split and arguments (schedule
 // included: device memory). The launch releases a dependent launch with programmatic stream
 // serialisation early; the dependent kernel must wait for the grid before it reads partials.
 // Asynchronous; checked.
 Status launch_dense_decode(const DenseDecodePlan& plan, const Geometry& geometry, const Args& args,
-                           const Call& call, AttentionKernel kernel);
+                           const Call& call, const AttentionKernel& kernel);
 
 // Merges what launch_dense_decode left in the workspace. Asynchronous; checked.
 Status combine_dense_decode(const DenseDecodePlan& plan, const Geometry& geometry, const Args& args,

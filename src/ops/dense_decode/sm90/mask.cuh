@@ -2,7 +2,7 @@
 #pragma once
 
 #include "gpu/sm90/seesaw.cuh"
-#include "ops/dense_decode/sm90/producer.cuh"
+#include "ops/dense_decode/sm90/pieces.cuh"
 
 namespace seesaw::dense_decode::sm90 {
 

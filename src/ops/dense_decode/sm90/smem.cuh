@@ -4,22 +4,9 @@
 #include "gpu/pipeline.cuh"
 #include "gpu/ptx/shared_memory.cuh"
 #include "gpu/sm90/facts.cuh"
-#include "ops/dense_decode/sm90/config.hpp"
+#include "ops/dense_decode/sm90/pieces.cuh"
 
 namespace seesaw::dense_decode::sm90 {
-
-// What a consumer needs to know of a piece. Written by a query loader before it signals q_full[0];
-// two slots, so that the next piece's is written while this one's is read.
-struct PieceInfo {
-  int32_t sequence;
-  int32_t row_tile;     // behind the last one in a last row group of fewer tiles: nothing to do
-  int32_t num_tiles;    // 0: nothing to attend
-  int32_t token_begin;  // first token of the first tile
-  int32_t masked_tile;  // tiles of the piece below this one are seen whole by every row
-  int32_t seq_len;      // >= 0
-  int32_t partial;      // slot, or -1: write out directly
-  bool stale;           // planned for another length: its results are NaN
-};
 
 template <typename Config>
 struct SharedStorage {
@@ -35,7 +22,9 @@ struct SharedStorage {
   float frame[kTileRows];      // running maximum, log2 units; see online_softmax.cuh
   float scale[2][kTileRows];   // 2^(old frame - new frame) of tile 0 and of tile 1
   float sum[2][2][kTileRows];  // [slot of the piece's turn][warpgroup] sums of probabilities
-  PieceInfo piece[2];          // [slot of the piece's turn]
+  // [slot of the piece's turn] Writer: a query loader, before it signals q_full[0]. Two slots, so
+  // that the next piece's is written while this one's is read.
+  PieceInfo piece[2];
   // [slot of the piece's turn][warpgroup] number + 1 of the last piece in whose masked tiles the
   // warpgroup has met values that are not finite, see scrub_values
   uint32_t not_finite[2][2];

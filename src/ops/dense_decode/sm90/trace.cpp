@@ -41,7 +41,7 @@ Status trace(const DenseDecodePlan& plan, const Args& args, const Call& call, Tr
        .blocks_of_worker = static_cast<int32_t>(problem.h_kv * geometry.group_tiles),
        .lanes = 2,  // the consumer warpgroups
        .set_blocks = [&](gpu::TraceBlock* blocks) { return set_trace_blocks(blocks, stream); },
-       .attend = [&] { return launch_dense_decode(plan, geometry, args, call, launch_traced); },
+       .attend = [&] { return launch_dense_decode(plan, geometry, args, call, {launch_traced}); },
        .combine =
            [&] {
              return combine_dense_decode(plan, geometry, args, call, device.properties->num_sms);

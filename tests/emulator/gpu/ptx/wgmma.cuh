@@ -21,6 +21,11 @@ void wgmma_wait() {
 inline constexpr uint32_t kStepKMajor = 2;
 inline constexpr uint32_t kStepMnMajor = 128;
 
+inline constexpr uint32_t kDescriptorHigh = 0x40000040U;
+inline constexpr uint32_t kPlainHigh = 256 >> 4;
+inline uint32_t descriptor_plain(uint32_t address) {
+  return ((128U >> 4) << 16) | ((address & 0x3FFFFU) >> 4);
+}
 inline uint32_t descriptor_k_major(uint32_t address) {
   return (1U << 16) | ((address & 0x3FFFFU) >> 4);
 }
@@ -33,8 +38,9 @@ template <typename T, int N>
 struct Wgmma {
   static constexpr int kRegisters = N / 2;
 
+  template <uint32_t kHighA = kDescriptorHigh>
   static void ss(float (&d)[kRegisters], uint32_t a, uint32_t b, bool accumulate) {
-    issue(d, a, nullptr, b, accumulate, run_ss);
+    issue(d, a, nullptr, b, accumulate, kHighA == kDescriptorHigh ? run_ss : run_plain_ss);
   }
   static void rs(float (&d)[kRegisters], const uint32_t* a, uint32_t b, bool accumulate) {
     issue(d, 0, a, b, accumulate, run_rs);
@@ -42,6 +48,7 @@ struct Wgmma {
 
  private:
   static void run_ss(const emulator::WarpProduct& product);
+  static void run_plain_ss(const emulator::WarpProduct& product);  // A without swizzle
   static void run_rs(const emulator::WarpProduct& product);
 
   static void issue(float* d, uint32_t a, const uint32_t* fragments, uint32_t b, bool accumulate,
