@@ -26,6 +26,10 @@ struct Sm90Core {
   static constexpr auto run = sm90::run;
   static constexpr auto trace = sm90::trace;
 };
+// The same with operands swapped.
+struct Sm90SwappedCore : Sm90Core {
+  static constexpr auto plan = sm90::plan_swapped;
+};
 
 // Launches on call.stream: nothing is allocated, copied to the host or waited for, except with
 // options.check_data.
@@ -81,5 +85,7 @@ template <typename PlanType, typename Args>
 using Sm80Kernel = GpuKernel<Sm80Core, PlanType, Args>;
 template <typename PlanType, typename Args>
 using Sm90Kernel = GpuKernel<Sm90Core, PlanType, Args>;
+template <typename PlanType, typename Args>
+using Sm90SwappedKernel = GpuKernel<Sm90SwappedCore, PlanType, Args>;
 
 }  // namespace seesaw::attention

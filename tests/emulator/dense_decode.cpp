@@ -28,6 +28,7 @@ using dense_decode::DenseDecodePlan;
 using dense_decode::DenseDecodeProblem;
 using Sm80 = attention::Sm80Kernel<DenseDecodePlan, dense_decode::Args>;
 using Rows = attention::Sm90Kernel<DenseDecodePlan, dense_decode::Args>;
+using Swapped = attention::Sm90SwappedKernel<DenseDecodePlan, dense_decode::Args>;
 namespace sm90 = dense_decode::sm90;
 
 // A core's functions.
@@ -47,6 +48,8 @@ const Functions& functions_of(Core core) {
                                       Rows::trace};
   static constexpr Functions kThree = {sm90::three::supports, sm90::plan, sm90::prepare,
                                        sm90::three::run, nullptr};
+  static constexpr Functions kSwapped = {Swapped::supports, Swapped::plan, Swapped::prepare,
+                                         Swapped::run, Swapped::trace};
   switch (core) {
     case Core::kSm90:
       return kSm90;
@@ -55,9 +58,11 @@ const Functions& functions_of(Core core) {
     case Core::kRows:
       return kRows;
     case Core::kThree:
+      return kThree;
+    case Core::kSwapped:
       break;
   }
-  return kThree;
+  return kSwapped;
 }
 
 void must(const Status& status) {

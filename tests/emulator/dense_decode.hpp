@@ -22,8 +22,8 @@
 
 namespace seesaw::emulator {
 
-// sm90.dense_decode, sm80.dense_decode, sm90.dense_decode.rows, sm90.dense_decode.three.
-enum class Core { kSm90, kSm80, kRows, kThree };
+// sm90.dense_decode, sm80.dense_decode, sm90.dense_decode.rows, .three and .swapped.
+enum class Core { kSm90, kSm80, kRows, kThree, kSwapped };
 
 // The core of shares that do not name one; OnAnyCore sets it.
 inline Core default_core = Core::kSm90;
@@ -41,7 +41,7 @@ class OnAnyCore : public ::testing::TestWithParam<std::tuple<Core, Conditions>> 
 // INSTANTIATE_TEST_SUITE_P(Emulated, SomeTest, kAnyCore, kNameOfCore);
 inline std::vector<std::tuple<Core, Conditions>> cores_and_conditions() {
   std::vector<std::tuple<Core, Conditions>> all;
-  for (const Core core : {Core::kSm90, Core::kRows, Core::kThree}) {
+  for (const Core core : {Core::kSm90, Core::kRows, Core::kThree, Core::kSwapped}) {
     for (const Conditions& any : kAnyConditions) all.emplace_back(core, any);
   }
   for (const Conditions& any : kConditionsOfCopies) all.emplace_back(Core::kSm80, any);
@@ -55,7 +55,7 @@ inline const auto kTracedCore = ::testing::ValuesIn([] {
   return traced;
 }());
 inline constexpr auto kNameOfCore = [](const auto& test) {
-  constexpr const char* kNames[] = {"Sm90", "Sm80", "Rows", "Three"};
+  constexpr const char* kNames[] = {"Sm90", "Sm80", "Rows", "Three", "Swapped"};
   return kNames[static_cast<int>(std::get<0>(test.param))] + name_of(std::get<1>(test.param));
 };
 

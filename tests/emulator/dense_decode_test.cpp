@@ -137,6 +137,9 @@ TEST(Accuracy, AdversarialInputsStayWithinTheBoundsOfSm90Rows) {
 TEST(Accuracy, AdversarialInputsStayWithinTheBoundsOfSm90Three) {
   expect_within_the_bounds(Core::kThree);
 }
+TEST(Accuracy, AdversarialInputsStayWithinTheBoundsOfSm90Swapped) {
+  expect_within_the_bounds(Core::kSwapped);
+}
 
 // Strides that TMA does not take, of everything but the cache.
 TEST_P(DenseDecode, OddStrides) {

@@ -1,5 +1,6 @@
-// sm90.dense_decode.rows with the device planner and the combine, against the double reference:
-// what sm90.dense_decode has not, any page size, formats, windows, sinks, ragged queries.
+// sm90.dense_decode.rows and .swapped with the device planner and the combine, against the double
+// reference: what sm90.dense_decode has not, any page size, formats, windows, sinks, ragged
+// queries.
 #include <gtest/gtest.h>
 
 #include "any_conditions.hpp"
@@ -9,17 +10,18 @@
 namespace seesaw::emulator {
 namespace {
 
-void expect_contract(const lab::DecodeSpec& spec, Shares shares = {}) {
-  shares.core = Core::kRows;
+void expect_contract(const lab::DecodeSpec& spec, const Shares& shares = {}) {
   const lab::DecodeCase test_case(spec);
   DecodeCall call(test_case, shares);
   ASSERT_EQ(call.run(), "") << lab::describe(spec);
   EXPECT_EQ(call.verdict(), "") << lab::describe(spec);
 }
 
-class Sm90Rows : public UnderAnyConditions {};
-INSTANTIATE_TEST_SUITE_P(Emulated, Sm90Rows, ::testing::ValuesIn(kAnyConditions),
-                         kNameOfConditions);
+class Sm90Rows : public OnAnyCore {};
+INSTANTIATE_TEST_SUITE_P(Emulated, Sm90Rows,
+                         ::testing::Combine(::testing::Values(Core::kRows, Core::kSwapped),
+                                            ::testing::ValuesIn(kAnyConditions)),
+                         kNameOfCore);
 
 TEST_P(Sm90Rows, AnyPageSize) {
   for (const int64_t page_size : {1, 2, 3, 16, 61, 64, 69, 480}) {

@@ -317,18 +317,23 @@ TEST_P(Sm80Sparse, CheckDataFindsAScheduleOfOtherLengths) {
   must(call.run());
 }
 
-// ---- sm90: rows that lie anywhere, multiplied by the seesaw
-
-using Decode90 = DecodeBy<attention::Sm90Core>;
-using Prefill90 = PrefillBy<attention::Sm90Core>;
+// ---- sm90: rows that lie anywhere, multiplied by the seesaw, or with operands swapped
 
 class Sm90Sparse : public UnderAnyConditions {};
 INSTANTIATE_TEST_SUITE_P(Emulated, Sm90Sparse, ::testing::ValuesIn(kAnyConditions),
                          kNameOfConditions);
 
+void expect_contract_of_sm90(const SparseSpec& spec, const Shares& shares) {
+  const SparseCase test_case(spec);
+  expect_contract<DecodeBy<attention::Sm90Core>>(test_case, shares);
+  expect_contract<DecodeBy<attention::Sm90SwappedCore>>(test_case, shares);
+}
+
 TEST_P(Sm90Sparse, QueriesInTwoParts) {
-  expect_parts_alike<Decode90>({.s_q = 2, .h_q = 9, .cache = {.topk = 70}});
-  expect_parts_alike<Decode90>({.h_q = 70, .cache = {.topk = 70}, .q_gap = 3});
+  expect_parts_alike<DecodeBy<attention::Sm90Core>>({.s_q = 2, .h_q = 9, .cache = {.topk = 70}});
+  expect_parts_alike<DecodeBy<attention::Sm90Core>>({.h_q = 70, .cache = {.topk = 70}, .q_gap = 3});
+  expect_parts_alike<DecodeBy<attention::Sm90SwappedCore>>(
+      {.h_q = 40, .cache = {.topk = 70}, .q_gap = 3});
 }
 
 const std::vector<int32_t> kSm90Formats = {
@@ -350,7 +355,7 @@ TEST_P(Sm90Sparse, EveryFormat) {
     spec.s_q = 2;
     for (const int64_t topk : {1, 64, 129, 300}) {
       spec.cache.topk = topk;
-      expect_contract<Decode90>(SparseCase(spec), {.num_workers = 3});
+      expect_contract_of_sm90(spec, {.num_workers = 3});
     }
   }
 }
@@ -359,18 +364,20 @@ TEST_P(Sm90Sparse, StrangersAndLengths) {
   for (const int32_t format : std::vector<int32_t>{SEESAW_BFLOAT16, SEESAW_FORMAT_FP8_656}) {
     lab::SparseSpec spec = sm90_spec(format);
     spec.batch = 3;
-    spec.h_q = 70;
+    spec.h_q = 50;
     spec.cache.topk = 200;
     spec.cache.lengths = {200, 0, 97};
     spec.strangers = lab::Strangers::kAnything;
     spec.stranger_share = 0.5;
-    expect_contract<Decode90>(SparseCase(spec), {.num_workers = 2});
+    expect_contract_of_sm90(spec, {.num_workers = 2});
     spec.stranger_share = 1.0;
-    expect_contract<Decode90>(SparseCase(spec), {.num_workers = 1});
+    expect_contract_of_sm90(spec, {.num_workers = 1});
   }
 }
 
-TEST_P(Sm90Sparse, CheckDataNamesTheFirstDoubtfulEntry) { expect_decode_lists_checked<Decode90>(); }
+TEST_P(Sm90Sparse, CheckDataNamesTheFirstDoubtfulEntry) {
+  expect_decode_lists_checked<DecodeBy<attention::Sm90Core>>();
+}
 
 TEST_P(Sm90Sparse, ExtraCacheAndSinks) {
   lab::SparseSpec spec = sm90_spec(SEESAW_FORMAT_FP8_584);
@@ -385,17 +392,19 @@ TEST_P(Sm90Sparse, ExtraCacheAndSinks) {
                 .pages = 90,
                 .lengths = {0, 170}};
   spec.sinks = {-kInfinity, kInfinity, 0.0F, 5.0F};
-  expect_contract<Decode90>(SparseCase(spec), {.num_workers = 3});
+  expect_contract_of_sm90(spec, {.num_workers = 3});
 }
 
 TEST_P(Sm90Sparse, Prefill) {
   for (const int64_t d_qk : {576, 512}) {
-    expect_contract<Prefill90>(SparseCase(
+    const SparseCase test_case(
         {.batch = 5,
          .h_q = 40,
          .d_qk = d_qk,
          .cache = {.topk = 150, .page_size = 1, .pages = 190, .lengths = {133, 0, 1, 64, 150}},
-         .sinks = std::vector<float>(40, -1.0F)}));
+         .sinks = std::vector<float>(40, -1.0F)});
+    expect_contract<PrefillBy<attention::Sm90Core>>(test_case);
+    expect_contract<PrefillBy<attention::Sm90SwappedCore>>(test_case);
   }
 }
 

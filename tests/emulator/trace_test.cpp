@@ -95,7 +95,7 @@ TEST_P(Traced, OtherDtypesAreRefusedInWords) {
 // Records that the cores convert.
 TEST(TracedRecords, OfE4M3) {
   const UnderConditions here(kConditionsOfCopies.front());
-  for (const Core core : {Core::kSm80, Core::kRows}) {
+  for (const Core core : {Core::kSm80, Core::kRows, Core::kSwapped}) {
     for (const int64_t heads : {4, 40}) {
       lab::DecodeSpec spec{.seq_lens = {300, 70}, .h_q = heads};
       spec.kv_format = SEESAW_FORMAT_FP8_656;

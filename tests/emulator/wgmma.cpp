@@ -57,9 +57,9 @@ struct Operands {
   float a[kRows][kDepth];
   float b[kDepth][N];
 
-  // Scores: B as [N][k]. Values: as [k][N], in tiles of 64 columns.
+  // Up to N = 64: B as [N][k]. Beyond, values: as [k][N], in tiles of 64 columns.
   void read_b(uint32_t descriptor) {
-    if constexpr (N == 64) {
+    if constexpr (N <= 64) {
       for (int n = 0; n < N; ++n) {
         float column[kDepth];
         read_k_major<T>(descriptor, n, column);
@@ -74,6 +74,18 @@ struct Operands {
                         &b[k][n]);
         }
       }
+    }
+  }
+
+  // As [k][64], of which the warp has its 16 rows.
+  void read_transposed_a(uint32_t descriptor, unsigned warp) {
+    for (int k = 0; k < kDepth; ++k) {
+      float column[kRows];
+      const uint32_t address =
+          start_of(descriptor) + static_cast<uint32_t>(k) * 128 + warp * kRows * 2;
+      read_chunk<T>(address, column);
+      read_chunk<T>(address + 16, column + kChunk);
+      for (int row = 0; row < kRows; ++row) a[row][k] = column[row];
     }
   }
 
@@ -125,6 +137,14 @@ void Wgmma<T, N>::run_plain_ss(const emulator::WarpProduct& product) {
 }
 
 template <typename T, int N>
+void Wgmma<T, N>::run_transposed_ss(const emulator::WarpProduct& product) {
+  Operands<T, N> operands;
+  operands.read_transposed_a(product.a, product.warp);
+  operands.read_b(product.b);
+  operands.multiply(product);
+}
+
+template <typename T, int N>
 void Wgmma<T, N>::run_rs(const emulator::WarpProduct& product) {
   Operands<T, N> operands;
   operands.read_a(product);
@@ -132,9 +152,13 @@ void Wgmma<T, N>::run_rs(const emulator::WarpProduct& product) {
   operands.multiply(product);
 }
 
+template struct Wgmma<__nv_bfloat16, 16>;
+template struct Wgmma<__nv_bfloat16, 32>;
 template struct Wgmma<__nv_bfloat16, 64>;
 template struct Wgmma<__nv_bfloat16, 128>;
 template struct Wgmma<__nv_bfloat16, 256>;
+template struct Wgmma<__half, 16>;
+template struct Wgmma<__half, 32>;
 template struct Wgmma<__half, 64>;
 template struct Wgmma<__half, 128>;
 template struct Wgmma<__half, 256>;

@@ -11,7 +11,7 @@ namespace seesaw::gpu_test {
 namespace {
 
 constexpr const char* kTracedKernels[] = {"sm90.dense_decode.bf16", "sm90.dense_decode.rows",
-                                          "sm80.dense_decode"};
+                                          "sm90.dense_decode.swapped", "sm80.dense_decode"};
 
 void expect_same_bits_and_ordered_spans(const DenseCase& c, const char* kernel) {
   SCOPED_TRACE(c.name() + " by " + kernel);

@@ -16,11 +16,14 @@ struct RowTotals {
   float top[2];
 };
 
-// Whether the tensor cores' result of row r of the thread is none: see gpu::kLargestFrame.
+// Whether the tensor cores' result of a row is none, by its totals, or of row r of the thread: see
+// gpu::kLargestFrame.
+__device__ __forceinline__ bool beyond_frames(float frame, float sum) {
+  const bool large = fabsf(frame) > gpu::kLargestFrame && frame != gpu::kEmptyFrame;
+  return large || !(sum < INFINITY);
+}
 __device__ __forceinline__ bool beyond_frames(const RowTotals& totals, int r) {
-  const bool large =
-      fabsf(totals.frame[r]) > gpu::kLargestFrame && totals.frame[r] != gpu::kEmptyFrame;
-  return large || !(totals.sum[r] < INFINITY);
+  return beyond_frames(totals.frame[r], totals.sum[r]);
 }
 
 // Where the results of a row go.

@@ -1,6 +1,8 @@
 #include "attention/sm90/attention.hpp"
 
+#include <algorithm>
 #include <cstdint>
+#include <span>
 #include <string>
 
 #include "attention/device/plan.hpp"
@@ -36,9 +38,20 @@ Support supports_stream(const Problem& problem, const StreamShape& stream, bool 
 
 bool converts(const Problem& problem) { return !copies(problem.streams[0].format, problem.q_type); }
 
-InstanceKey key_of(const Problem& problem) {
-  return {.type = problem.q_type, .d_qk = problem.d_qk, .converts = converts(problem)};
+// The plan's instance, or null.
+AttentionKernel find(std::span<const Instance> instances, const Plan& plan) {
+  const Problem& problem = plan.attention;
+  const InstanceKey key = {.type = problem.q_type,
+                           .d_qk = problem.d_qk,
+                           .converts = converts(problem),
+                           .rows = plan.tile_rows};
+  const auto found = std::ranges::find(instances, key, &Instance::key);
+  return found == instances.end() ? nullptr : found->launch;
 }
+AttentionKernel find_attention_kernel(const Plan& plan) {
+  return find(plan.tile_rows == kTileRows ? seesaw_instances() : swapped_instances(), plan);
+}
+AttentionKernel find_traced_kernel(const Plan& plan) { return find(traced_instances(), plan); }
 
 // 16 bytes are copied at a time, and rows are numbered by 32 bits.
 Status check_cache(const Problem& problem, const Call& call, size_t number) {
@@ -68,7 +81,7 @@ Status check_caches(const Problem& problem, const Call& call) {
 }
 
 // By what finds the instance.
-template <AttentionKernel (*kFind)(const InstanceKey&)>
+template <AttentionKernel (*kFind)(const Plan&)>
 Status launch_attention(const Plan& plan, const Geometry& geometry, const Call& call, gpu::Edge,
                         cudaStream_t stream) {
   const Problem& problem = plan.attention;
@@ -80,9 +93,9 @@ Status launch_attention(const Plan& plan, const Geometry& geometry, const Call& 
       params.boxes[s] = boxes_of(problem.streams[s].format).value();
     }
   }
-  return kFind(key_of(problem))(params, {.grid = device::grid_of(plan, geometry),
-                                         .device = plan.options.device.index,
-                                         .stream = stream});
+  return kFind(plan)(params, {.grid = device::grid_of(plan, geometry),
+                              .device = plan.options.device.index,
+                              .stream = stream});
 }
 
 }  // namespace
@@ -125,6 +138,17 @@ Status plan(const Problem& problem, const Options& options, KnobValues knobs, Pl
                            plan);
 }
 
+Status plan_swapped(const Problem& problem, const Options& options, KnobValues knobs, Plan* plan) {
+  return device::make_plan(problem, options, knobs,
+                           {.tokens = kTileTokens,
+                            .rows = problem.rows() <= 16 ? 16 : 32,
+                            .blocks_per_sm = 1,
+                            .piece_cost_tiles = 3,
+                            .fixed_split_tiles = 32,
+                            .us = 1.3},
+                           plan);
+}
+
 Status prepare(const Plan& plan, const Call& call, void* schedule, void* stream) {
   return device::prepare(plan, call, schedule, stream);
 }
@@ -136,7 +160,7 @@ Status run(const Plan& plan, const Call& call, void* stream) {
 
 Status trace(const Plan& plan, const Call& call, void* stream, Trace* trace) {
   const Problem& problem = plan.attention;
-  if (find_traced_kernel(key_of(problem)) == nullptr) {
+  if (find_traced_kernel(plan) == nullptr) {
     return not_supported(four_part_message("attention (sm90)",
                                            std::string("a trace of ") + name_of(problem.q_type),
                                            "bfloat16, which the traced variant is compiled for",

@@ -27,6 +27,8 @@ Support supports(const Problem& problem, const Options& options);
 // Workers, tiles and workspace for a problem that is supported. Fills in all of `plan`, but for
 // what an operation adds to it.
 Status plan(const Problem& problem, const Options& options, KnobValues knobs, Plan* plan);
+// The same for the kernel with swapped operands, for few query rows: tiles of 16 rows, or of 32.
+Status plan_swapped(const Problem& problem, const Options& options, KnobValues knobs, Plan* plan);
 
 // As attention::sm80's.
 Status prepare(const Plan& plan, const Call& call, void* schedule, void* stream);

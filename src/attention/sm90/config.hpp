@@ -24,15 +24,12 @@ static_assert(kShareTokens == 16);
 
 inline constexpr int kThreads = kConsumerThreads + 32 * kProducerWarps;
 inline constexpr int kLaunchRegisters = launch_registers(kThreads);
-// The producers keep nothing in registers while it is under way.
-inline constexpr int kConsumerRegisters = 208;
-inline constexpr int kProducerRegisters = 48;
-static_assert(kConsumerRegisters * kConsumerThreads + kProducerRegisters * 32 * kProducerWarps <=
-              kLaunchRegisters * kThreads);
 
-// A variant of the kernel: element type and width of a query, and whether the cache's records are
-// e4m3, to be converted to that type.
-template <typename ElementType, int kQkColumnsValue, bool kConvertsValue>
+// A variant of the kernel: element type and width of a query, whether the cache's records are e4m3,
+// to be converted to that type, and query rows of a tile: 64 for the seesaw, 32 or 16 where the
+// operands are swapped.
+template <typename ElementType, int kQkColumnsValue, bool kConvertsValue,
+          int kRowsValue = gpu::sm90::kTileRows>
 struct Config {
   using Element = ElementType;
   static constexpr bool kConverts = kConvertsValue;
@@ -50,9 +47,16 @@ struct Config {
   static constexpr int kRotaryCopy = -1;
 
   static constexpr int kTileTokens = gpu::sm90::kTileTokens;
-  static constexpr int kTileRows = gpu::sm90::kTileRows;
+  static constexpr int kTileRows = kRowsValue;
+  static constexpr bool kSwapped = kTileRows < gpu::sm90::kTileRows;
   static constexpr int kValueColumns = gpu::sm90::kValueColumns;
   static constexpr int kThreads = sm90::kThreads;
+  // The producers keep nothing in registers while it is under way, and have what the consumers
+  // leave.
+  static constexpr int kConsumerRegisters = kTileRows == 16 ? 176 : kSwapped ? 200 : 208;
+  static constexpr int kProducerRegisters = kTileRows == 16 ? 80 : kSwapped ? 56 : 48;
+  static_assert(kConsumerRegisters * kConsumerThreads + kProducerRegisters * 32 * kProducerWarps <=
+                kLaunchRegisters * kThreads);
 };
 
 enum class ScaleKind : int32_t {

@@ -29,7 +29,7 @@ struct Epilogue {
 
   __device__ __forceinline__ void run(const ConsumerState& state, RowTotals totals,
                                       gpu::Turn turn) const {
-    const uint32_t(&not_finite)[2] = storage.not_finite[turn.slot()];
+    const uint32_t(&not_finite)[2] = storage.pieces.not_finite[turn.slot()];
     const bool all_anew = not_finite[0] == turn.number() + 1 || not_finite[1] == turn.number() + 1;
     const bool anew[2] = {all_anew || beyond_frames(totals, 0),
                           all_anew || beyond_frames(totals, 1)};

@@ -1,6 +1,8 @@
 // How an instance of the kernel is launched.
 #pragma once
 
+#include <type_traits>
+
 #include "attention/sm90/kernel.cuh"
 #include "attention/sm90/kernels.hpp"
 #include "gpu/launch.cuh"
@@ -23,5 +25,17 @@ Status launch_instance(const Params& params, const KernelLaunch& launch) {
   return gpu::status_of(gpu::launch_kernel(attention_kernel<Config>, shape, params),
                         "attention (sm90)", "launching the attention kernel");
 }
+
+template <typename Element, int kQkColumns, bool kConverts, int kRows>
+inline constexpr InstanceKey kKey = {
+    .type = std::is_same_v<Element, __half> ? DType::kFloat16 : DType::kBFloat16,
+    .d_qk = kQkColumns,
+    .converts = kConverts,
+    .rows = kRows};
+
+template <typename Element, int kQkColumns, bool kConverts, int kRows = kTileRows>
+inline constexpr Instance kInstance = {
+    kKey<Element, kQkColumns, kConverts, kRows>,
+    launch_instance<Config<Element, kQkColumns, kConverts, kRows>>};
 
 }  // namespace seesaw::attention::sm90

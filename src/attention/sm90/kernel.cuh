@@ -4,6 +4,7 @@
 #include "attention/device/foreign_schedule.cuh"
 #include "attention/sm90/consumer.cuh"
 #include "attention/sm90/producer.cuh"
+#include "attention/sm90/swapped_consumer.cuh"
 #include "gpu/marks.cuh"
 #include "gpu/ptx/grid_dependency.cuh"
 
@@ -20,26 +21,28 @@ __global__ void __launch_bounds__(kThreads, 1)
   gpu::mark<Config>(0, gpu::Mark::kEntered);
   if (threadIdx.x == 0) {
     init_barriers(shared);
-    storage.not_finite[0][0] = storage.not_finite[0][1] = 0;
-    storage.not_finite[1][0] = storage.not_finite[1][1] = 0;
+    storage.pieces.not_finite[0][0] = storage.pieces.not_finite[0][1] = 0;
+    storage.pieces.not_finite[1][0] = storage.pieces.not_finite[1][1] = 0;
   }
   ptx::wait_for_previous_grid();
-  if (threadIdx.x == 0) storage.work = block_work(params);
+  if (threadIdx.x == 0) storage.tiles.work = block_work(params);
   __syncthreads();
   ptx::release_next_grid();
   gpu::mark<Config>(0, gpu::Mark::kGo);
-  if (__builtin_expect(storage.work.foreign, 0)) refuse_schedule<Config>(params);
+  if (__builtin_expect(storage.tiles.work.foreign, 0)) refuse_schedule<Config>(params);
 
   constexpr int kConsumerWarps = kConsumerThreads / 32;
   if (warp >= kConsumerWarps) {
-    ptx::lower_registers<kProducerRegisters>();
+    ptx::lower_registers<Config::kProducerRegisters>();
     const int producer = warp - kConsumerWarps;
-    Producer<Config>{params, shared, storage, producer / kBufferWarps, producer % kBufferWarps,
-                     lane}
+    Producer<Config>{
+        params, shared, storage.tiles, producer / kBufferWarps, producer % kBufferWarps, lane}
         .run();
   } else {
-    ptx::raise_registers<kConsumerRegisters>();
-    Consumer<Config>(params, shared, storage, {warp % 4, lane}).run(static_cast<Side>(warp / 4));
+    ptx::raise_registers<Config::kConsumerRegisters>();
+    using ConsumerOfConfig =
+        std::conditional_t<Config::kSwapped, SwappedConsumer<Config>, Consumer<Config>>;
+    ConsumerOfConfig(params, shared, storage, {warp % 4, lane}).run(static_cast<Side>(warp / 4));
     gpu::mark<Config>(0, gpu::Mark::kLeft);
   }
 }

@@ -4,6 +4,7 @@
 #include <cuda_runtime_api.h>
 
 #include <cstdint>
+#include <span>
 
 #include "attention/sm90/config.hpp"
 #include "base/status.hpp"
@@ -25,14 +26,22 @@ struct InstanceKey {
   DType type;     // of the queries
   int64_t d_qk;   // 576 or 512
   bool converts;  // the cache's e4m3 records
+  int32_t rows;   // of a tile: 64, or 32 or 16 with swapped operands
+
+  bool operator==(const InstanceKey&) const = default;
+};
+struct Instance {
+  InstanceKey key;
+  AttentionKernel launch;
 };
 
-// The instance, or null.
-AttentionKernel find_attention_kernel(const InstanceKey& key);
+// The instances: the seesaw's, and those with swapped operands.
+std::span<const Instance> seesaw_instances();
+std::span<const Instance> swapped_instances();
 
-// The same with a clock, of queries of bf16; else null. They write to `blocks`, one entry a thread
-// block, x fastest.
-AttentionKernel find_traced_kernel(const InstanceKey& key);
+// Some of both with a clock, of queries of bf16. They write to `blocks`, one entry a thread block,
+// x fastest.
+std::span<const Instance> traced_instances();
 cudaError_t set_trace_blocks(gpu::TraceBlock* blocks, cudaStream_t stream);
 
 }  // namespace seesaw::attention::sm90

@@ -18,7 +18,7 @@ struct Producer {
 
   const Params& params;
   const SharedAddresses<Config>& shared;
-  SharedStorage<Config>& storage;
+  TileStorage<Config>& storage;
   int buffer;
   int warp;  // of the buffer's
   int lane;

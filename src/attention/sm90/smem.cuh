@@ -1,6 +1,8 @@
 // The plan of shared memory, and the barriers.
 #pragma once
 
+#include <type_traits>
+
 #include "attention/device/work.cuh"
 #include "attention/sm90/config.hpp"
 #include "gpu/pipeline.cuh"
@@ -28,37 +30,80 @@ struct TileCursor {
   int32_t stream;   // kNoStream: behind the last tile
 };
 
+// What tiles come through, from the producers to the consumers.
 template <typename Config>
-struct SharedStorage {
-  // Q tile, row-major boxes, of one piece. Writers and readers: the consumers.
-  Box q[Config::kQkBoxes];
+struct TileStorage {
   // Two KV tiles, one box a 64-column slice. Writers: the producer warps, and scrub_values.
-  // Readers: the tile's own warpgroup (scores), both (values). The rotary box becomes the tile's P
-  // once its scores are done.
+  // Readers: the consumers. In the seesaw the rotary box becomes the tile's P once its scores are
+  // done.
   Box kv[2][Config::kQkBoxes];
-  float frame[kTileRows];     // running maximum, log2 units; see gpu/online_softmax.cuh
-  float scale[2][kTileRows];  // 2^(old frame - new frame) of tile 0 and of tile 1
-  float sum[2][kTileRows];    // [warpgroup] of probabilities, at the end of a piece
-  float top[2][kTileRows];    // [warpgroup] largest score in the piece, where somebody asks for it
-  bool landed[2];             // [warpgroup] its next tile, when it looked
   uint16_t valid[kBuffers][kBufferWarps];  // tokens of a warp's share that exist, a bit each
   BlockWork work;
   TileCursor cursor[kBuffers][kBufferWarps];
   uint32_t scales[kBuffers][2][kTileTokens][kScaleWords];  // [turn's slot], as records have them
-  PieceWork piece[2];                                      // [slot of the piece's turn]
-  // [slot of the piece's turn][warpgroup] number + 1 of the last piece in whose masked tiles the
-  // warpgroup has met values that are not finite, see scrub_values
-  uint32_t not_finite[2][2];
   uint64_t kv_full[2][Config::kKvCopies];  // [buffer][copy]; arrivals: the buffer's producer warps
   // [buffer][half: 0: boxes 0-3, 1: boxes 4-7]; arrivals: warps of the consumer that reads it last.
   // The rotary box goes with the half that is released after the tile's P has been read.
   uint64_t kv_empty[2][2];
 };
 
-// P has boxes of its own behind the rest where there is no rotary box.
+// A consumer's pieces, of whichever kind it is.
+struct PieceStorage {
+  PieceWork piece[2];  // [slot of the piece's turn]
+  // [slot of the piece's turn][warpgroup] number + 1 of the last piece in whose masked tiles the
+  // warpgroup has met values that are not finite, see scrub_values
+  uint32_t not_finite[2][2];
+};
+
+// A box of so many rows, row-major, 128-byte swizzle.
+template <int kRows>
+struct alignas(1024) RowBox {
+  uint16_t element[kRows][kBoxColumns];
+};
+
+template <typename Config>
+struct SeesawStorage {
+  // Q tile, row-major boxes, of one piece. Writers and readers: the consumers.
+  Box q[Config::kQkBoxes];
+  TileStorage<Config> tiles;
+  PieceStorage pieces;
+  float frame[kTileRows];     // running maximum, log2 units; see gpu/online_softmax.cuh
+  float scale[2][kTileRows];  // 2^(old frame - new frame) of tile 0 and of tile 1
+  float sum[2][kTileRows];    // [warpgroup] of probabilities, at the end of a piece
+  float top[2][kTileRows];    // [warpgroup] largest score in the piece, where somebody asks for it
+  bool landed[2];             // [warpgroup] its next tile, when it looked
+};
+
+// Where the operands are swapped (swapped_consumer.cuh): [warpgroup] first.
+template <typename Config>
+struct SwappedStorage {
+  static constexpr int kRows = Config::kTileRows;
+  static constexpr int kPartFloats = kBoxColumns * kRows;  // of the output: 64 columns
+  // Of a half of the output, parts that the warpgroups exchange at a time: as room allows.
+  static constexpr int kExchangedParts = kRows == 16 ? kHalfBoxes : 1;
+
+  RowBox<kRows> q[Config::kQkBoxes];  // as the seesaw's
+  TileStorage<Config> tiles;
+  RowBox<kRows> p[2];         // probabilities: [row][token of the tile]. Its own warpgroup's alone
+  float maxima[2][4][kRows];  // [warp] largest score of a tile; at the end magnitude of the output
+  float frame[2][kRows];      // at the end of a piece
+  float sum[2][4][kRows];     // [warp] at the end of a piece
+  float top[2][kRows];        // as the seesaw's
+  // Accumulators for the other warpgroup, 16 bytes a thread at a time.
+  float4 exchange[2][kExchangedParts * kPartFloats / 4];
+  PieceStorage pieces;
+};
+
+template <typename Config>
+using SharedStorage =
+    std::conditional_t<Config::kSwapped, SwappedStorage<Config>, SeesawStorage<Config>>;
+
+// The seesaw's P has boxes of its own behind the rest where there is no rotary box.
 template <typename Config>
 inline constexpr size_t kSharedBytes = sizeof(SharedStorage<Config>) +
-                                       (Config::kHasRotaryBox ? 0 : 2 * sizeof(Box));
+                                       (Config::kSwapped || Config::kHasRotaryBox
+                                            ? 0
+                                            : 2 * sizeof(Box));
 
 // The half of a tile that its rotary box is released with: of tile 0 the right warpgroup reads P
 // last, of tile 1 the left one.
@@ -68,6 +113,7 @@ __device__ __forceinline__ int rotary_half(int buffer) { return 1 - buffer; }
 template <typename Config>
 struct SharedAddresses {
   using Storage = SharedStorage<Config>;
+  using Tiles = TileStorage<Config>;
   uint32_t base;
 
   __device__ explicit SharedAddresses(const Storage& storage)
@@ -75,25 +121,29 @@ struct SharedAddresses {
 
   __device__ uint32_t q() const { return base + offsetof(Storage, q); }
   __device__ uint32_t kv(int buffer) const {
-    return base + offsetof(Storage, kv) + buffer * sizeof(Storage::kv[0]);
+    return tiles() + offsetof(Tiles, kv) + buffer * sizeof(Tiles::kv[0]);
   }
+  // P of a tile, or of a warpgroup whose tiles go to its own buffer.
   __device__ uint32_t p(int tile) const {
-    if constexpr (Config::kHasRotaryBox) {
+    if constexpr (Config::kSwapped) {
+      return base + offsetof(Storage, p) + tile * sizeof(Storage::p[0]);
+    } else if constexpr (Config::kHasRotaryBox) {
       return kv(tile) + kValueBoxes * sizeof(Box);
     } else {
       return base + sizeof(Storage) + tile * sizeof(Box);
     }
   }
   __device__ gpu::FullBarrier kv_full(int buffer, int copy) const {
-    return {barrier(offsetof(Storage, kv_full), buffer * Config::kKvCopies + copy)};
+    return {barrier(offsetof(Tiles, kv_full), buffer * Config::kKvCopies + copy)};
   }
   __device__ gpu::EmptyBarrier kv_empty(int buffer, int half) const {
-    return {barrier(offsetof(Storage, kv_empty), buffer * 2 + half)};
+    return {barrier(offsetof(Tiles, kv_empty), buffer * 2 + half)};
   }
 
  private:
+  __device__ uint32_t tiles() const { return base + offsetof(Storage, tiles); }
   __device__ uint32_t barrier(size_t first, int index) const {
-    return base + static_cast<uint32_t>(first + index * sizeof(uint64_t));
+    return tiles() + static_cast<uint32_t>(first + index * sizeof(uint64_t));
   }
 };
 

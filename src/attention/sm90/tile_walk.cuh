@@ -25,7 +25,7 @@ struct TileShare {
 template <typename Config>
 struct TileWalk {
   const Params& params;
-  SharedStorage<Config>& storage;
+  TileStorage<Config>& storage;
   int buffer;
   int warp;  // of the buffer's
   int lane;

@@ -6,16 +6,22 @@ namespace seesaw::attention::sm90 {
 namespace {
 
 // Lanes are the consumer warpgroups.
-template <int kQkColumns, bool kConverts>
-constexpr AttentionKernel kWithClock =
-    launch_instance<gpu::Traced<Config<__nv_bfloat16, kQkColumns, kConverts>, kWarpgroupThreads>>;
+template <int kQkColumns, bool kConverts, int kRows>
+constexpr Instance kWithClock = {
+    kKey<__nv_bfloat16, kQkColumns, kConverts, kRows>,
+    launch_instance<
+        gpu::Traced<Config<__nv_bfloat16, kQkColumns, kConverts, kRows>, kWarpgroupThreads>>};
 
 }  // namespace
 
-AttentionKernel find_traced_kernel(const InstanceKey& key) {
-  if (key.type != DType::kBFloat16) return nullptr;
-  if (key.d_qk == 576) return key.converts ? kWithClock<576, true> : kWithClock<576, false>;
-  return key.converts ? kWithClock<512, true> : kWithClock<512, false>;
+std::span<const Instance> traced_instances() {
+  static constexpr Instance kInstances[] = {
+      kWithClock<576, true, 64>,  kWithClock<576, true, 32>,  kWithClock<576, true, 16>,
+      kWithClock<512, true, 64>,  kWithClock<512, true, 32>,  kWithClock<512, true, 16>,
+      kWithClock<576, false, 64>, kWithClock<576, false, 32>, kWithClock<576, false, 16>,
+      kWithClock<512, false, 64>, kWithClock<512, false, 32>, kWithClock<512, false, 16>,
+  };
+  return kInstances;
 }
 
 cudaError_t set_trace_blocks(gpu::TraceBlock* blocks, cudaStream_t stream) {

@@ -53,9 +53,11 @@ __device__ __forceinline__ uint32_t descriptor_mn_major(uint32_t address, uint32
   return ((tile_stride >> 4) << 16) | ((address & 0x3FFFFu) >> 4);
 }
 
-// Operand lists of 32, 64 and 128 accumulator registers.
+// Operand lists of 8, 16, 32, 64 and 128 accumulator registers.
 #define SEESAW_TEN(p) \
   "%" #p "0,%" #p "1,%" #p "2,%" #p "3,%" #p "4,%" #p "5,%" #p "6,%" #p "7,%" #p "8,%" #p "9"
+#define SEESAW_OPERANDS_8 "%0,%1,%2,%3,%4,%5,%6,%7"
+#define SEESAW_OPERANDS_16 SEESAW_TEN() ",%10,%11,%12,%13,%14,%15"
 #define SEESAW_OPERANDS_32 SEESAW_TEN() "," SEESAW_TEN(1) "," SEESAW_TEN(2) ",%30,%31"
 #define SEESAW_OPERANDS_64                                                                \
   SEESAW_TEN()                                                                            \
@@ -66,6 +68,7 @@ __device__ __forceinline__ uint32_t descriptor_mn_major(uint32_t address, uint32
   SEESAW_TEN(5) "," SEESAW_TEN(6) "," SEESAW_TEN(7) "," SEESAW_TEN(8) "," SEESAW_TEN(9) ","    \
   SEESAW_TEN(10) "," SEESAW_TEN(11) ",%120,%121,%122,%123,%124,%125,%126,%127"
 #define SEESAW_F4(d, i) "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3])
+#define SEESAW_F8(d) SEESAW_F4(d, 0), SEESAW_F4(d, 4)
 #define SEESAW_F16(d, i) \
   SEESAW_F4(d, i), SEESAW_F4(d, i + 4), SEESAW_F4(d, i + 8), SEESAW_F4(d, i + 12)
 #define SEESAW_F32(d) SEESAW_F16(d, 0), SEESAW_F16(d, 16)
@@ -79,6 +82,9 @@ __device__ __forceinline__ uint32_t descriptor_mn_major(uint32_t address, uint32
 //   registers.
 template <typename T, int N>
 struct Wgmma;
+
+// How an operand in shared memory lies: k runs along a row of 128 bytes, or from row to row.
+enum class Major : int { kK = 0, kMn = 1 };
 
 // B_MAJOR: 0 = K-major, 1 = MN-major (transposed read). O0..O4: the operands after the registers.
 #define SEESAW_DEFINE_WGMMA(T, TYPE, N, REGISTERS, OPERANDS, BINDINGS, B_MAJOR, O0, O1, O2, O3,    \
@@ -116,16 +122,44 @@ struct Wgmma;
 SEESAW_DEFINE_WGMMA_TYPE(__nv_bfloat16, "bf16")
 SEESAW_DEFINE_WGMMA_TYPE(__half, "f16")
 
+// N = 16 or 32 query rows, K-major: the keys or the values, transposed, are A.
+#define SEESAW_DEFINE_WGMMA_FEW(T, TYPE, N, REGISTERS, OPERANDS, BINDINGS, O0, O1, O2, O3, O4)     \
+  template <>                                                                                      \
+  struct Wgmma<T, N> {                                                                             \
+    template <Major kMajorOfA>                                                                     \
+    static __device__ __forceinline__ void ss(float (&d)[REGISTERS], uint32_t a, uint32_t b,       \
+                                              bool accumulate) {                                   \
+      asm volatile("{ .reg .pred p; .reg .b64 x, y; setp.ne.b32 p, " O2 ", 0; mov.b64 x, {" O0     \
+                   ", " O3 "}; mov.b64 y, {" O1 ", " O3 "};\nwgmma.mma_async.sync.aligned.m64n" #N \
+                   "k16.f32." TYPE "." TYPE " {" OPERANDS "}, x, y, p, 1, 1, " O4 ", 0; }"         \
+                   : BINDINGS                                                                      \
+                   : "r"(a), "r"(b), "r"(static_cast<int>(accumulate)), "n"(kDescriptorHigh),      \
+                     "n"(static_cast<int>(kMajorOfA)));                                            \
+    }                                                                                              \
+  };
+#define SEESAW_DEFINE_WGMMA_FEW_TYPE(T, TYPE)                                                  \
+  SEESAW_DEFINE_WGMMA_FEW(T, TYPE, 16, 8, SEESAW_OPERANDS_8, SEESAW_F8(d), "%8", "%9", "%10",  \
+                          "%11", "%12")                                                        \
+  SEESAW_DEFINE_WGMMA_FEW(T, TYPE, 32, 16, SEESAW_OPERANDS_16, SEESAW_F16(d, 0), "%16", "%17", \
+                          "%18", "%19", "%20")
+SEESAW_DEFINE_WGMMA_FEW_TYPE(__nv_bfloat16, "bf16")
+SEESAW_DEFINE_WGMMA_FEW_TYPE(__half, "f16")
+
+#undef SEESAW_DEFINE_WGMMA_FEW_TYPE
+#undef SEESAW_DEFINE_WGMMA_FEW
 #undef SEESAW_DEFINE_WGMMA_TYPE
 #undef SEESAW_DEFINE_WGMMA
 #undef SEESAW_F128
 #undef SEESAW_F64
 #undef SEESAW_F32
 #undef SEESAW_F16
+#undef SEESAW_F8
 #undef SEESAW_F4
 #undef SEESAW_OPERANDS_128
 #undef SEESAW_OPERANDS_64
 #undef SEESAW_OPERANDS_32
+#undef SEESAW_OPERANDS_16
+#undef SEESAW_OPERANDS_8
 #undef SEESAW_TEN
 
 }  // namespace seesaw::ptx

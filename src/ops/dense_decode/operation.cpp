@@ -303,6 +303,9 @@ constexpr std::array kKernels = {
     erase<attention::Sm90Kernel<DenseDecodePlan, Args>>({"sm90.dense_decode.rows", SEESAW_CUDA,
                                                          "Hopper GPUs", split::kSplitKnobs,
                                                          attention::sm90::kLimits}),
+    erase<attention::Sm90SwappedKernel<DenseDecodePlan, Args>>(
+        {"sm90.dense_decode.swapped", SEESAW_CUDA, "Hopper GPUs", split::kSplitKnobs,
+         attention::sm90::kLimits}),
     erase<attention::Sm80Kernel<DenseDecodePlan, Args>>(
         {"sm80.dense_decode", SEESAW_CUDA, "GPUs of compute capability 8.0 on",
          attention::sm80::kKnobs, attention::sm80::kLimits}),

@@ -289,6 +289,9 @@ constexpr std::array kKernels = {
     erase<attention::Sm90Kernel<SparseDecodePlan, Args>>({"sm90.sparse_decode", SEESAW_CUDA,
                                                           "Hopper GPUs", split::kSplitKnobs,
                                                           attention::sm90::kLimits}),
+    erase<attention::Sm90SwappedKernel<SparseDecodePlan, Args>>(
+        {"sm90.sparse_decode.swapped", SEESAW_CUDA, "Hopper GPUs", split::kSplitKnobs,
+         attention::sm90::kLimits}),
     erase<attention::Sm80Kernel<SparseDecodePlan, Args>>(
         {"sm80.sparse_decode", SEESAW_CUDA, "GPUs of compute capability 8.0 on",
          attention::sm80::kKnobs, attention::sm80::kLimits}),

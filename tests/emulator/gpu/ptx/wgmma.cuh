@@ -33,10 +33,19 @@ inline uint32_t descriptor_mn_major(uint32_t address, uint32_t tile_stride) {
   return ((tile_stride >> 4) << 16) | ((address & 0x3FFFFU) >> 4);
 }
 
-// N = 64: B is K-major (scores); others: B is MN-major (values), as in the real file.
+enum class Major : int { kK = 0, kMn = 1 };
+
+// N = 64: B is K-major (scores); N = 128 and 256: B is MN-major (values), as in the real file; N =
+// 16 and 32: B is K-major, and A is what the caller says.
 template <typename T, int N>
 struct Wgmma {
   static constexpr int kRegisters = N / 2;
+
+  template <Major kMajorOfA>
+  static void ss(float (&d)[kRegisters], uint32_t a, uint32_t b, bool accumulate) {
+    static_assert(N == 16 || N == 32);
+    issue(d, a, nullptr, b, accumulate, kMajorOfA == Major::kK ? run_ss : run_transposed_ss);
+  }
 
   template <uint32_t kHighA = kDescriptorHigh>
   static void ss(float (&d)[kRegisters], uint32_t a, uint32_t b, bool accumulate) {
@@ -49,6 +58,7 @@ struct Wgmma {
  private:
   static void run_ss(const emulator::WarpProduct& product);
   static void run_plain_ss(const emulator::WarpProduct& product);  // A without swizzle
+  static void run_transposed_ss(const emulator::WarpProduct& product);
   static void run_rs(const emulator::WarpProduct& product);
 
   static void issue(float* d, uint32_t a, const uint32_t* fragments, uint32_t b, bool accumulate,
