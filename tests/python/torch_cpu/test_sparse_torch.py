@@ -27,7 +27,7 @@ def test_bfloat16_and_any_lse_strides():
 def test_operator_checks():
     _, _, (q, kv_cache, indices) = inputs()
     out, lse = torch.empty(3, 2, 4, 512), torch.empty(3, 4, 2)
-    absent = [None] * 8
+    absent = [None] * 9
     torch.library.opcheck(
         torch.ops.seesaw.sparse_decode_out.default,
         (q, kv_cache, indices, out, lse, *absent, SCALE),
@@ -35,7 +35,7 @@ def test_operator_checks():
     rows, lists = kv_cache.view(-1, 1, 576), indices[:, :1].contiguous()
     torch.library.opcheck(
         torch.ops.seesaw.sparse_prefill_out.default,
-        (q[:, 0].contiguous(), rows, lists, out[:, 0].contiguous(), *absent[:5], SCALE),
+        (q[:, 0].contiguous(), rows, lists, out[:, 0].contiguous(), *absent[:6], SCALE),
     )
     problem = seesaw.SparseDecodeProblem.of(q, kv_cache, indices)
     schedule = seesaw.make_schedule(problem, indices)
