@@ -95,7 +95,7 @@ def test_fake_tensors_have_shapes_alone():
 
 def test_errors_have_the_same_types_and_texts():
     _, _, (q, kv_cache, indices) = inputs()
-    with pytest.raises(TypeError, match="indices has dtype int64"):
-        seesaw.sparse_decode(q, kv_cache, indices.long(), scale=SCALE)
+    with pytest.raises(TypeError, match="indices has dtype int16"):
+        seesaw.sparse_decode(q, kv_cache, indices.short(), scale=SCALE)
     with pytest.raises(TypeError, match="meta, allowed: cpu, cuda"):
         seesaw.sparse_decode(q.to("meta"), kv_cache, indices, scale=SCALE)
