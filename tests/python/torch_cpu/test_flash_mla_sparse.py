@@ -146,7 +146,7 @@ def test_mistakes_are_named():
     refused(
         ValueError, "extra_indices_in_kvcache without extra_k", extra_indices_in_kvcache=indices
     )
-    refused(TypeError, "indices has dtype int64", indices=indices.long())
+    refused(TypeError, "indices has dtype int16", indices=indices.short())
     dense = torch.zeros(2, 3, dtype=torch.int32), torch.zeros(2, dtype=torch.int32)
     metadata, _ = get_mla_metadata()
     flash_mla_with_kvcache(q, k_cache, *dense, 512, metadata)

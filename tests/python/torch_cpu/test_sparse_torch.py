@@ -27,7 +27,7 @@ def test_bfloat16_and_any_lse_strides():
 def test_operator_checks():
     _, _, (q, kv_cache, indices) = inputs()
     out, lse = torch.empty(3, 2, 4, 512), torch.empty(3, 4, 2)
-    absent = [None] * 8
+    absent = [None] * 9
     torch.library.opcheck(
         torch.ops.seesaw.sparse_decode_out.default,
         (q, kv_cache, indices, out, lse, *absent, SCALE),
@@ -35,7 +35,7 @@ def test_operator_checks():
     rows, lists = kv_cache.view(-1, 1, 576), indices[:, :1].contiguous()
     torch.library.opcheck(
         torch.ops.seesaw.sparse_prefill_out.default,
-        (q[:, 0].contiguous(), rows, lists, out[:, 0].contiguous(), *absent[:5], SCALE),
+        (q[:, 0].contiguous(), rows, lists, out[:, 0].contiguous(), *absent[:6], SCALE),
     )
     problem = seesaw.SparseDecodeProblem.of(q, kv_cache, indices)
     schedule = seesaw.make_schedule(problem, indices)
@@ -95,7 +95,7 @@ def test_fake_tensors_have_shapes_alone():
 
 def test_errors_have_the_same_types_and_texts():
     _, _, (q, kv_cache, indices) = inputs()
-    with pytest.raises(TypeError, match="indices has dtype int64"):
-        seesaw.sparse_decode(q, kv_cache, indices.long(), scale=SCALE)
+    with pytest.raises(TypeError, match="indices has dtype int16"):
+        seesaw.sparse_decode(q, kv_cache, indices.short(), scale=SCALE)
     with pytest.raises(TypeError, match="meta, allowed: cpu, cuda"):
         seesaw.sparse_decode(q.to("meta"), kv_cache, indices, scale=SCALE)

@@ -67,8 +67,8 @@ def test_inputs_that_require_gradients_and_inference_tensors():
 
 def test_errors_have_the_same_types_and_texts():
     q, kv_cache, block_table, lengths = as_torch(Case([70, 3]))
-    with pytest.raises(TypeError, match="seq_lens has dtype int64, allowed"):
-        seesaw.dense_decode(q, kv_cache, block_table, lengths.long(), scale=SCALE)
+    with pytest.raises(TypeError, match="seq_lens has dtype int16, allowed"):
+        seesaw.dense_decode(q, kv_cache, block_table, lengths.short(), scale=SCALE)
     with pytest.raises(TypeError, match="q has dtype float64, allowed"):
         seesaw.dense_decode(q.double(), kv_cache, block_table, lengths, scale=SCALE)
     with pytest.raises(ValueError, match=r"seq_lens\[0\] = 1000, allowed: 0 to 192"):

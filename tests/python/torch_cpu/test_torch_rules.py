@@ -209,11 +209,11 @@ def test_tensors_of_a_layer_are_tensors(place):
 
 def test_types_that_torch_has_and_the_library_has_not():
     q, kv_cache, block_table, lengths = as_torch(Case([70, 3], h_q=4))
-    for name, arguments, pattern in (
-        ("table", (q, kv_cache, block_table.long(), lengths), "block_table has dtype int64"),
-        ("lengths", (q, kv_cache, block_table, lengths.long()), "seq_lens has dtype int64"),
+    for _, arguments, pattern in (
+        ("table", (q, kv_cache, block_table.short(), lengths), "block_table has dtype int16"),
+        ("lengths", (q, kv_cache, block_table, lengths.short()), "seq_lens has dtype int16"),
     ):
-        with pytest.raises(TypeError, match=f"{pattern}, allowed: int32. Convert the array."):
+        with pytest.raises(TypeError, match=f"{pattern}, allowed: int32, int64. Convert the arra"):
             decode(*arguments)
     with pytest.raises(TypeError, match="block_table of type list, allowed: arrays of"):
         decode(q, kv_cache, [[0, 1], [2, 3]], lengths)
