@@ -70,7 +70,7 @@ __device__ void clear_row(int count, std::byte* to, int lane) {  // [3]
 }
 
 template <typename Unit>
-__global__ void __launch_bounds__(kThreads) copy_kernel(const __grid_constant__ GatherParams p) {
+__global__ void __launch_bounds__(kThreads, 3) copy_kernel(const __grid_constant__ GatherParams p) {
   const int lane = static_cast<int>(threadIdx.x) % 32;
   for_each_row(p, [&](int64_t row) {
     const Record record = find(p, row, lane);  // [1]
