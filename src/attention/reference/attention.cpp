@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <climits>
 #include <cmath>
-#include <iterator>
 #include <limits>
 #include <vector>
 
@@ -36,16 +35,19 @@ struct Row {
 template <typename Query>
 class RowInput {
  public:
-  RowInput(const Problem& problem, const Call& call, const Row& row)
+  // `query`: room for d_qk numbers.
+  RowInput(const Problem& problem, const Call& call, const Row& row, double* query)
       : problem_(problem),
         call_(call),
         row_(row),
-        query_(query_of(problem, call, row)),
+        query_(query),
         s_q_(query_tokens(problem, call, row.item)),
         tree_(tree_row(problem, call, row.item, row.token)) {
     for (size_t s = 0; s < problem.num_streams; ++s) {
       lengths_[s] = length_of(problem, call, s, row.item);
     }
+    read_part(call.q, problem.q_columns(), query);
+    read_part(call.q_rotary, problem.d_rope, query + problem.q_columns());
   }
 
   const Problem& problem() const { return problem_; }
@@ -75,11 +77,11 @@ class RowInput {
     int64_t c = 0;
     for (; c + 8 <= problem_.d_qk; c += 8) {
       for (int lane = 0; lane < 8; ++lane) {
-        sums[lane] += query_[at(c + lane)] * key[c + lane];
+        sums[lane] += query_[c + lane] * key[c + lane];
       }
     }
     for (; c < problem_.d_qk; ++c) {
-      sums[0] += query_[at(c)] * key[c];
+      sums[0] += query_[c] * key[c];
     }
     const double low = (sums[0] + sums[1]) + (sums[2] + sums[3]);
     const double high = (sums[4] + sums[5]) + (sums[6] + sums[7]);
@@ -96,23 +98,14 @@ class RowInput {
   }
 
  private:
-  static size_t at(int64_t column) { return static_cast<size_t>(column); }
-
-  // The row's query, of both its parts, [d_qk].
-  static std::vector<double> query_of(const Problem& problem, const Call& call, const Row& row) {
-    std::vector<double> query;
-    query.reserve(at(problem.d_qk));
-    const auto append = [&](const Rows& rows, int64_t count) {
-      if (count > 0) {
-        const auto* from =
-            static_cast<const Query*>(rows.data) + offset_of(rows, row.place, row.head);
-        std::transform(from, from + count, std::back_inserter(query),
-                       [](Query value) { return static_cast<double>(to_float(value)); });
-      }
-    };
-    append(call.q, problem.q_columns());
-    append(call.q_rotary, problem.d_rope);
-    return query;
+  // The row's `count` columns of one part of the queries.
+  void read_part(const Rows& rows, int64_t count, double* to) const {
+    if (count > 0) {
+      const auto* from =
+          static_cast<const Query*>(rows.data) + offset_of(rows, row_.place, row_.head);
+      std::transform(from, from + count, to,
+                     [](Query value) { return static_cast<double>(to_float(value)); });
+    }
   }
 
   // Reads token t of a stream, [d_qk], if it is there.
@@ -136,7 +129,7 @@ class RowInput {
   const Problem& problem_;
   const Call& call_;
   const Row row_;
-  const std::vector<double> query_;
+  const double* query_;  // both its parts, [d_qk]
   const int64_t s_q_;
   const uint8_t* tree_;  // its row of the tree mask; null: none
   int64_t lengths_[kMostStreams] = {};
@@ -205,14 +198,15 @@ void attend(const Input& input, double* key, const Sink& sink) {
   sink.store_max_logit(input.row(), greatest);
 }
 
-// A key for each thread, in the call's workspace.
+// A query and a key for each thread, in the call's workspace.
 struct Scratch {
-  double* keys;  // [num_threads][d_qk]
+  double* rows;  // [num_threads][2][d_qk]
   int32_t num_threads;
 };
 
 uint64_t scratch_bytes(const Problem& problem, int32_t num_threads) {
-  return static_cast<uint64_t>(num_threads) * static_cast<uint64_t>(problem.d_qk) * sizeof(double);
+  return 2 * static_cast<uint64_t>(num_threads) * static_cast<uint64_t>(problem.d_qk) *
+         sizeof(double);
 }
 
 // Every row of the call. Rows are independent, so threads change no bit.
@@ -222,14 +216,15 @@ void attend_all(const Problem& problem, const Call& call, const Scratch& scratch
   const int64_t item_rows = problem.s_q * problem.h_q;
 #pragma omp parallel num_threads(threads_here(scratch.num_threads))
   {
-    double* key = scratch.keys + omp_get_thread_num() * problem.d_qk;
+    double* query = scratch.rows + 2 * omp_get_thread_num() * problem.d_qk;
+    double* key = query + problem.d_qk;
 #pragma omp for schedule(dynamic)
     for (int64_t r = 0; r < call.items * item_rows; ++r) {
       const int64_t item = r / item_rows;
       const int64_t token = r % item_rows / problem.h_q;
       if (token < query_tokens(problem, call, item)) {
         const Row row{item, token, r % problem.h_q, query_place(problem, call, item, token)};
-        attend(RowInput<Query>(problem, call, row), key, sink);
+        attend(RowInput<Query>(problem, call, row, query), key, sink);
       }
     }
   }
@@ -320,9 +315,9 @@ void run(const Plan& plan, const Call& call) {
 
 void exact(const Problem& problem, const Call& call, int64_t query_tokens, int32_t num_threads,
            const ExactResults& results) {
-  std::vector<double> keys(scratch_bytes(problem, num_threads) / sizeof(double));
+  std::vector<double> rows(scratch_bytes(problem, num_threads) / sizeof(double));
   with_type(problem.q_type, [&](auto query) {
-    attend_all<decltype(query)>(problem, call, {keys.data(), num_threads},
+    attend_all<decltype(query)>(problem, call, {rows.data(), num_threads},
                                 ExactSink{problem, query_tokens, results});
   });
 }
