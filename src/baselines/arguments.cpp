@@ -19,6 +19,8 @@ const char* name_of(int32_t dtype) {
       return "float16";
     case DType::kInt32:
       return "int32";
+    case DType::kInt64:
+      return "int64";
     case DType::kUInt8:
       return "uint8";
   }

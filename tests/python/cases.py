@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 import numpy as np
+import pytest
 
 SCALE = 192**-0.5
 FLOAT = 2.0**-24  # unit roundoff
@@ -130,9 +131,7 @@ class Case:
 
 def numpy_dtype(name):
     if name == "bfloat16":
-        import ml_dtypes
-
-        return np.dtype(ml_dtypes.bfloat16)
+        return np.dtype(pytest.importorskip("ml_dtypes").bfloat16)
     return np.dtype(name)
 
 
