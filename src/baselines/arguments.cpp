@@ -9,7 +9,7 @@
 namespace seesaw::baselines {
 namespace {
 
-const char* name_of(int32_t dtype) {
+std::string name_of(int32_t dtype) {
   switch (static_cast<DType>(dtype)) {
     case DType::kFloat32:
       return "float32";
@@ -24,7 +24,7 @@ const char* name_of(int32_t dtype) {
     case DType::kUInt8:
       return "uint8";
   }
-  return "unknown";
+  return fmt::format("{} (unknown)", dtype);
 }
 
 std::string device_name(seesaw_device device) {
@@ -56,10 +56,9 @@ Status check_shape(const Expected& expected, const seesaw_tensor& tensor) {
 
 Status check_kind(const Expected& expected, const seesaw_tensor& tensor) {
   if (tensor.dtype != static_cast<int32_t>(expected.dtype)) {
-    return bad_type(
-        fmt::format("{} has dtype {} ({})", expected.name, tensor.dtype, name_of(tensor.dtype)),
-        name_of(static_cast<int32_t>(expected.dtype)),
-        "Convert the tensor, or plan for its dtype.");
+    return bad_type(fmt::format("{} has dtype {}", expected.name, name_of(tensor.dtype)),
+                    name_of(static_cast<int32_t>(expected.dtype)),
+                    "Convert the tensor, or plan for its dtype.");
   }
   if (tensor.device.type != expected.device.type || tensor.device.index != expected.device.index) {
     return bad(fmt::format("{} is on {}", expected.name, device_name(tensor.device)),

@@ -63,7 +63,7 @@ TEST_F(Call, EveryRefusal) {
       {"past_tokens = -1", [](Call& c) { c.args.past_tokens = -1; }},
       {"x has shape [2, 4, 8]", [](Call& c) { c.args.x.shape[1] = 4; }},
       {"x has rank 2", [](Call& c) { c.args.x.rank = 2; }},
-      {"x has dtype 2", [](Call& c) { c.args.x.dtype = SEESAW_BFLOAT16; }},
+      {"x has dtype bfloat16", [](Call& c) { c.args.x.dtype = SEESAW_BFLOAT16; }},
       {"x is on cuda:0",
        [](Call& c) {
          c.args.x.device = {SEESAW_CUDA, 0};
@@ -83,7 +83,7 @@ TEST_F(Call, EveryRefusal) {
        [&](Call& c) {
          c.args.mask = with_mask({1, 1, 3, 5});
        }},
-      {"mask has dtype 1",
+      {"mask has dtype float32",
        [&](Call& c) {
          c.args.mask = make_tensor(mask.data(), SEESAW_FLOAT32, {1, 1, 3, 3});
        }},
@@ -124,7 +124,7 @@ TEST_F(Call, EveryRefusal) {
          c.args.positions = make_tensor(positions.data(), SEESAW_INT32, {2, 3});
          c.args.positions.stride[0] = -2;
        }},
-      {"positions has dtype 1",
+      {"positions has dtype float32",
        [&](Call& c) {
          c.args.positions = make_tensor(positions.data(), SEESAW_FLOAT32, {2, 3});
        }},
