@@ -28,6 +28,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / name) for name in ("scripts", "python", "bench/python", "bench")]
 
 import format_tables  # noqa: E402
+import performance_tables as performance  # noqa: E402
 import predict  # noqa: E402
 
 MARKED = re.compile(
@@ -96,10 +97,6 @@ RIVALS = {
 }
 
 
-def tokens_text(tokens: int) -> str:
-    return f"{tokens // 1024}k" if tokens % 1024 == 0 else str(tokens)
-
-
 def speed() -> str:
     known = speed_ups()
     names = ["FlashMLA", *RIVALS.values()]
@@ -108,7 +105,7 @@ def speed() -> str:
         us, others = known[shape]
         sequences, heads, tokens = shape
         rows.append(
-            [f"{sequences} × {tokens_text(tokens)}", str(heads), f"{us:.1f} µs"]
+            [f"{sequences} × {performance.tokens_text(tokens)}", str(heads), f"{us:.1f} µs"]
             + [f"{others[name]:.2f}×" if name in others else "" for name in names]
         )
     return markdown(["sequences × tokens", "heads", "Seesaw", *names], rows)
@@ -148,7 +145,17 @@ def timed_speed_up(answer: Dict[str, Any]) -> bool:
     return answer["claim"].startswith("speed-up (") and answer["measured_plain"] is not None
 
 
+def of_record(pattern: str, table: Callable[[Dict[str, Any]], performance.Rows]) -> str:
+    return markdown(*table(json.loads(newest(pattern).read_text())))
+
+
 TABLES: Dict[str, Callable[[], str]] = {
+    "dense-h200": lambda: of_record("h200/*-rivals.json", performance.dense),
+    "dense-fp8-h200": lambda: of_record("h200/*-rivals-fp8.json", performance.dense_fp8),
+    "sparse-h200": lambda: of_record("h200/*-sparse.json", performance.sparse),
+    "prefill-h200": lambda: of_record("h200/*-prefill.json", performance.prefill),
+    "portable-h200": lambda: of_record("h200/*-rivals-sm80.json", performance.portable),
+    "cache-operations-h200": lambda: of_record("h200/*-cache-operations.json", performance.cache_operations),
     "speed": speed,
     "ratios-h200": lambda: ratios("h200/*-python-compare.csv"),
     "claims-h200": lambda: claims("h200/*-compare.json", answered),
