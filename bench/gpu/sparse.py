@@ -9,6 +9,9 @@ in turn, case after case.
 
 Each query token reads `topk` rows drawn at random from a pool of 2 GiB. The roof is a copy on the device,
 timed in the same process: what it reads and writes a second is what rows could be read at.
+
+--steps tells where a tile's time goes: medians of the steps of tiles (docs/profile.md), first tiles apart, by the
+library's traced variants.
 """
 
 from __future__ import annotations
@@ -101,7 +104,18 @@ def seesaw_call(library: Any, kernel: str, inputs: Inputs) -> Callable[[], torch
         library.check(bound.run())
         return out
 
+    call.trace = lambda: bound.trace(library)  # type: ignore[attr-defined]
     return call
+
+
+def print_steps(name: str, call: Any) -> None:
+    call.trace()  # loads the traced variant
+    steps: Dict[str, List[float]] = {}
+    for span in call.trace():
+        if span.of_tile and span.tile > 0:
+            steps.setdefault(span.step.decode(), []).append(span.end_us - span.begin_us)
+    for step, us in steps.items():
+        print(f"    {name:10} {step:30} {statistics.median(us):7.2f} us, {len(us)} spans", flush=True)
 
 
 def flash_mla_call(inputs: Inputs) -> Optional[Callable[[], torch.Tensor]]:
@@ -181,6 +195,7 @@ def main() -> int:
     parser.add_argument("--flash-mla", action="store_true", help="the package flash_mla, too")
     parser.add_argument("--filter", default="", help="only cases whose name contains one of these")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--steps", action="store_true", help="where a tile's time goes")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     contestants = libraries_of(arguments.library, "sparse_decode")
@@ -198,6 +213,9 @@ def main() -> int:
             if arguments.flash_mla and (call := flash_mla_call(inputs)) is not None:
                 calls["flash_mla"] = call
             report(case, calls, arguments.rounds, roof, results)
+            if arguments.steps:
+                for name in contestants:
+                    print_steps(name, calls[name])
         del pool
     if arguments.json:
         record = {"device": torch.cuda.get_device_name(), "copy_gbps": roof, "results": results}

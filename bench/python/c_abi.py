@@ -12,7 +12,7 @@ import ctypes
 import json
 import struct
 from pathlib import Path
-from typing import Any, Callable, Dict, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 FLOAT32, BFLOAT16, FLOAT16, INT32 = 1, 2, 3, 4
 UINT8 = 6
@@ -84,6 +84,25 @@ class Details(ctypes.Structure):
         ("workspace_bytes", ctypes.c_uint64),
         ("schedule_bytes", ctypes.c_uint64),
     ]
+
+
+class TraceSpan(ctypes.Structure):
+    """seesaw_trace_span."""
+
+    _fields_ = [
+        ("step", ctypes.c_char_p),
+        ("worker", ctypes.c_int32),
+        ("part", ctypes.c_int32),
+        ("sequence", ctypes.c_int32),
+        ("row_group", ctypes.c_int32),
+        ("tile", ctypes.c_int32),
+        ("of_tile", ctypes.c_int32),
+        ("begin_us", ctypes.c_double),
+        ("end_us", ctypes.c_double),
+    ]
+
+
+MOST_SPANS = 1 << 20
 
 
 def sized(kind: Any, **fields: object) -> Any:
@@ -250,7 +269,7 @@ class BoundCall:
     """`run()` is the bare C call and returns the status; it keeps alive what is in `kept`."""
 
     def __init__(self, function: Any, addresses: Tuple[Any, ...], call: Any, *kept: Any) -> None:
-        self._call = call
+        self._call, self._addresses = call, addresses
         self.kept = [call, *kept]
 
         def run(_kept: Any = self.kept) -> int:
@@ -260,6 +279,19 @@ class BoundCall:
 
     def set_stream(self, stream: int) -> None:
         self._call.stream = stream or None
+
+    def trace(self, library: Library) -> List[TraceSpan]:
+        """The same call by the kernel's traced variant; waits."""
+        spans, count = (TraceSpan * MOST_SPANS)(), ctypes.c_uint64()
+        status = library._library.seesaw_plan_trace(
+            *(ctypes.c_void_p(address) for address in self._addresses),
+            spans,
+            ctypes.c_uint64(ctypes.sizeof(TraceSpan)),
+            ctypes.c_uint64(MOST_SPANS),
+            ctypes.byref(count),
+        )
+        library.check(status)
+        return spans[: min(count.value, MOST_SPANS)]
 
 
 def _by_name(rows: Sequence[Dict[str, Any]]) -> Dict[str, Tuple[str, int]]:

@@ -226,11 +226,12 @@ typedef struct seesaw_piece {
 typedef struct seesaw_trace_span {
   const char* step;  /* "pack", "scores", ...: see docs/profile.md; lives as long as the library */
   int32_t worker;    /* as in seesaw_piece; -1: the whole device */
-  int32_t part;      /* CPU: 0. GPU: thread_block_of_the_worker * 2 + warpgroup */
+  int32_t part;      /* CPU: 0. GPU: lanes that go from piece to piece, counted over the worker's
+                        thread blocks, then those that go from tile to tile: see docs/profile.md */
   int32_t sequence;  /* -1: of no sequence */
   int32_t row_group; /* as in seesaw_piece */
-  int32_t tile;      /* first KV tile concerned; -1: of no tile */
-  int32_t reserved;
+  int32_t tile;      /* first KV tile concerned; -1: of no tile. If of_tile: the lane's, from 0 */
+  int32_t of_tile;   /* 1: a step of one tile, inside of the steps of pieces that others report */
   double begin_us;
   double end_us;
 } seesaw_trace_span;

@@ -28,6 +28,7 @@ struct Sm90Core {
 };
 // The same with operands swapped.
 struct Sm90SwappedCore : Sm90Core {
+  static constexpr auto supports = sm90::supports_swapped;
   static constexpr auto plan = sm90::plan_swapped;
 };
 

@@ -4,6 +4,8 @@
 
 #include <cuda_runtime.h>
 
+#include <cstdint>
+
 #include "gpu/marks.hpp"
 #include "gpu/ptx/clock.cuh"
 
@@ -19,8 +21,7 @@ struct ClockMarks {
     if (threadIdx.x % kLaneThreads != 0 || piece >= kTracedPieces) return;
     const unsigned lane = threadIdx.x / kLaneThreads;
     if (lane >= kTracedLanes) return;
-    const unsigned block = (blockIdx.z * gridDim.y + blockIdx.y) * gridDim.x + blockIdx.x;
-    TraceBlock& to = trace_blocks[block];
+    TraceBlock& to = block();
     const unsigned long long now = ptx::clock_cycles();
     to.clock[lane][piece][static_cast<int>(what)] = now;
     if (what == Mark::kEntered && lane == 0) {
@@ -31,6 +32,17 @@ struct ClockMarks {
       to.left_ns = ptx::time_ns();
       to.left_clock = now;
     }
+  }
+
+  static __device__ __forceinline__ void note_tile(uint32_t tile, TileMark what) {
+    const unsigned lane = threadIdx.x / kLaneThreads;
+    if (threadIdx.x % kLaneThreads != 0 || tile >= kTracedTiles || lane >= kTileLanes) return;
+    block().tile_clock[lane][tile][static_cast<int>(what)] = ptx::clock_cycles();
+  }
+
+ private:
+  static __device__ __forceinline__ TraceBlock& block() {
+    return trace_blocks[(blockIdx.z * gridDim.y + blockIdx.y) * gridDim.x + blockIdx.x];
   }
 };
 

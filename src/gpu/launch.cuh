@@ -76,4 +76,15 @@ class KernelSetup {
   std::atomic<uint64_t> prepared_[kMaxDevices / kBits] = {};  // a bit a device
 };
 
+// Launches an attention kernel on the current device, number `device`, with its needs settled.
+// Asynchronous; checked.
+template <auto kKernel, typename Params>
+Status launch_attention(const KernelNeeds& needs, int32_t device, const LaunchShape& shape,
+                        const Params& params) {
+  static KernelSetup setup(reinterpret_cast<const void*>(kKernel), needs);
+  SEESAW_RETURN_IF_ERROR(setup.prepare(device));
+  return status_of(launch_kernel(kKernel, shape, params), needs.name,
+                   "launching the attention kernel");
+}
+
 }  // namespace seesaw::gpu

@@ -1,5 +1,7 @@
-// Where traced variants note the time. In every other variant mark() is nothing.
+// Where traced variants note the time. In every other variant they are nothing.
 #pragma once
+
+#include <cstdint>
 
 #include "gpu/marks.hpp"
 
@@ -11,6 +13,14 @@ template <typename Config>
 __device__ __forceinline__ void mark(int piece, Mark what) {
   if constexpr (requires { Config::Marks::note(piece, what); }) {
     Config::Marks::note(piece, what);
+  }
+}
+
+// `tile` counts the lane's tiles.
+template <typename Config>
+__device__ __forceinline__ void mark_tile(uint32_t tile, TileMark what) {
+  if constexpr (requires { Config::Marks::note_tile(tile, what); }) {
+    Config::Marks::note_tile(tile, what);
   }
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <memory>
+#include <ranges>
 #include <vector>
 
 #include "gpu/device.hpp"
@@ -63,6 +64,43 @@ Status record(const TracedCall& call, Recorded* recorded) {
   SEESAW_RETURN_IF_ERROR(
       copy_back(recorded->schedule.data(), call.schedule, recorded->schedule.size()));
   return must(cudaStreamSynchronize(call.stream), "copying the marks back");
+}
+
+// The step of a tile that ends with a mark; null: none does.
+const char* step_of(TileMark mark) {
+  switch (mark) {
+    case TileMark::kBegun:
+      return nullptr;
+    case TileMark::kHalfLanded:
+      return "wait for tile";
+    case TileMark::kScored:
+      return "score";
+    case TileMark::kPStored:
+      return "softmax";
+    case TileMark::kMultiplied:
+      return "multiply";
+    case TileMark::kOtherStored:
+      return "wait for the other's softmax";
+    case TileMark::kTurn:
+      return "wait for its turn";
+    case TileMark::kOtherMultiplied:
+      return "multiply the other's";
+    case TileMark::kRoom:
+    case TileMark::kLastRoom:
+      return "wait for room";
+    case TileMark::kAsked:
+    case TileMark::kLastAsked:
+      return "ask for rows";
+    case TileMark::kLanded:
+    case TileMark::kLastLanded:
+      return "wait for rows";
+    case TileMark::kAnnounced:
+    case TileMark::kLastAnnounced:
+      return "convert and announce";
+    case TileMark::kFound:
+      return "find rows";
+  }
+  return nullptr;
 }
 
 // Turns an SM's clock into microseconds since the first stamp. The device's time moves in steps of
@@ -149,6 +187,49 @@ class LaneSpans {
   Trace* trace_;
 };
 
+// Spans of the tiles of one lane: a step begins where the lane's step before ended, or where a
+// piece began or ended meanwhile.
+void add_tile_spans(const TraceBlock& block, int lane, const Timescale& scale, TraceSpan base,
+                    Trace* trace) {
+  struct Reached {
+    unsigned long long clock;
+    const char* step;
+    int32_t tile;
+  };
+  std::vector<Reached> reached;
+  for (int32_t tile = 0; tile < kTracedTiles; ++tile) {
+    for (int mark = 0; mark < kTileMarks; ++mark) {
+      if (const unsigned long long clock = block.tile_clock[lane][tile][mark]; clock != 0) {
+        reached.push_back({clock, step_of(static_cast<TileMark>(mark)), tile});
+      }
+    }
+  }
+  if (reached.empty()) {
+    return;
+  }
+  const auto add_piece_mark = [&](int piece_lane, int piece, Mark mark) {
+    if (const auto clock = block.clock[piece_lane][piece][static_cast<int>(mark)]; clock != 0) {
+      reached.push_back({clock, nullptr, -1});
+    }
+  };
+  add_piece_mark(0, 0, Mark::kGo);
+  for (int piece = 0; lane < kTracedLanes && piece < kTracedPieces; ++piece) {
+    for (const Mark mark : {Mark::kOpened, Mark::kTilesDone, Mark::kFinished}) {
+      add_piece_mark(lane, piece, mark);
+    }
+  }
+  std::ranges::stable_sort(reached, {}, &Reached::clock);
+  for (size_t i = 1; i < reached.size(); ++i) {
+    if (reached[i].step != nullptr && reached[i].clock > reached[i - 1].clock) {
+      base.step = reached[i].step;
+      base.tile = reached[i].tile;
+      base.begin_us = scale.us(block, reached[i - 1].clock);
+      base.end_us = scale.us(block, reached[i].clock);
+      trace->spans.push_back(base);
+    }
+  }
+}
+
 void add_device_spans(const Recorded& recorded, const Timescale& scale, Trace* trace) {
   double first_us = scale.time_us(recorded.times_ns[1]);
   double last_us = 0;
@@ -191,6 +272,16 @@ void add_spans(const TracedCall& call, Recorded& recorded, Trace* trace) {
       for (int32_t i = 0; i < std::min(pieces, kTracedPieces); ++i) {
         lane.piece(i, schedule.pieces[begin + i < end ? begin + i : rest]);
       }
+    }
+    for (int32_t part = 0; part < kTileLanes * call.blocks_of_worker; ++part) {
+      const auto block = static_cast<size_t>(worker * call.blocks_of_worker + part / kTileLanes);
+      TraceSpan base{};
+      base.worker = worker;
+      base.part = call.lanes * call.blocks_of_worker + part;
+      base.sequence = -1;
+      base.row_group = -1;
+      base.of_tile = 1;
+      add_tile_spans(recorded.blocks[block], part % kTileLanes, scale, base, trace);
     }
   }
 }

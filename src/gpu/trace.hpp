@@ -30,7 +30,8 @@ struct TracedCall {
 
 // Runs them on the current device, waits, and reports. Steps of a lane: "start" (launch, barriers),
 // "query copy", "first tile", "first pair", "steady", "epilogue"; of the whole device "launch" and
-// "combine".
+// "combine"; where the variant notes tiles (TileMark), those of each of a block's kTileLanes lanes,
+// on parts behind those of all blocks' lanes.
 Status trace_call(const TracedCall& call, Trace* trace);
 
 }  // namespace seesaw::gpu

@@ -47,7 +47,7 @@ const Functions& functions_of(Core core) {
   static constexpr Functions kRows = {Rows::supports, Rows::plan, Rows::prepare, Rows::run,
                                       Rows::trace};
   static constexpr Functions kThree = {sm90::three::supports, sm90::plan, sm90::prepare,
-                                       sm90::three::run, nullptr};
+                                       sm90::three::run, sm90::three::trace};
   static constexpr Functions kSwapped = {Swapped::supports, Swapped::plan, Swapped::prepare,
                                          Swapped::run, Swapped::trace};
   switch (core) {
@@ -76,6 +76,7 @@ DenseDecodePlan make_plan(const seesaw_dense_decode_problem& problem, const Shar
   Options options;
   options.device = {SEESAW_CUDA, 0};
   options.check_data = shares.check_data;
+  if (shares.core == Core::kSwapped) options.kernel = "sm90.dense_decode.swapped";
   const Functions& functions = functions_of(shares.core);
   const Support support = functions.supports(completed, options);
   if (!support.supported) throw std::invalid_argument(support.reason);

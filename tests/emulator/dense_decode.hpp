@@ -48,12 +48,6 @@ inline std::vector<std::tuple<Core, Conditions>> cores_and_conditions() {
   return all;
 }
 inline const auto kAnyCore = ::testing::ValuesIn(cores_and_conditions());
-// Those that have a traced variant.
-inline const auto kTracedCore = ::testing::ValuesIn([] {
-  auto traced = cores_and_conditions();
-  std::erase_if(traced, [](const auto& test) { return std::get<0>(test) == Core::kThree; });
-  return traced;
-}());
 inline constexpr auto kNameOfCore = [](const auto& test) {
   constexpr const char* kNames[] = {"Sm90", "Sm80", "Rows", "Three", "Swapped"};
   return kNames[static_cast<int>(std::get<0>(test.param))] + name_of(std::get<1>(test.param));

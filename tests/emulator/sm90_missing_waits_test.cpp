@@ -17,7 +17,7 @@ namespace {
 namespace sm90 = attention::sm90;
 
 using Seesaw = sm90::Config<__nv_bfloat16, 576, true>;
-using Swapped = sm90::Config<__nv_bfloat16, 576, true, 32>;
+using Swapped = sm90::Config<__nv_bfloat16, 576, true, sm90::kSwappedRows>;
 using Tiles = sm90::TileStorage<Seesaw>;
 
 constexpr Core kKernels[] = {Core::kRows, Core::kSwapped};

@@ -4,8 +4,11 @@
 #include <gtest/gtest.h>
 
 #include "any_conditions.hpp"
+#include "attention/sm90/attention.hpp"
 #include "attention/sm90/records.hpp"
 #include "dense_decode.hpp"
+#include "ops/dense_decode/attention.hpp"
+#include "ops/dense_decode/operation.hpp"
 
 namespace seesaw::emulator {
 namespace {
@@ -86,6 +89,27 @@ TEST_P(Sm90Rows, RaggedQueries) {
   spec.max_logits = true;
   spec.sinks = std::vector<float>(20, 1.0F);
   expect_contract(spec, {.num_workers = 3, .row_groups = 2});
+}
+
+// ---- which of the two is chosen
+
+TEST(Sm90Choice, OperandsAreSwappedForFewRowsOfE4m3) {
+  const auto reason = [](int32_t format, int64_t heads, int64_t s_q, const char* kernel) {
+    lab::DecodeSpec spec = {.seq_lens = {70}, .s_q = s_q, .h_q = heads};
+    spec.kv_format = format;
+    dense_decode::DenseDecodeProblem problem;
+    static_cast<seesaw_dense_decode_problem&>(problem) = lab::DecodeCase(spec).problem();
+    EXPECT_TRUE(dense_decode::complete(&problem).ok());
+    Options options;
+    options.device = {SEESAW_CUDA, 0};
+    options.kernel = kernel;
+    return attention::sm90::supports_swapped(dense_decode::attention_of(problem), options).reason;
+  };
+  EXPECT_EQ(reason(SEESAW_FORMAT_FP8_656, 16, 1, ""), "");
+  EXPECT_EQ(reason(SEESAW_FORMAT_FP8_656, 8, 2, ""), "");
+  EXPECT_NE(reason(SEESAW_FORMAT_FP8_656, 16, 2, "").find("32 query rows"), std::string::npos);
+  EXPECT_NE(reason(SEESAW_BFLOAT16, 16, 1, "").find("bfloat16"), std::string::npos);
+  EXPECT_EQ(reason(SEESAW_BFLOAT16, 16, 2, "sm90.dense_decode.swapped"), "");
 }
 
 // ---- what the host finds out for the producers

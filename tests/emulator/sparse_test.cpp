@@ -107,6 +107,7 @@ class SparseCall {
     options.device = {SEESAW_CUDA, 0};
     options.batch_invariant = test_case.spec().batch_invariant;
     options.check_data = check_data;
+    options.kernel = "its name";  // what is not chosen for the problem runs it, too
     EXPECT_EQ(kKernel.supports(problem, options).reason, "");
     std::array<int32_t, attention::sm80::kKnobCount> knobs;
     knobs.fill(kUnset);

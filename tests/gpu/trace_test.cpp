@@ -10,8 +10,9 @@
 namespace seesaw::gpu_test {
 namespace {
 
-constexpr const char* kTracedKernels[] = {"sm90.dense_decode.bf16", "sm90.dense_decode.rows",
-                                          "sm90.dense_decode.swapped", "sm80.dense_decode"};
+constexpr const char* kTracedKernels[] = {"sm90.dense_decode.bf16", "sm90.dense_decode.three",
+                                          "sm90.dense_decode.rows", "sm90.dense_decode.swapped",
+                                          "sm80.dense_decode"};
 
 void expect_same_bits_and_ordered_spans(const DenseCase& c, const char* kernel) {
   SCOPED_TRACE(c.name() + " by " + kernel);

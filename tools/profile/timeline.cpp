@@ -6,6 +6,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 #include <numeric>
+#include <ranges>
 #include <string_view>
 #include <tuple>
 
@@ -24,12 +25,14 @@ bool is_waiting(std::string_view step) {
 
 bool of_whole_device(const seesaw_trace_span& span) { return span.worker < 0; }
 
+bool of_lane(const seesaw_trace_span& span) { return !of_whole_device(span) && span.of_tile == 0; }
+
 double length(const seesaw_trace_span& span) { return span.end_us - span.begin_us; }
 
 std::vector<LaneSummary> lanes_of(const std::vector<seesaw_trace_span>& spans) {
   std::map<Lane, LaneSummary> lanes;
   for (const seesaw_trace_span& span : spans) {
-    if (of_whole_device(span)) {
+    if (!of_lane(span)) {
       continue;
     }
     const auto [place, first] = lanes.try_emplace({span.worker, span.part});
@@ -72,6 +75,30 @@ StepSummary step_of(const std::string& name, const std::vector<seesaw_trace_span
   step.lane_us = spread_of(lane_us);
   step.share = all_us > 0 ? std::accumulate(lane_us.begin(), lane_us.end(), 0.0) / all_us : 0;
   return step;
+}
+
+// Steps of tiles: what one takes, over all lanes, but for the lanes' first tiles.
+std::vector<TileStepSummary> tile_steps_of(const std::vector<seesaw_trace_span>& spans) {
+  std::vector<TileStepSummary> steps;
+  std::vector<std::vector<double>> us;
+  for (const seesaw_trace_span& span : spans) {
+    if (span.of_tile == 0 || span.tile == 0) {
+      continue;
+    }
+    const auto found =
+        std::ranges::find(steps, std::string_view(span.step), &TileStepSummary::step);
+    const auto place = static_cast<size_t>(found - steps.begin());
+    if (found == steps.end()) {
+      steps.push_back({span.step, 0, {}});
+      us.emplace_back();
+    }
+    us[place].push_back(length(span));
+  }
+  for (size_t i = 0; i < steps.size(); ++i) {
+    steps[i].spans = static_cast<int64_t>(us[i].size());
+    steps[i].us = spread_of(us[i]);
+  }
+  return steps;
 }
 
 // Microseconds a tile between the second tile and the last, over every piece that has some.
@@ -119,6 +146,9 @@ TimelineSummary summarise(const std::vector<seesaw_trace_span>& spans,
   double first_us = 1e300;
   double until_us = 0;
   for (const seesaw_trace_span& span : spans) {
+    if (span.of_tile != 0) {
+      continue;
+    }
     summary.total_us = std::max(summary.total_us, span.end_us);
     if (!of_whole_device(span)) {
       first_us = std::min(first_us, span.begin_us);
@@ -128,6 +158,7 @@ TimelineSummary summarise(const std::vector<seesaw_trace_span>& spans,
       names.emplace_back(span.step);
     }
   }
+  summary.tile_steps = tile_steps_of(spans);
   summary.lanes_us = std::max(until_us - first_us, 0.0);
   const auto lanes = static_cast<double>(summary.lanes.size());
   double working_us = 0;
@@ -167,6 +198,14 @@ std::string timeline_text(const TimelineSummary& summary) {
                fmt::format("{:.1f}", s.end_us)});
   }
   std::string text = steps.text();
+  if (!summary.tile_steps.empty()) {
+    Table tiles({"step of a tile", "spans", "us", "p10", "p90"});
+    for (const TileStepSummary& s : summary.tile_steps) {
+      tiles.add({s.step, std::to_string(s.spans), fmt::format("{:.2f}", s.us.median),
+                 fmt::format("{:.2f}", s.us.p10), fmt::format("{:.2f}", s.us.p90)});
+    }
+    text.append("\n").append(tiles.text());
+  }
   constexpr size_t kMostLanes = 16;  // more do not help a reader
   if (summary.lanes.size() <= kMostLanes) {
     const bool parts = std::any_of(summary.lanes.begin(), summary.lanes.end(),
@@ -256,6 +295,13 @@ Json timeline_json(const TimelineSummary& summary) {
                              {"lane_us_p90", s.lane_us.p90},
                              {"begin_us", s.begin_us},
                              {"end_us", s.end_us}});
+  }
+  for (const TileStepSummary& s : summary.tile_steps) {
+    json["tile_steps"].push_back({{"step", s.step},
+                                  {"spans", s.spans},
+                                  {"us_median", s.us.median},
+                                  {"us_p10", s.us.p10},
+                                  {"us_p90", s.us.p90}});
   }
   for (const LaneSummary& lane : summary.lanes) {
     json["lanes"].push_back({{"worker", lane.worker},

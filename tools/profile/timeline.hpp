@@ -24,6 +24,14 @@ struct StepSummary {
   double end_us = 0;       // of the last
 };
 
+// All spans of one step of tiles, which lie inside of the steps of lanes. Of kernels that note
+// tiles.
+struct TileStepSummary {
+  std::string step;
+  int64_t spans = 0;  // lanes' first tiles apart, which wait for the start
+  Spread us;          // of one span
+};
+
 // A lane is a worker on the CPU, a warpgroup of a worker's thread block on a GPU.
 struct LaneSummary {
   int32_t worker = 0;
@@ -38,6 +46,7 @@ struct TimelineSummary {
   double lanes_us = 0;             // from the first lane's beginning to the last one's end
   std::vector<StepSummary> steps;  // in order of their first appearance
   std::vector<LaneSummary> lanes;
+  std::vector<TileStepSummary> tile_steps;
   double working_share = 0;     // of lanes x lanes_us
   double end_over_mean = 0;     // (last end - mean end) / lanes_us: how uneven the load is
   double steady_us_a_tile = 0;  // GPU: of pieces of more than two tiles; 0: none

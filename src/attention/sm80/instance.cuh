@@ -9,17 +9,15 @@ namespace seesaw::attention::sm80 {
 
 template <typename Config>
 Status launch_instance(const Params& params, const KernelLaunch& launch) {
-  static gpu::KernelSetup setup(
-      reinterpret_cast<const void*>(&attention_kernel<Config>),
-      {.name = "sm80 attention", .dynamic_shared_bytes = gpu::kMostDynamicSharedBytes});
-  SEESAW_RETURN_IF_ERROR(setup.prepare(launch.device));
-  const gpu::LaunchShape shape = {.grid = launch.grid,
-                                  .block = dim3(Config::kThreads),
-                                  .shared_bytes = static_cast<size_t>(params.shared.bytes),
-                                  .stream = launch.stream,
-                                  .edge = launch.edge};
-  return gpu::status_of(gpu::launch_kernel(attention_kernel<Config>, shape, params),
-                        "attention (sm80)", "launching the attention kernel");
+  return gpu::launch_attention<attention_kernel<Config>>(
+      {.name = "sm80 attention", .dynamic_shared_bytes = gpu::kMostDynamicSharedBytes},
+      launch.device,
+      {.grid = launch.grid,
+       .block = dim3(Config::kThreads),
+       .shared_bytes = static_cast<size_t>(params.shared.bytes),
+       .stream = launch.stream,
+       .edge = launch.edge},
+      params);
 }
 
 template <typename Config>

@@ -127,6 +127,18 @@ Support supports(const Problem& problem, const Options& options) {
   return grid.supported ? gpu::runs_sm90(options.device.index) : grid;
 }
 
+Support supports_swapped(const Problem& problem, const Options& options) {
+  const Support can = supports(problem, options);
+  if (!can.supported || !options.kernel.empty() ||
+      (converts(problem) && problem.rows() <= kSwappedRows)) {
+    return can;
+  }
+  return Support::no("kv_format = " + std::string(problem.streams[0].format.name) + " and " +
+                     std::to_string(problem.rows()) +
+                     " query rows, fastest with: e4m3 records and up to " +
+                     std::to_string(kSwappedRows) + ". A plan's kernel may ask for it by name");
+}
+
 Status plan(const Problem& problem, const Options& options, KnobValues knobs, Plan* plan) {
   return device::make_plan(problem, options, knobs,
                            {.tokens = kTileTokens,
@@ -141,7 +153,7 @@ Status plan(const Problem& problem, const Options& options, KnobValues knobs, Pl
 Status plan_swapped(const Problem& problem, const Options& options, KnobValues knobs, Plan* plan) {
   return device::make_plan(problem, options, knobs,
                            {.tokens = kTileTokens,
-                            .rows = problem.rows() <= 16 ? 16 : 32,
+                            .rows = kSwappedRows,
                             .blocks_per_sm = 1,
                             .piece_cost_tiles = 3,
                             .fixed_split_tiles = 32,

@@ -24,10 +24,13 @@ inline constexpr std::array kLimits = {
 // Whether the device of `options` runs the problem, or why not. Never an error.
 Support supports(const Problem& problem, const Options& options);
 
+// The same for the kernel with swapped operands, for few query rows. Where it is not named, it runs
+// only what it is the fastest for: up to kSwappedRows query rows on caches of e4m3.
+Support supports_swapped(const Problem& problem, const Options& options);
+
 // Workers, tiles and workspace for a problem that is supported. Fills in all of `plan`, but for
 // what an operation adds to it.
 Status plan(const Problem& problem, const Options& options, KnobValues knobs, Plan* plan);
-// The same for the kernel with swapped operands, for few query rows: tiles of 16 rows, or of 32.
 Status plan_swapped(const Problem& problem, const Options& options, KnobValues knobs, Plan* plan);
 
 // As attention::sm80's.

@@ -22,11 +22,13 @@ inline constexpr int kProducerWarps = kBuffers * kBufferWarps;
 inline constexpr int kShareTokens = kTileTokens / kBufferWarps;  // of every tile, a warp's
 static_assert(kShareTokens == 16);
 
+inline constexpr int kSwappedRows = 16;  // query rows of a tile where operands are swapped
+
 inline constexpr int kThreads = kConsumerThreads + 32 * kProducerWarps;
 inline constexpr int kLaunchRegisters = launch_registers(kThreads);
 
 // A variant of the kernel: element type and width of a query, whether the cache's records are e4m3,
-// to be converted to that type, and query rows of a tile: 64 for the seesaw, 32 or 16 where the
+// to be converted to that type, and query rows of a tile: 64 for the seesaw, kSwappedRows where the
 // operands are swapped.
 template <typename ElementType, int kQkColumnsValue, bool kConvertsValue,
           int kRowsValue = gpu::sm90::kTileRows>
@@ -48,13 +50,14 @@ struct Config {
 
   static constexpr int kTileTokens = gpu::sm90::kTileTokens;
   static constexpr int kTileRows = kRowsValue;
-  static constexpr bool kSwapped = kTileRows < gpu::sm90::kTileRows;
+  static constexpr bool kSwapped = kTileRows == kSwappedRows;
+  static_assert(kSwapped || kTileRows == gpu::sm90::kTileRows);
   static constexpr int kValueColumns = gpu::sm90::kValueColumns;
   static constexpr int kThreads = sm90::kThreads;
   // The producers keep nothing in registers while it is under way, and have what the consumers
   // leave.
-  static constexpr int kConsumerRegisters = kTileRows == 16 ? 176 : kSwapped ? 200 : 208;
-  static constexpr int kProducerRegisters = kTileRows == 16 ? 80 : kSwapped ? 56 : 48;
+  static constexpr int kConsumerRegisters = kSwapped ? 176 : 208;
+  static constexpr int kProducerRegisters = kSwapped ? 80 : 48;
   static_assert(kConsumerRegisters * kConsumerThreads + kProducerRegisters * 32 * kProducerWarps <=
                 kLaunchRegisters * kThreads);
 };

@@ -11,19 +11,19 @@ namespace seesaw::attention::sm90 {
 
 template <typename Config>
 Status launch_instance(const Params& params, const KernelLaunch& launch) {
-  static gpu::KernelSetup setup(reinterpret_cast<const void*>(&attention_kernel<Config>),
-                                {.name = "sm90 attention",
-                                 .dynamic_shared_bytes = static_cast<int>(kSharedBytes<Config>),
-                                 .registers = kLaunchRegisters});
-  SEESAW_RETURN_IF_ERROR(setup.prepare(launch.device));
+  constexpr size_t kBytes = kSharedBytes<Config>;
   // The kernel waits for the one before it itself, after its own set-up.
-  const gpu::LaunchShape shape = {.grid = launch.grid,
-                                  .block = dim3(kThreads),
-                                  .shared_bytes = kSharedBytes<Config>,
-                                  .stream = launch.stream,
-                                  .edge = gpu::Edge::kProgrammatic};
-  return gpu::status_of(gpu::launch_kernel(attention_kernel<Config>, shape, params),
-                        "attention (sm90)", "launching the attention kernel");
+  return gpu::launch_attention<attention_kernel<Config>>(
+      {.name = "sm90 attention",
+       .dynamic_shared_bytes = static_cast<int>(kBytes),
+       .registers = kLaunchRegisters},
+      launch.device,
+      {.grid = launch.grid,
+       .block = dim3(kThreads),
+       .shared_bytes = kBytes,
+       .stream = launch.stream,
+       .edge = gpu::Edge::kProgrammatic},
+      params);
 }
 
 template <typename Element, int kQkColumns, bool kConverts, int kRows>

@@ -26,7 +26,7 @@ struct InstanceKey {
   DType type;     // of the queries
   int64_t d_qk;   // 576 or 512
   bool converts;  // the cache's e4m3 records
-  int32_t rows;   // of a tile: 64, or 32 or 16 with swapped operands
+  int32_t rows;   // of a tile: 64, or kSwappedRows
 
   bool operator==(const InstanceKey&) const = default;
 };

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "attention/sm90/tile_walk.cuh"
+#include "gpu/marks.cuh"
 #include "gpu/ptx/convert.cuh"
 #include "gpu/ptx/registers.cuh"
 
@@ -35,11 +36,16 @@ struct Producer {
       ptx::copy_async_wait<1>();  // but for the last half
       finish_half(stream, turn, first_half());
       share = walk.find(gpu::Turn(turn.number() + 1), id);
+      mark(turn, gpu::TileMark::kFound);
       ptx::copy_async_commit();
       ptx::copy_async_wait<1>();  // but for the next tile's scales
       finish_half(stream, turn, last_half());
       turn.advance();
     }
+  }
+
+  static __device__ __forceinline__ void mark(gpu::Turn turn, gpu::TileMark what) {
+    gpu::mark_tile<Config>(turn.number(), what);
   }
 
   // The halves in the order in which they are released and scored. The rotary box goes with the
@@ -61,6 +67,7 @@ struct Producer {
   __device__ __forceinline__ void bring_half(const TileShare& share, gpu::Turn turn,
                                              int half) const {
     shared.kv_empty(buffer, half).wait_warp(turn);
+    mark(turn, half == first_half() ? gpu::TileMark::kRoom : gpu::TileMark::kLastRoom);
     if (half == first_half() && lane == 0) {
       storage.valid[buffer][warp] = static_cast<uint16_t>(share.valid);
     }
@@ -76,6 +83,7 @@ struct Producer {
     }
     if (Config::kHasRotaryBox && half == last_half()) copy_rotary(share);
     ptx::copy_async_commit();
+    mark(turn, half == first_half() ? gpu::TileMark::kAsked : gpu::TileMark::kLastAsked);
   }
 
   __device__ __forceinline__ void copy_rotary(const TileShare& share) const {
@@ -136,6 +144,7 @@ struct Producer {
   // Converts and announces a half, two boxes at a time.
   __device__ __forceinline__ void finish_half(int32_t stream, gpu::Turn turn, int half) const {
     __syncwarp();  // what the other lanes have copied is there
+    mark(turn, half == first_half() ? gpu::TileMark::kLanded : gpu::TileMark::kLastLanded);
 #pragma unroll 1
     for (int copy = half * kHalfCopies; copy < (half + 1) * kHalfCopies; ++copy) {
       if constexpr (Config::kConverts) {
@@ -149,6 +158,7 @@ struct Producer {
       __syncwarp();
       if (lane == 0) shared.kv_full(buffer, copy).arrive();
     }
+    mark(turn, half == first_half() ? gpu::TileMark::kAnnounced : gpu::TileMark::kLastAnnounced);
   }
 
   __device__ __forceinline__ void convert_copy(int32_t stream, gpu::Turn turn, int box) const {

@@ -79,8 +79,6 @@ template <typename Config>
 struct SwappedStorage {
   static constexpr int kRows = Config::kTileRows;
   static constexpr int kPartFloats = kBoxColumns * kRows;  // of the output: 64 columns
-  // Of a half of the output, parts that the warpgroups exchange at a time: as room allows.
-  static constexpr int kExchangedParts = kRows == 16 ? kHalfBoxes : 1;
 
   RowBox<kRows> q[Config::kQkBoxes];  // as the seesaw's
   TileStorage<Config> tiles;
@@ -89,8 +87,8 @@ struct SwappedStorage {
   float frame[2][kRows];      // at the end of a piece
   float sum[2][4][kRows];     // [warp] at the end of a piece
   float top[2][kRows];        // as the seesaw's
-  // Accumulators for the other warpgroup, 16 bytes a thread at a time.
-  float4 exchange[2][kExchangedParts * kPartFloats / 4];
+  // Accumulators for the other warpgroup: a half of the output, 16 bytes a thread at a time.
+  float4 exchange[2][kHalfBoxes * kPartFloats / 4];
   PieceStorage pieces;
 };
 

@@ -172,7 +172,10 @@ struct SwappedConsumer {
   __device__ __forceinline__ void attend_tile(State& state, Loop& loop, int32_t tile,
                                               Side side) const {
     const int own = static_cast<int>(side);
+    const uint32_t number = loop.tile.number();
+    gpu::mark_tile<Config>(number, gpu::TileMark::kBegun);
     score(state, loop, own);
+    gpu::mark_tile<Config>(number, gpu::TileMark::kScored);
     if (tile == own) note(loop, gpu::Mark::kScored);
     mask_tile(state, loop, tile, side);
     softmax(state, side);
@@ -180,6 +183,7 @@ struct SwappedConsumer {
     store_swapped_p<Config>(state, shared.p(own), thread);
     ptx::fence_async_proxy();
     ptx::barrier_sync(p_stored(own), kWarpgroupThreads);
+    gpu::mark_tile<Config>(number, gpu::TileMark::kPStored);
     // [5] O^T += V^T P^T, half by half
     const uint32_t p = ptx::opaque(ptx::descriptor_k_major(shared.p(own)));
     const uint32_t values = ptx::opaque(ptx::descriptor_mn_major(shared.kv(own), sizeof(Box)));
@@ -192,6 +196,7 @@ struct SwappedConsumer {
 #pragma unroll
     for (auto& part : state.o) ptx::pin(part);
     shared.kv_empty(own, 1 - own).release(thread.lane);
+    gpu::mark_tile<Config>(number, gpu::TileMark::kMultiplied);
     if (tile == own) note(loop, gpu::Mark::kFirstPair);
   }
 

@@ -58,7 +58,7 @@ struct SwappedEpilogue {
       if (thread.lane < 4) storage.sum[own][thread.warp][row(i)] = sum;
       if (speaks()) storage.frame[own][row(i)] = state.frame[i];
     }
-    hand_over<0>(state);
+    hand_over(state);
     wait_for_fact(kSumsReady);
   }
 
@@ -67,12 +67,11 @@ struct SwappedEpilogue {
            32 * thread.warp + thread.lane;
   }
 
-  // Parts of the other warpgroup's half from kPart on, as many as there is room for.
-  template <int kPart>
+  // The other warpgroup's half of the output.
   __device__ __forceinline__ void hand_over(const State& state) const {
 #pragma unroll
-    for (int part = 0; part < Storage::kExchangedParts; ++part) {
-      const float(&o)[kRows / 2] = state.o[kHalfBoxes + kPart + part];
+    for (int part = 0; part < kHalfBoxes; ++part) {
+      const float(&o)[kRows / 2] = state.o[kHalfBoxes + part];
 #pragma unroll
       for (int n = 0; n < State::kGroups; ++n) {
         *exchanged(other, part, n) = float4{o[4 * n], o[4 * n + 1], o[4 * n + 2], o[4 * n + 3]};
@@ -106,12 +105,11 @@ struct SwappedEpilogue {
   }
 
   // The warpgroup's half of the output becomes that of both, in the common frame.
-  template <int kPart = 0>
   __device__ __forceinline__ void merge(State& state, const float (&own_factor)[kOwnRows],
                                         const float (&other_factor)[kOwnRows]) const {
 #pragma unroll
-    for (int part = 0; part < Storage::kExchangedParts; ++part) {
-      float(&o)[kRows / 2] = state.o[kPart + part];
+    for (int part = 0; part < kHalfBoxes; ++part) {
+      float(&o)[kRows / 2] = state.o[part];
 #pragma unroll
       for (int n = 0; n < State::kGroups; ++n) {
         const float4 add = *exchanged(own, part, n);
@@ -122,13 +120,6 @@ struct SwappedEpilogue {
           o[4 * n + k] = o[4 * n + k] * own_factor[i] + adds[k] * other_factor[i];
         }
       }
-    }
-    constexpr int kNext = kPart + Storage::kExchangedParts;
-    if constexpr (kNext < kHalfBoxes) {
-      wait_for_fact(kSumsReady);  // what was handed over has been read
-      hand_over<kNext>(state);
-      wait_for_fact(kSumsReady);
-      merge<kNext>(state, own_factor, other_factor);
     }
   }
 

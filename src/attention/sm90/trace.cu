@@ -5,7 +5,7 @@
 namespace seesaw::attention::sm90 {
 namespace {
 
-// Lanes are the consumer warpgroups.
+// Lanes are the consumer warpgroups, of tiles also the producers.
 template <int kQkColumns, bool kConverts, int kRows>
 constexpr Instance kWithClock = {
     kKey<__nv_bfloat16, kQkColumns, kConverts, kRows>,
@@ -16,10 +16,10 @@ constexpr Instance kWithClock = {
 
 std::span<const Instance> traced_instances() {
   static constexpr Instance kInstances[] = {
-      kWithClock<576, true, 64>,  kWithClock<576, true, 32>,  kWithClock<576, true, 16>,
-      kWithClock<512, true, 64>,  kWithClock<512, true, 32>,  kWithClock<512, true, 16>,
-      kWithClock<576, false, 64>, kWithClock<576, false, 32>, kWithClock<576, false, 16>,
-      kWithClock<512, false, 64>, kWithClock<512, false, 32>, kWithClock<512, false, 16>,
+      kWithClock<576, true, kTileRows>,  kWithClock<576, true, kSwappedRows>,
+      kWithClock<512, true, kTileRows>,  kWithClock<512, true, kSwappedRows>,
+      kWithClock<576, false, kTileRows>, kWithClock<576, false, kSwappedRows>,
+      kWithClock<512, false, kTileRows>, kWithClock<512, false, kSwappedRows>,
   };
   return kInstances;
 }

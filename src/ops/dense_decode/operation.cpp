@@ -300,12 +300,12 @@ constexpr std::array kKernels = {
                           sm90::kLimits<SEESAW_FLOAT16>}),
     erase<sm90::three::Variant>({"sm90.dense_decode.three", SEESAW_CUDA, "Hopper GPUs",
                                  split::kSplitKnobs, sm90::three::kLimits}),
-    erase<attention::Sm90Kernel<DenseDecodePlan, Args>>({"sm90.dense_decode.rows", SEESAW_CUDA,
-                                                         "Hopper GPUs", split::kSplitKnobs,
-                                                         attention::sm90::kLimits}),
     erase<attention::Sm90SwappedKernel<DenseDecodePlan, Args>>(
         {"sm90.dense_decode.swapped", SEESAW_CUDA, "Hopper GPUs", split::kSplitKnobs,
          attention::sm90::kLimits}),
+    erase<attention::Sm90Kernel<DenseDecodePlan, Args>>({"sm90.dense_decode.rows", SEESAW_CUDA,
+                                                         "Hopper GPUs", split::kSplitKnobs,
+                                                         attention::sm90::kLimits}),
     erase<attention::Sm80Kernel<DenseDecodePlan, Args>>(
         {"sm80.dense_decode", SEESAW_CUDA, "GPUs of compute capability 8.0 on",
          attention::sm80::kKnobs, attention::sm80::kLimits}),

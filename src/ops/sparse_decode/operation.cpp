@@ -286,12 +286,12 @@ constexpr Field kScalars[] = {
 
 constexpr std::array kKernels = {
 #ifdef SEESAW_WITH_CUDA
-    erase<attention::Sm90Kernel<SparseDecodePlan, Args>>({"sm90.sparse_decode", SEESAW_CUDA,
-                                                          "Hopper GPUs", split::kSplitKnobs,
-                                                          attention::sm90::kLimits}),
     erase<attention::Sm90SwappedKernel<SparseDecodePlan, Args>>(
         {"sm90.sparse_decode.swapped", SEESAW_CUDA, "Hopper GPUs", split::kSplitKnobs,
          attention::sm90::kLimits}),
+    erase<attention::Sm90Kernel<SparseDecodePlan, Args>>({"sm90.sparse_decode", SEESAW_CUDA,
+                                                          "Hopper GPUs", split::kSplitKnobs,
+                                                          attention::sm90::kLimits}),
     erase<attention::Sm80Kernel<SparseDecodePlan, Args>>(
         {"sm80.sparse_decode", SEESAW_CUDA, "GPUs of compute capability 8.0 on",
          attention::sm80::kKnobs, attention::sm80::kLimits}),

@@ -191,12 +191,12 @@ constexpr Field kScalars[] = {
 
 constexpr std::array kKernels = {
 #ifdef SEESAW_WITH_CUDA
-    erase<attention::Sm90Kernel<SparsePrefillPlan, Args>>({"sm90.sparse_prefill", SEESAW_CUDA,
-                                                           "Hopper GPUs", split::kSplitKnobs,
-                                                           attention::sm90::kLimits}),
     erase<attention::Sm90SwappedKernel<SparsePrefillPlan, Args>>(
         {"sm90.sparse_prefill.swapped", SEESAW_CUDA, "Hopper GPUs", split::kSplitKnobs,
          attention::sm90::kLimits}),
+    erase<attention::Sm90Kernel<SparsePrefillPlan, Args>>({"sm90.sparse_prefill", SEESAW_CUDA,
+                                                           "Hopper GPUs", split::kSplitKnobs,
+                                                           attention::sm90::kLimits}),
     erase<attention::Sm80Kernel<SparsePrefillPlan, Args>>(
         {"sm80.sparse_prefill", SEESAW_CUDA, "GPUs of compute capability 8.0 on",
          attention::sm80::kKnobs, attention::sm80::kLimits}),

@@ -10,19 +10,18 @@ namespace seesaw::dense_decode::sm90 {
 template <typename Config>
 Status launch_instance(const DenseDecodeParams& params, const AttentionLaunch& launch) {
   constexpr size_t kBytes = sizeof(SharedStorage<Config>);
-  static gpu::KernelSetup setup(reinterpret_cast<const void*>(&dense_decode_kernel<Config>),
-                                {.name = "sm90.dense_decode",
-                                 .dynamic_shared_bytes = static_cast<int>(kBytes),
-                                 .registers = kLaunchRegisters});
-  SEESAW_RETURN_IF_ERROR(setup.prepare(launch.device));
   // The kernel waits for the one before it itself, after its own set-up.
-  const gpu::LaunchShape shape = {.grid = launch.grid,
-                                  .block = dim3(kThreads),
-                                  .shared_bytes = kBytes,
-                                  .stream = launch.stream,
-                                  .edge = gpu::Edge::kProgrammatic};
-  return gpu::status_of(gpu::launch_kernel(dense_decode_kernel<Config>, shape, params),
-                        "dense_decode (sm90)", "launching the attention kernel");
+  return gpu::launch_attention<dense_decode_kernel<Config>>(
+      {.name = "sm90.dense_decode",
+       .dynamic_shared_bytes = static_cast<int>(kBytes),
+       .registers = kLaunchRegisters},
+      launch.device,
+      {.grid = launch.grid,
+       .block = dim3(kThreads),
+       .shared_bytes = kBytes,
+       .stream = launch.stream,
+       .edge = gpu::Edge::kProgrammatic},
+      params);
 }
 
 }  // namespace seesaw::dense_decode::sm90

@@ -15,6 +15,14 @@ constexpr char kWhere[] = "dense_decode_trace";
 }  // namespace
 
 Status trace(const DenseDecodePlan& plan, const Args& args, const Call& call, Trace* trace) {
+  return trace_by({.lanes = 2,  // the consumer warpgroups
+                   .set_blocks = set_trace_blocks,
+                   .launch = {launch_traced}},
+                  plan, args, call, trace);
+}
+
+Status trace_by(const TracedVariant& variant, const DenseDecodePlan& plan, const Args& args,
+                const Call& call, Trace* trace) {
   if (batch_of(args) == 0) {
     return {};
   }
@@ -39,9 +47,9 @@ Status trace(const DenseDecodePlan& plan, const Args& args, const Call& call, Tr
        .split = plan.split,
        .schedule = call.schedule,
        .blocks_of_worker = static_cast<int32_t>(problem.h_kv * geometry.group_tiles),
-       .lanes = 2,  // the consumer warpgroups
-       .set_blocks = [&](gpu::TraceBlock* blocks) { return set_trace_blocks(blocks, stream); },
-       .attend = [&] { return launch_dense_decode(plan, geometry, args, call, {launch_traced}); },
+       .lanes = variant.lanes,
+       .set_blocks = [&](gpu::TraceBlock* blocks) { return variant.set_blocks(blocks, stream); },
+       .attend = [&] { return launch_dense_decode(plan, geometry, args, call, variant.launch); },
        .combine =
            [&] {
              return combine_dense_decode(plan, geometry, args, call, device.properties->num_sms);

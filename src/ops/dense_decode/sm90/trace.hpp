@@ -17,7 +17,16 @@ namespace seesaw::dense_decode::sm90 {
 cudaError_t set_trace_blocks(gpu::TraceBlock* blocks, cudaStream_t stream);
 Status launch_traced(const DenseDecodeParams& params, const AttentionLaunch& launch);
 
+// A kernel's traced variant.
+struct TracedVariant {
+  int32_t lanes;  // of a thread block (gpu/marks.hpp)
+  cudaError_t (*set_blocks)(gpu::TraceBlock* blocks, cudaStream_t stream);
+  AttentionKernel launch;
+};
+
 // Runs attention and combine on call.stream, waits, and reports: the steps of gpu::trace_call.
+Status trace_by(const TracedVariant& variant, const DenseDecodePlan& plan, const Args& args,
+                const Call& call, Trace* trace);
 Status trace(const DenseDecodePlan& plan, const Args& args, const Call& call, Trace* trace);
 
 }  // namespace seesaw::dense_decode::sm90

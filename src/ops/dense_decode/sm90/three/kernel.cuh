@@ -1,6 +1,7 @@
 // The kernel: set up, then a switch over roles.
 #pragma once
 
+#include "gpu/marks.cuh"
 #include "gpu/ptx/grid_dependency.cuh"
 #include "ops/dense_decode/sm90/foreign_schedule.cuh"
 #include "ops/dense_decode/sm90/three/output.cuh"
@@ -11,6 +12,7 @@ namespace seesaw::dense_decode::sm90::three {
 template <typename Config>
 __global__ void __launch_bounds__(kThreads, 1)
     dense_decode_three_kernel(const __grid_constant__ DenseDecodeParams params) {
+  gpu::mark<Config>(0, gpu::Mark::kEntered);
   auto& storage = *reinterpret_cast<SharedStorage*>(ptx::dynamic_shared());
   const SharedAddresses shared(storage);
   const int warpgroup = __shfl_sync(~0u, static_cast<int>(threadIdx.x) / kWarpgroupThreads, 0);
@@ -26,6 +28,7 @@ __global__ void __launch_bounds__(kThreads, 1)
   if (threadIdx.x == kFirstLoader) storage.work = work;
   ptx::barrier_sync(kBarriersReady, kThreads);
   ptx::release_next_grid();
+  gpu::mark<Config>(0, gpu::Mark::kGo);
   if (__builtin_expect(work.foreign, 0)) refuse_schedule(params);
 
   if (warpgroup == 0) {
@@ -37,6 +40,7 @@ __global__ void __launch_bounds__(kThreads, 1)
     if (output.is_loader()) output.loader().start();
     output.run();
   }
+  gpu::mark<Config>(0, gpu::Mark::kLeft);
 }
 
 }  // namespace seesaw::dense_decode::sm90::three

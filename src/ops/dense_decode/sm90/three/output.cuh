@@ -2,6 +2,7 @@
 // README.md.
 #pragma once
 
+#include "gpu/marks.cuh"
 #include "ops/dense_decode/sm90/results.cuh"
 #include "ops/dense_decode/sm90/three/loader.cuh"
 
@@ -37,11 +38,16 @@ struct Output {
     while (static_cast<int32_t>(prob.number() - kv.number()) < storage.work.num_pieces) {
       ptx::barrier_sync(kHandedOver + 2 * prob.slot() + half(), kConsumerThreads);
       if (storage.handover[prob.slot()].tiles_left != kPieceEnd) {
+        gpu::mark_tile<Config>(kv.number(), gpu::TileMark::kOtherStored);
         add_tile(state, kv, prob);
+        gpu::mark_tile<Config>(kv.number(), gpu::TileMark::kOtherMultiplied);
         kv.advance();
       } else {
+        const auto piece = static_cast<int>(prob.number() - kv.number());
+        gpu::mark<Config>(piece, gpu::Mark::kTilesDone);
         end_piece(state, kv, prob);
         clear(state);
+        gpu::mark<Config>(piece, gpu::Mark::kFinished);
       }
       prob.advance();
     }
@@ -58,6 +64,7 @@ struct Output {
     follow_frames(state, slot);
     if (storage.handover[slot].scrub_begin < kTileTokens) scrub(kv, prob);
     ptx::barrier_sync(kScoresAhead + 2 * slot + half(), kWarpgroupThreads + 32);
+    gpu::mark_tile<Config>(kv.number(), gpu::TileMark::kTurn);
     // [8] O += P V
     issue_remote_values<Config>(
         state, ptx::descriptor_k_major(shared.p(slot)),

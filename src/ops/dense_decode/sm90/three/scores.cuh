@@ -1,6 +1,7 @@
 // The score warpgroup: scores, softmax and P of every tile. The steps are those of README.md.
 #pragma once
 
+#include "gpu/marks.cuh"
 #include "ops/dense_decode/sm90/mask.cuh"
 #include "ops/dense_decode/sm90/three/loader.cuh"
 #include "ops/dense_decode/sm90/three/queries.cuh"
@@ -42,10 +43,18 @@ struct Scores {
 #pragma unroll 1
     while (state.piece() < storage.work.num_pieces) {
       open_piece(state);
+      const int32_t piece = state.piece();
+      gpu::mark<Config>(piece, gpu::Mark::kOpened);
       const int32_t num_tiles = storage.piece.num_tiles;
 #pragma unroll 1
-      for (int32_t tile = 0; tile < num_tiles; ++tile) score_tile(state, tile, num_tiles);
+      for (int32_t tile = 0; tile < num_tiles; ++tile) {
+        score_tile(state, tile, num_tiles);
+        if (tile == 0) gpu::mark<Config>(piece, gpu::Mark::kScored);
+        if (tile == 1) gpu::mark<Config>(piece, gpu::Mark::kFirstPair);
+      }
+      gpu::mark<Config>(piece, gpu::Mark::kTilesDone);
       end_piece(state);
+      gpu::mark<Config>(piece, gpu::Mark::kFinished);
     }
   }
 
@@ -80,17 +89,22 @@ struct Scores {
 
   __device__ __forceinline__ void score_tile(ScoreState& state, int32_t tile,
                                              int32_t num_tiles) const {
+    const uint32_t number = state.kv.number();
+    gpu::mark_tile<Config>(number, gpu::TileMark::kBegun);
     issue_scores(state);
+    gpu::mark_tile<Config>(number, gpu::TileMark::kHalfLanded);
     if (tile > 0) let_output_go(state.prob.slot() ^ 1);
     shared.prob_empty(state.prob.slot()).wait_warp(state.prob.turn());
     if (first_thread()) describe(state, tile, num_tiles);
     const uint32_t p = fragment_address(shared.p(state.prob.slot()), here(), 0);
     ptx::wgmma_wait<0>();
     ptx::pin(state.s);
+    gpu::mark_tile<Config>(number, gpu::TileMark::kScored);
     if constexpr (Config::kHasRotaryBox) release_rotary(state, tile);
     if (tile >= storage.piece.masked_tile) mask(state, tile);
     move_frames(state);
     store_probabilities(state, p);
+    gpu::mark_tile<Config>(number, gpu::TileMark::kPStored);
     state_handed_over(state.prob.slot());
     state.kv.advance();
     state.prob.advance();

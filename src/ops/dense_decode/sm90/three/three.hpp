@@ -18,12 +18,16 @@ Support supports(const DenseDecodeProblem& problem, const Options& options);
 // As sm90::run.
 Status run(const DenseDecodePlan& plan, const Args& args, const Call& call);
 
+// As sm90::trace.
+Status trace(const DenseDecodePlan& plan, const Args& args, const Call& call, Trace* trace);
+
 // A kernel of the operation's table.
 struct Variant {
   static constexpr Functions kFunctions = {.supports = supports,
                                            .plan = plan,
                                            .prepare = prepare,
                                            .run = run,
+                                           .trace = trace,
                                            .pieces = attention::list_pieces_of<DenseDecodePlan>};
 };
 
