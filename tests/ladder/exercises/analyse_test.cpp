@@ -1,4 +1,4 @@
-// Exercises of level 2, "analyse and tune" (docs/guide/10-exercises.md), solved.
+// Exercises of level 2, "analyse and tune" (docs/guide/12-exercises.md), solved.
 #include <gtest/gtest.h>
 
 #include <algorithm>

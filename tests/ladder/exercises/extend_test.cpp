@@ -1,4 +1,4 @@
-// Exercises of level 3, "modify and extend" (docs/guide/10-exercises.md), solved: on the four steps
+// Exercises of level 3, "modify and extend" (docs/guide/12-exercises.md), solved: on the four steps
 // of ladder/four_steps.hpp, against plain double loops.
 #include <gtest/gtest.h>
 

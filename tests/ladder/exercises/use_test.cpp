@@ -1,4 +1,4 @@
-// Exercises of level 1, "use" (docs/guide/10-exercises.md), solved.
+// Exercises of level 1, "use" (docs/guide/12-exercises.md), solved.
 #include <gtest/gtest.h>
 
 #include <cmath>
