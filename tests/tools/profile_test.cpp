@@ -82,6 +82,27 @@ TEST(Timeline, PiecesOfRowGroupsAreApart) {
   EXPECT_DOUBLE_EQ(summary.steady_us_a_tile, (12.0 + 40.0) / (6 + 20));
 }
 
+// Steps of tiles lie inside of the steps of lanes: they are no lanes, and no share of their time.
+TEST(Timeline, StepsOfTilesAreApart) {
+  std::vector<seesaw_trace_span> spans = uneven();
+  const TimelineSummary without = summarise(spans, {});
+  for (const double us : {40.0, 3.0, 1.0, 2.0}) {  // the first tile waits for the start
+    spans.push_back(span("score", 0, 1, -1, us == 40.0 ? 0 : 1, 10, 10 + us));
+    spans.back().of_tile = 1;
+  }
+  const TimelineSummary summary = summarise(spans, {});
+  EXPECT_EQ(summary.lanes.size(), without.lanes.size());
+  EXPECT_EQ(summary.steps.size(), without.steps.size());
+  EXPECT_DOUBLE_EQ(summary.working_share, without.working_share);
+  ASSERT_EQ(summary.tile_steps.size(), 1U);
+  EXPECT_EQ(summary.tile_steps[0].step, "score");
+  EXPECT_EQ(summary.tile_steps[0].spans, 3);
+  EXPECT_DOUBLE_EQ(summary.tile_steps[0].us.median, 2);
+  EXPECT_TRUE(mentions(timeline_text(summary), "step of a tile"));
+  EXPECT_EQ(timeline_json(summary)["tile_steps"].size(), 1U);
+  EXPECT_FALSE(mentions(timeline_text(without), "step of a tile"));
+}
+
 TEST(Timeline, NothingToDoIsSaid) {
   EXPECT_TRUE(mentions(joined(timeline_reading(summarise({}, {}))), "nothing to do"));
   // Empty sequences: workers look at their pieces, start unevenly and wait for each other.
