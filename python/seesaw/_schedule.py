@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, List, Optional, Sequence
+from typing import TYPE_CHECKING, Any, List, Mapping, Optional, Sequence
 
 from seesaw._arrays import Array, ArrayLibrary, call, library_of, narrowed
-from seesaw._fields import Operation, ProblemBase
+from seesaw._fields import Operation, ProblemBase, dtype_name
 from seesaw._keys import Key, given, key_of_problem, make_options, read_key
 from seesaw._library import INT32_WANTED, library
 from seesaw._tables import DENSE_DECODE, Options, OptionSettings
@@ -155,3 +155,36 @@ def make_schedule(
     schedule._problem, schedule._options = problem, made
     schedule.d_v = getattr(problem, "d_v", 0)
     return schedule.update(seq_lens, *more)
+
+
+def require_schedule(operation: Operation, schedule: Any) -> None:
+    """Refuses what is no schedule of the operation."""
+    if not isinstance(schedule, Schedule):
+        raise TypeError(
+            f"{operation.name}: schedule of type {type(schedule).__name__}, allowed: a Schedule. "
+            "Get one from make_schedule."
+        )
+    if schedule.operation is not operation:
+        raise ValueError(
+            f"{operation.name}: a schedule of {schedule.operation.name}, allowed: one of "
+            f"{operation.name}. Make it of this operation's problem."
+        )
+
+
+def check_agreement(
+    schedule: Schedule, d_v: Optional[int], settings: Mapping[str, Any], s_q: Optional[int] = None
+) -> None:
+    """Refuses what is given with a schedule that was made for something else. None: not given."""
+    for name, value in {"d_v": d_v, "s_q": s_q, **settings}.items():
+        holder = schedule.problem if hasattr(schedule.problem, name) else schedule.options
+        if not hasattr(holder, name):
+            where = schedule.operation.name
+            raise TypeError(f"{where}() got an unexpected keyword argument {name!r}")
+        agreed = getattr(holder, name)
+        if name.endswith("kv_format") and value is not None:
+            value = dtype_name(value)
+        if value is not None and value != agreed:
+            raise ValueError(
+                f"{schedule.operation.name}: {name} = {value!r}, allowed: {agreed!r}, as in the "
+                "schedule. Leave it out, or make another schedule."
+            )
