@@ -74,6 +74,8 @@ def dense_decode(
     no synchronisation, capturable in a CUDA graph. Thread-safe. (DeepSeek-V2, arXiv:2405.04434,
     section 2.1.2, in its absorbed form.)
 
+    Arrays are of one library and on one device.
+
     Args:
         q: [b, s_q, h_q, d_qk] float32, bfloat16 or float16, any strides but the last.
         kv_cache: [num_pages, page_size, h_kv, d_qk] of any such dtype, any strides but the last; or
@@ -122,6 +124,7 @@ def dense_decode(
     Raises:
         ValueError, TypeError: An argument is malformed.
         NotImplementedError: No kernel of this build runs the problem here.
+        RuntimeError: The CUDA driver failed, or the library did.
     """
     arrays = known_libraries.get(type(q)) or library_of(q, "q")
     if lse_layout is not None and is_tokens_first(lse_layout, cu_seqlens_q is not None):

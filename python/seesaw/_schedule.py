@@ -72,7 +72,8 @@ class Schedule:
         return self._options
 
     def update(self, seq_lens: Array, *more: Optional[Array]) -> Schedule:
-        """Fills the schedule for other lengths, on the current stream. Returns itself.
+        """Fills the schedule for other lengths. Returns itself. On a GPU: one small launch on the
+        current stream of the array library, no synchronisation, capturable in a CUDA graph.
 
         seq_lens: [b] int32 on the planned device, b up to the problem's batch. In sparse operations
             the indices in its place, of which the shape alone counts.
@@ -129,8 +130,8 @@ def make_schedule(
 ) -> Schedule:
     """The schedule of a problem for these lengths.
 
-    On a GPU: one small launch on the current stream, no synchronisation, capturable in a graph.
-    Deterministic.
+    On a GPU: one small launch on the current stream of the array library, no synchronisation,
+    capturable in a CUDA graph. Same lengths, same schedule.
 
     Args:
         problem: Made from shapes alone, or by `Problem.of(q, kv_cache, block_table)`.

@@ -57,6 +57,8 @@ def sparse_decode(
     no synchronisation, capturable in a CUDA graph. Thread-safe. (DeepSeek-V3.2's sparse attention;
     FlashMLA's conventions.)
 
+    Arrays are of one library and on one device.
+
     Args:
         q: [b, s_q, h_q, d_qk] float32, bfloat16 or float16.
         kv_cache: [num_pages, page_size, 1, d_qk] of any such dtype, any strides but the last; or of
@@ -93,6 +95,7 @@ def sparse_decode(
     Raises:
         ValueError, TypeError: An argument is malformed.
         NotImplementedError: No kernel of this build runs the problem here.
+        RuntimeError: The CUDA driver failed, or the library did.
     """
     named = {
         "q": q,

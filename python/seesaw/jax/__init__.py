@@ -40,12 +40,21 @@ def dense_decode(
     s_q: Optional[int] = None,
     **settings: Unpack[DenseDecodeSettings],
 ) -> Tuple[jax.Array, ...]:
-    """`seesaw.dense_decode` on JAX arrays, also inside `jax.jit`. Returns (out, lse), or (out, lse,
-    max_logits).
+    """`seesaw.dense_decode` on JAX arrays, also inside `jax.jit`. There is no gradient.
 
-    scale: A Python number, or on a CPU an array of one, traced too. soft_cap: A Python number, part
-        of the compiled call, as the settings are.
-    kv_scale, ..., settings: As of `seesaw.dense_decode`.
+    Args:
+        scale: A Python number, or on a CPU an array of one, traced too.
+        soft_cap: A Python number, part of the compiled call, as the settings are.
+        q, ..., kv_scale, ..., settings: As of `seesaw.dense_decode`.
+
+    Returns:
+        (out [b, s_q, h_q, d_v] as q, lse [b, h_q, s_q] float32), and max_logits, as lse, where it
+        was asked for; with cu_seqlens_q as of `seesaw.dense_decode`.
+
+    Raises:
+        ValueError, TypeError: An argument is malformed.
+        NotImplementedError: No kernel of this build runs the problem here, or jax-tvm-ffi is not
+            installed.
     """
     library_of(q, "q")
     tensors = {
@@ -106,7 +115,8 @@ def append(
 
     XLA copies the cache first, unless it is donated to the compiled function (`donate_argnums`):
     then it is written in place. slot_mapping and positions are int64, for which JAX wants
-    `jax_enable_x64`. settings: kv_format, rotary, ... as of `seesaw.append`.
+    `jax_enable_x64`. Arguments and errors are as of `seesaw.append`, kv_format and rotary among the
+    settings.
     """
     rule, given_scales = read_scales(scales)
     tensors = {
