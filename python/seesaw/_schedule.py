@@ -79,6 +79,10 @@ class Schedule:
             the indices in its place, of which the shape alone counts.
         more: What else the operation's schedules are made from: nothing in dense decoding,
             topk_length and extra_topk_length in sparse ones, None where they are not given.
+
+        Raises:
+            ValueError, TypeError: The lengths are malformed, on another device, or more than the
+                problem's batch.
         """
         names = _prepared(self.operation)
         arrays = library_of(seq_lens, names[0], self.operation.name)
