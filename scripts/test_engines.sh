@@ -1,7 +1,7 @@
 #!/bin/bash
 # Runs engines themselves, on a CPU, with the wheel of this tree: vLLM end to end (its tokens those of
 # Transformers, in float32), by seesaw.serve_bench too, vLLM's base classes of sparse attention, and the
-# interface tests against the files of two versions of vLLM and of SGLang. Takes 7 GB and some minutes,
+# interface tests against the files of every tested version of vLLM and of SGLang. Takes 7 GB and some minutes,
 # so that CI does not.
 # Usage: test_engines.sh [BUILD_FOLDER]   default: build/engines; SEESAW_WHEEL: a wheel that is there
 set -euo pipefail

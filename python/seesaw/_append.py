@@ -75,6 +75,7 @@ def append(
     Raises:
         ValueError, TypeError: An argument is malformed; the cache is as it was.
         NotImplementedError: No kernel of this build runs the problem here.
+        RuntimeError: The CUDA driver failed, or the library did.
     """
     arrays = library_of(c_kv, "c_kv", "append")
     rule, given_scales = read_scales(scales)

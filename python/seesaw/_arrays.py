@@ -1,7 +1,7 @@
 """What the package has to know of each array library: dtypes, strides, allocation, streams.
 
-One small class a library (`_adapters`), found by the array's type; a library is imported only once
-an array of its own has been seen.
+One small class a library (a file of `_adapters`), found by the array's type; a library is imported
+only once an array of its own has been seen.
 """
 
 from __future__ import annotations
@@ -131,9 +131,14 @@ class ArrayLibrary(ABC):
     """Whether calls are to be recorded by `tracer`, not made now. None: never."""
 
     def tracer(self) -> Any:
-        """The module whose functions record calls: `record`, `record_prepare`, `record_merge`,
-        `record_append`, `record_gather`."""
+        """The module whose functions record calls: `record`, `record_sparse`, `record_prepare`,
+        `record_merge`, `record_append`, `record_gather`."""
         raise NotImplementedError(f"{self.name} makes its calls at once")
+
+
+def always() -> bool:
+    """As `traces_calls`: every call is recorded."""
+    return True
 
 
 def one_number(array: Optional[Array]) -> Optional[Array]:

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any, Dict, Mapping, NamedTuple, NoReturn, Opti
 
 from seesaw._arrays import Array, ArrayLibrary, known_libraries, library_of, one_number
 from seesaw._call import explain_failure, run
-from seesaw._fields import dtype_name
 from seesaw._formats import check_kv_scale
 from seesaw._keys import Key, known_settings_key, settings_key
 from seesaw._lse_layout import is_tokens_first, with_tokens_first
-from seesaw._schedule import Schedule
+from seesaw._schedule import Schedule, check_agreement, require_schedule
 from seesaw._tables import DENSE_DECODE, DenseDecodeSettings
 
 if TYPE_CHECKING:
@@ -75,6 +74,8 @@ def dense_decode(
     no synchronisation, capturable in a CUDA graph. Thread-safe. (DeepSeek-V2, arXiv:2405.04434,
     section 2.1.2, in its absorbed form.)
 
+    Arrays are of one library and on one device.
+
     Args:
         q: [b, s_q, h_q, d_qk] float32, bfloat16 or float16, any strides but the last.
         kv_cache: [num_pages, page_size, h_kv, d_qk] of any such dtype, any strides but the last; or
@@ -123,6 +124,7 @@ def dense_decode(
     Raises:
         ValueError, TypeError: An argument is malformed.
         NotImplementedError: No kernel of this build runs the problem here.
+        RuntimeError: The CUDA driver failed, or the library did.
     """
     arrays = known_libraries.get(type(q)) or library_of(q, "q")
     if lse_layout is not None and is_tokens_first(lse_layout, cu_seqlens_q is not None):
@@ -210,7 +212,7 @@ def dense_decode(
         key, buffer = _key_of(columns, besides, settings), None
     else:
         if type(schedule) is not Schedule or schedule.operation is not DENSE_DECODE:
-            require_schedule(schedule)
+            require_schedule(DENSE_DECODE, schedule)
         if settings or d_v is not None or s_q is not None:
             check_agreement(schedule, d_v, settings, s_q)
         key, columns, buffer = schedule.key, schedule.d_v, schedule.buffer
@@ -259,7 +261,7 @@ def _check_kv_scale(schedule: Optional[Schedule], settings: Mapping[str, Any]) -
     if schedule is None:
         check_kv_scale("dense_decode", settings.get("kv_format"))
     elif not isinstance(schedule, Schedule):
-        require_schedule(schedule)
+        require_schedule(DENSE_DECODE, schedule)
     else:
         check_kv_scale("dense_decode", getattr(schedule.problem, "kv_format", None))
 
@@ -282,19 +284,6 @@ def whole_number(d_v: Any, where: str = "dense_decode") -> int:
         raise TypeError(
             f"{where}: d_v of type {type(d_v).__name__}, allowed: an integer. Pass an int."
         ) from None
-
-
-def require_schedule(schedule: Any) -> None:
-    if not isinstance(schedule, Schedule):
-        raise TypeError(
-            f"dense_decode: schedule of type {type(schedule).__name__}, allowed: a Schedule. "
-            "Get one from make_schedule."
-        )
-    if schedule.operation is not DENSE_DECODE:
-        raise ValueError(
-            f"dense_decode: a schedule of {schedule.operation.name}, allowed: one of dense_decode. "
-            "Make it of this operation's problem."
-        )
 
 
 def refuse_unknown_s_q() -> NoReturn:
@@ -335,23 +324,3 @@ def with_outputs(
     if lse is None:
         lse = arrays.empty(numbers, "float32", q)
     return out, lse, given
-
-
-def check_agreement(
-    schedule: Schedule, d_v: Optional[int], settings: Mapping[str, Any], s_q: Optional[int] = None
-) -> None:
-    """Refuses what is given with a schedule that was made for something else. None: not given."""
-    for name, given in {"d_v": d_v, "s_q": s_q, **settings}.items():
-        holder = schedule.problem if hasattr(schedule.problem, name) else schedule.options
-        if not hasattr(holder, name):
-            where = schedule.operation.name
-            raise TypeError(f"{where}() got an unexpected keyword argument {name!r}")
-        agreed = getattr(holder, name)
-        if name.endswith("kv_format") and given is not None:
-            given = dtype_name(given)
-        if given is not None and given != agreed:
-            raise ValueError(
-                f"{schedule.operation.name}: {name} = {given!r}, allowed: {agreed!r}, as in the "
-                "schedule. "
-                "Leave it out, or make another schedule."
-            )

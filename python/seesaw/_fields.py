@@ -183,6 +183,10 @@ class ProblemBase:
             stands for one that is not there. A list of tensors is a list or tuple.
         fields: Attributes of the problem: what the arrays do not tell, or, as the batch of a
             smaller call, tell less of.
+
+        Raises:
+            ValueError, TypeError: An array or a field is malformed. Whether a kernel runs the
+                problem, `supports` tells.
         """
         from seesaw._keys import key_of_tensors, read_key, settings_key
 

@@ -40,6 +40,7 @@ class CacheFormat:
 
     @property
     def columns(self) -> int:
+        """Numbers of a token, whatever they are stored in."""
         return self.d_latent + self.d_rope
 
     @property
@@ -105,6 +106,9 @@ def empty_cache(kv_format: str, num_pages: int, page_size: int, *, like: Array) 
 
     like: An array of the library, and on the device, that the cache is to be of. Not JAX, whose
         arrays have no strides: there, formats without padding fit in an array of zeros.
+
+    Raises:
+        ValueError, TypeError: An argument is malformed, or `like` is JAX's.
     """
     from seesaw._arrays import library_of
     from seesaw._fields import whole_number

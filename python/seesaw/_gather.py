@@ -63,6 +63,7 @@ def gather(
     Raises:
         ValueError, TypeError: An argument is malformed.
         NotImplementedError: No kernel of this build runs the problem here.
+        RuntimeError: The CUDA driver failed, or the library did.
     """
     arrays = library_of(kv_cache, "kv_cache", "gather")
     stored = format_of("gather", kv_format)

@@ -41,12 +41,14 @@ def merge_states(
         lse = max lse + log(sum_i weight_i)
 
     A part whose LSE is infinite, of either sign, attended nothing there and is not read; where all
-    are, out is 0. NaN stays NaN. On a GPU: one launch on the current stream, capturable in a CUDA
-    graph. Same inputs, same bits. (Milakov and Gimelshein, arXiv:1805.02867, section 3.1.)
+    are, out is 0. NaN stays NaN. On a GPU: one launch on the current stream of the array library,
+    asynchronous, no synchronisation, capturable in a CUDA graph. Same inputs, same bits.
+    Thread-safe. (Milakov and Gimelshein, arXiv:1805.02867, section 3.1.)
 
     Args:
-        outs: 2 to 64 arrays [tokens, h, d_v], or [b, s_q, h, d_v] as `dense_decode` writes them; or
-            one array of them, stacked in front: [n, tokens, h, d_v].
+        outs: 2 to 64 arrays float32, bfloat16 or float16, [tokens, h, d_v], or [b, s_q, h, d_v] as
+            `dense_decode` writes them; or one array of them, stacked in front: [n, tokens, h, d_v].
+            Not JAX's.
         lses: As many arrays float32, laid out as `lse_layout` says; or one, stacked in front.
         lse_layout: "th": [tokens, h], as in SGLang and FlashInfer; "ht": [h, tokens], as in vLLM;
             "bhs": [b, h, s_q], as `dense_decode` writes them; "bsh": [b, s_q, h]. Any strides.
@@ -61,6 +63,7 @@ def merge_states(
     Raises:
         ValueError, TypeError: An argument is malformed.
         NotImplementedError: No kernel of this build runs the problem here.
+        RuntimeError: The CUDA driver failed, or the library did.
     """
     rank = _RANKS.get(lse_layout) if isinstance(lse_layout, str) else None
     if rank is None:

@@ -61,7 +61,15 @@ class Explanation:
 
 @dataclass(frozen=True)
 class Device:
-    """A device; `reason`: why kernels cannot run on it."""
+    """A device.
+
+    Attributes:
+        device: As options take it: "cpu", "cuda:0".
+        usable: Whether kernels can run on it; reason: why not.
+        num_units: Cores that the process may use, or streaming multiprocessors.
+        memory_bytes: Of the whole device.
+        features: Instruction sets and what is used of them, or the compute capability.
+    """
 
     device: str
     usable: bool
@@ -120,12 +128,24 @@ def _kernel_support(key: Key) -> List[KernelSupport]:
 
 
 def supports(problem: Planned, **options: Unpack[OptionSettings]) -> List[KernelSupport]:
-    """Every kernel's answer, in order of preference. Raises ValueError if it is malformed."""
+    """Every kernel's answer to a problem, in order of preference: the first that says yes runs it.
+    Nothing runs.
+
+    Args:
+        problem: A problem; or a schedule, which brings its options.
+        options: The attributes of `Options`: device is "cpu" if left out.
+
+    Raises:
+        ValueError, TypeError: The problem or an option is malformed.
+    """
     return _kernel_support(_key(problem, options))
 
 
 def explain(problem: Planned, **options: Unpack[OptionSettings]) -> Explanation:
-    """Which kernel the problem gets, why not the others, and what the plan decided."""
+    """Which kernel a problem gets, why not the others, and what the plan decided. Nothing runs.
+
+    Args, Raises: As of `supports`. A problem that no kernel runs is no error here.
+    """
     key = _key(problem, options)
     answers = _kernel_support(key)
     try:
@@ -140,6 +160,10 @@ def workspace_size(problem: Planned, **options: Unpack[OptionSettings]) -> int:
 
     Some bytes more than the plan's figure, so that an array may start anywhere. Give the schedule,
     or the problem with the options, the device among them, that the schedule is made with.
+
+    Raises:
+        ValueError, TypeError: The problem or an option is malformed.
+        NotImplementedError: No kernel of this build runs the problem there.
     """
     return workspace_elements(_key(problem, options))
 
@@ -154,6 +178,10 @@ def pieces(schedule: Schedule, buffer: Optional[Array] = None) -> List[Piece]:
     """What each worker does, in order of worker.
 
     buffer: `schedule.buffer` copied to host memory; needed if the schedule was made on a GPU.
+
+    Raises:
+        ValueError: The buffer is on a device, or is not this schedule's.
+        TypeError: That is no schedule, or no array.
     """
     if not isinstance(schedule, Schedule):
         raise TypeError(

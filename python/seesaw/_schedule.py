@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, List, Optional, Sequence
+from typing import TYPE_CHECKING, Any, List, Mapping, Optional, Sequence
 
 from seesaw._arrays import Array, ArrayLibrary, call, library_of, narrowed
-from seesaw._fields import Operation, ProblemBase
+from seesaw._fields import Operation, ProblemBase, dtype_name
 from seesaw._keys import Key, given, key_of_problem, make_options, read_key
 from seesaw._library import INT32_WANTED, library
 from seesaw._tables import DENSE_DECODE, Options, OptionSettings
@@ -72,12 +72,17 @@ class Schedule:
         return self._options
 
     def update(self, seq_lens: Array, *more: Optional[Array]) -> Schedule:
-        """Fills the schedule for other lengths, on the current stream. Returns itself.
+        """Fills the schedule for other lengths. Returns itself. On a GPU: one small launch on the
+        current stream of the array library, no synchronisation, capturable in a CUDA graph.
 
         seq_lens: [b] int32 on the planned device, b up to the problem's batch. In sparse operations
             the indices in its place, of which the shape alone counts.
         more: What else the operation's schedules are made from: nothing in dense decoding,
             topk_length and extra_topk_length in sparse ones, None where they are not given.
+
+        Raises:
+            ValueError, TypeError: The lengths are malformed, on another device, or more than the
+                problem's batch.
         """
         names = _prepared(self.operation)
         arrays = library_of(seq_lens, names[0], self.operation.name)
@@ -129,8 +134,8 @@ def make_schedule(
 ) -> Schedule:
     """The schedule of a problem for these lengths.
 
-    On a GPU: one small launch on the current stream, no synchronisation, capturable in a graph.
-    Deterministic.
+    On a GPU: one small launch on the current stream of the array library, no synchronisation,
+    capturable in a CUDA graph. Same lengths, same schedule.
 
     Args:
         problem: Made from shapes alone, or by `Problem.of(q, kv_cache, block_table)`.
@@ -155,3 +160,36 @@ def make_schedule(
     schedule._problem, schedule._options = problem, made
     schedule.d_v = getattr(problem, "d_v", 0)
     return schedule.update(seq_lens, *more)
+
+
+def require_schedule(operation: Operation, schedule: Any) -> None:
+    """Refuses what is no schedule of the operation."""
+    if not isinstance(schedule, Schedule):
+        raise TypeError(
+            f"{operation.name}: schedule of type {type(schedule).__name__}, allowed: a Schedule. "
+            "Get one from make_schedule."
+        )
+    if schedule.operation is not operation:
+        raise ValueError(
+            f"{operation.name}: a schedule of {schedule.operation.name}, allowed: one of "
+            f"{operation.name}. Make it of this operation's problem."
+        )
+
+
+def check_agreement(
+    schedule: Schedule, d_v: Optional[int], settings: Mapping[str, Any], s_q: Optional[int] = None
+) -> None:
+    """Refuses what is given with a schedule that was made for something else. None: not given."""
+    for name, value in {"d_v": d_v, "s_q": s_q, **settings}.items():
+        holder = schedule.problem if hasattr(schedule.problem, name) else schedule.options
+        if not hasattr(holder, name):
+            where = schedule.operation.name
+            raise TypeError(f"{where}() got an unexpected keyword argument {name!r}")
+        agreed = getattr(holder, name)
+        if name.endswith("kv_format") and value is not None:
+            value = dtype_name(value)
+        if value is not None and value != agreed:
+            raise ValueError(
+                f"{schedule.operation.name}: {name} = {value!r}, allowed: {agreed!r}, as in the "
+                "schedule. Leave it out, or make another schedule."
+            )

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any, Dict, Mapping, NamedTuple, Optional, Sequ
 
 from seesaw._arrays import Array, ArrayLibrary, library_of, one_number
 from seesaw._call import run
-from seesaw._decode import D_V, check_agreement, whole_number
+from seesaw._decode import D_V, whole_number
 from seesaw._fields import Operation
 from seesaw._formats import check_kv_scale
 from seesaw._keys import known_settings_key, settings_key
-from seesaw._schedule import Schedule
+from seesaw._schedule import Schedule, check_agreement, require_schedule
 from seesaw._tables import (
     SPARSE_DECODE,
     SPARSE_PREFILL,
@@ -57,6 +57,8 @@ def sparse_decode(
     no synchronisation, capturable in a CUDA graph. Thread-safe. (DeepSeek-V3.2's sparse attention;
     FlashMLA's conventions.)
 
+    Arrays are of one library and on one device.
+
     Args:
         q: [b, s_q, h_q, d_qk] float32, bfloat16 or float16.
         kv_cache: [num_pages, page_size, 1, d_qk] of any such dtype, any strides but the last; or of
@@ -93,6 +95,7 @@ def sparse_decode(
     Raises:
         ValueError, TypeError: An argument is malformed.
         NotImplementedError: No kernel of this build runs the problem here.
+        RuntimeError: The CUDA driver failed, or the library did.
     """
     named = {
         "q": q,
@@ -139,29 +142,24 @@ def sparse_prefill(
         out[i, h, :] = softmax(scale * q[i, h, :] K^T) V over the rows of indices[i]
         lse[i, h]    = log(sum(exp(scale * q K^T)))
 
-    with V the first `d_v` columns of K. A number that is no row, below 0 or from s_kv on, is passed
-    over, and nothing is read for it. What else is said of `sparse_decode` holds here, too.
+    A number that is no row, below 0 or from s_kv on, is passed over, and nothing is read for it.
+    Everything else is as of `sparse_decode`: V, empty rows, determinism, streams, errors, and the
+    arguments that are not named here.
 
     Args:
         q: [n, h_q, d_qk] float32, bfloat16 or float16.
         kv: [s_kv, 1, d_qk] of any such dtype; or of bytes with kv_format, a format whose record is
             one row (fp8_656, fp8_576). The 1 may be left out.
         indices: [n, 1, topk] int32: row numbers. The 1 may be left out.
-        scale: Of the scores; the model's (`seesaw.softmax_scale`).
-        topk_length: [n] int32: how many rows of each list count; as of `sparse_decode`.
-        sinks, kv_scale, workspace, d_v: As of `sparse_decode`.
-        q_rotary: [n, h_q, d_rope] as q; as of `sparse_decode`.
-        schedule: Of `make_schedule(problem, indices, topk_length)`. None: made by this call.
-        out: [n, h_q, d_v] as q. None: allocated.
-        lse, max_logits: [n, h_q] float32, any strides; as of `sparse_decode`.
+        topk_length: [n] int32: how many rows of each list count.
+        q_rotary: [n, h_q, d_rope] as q.
+        schedule: Of `make_schedule(problem, indices, topk_length)`.
+        out: [n, h_q, d_v] as q.
+        lse, max_logits: [n, h_q] float32, any strides.
         settings: kv_format, lse_base and empty_lse of `SparsePrefillProblem`, and `Options`.
 
     Returns:
         (out, lse), or (out, lse, max_logits) where it was asked for.
-
-    Raises:
-        ValueError, TypeError: An argument is malformed.
-        NotImplementedError: No kernel of this build runs the problem here.
     """
     named = {
         "q": q,
@@ -252,7 +250,7 @@ def _attend(
     where, q, schedule = operation.name, named["q"], asked.schedule
     arrays = library_of(q, "q", where)
     if schedule is not None:
-        _require_schedule(operation, schedule)
+        require_schedule(operation, schedule)
         check_agreement(schedule, asked.d_v, settings)
     _check_scales(operation, named, schedule, settings)
     if schedule is not None:
@@ -297,16 +295,3 @@ def run_sparse(
     complete = schedule is not None
     scalars = (asked.scale,)
     run(operation, arrays, key, tensors, scalars, buffer, asked.workspace, complete, given_outputs)
-
-
-def _require_schedule(operation: Operation, schedule: Any) -> None:
-    if not isinstance(schedule, Schedule):
-        raise TypeError(
-            f"{operation.name}: schedule of type {type(schedule).__name__}, allowed: a Schedule. "
-            "Get one from make_schedule."
-        )
-    if schedule.operation is not operation:
-        raise ValueError(
-            f"{operation.name}: a schedule of {schedule.operation.name}, allowed: one of "
-            f"{operation.name}. Make it of this operation's problem."
-        )

@@ -104,6 +104,9 @@ def softmax_scale(config: Any) -> float:
     Args:
         config: Of the model: the dict of its config.json, or a configuration of Transformers.
 
+    Returns:
+        A float.
+
     Raises:
         ValueError, TypeError: A size is missing, or rope_scaling is not YaRN.
     """

@@ -46,13 +46,20 @@ def _format_of(where: str, kv_cache_dtype: str, scale: Any) -> Dict[str, Any]:
 
 
 def concat_and_cache_mla(
-    kv_c: Any, k_pe: Any, kv_cache: Any, slot_mapping: Any, kv_cache_dtype: str, scale: Any
+    kv_c: Any,
+    k_pe: Any,
+    kv_cache: Any,
+    slot_mapping: Any,
+    kv_cache_dtype: str,
+    scale: Any,
+    skip_scale: bool = False,
 ) -> None:
     """Writes (kv_c [t, 512], k_pe [t, 64]) to the slots [n] int64, n <= t, of kv_cache [num_pages,
-    page_size, 576 or 656 bytes]; slot -1 is skipped. scale: [1] float32, of "fp8" alone."""
+    page_size, 576 or 656 bytes]; slot -1 is skipped. scale: [1] float32, of "fp8" alone; with
+    skip_scale (vLLM 0.33) it counts as 1 and is not read."""
     where = "concat_and_cache_mla"
     require_torch(where, "kv_c", kv_c)
-    settings = _format_of(where, kv_cache_dtype, scale)
+    settings = _format_of(where, kv_cache_dtype, None if skip_scale else scale)
     tokens = slot_mapping.shape[0]
     append(kv_c[:tokens], k_pe[:tokens], slot_mapping, kv_cache, scales="exact", **settings)
 

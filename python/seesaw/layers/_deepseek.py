@@ -163,10 +163,11 @@ class DeepSeekMLA(nn.Module):
         form: str = "auto",
         step: Optional[Step] = None,
     ) -> torch.Tensor:
-        """Causal attention of new tokens over themselves and the cached ones.
+        """Causal attention of new tokens over themselves and the cached ones, on a GPU on PyTorch's
+        current stream. Gradients flow through the expanded form alone.
 
         Args:
-            hidden_states: [b, s, d_model], after the layer's input norm.
+            hidden_states: [b, s, d_model] of the layer's dtype, after the model's input norm.
             cache: Gets the new tokens' latents. None: nothing is kept, and nothing came before.
             past_tokens: Tokens in the cache before the call.
             form: "absorbed" attends the cache as it is, by `seesaw.dense_decode`; "expanded" first
@@ -176,10 +177,11 @@ class DeepSeekMLA(nn.Module):
                 rotations and slots. None: one is made.
 
         Returns:
-            [b, s, d_model].
+            [b, s, d_model], as hidden_states.
 
         Raises:
             ValueError, TypeError: An argument is malformed.
+            NotImplementedError: No kernel of this build decodes such a layer here.
         """
         self._check(hidden_states, cache, past_tokens, form)
         _check_step(step, hidden_states, past_tokens)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 from typing import Optional
 
-TESTED = ("0.26.0", "0.32.0")
+TESTED = ("0.26.0", "0.32.0", "0.33.0")
 """Versions of vLLM whose interface the tests compare with."""
 
 _BACKEND = "seesaw.vllm.choice.Backend"

@@ -105,15 +105,17 @@ class WritesCache:
         slot_mapping: torch.Tensor,
         kv_cache_dtype: str,
         k_scale: torch.Tensor,
+        skip_scale: bool = False,
     ) -> None:
-        """Writes new tokens: kv_c_normed [t, 512], k_pe [t, 1, 64], slot_mapping [n], n <= t."""
+        """Writes new tokens: kv_c_normed [t, 512], k_pe [t, 1, 64], slot_mapping [n], n <= t.
+        skip_scale: k_scale is 1 and need not be read. (0.33)"""
         if kv_cache.numel() == 0:
             return
         # "bfloat16" and the like are the dtype of the cache itself.
         dtype = kv_cache_dtype if kv_cache_dtype in (*FP8, FP8_PACKED) else "auto"
         k_pe = k_pe.reshape(k_pe.shape[0], -1)
         slots = slot_mapping.flatten()
-        concat_and_cache_mla(kv_c_normed, k_pe, kv_cache, slots, dtype, k_scale)
+        concat_and_cache_mla(kv_c_normed, k_pe, kv_cache, slots, dtype, k_scale, skip_scale)
 
 
 def parts_of(q: Any) -> Tuple[torch.Tensor, torch.Tensor]:

@@ -53,6 +53,10 @@ def test_concat_and_cache_mla_fp8(kv_cache_dtype, dtype):
     vllm_ops.concat_and_cache_mla(kv_c, k_pe, cache.view(dtype), slots, kv_cache_dtype, scale)
     want = model.encode(rows(kv_c, k_pe), "exact", kv_scale=0.013)[0][slots >= 0]
     np.testing.assert_array_equal(stored(cache, slots).numpy(), want)
+    unread, target = torch.tensor(torch.nan), cache.view(dtype)
+    vllm_ops.concat_and_cache_mla(kv_c, k_pe, target, slots, kv_cache_dtype, unread, True)
+    want = model.encode(rows(kv_c, k_pe), "exact", kv_scale=1.0)[0][slots >= 0]
+    np.testing.assert_array_equal(stored(cache, slots).numpy(), want)
 
 
 @pytest.mark.parametrize("is_neox", [False, True])

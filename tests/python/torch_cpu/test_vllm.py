@@ -98,7 +98,13 @@ def test_a_step_of_several_layers(backend, s_q, as_parts, cache_dtype):
             if cache_dtype == "fp8":
                 cache = cache.view(torch.float8_e4m3fn)
             impl.do_kv_cache_update(
-                new[:, :512], new[:, None, 512:], cache, slots, cache_dtype, k_scale
+                new[:, :512],
+                new[:, None, 512:],
+                cache,
+                slots,
+                cache_dtype,
+                k_scale,
+                *((False,) if step else ()),  # an argument of later versions
             )
             q = torch.randn(3 * s_q, 4, 576)
             given = (q[..., :512].transpose(0, 1).contiguous().transpose(0, 1), q[..., 512:])

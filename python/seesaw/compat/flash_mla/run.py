@@ -38,7 +38,8 @@ def flash_mla_with_kvcache(
     descale_q: Any = None,
     descale_k: Any = None,
 ) -> Tuple[Any, Any]:
-    """MLA decoding, as FlashMLA's function of this name: dense, or sparse with `indices`.
+    """MLA decoding, as FlashMLA's function of this name: dense, or sparse with `indices`. On a GPU:
+    asynchronous on PyTorch's current stream, capturable in a CUDA graph.
 
     Args:
         q: [b, s_q, h_q, d_qk] bfloat16, float16 or float32; float8_e4m3fn for a dense e4m3 cache.
@@ -63,8 +64,13 @@ def flash_mla_with_kvcache(
             k_cache are multiplied by; q then is rounded to bfloat16. None: 1.
 
     Returns:
-        (out [b, s_q, h_q, head_dim_v], lse [b, h_q, s_q] float32, natural log, +inf where there is
-        nothing to attend).
+        (out [b, s_q, h_q, head_dim_v] as q, lse [b, h_q, s_q] float32, natural log, +inf where
+        there is nothing to attend).
+
+    Raises:
+        ValueError, TypeError: An argument is malformed.
+        NotImplementedError: FlashMLA has it and Seesaw does not, or no kernel of this build runs it
+            here.
     """
     is_sparse = not (
         indices

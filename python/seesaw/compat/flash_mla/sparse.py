@@ -110,7 +110,8 @@ def flash_mla_sparse_fwd(
     topk_length: Optional[Any] = None,
     indexer_topk: int = 0,
 ) -> Tuple[Any, Any, Any]:
-    """Sparse MLA prefill, as FlashMLA's function of this name.
+    """Sparse MLA prefill, as FlashMLA's function of this name. On a GPU: asynchronous on PyTorch's
+    current stream, capturable in a CUDA graph.
 
     Args:
         q: [s_q, h_q, d_qk] bfloat16, float16 or float32.
@@ -123,8 +124,12 @@ def flash_mla_sparse_fwd(
         indexer_topk: Refused if not 0.
 
     Returns:
-        (out [s_q, h_q, d_v], max_logits [s_q, h_q], lse [s_q, h_q] float32, natural log, +inf where
-        there is nothing to attend).
+        (out [s_q, h_q, d_v] as q, max_logits [s_q, h_q] float32, lse [s_q, h_q] float32, natural
+        log, +inf where there is nothing to attend).
+
+    Raises:
+        ValueError, TypeError: An argument is malformed.
+        NotImplementedError: indexer_topk is given, or no kernel of this build runs it here.
     """
     require_torch(_PREFILL, "q", q)
     require_rank(_PREFILL, "q", q, "[s_q, h_q, d_qk]")
