@@ -13,6 +13,7 @@
 #include "layers/checkpoint.hpp"
 #include "layers/config.hpp"
 #include "layers/forward.hpp"
+#include "layers/operations.hpp"
 #include "layers/parameters.hpp"
 #include "layers/products.hpp"
 #include "layers/refusal.hpp"

@@ -4,7 +4,7 @@
 #include <span>
 
 #include "baselines/ops.hpp"
-#include "layers/call.hpp"
+#include "layers/operations.hpp"
 
 namespace seesaw::layers {
 

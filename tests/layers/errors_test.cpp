@@ -69,7 +69,7 @@ TEST(DeepSeekMLAErrors, Configurations) {
       {"\"factor\": 4.000000, ", "", "rope_scaling without factor"},
       {"\"beta_fast\": 32", "\"beta_fast\": -32", "beta_fast = -32"},
       {"\"beta_fast\": 32.0", "\"beta_fast\": 0.0", "beta_fast = 0.0 in rope_scaling"},
-      {"\"beta_fast\": 32.0", "\"beta_fast\": 0.1", "rope_beta_fast = 0.1"},
+      {"\"beta_fast\": 32.0", "\"beta_fast\": 0.0001", "rope_beta_fast = 0.0001"},
       {"\"mscale\": 0.9", "\"mscale\": \"a\", \"beta_slow\": 1", "mscale = \"a\""},
       {"\"mscale_all_dim\": 0.5", "\"mscale_all_dim\": -0.5", "mscale_all_dim = -0.5"},
       {"embeddings\": 32", "embeddings\": 0.5", "original_max_position_embeddings = 0.5"},
@@ -211,6 +211,10 @@ TEST(DeepSeekMLAErrors, Calls) {
   expect([](auto& a) { a.out.dtype = SEESAW_FLOAT16; }, SEESAW_INVALID_TYPE, "out has dtype 3");
   expect([](auto& a) { a.kv_cache.rank = 3; }, invalid, "kv_cache has shape [4, 8, 1]");
   expect([](auto& a) { a.kv_cache.shape[2] = 2; }, invalid, "kv_cache has shape [4, 8, 2, 40]");
+  expect([](auto& a) { a.kv_cache.shape[0] = INT64_MAX; }, invalid,
+         "kv_cache of 9223372036854775807");
+  expect([](auto& a) { a.kv_cache.stride[3] = 2; }, invalid, "stride");
+  expect([](auto& a) { a.kv_scale = a.seq_lens; }, invalid, "kv_scale has shape [2]");
   expect([](auto& a) { a.kv_cache.shape[3] = 39; }, invalid, "39");
   expect([](auto& a) { a.kv_cache.dtype = SEESAW_UINT8; }, invalid, "a cache of bytes");
   expect([](auto& a) { a.kv_cache.dtype = SEESAW_INT32; }, SEESAW_INVALID_TYPE, "kv_format = 4");
@@ -218,6 +222,7 @@ TEST(DeepSeekMLAErrors, Calls) {
   expect([](auto& a) { a.kv_format = SEESAW_FORMAT_FP8_656; }, invalid, "");
   expect([](auto& a) { a.block_table.shape[0] = 1; }, invalid, "block_table has shape [1, 2]");
   expect([](auto& a) { a.block_table.dtype = SEESAW_INT64; }, SEESAW_INVALID_TYPE, "(int64)");
+  expect([](auto& a) { a.block_table.stride[1] = 2; }, invalid, "block_table with strides [2, 2]");
   expect([](auto& a) { a.seq_lens.shape[0] = 3; }, invalid, "seq_lens has shape [3]");
   expect([](auto& a) { a.block_table.shape[1] = 1; }, invalid, "seq_lens[0] = 9 with 1 pages of 8");
   expect([&](auto&) { table[1] = 4; }, invalid, "block_table[0, 1] = 4");
