@@ -21,8 +21,10 @@ engine:           engine boundary cpu gpu core base public
 operations:       ops/* core
 boundary:         boundary public base
 baselines:        baselines boundary gpu public base
+files:            files
+layers:           layers baselines files boundary public base
 lab:              lab core public base
-tools:            tools lab public
+tools:            tools files lab public
 python:           python public
 ladder:           ladder gpu base public
 bench:            bench lab ops/* attention split cpu gpu core base public
@@ -56,8 +58,8 @@ room_of_include() {
   case $written in
     seesaw/*) echo public ;;
     ops/*/*) cut -d/ -f1-2 <<<"$written" ;;
-    attention/* | base/* | boundary/* | core/* | split/* | cpu/* | gpu/* | engine/* | baselines/* | lab/* | \
-      tools/* | python/* | bench/* | ladder/*)
+    attention/* | base/* | boundary/* | core/* | split/* | cpu/* | gpu/* | engine/* | baselines/* | files/* | \
+      layers/* | lab/* | tools/* | python/* | bench/* | ladder/*)
       cut -d/ -f1 <<<"$written" ;;
     *)
       if [[ -e $(dirname "$file")/$written || -e $(root_of_room "$from")/$written ]]; then
@@ -124,7 +126,8 @@ self_test() {
   script=$(realpath "$0")
   dir=$(mktemp -d)
   trap "rm -rf '$dir'" EXIT
-  mkdir -p "$dir"/{include/seesaw,tools,lab,src/{attention,base,baselines,core,split,cpu,gpu,engine}}
+  mkdir -p "$dir"/{include/seesaw,tools,lab}
+  mkdir -p "$dir"/src/{attention,base,baselines,core,split,cpu,gpu,engine,files,layers}
   mkdir -p "$dir"/src/ops/{dense_decode/sm90,merge_states}
   plant() { printf '#include "%s"\n' "$2" >"$dir/$1"; }
   plant src/core/a.hpp base/a.hpp
@@ -136,6 +139,8 @@ self_test() {
   plant src/engine/a.cpp core/a.hpp
   plant tools/a.cpp seesaw/seesaw.h
   plant tools/b.cpp lab/a.hpp
+  plant tools/c.cpp files/a.hpp
+  plant src/layers/a.cpp baselines/a.hpp
   "$script" "$dir" >/dev/null || { echo "check_arrows: refused allowed arrows" >&2; exit 1; }
 
   local case path include
@@ -146,6 +151,7 @@ self_test() {
               src/cpu/bad.hpp=gpu/a.cuh src/core/bad.hpp=ops/dense_decode/a.hpp \
               src/attention/bad.hpp=ops/dense_decode/a.hpp src/cpu/bad.hpp=attention/a.hpp \
               src/baselines/bad.hpp=core/a.hpp tools/bad.cpp=baselines/a.hpp \
+              src/baselines/bad.cpp=layers/a.hpp src/layers/bad.cpp=core/a.hpp src/files/bad.hpp=base/a.hpp \
               tools/bad.cpp=core/a.hpp lab/bad.cpp=tools/a.hpp src/core/bad.cpp=../base/a.hpp \
               src/core/bad.hpp=nowhere.hpp include/seesaw/bad.h=base/a.hpp; do
     path=${case%%=*} include=${case#*=}

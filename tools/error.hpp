@@ -4,6 +4,8 @@
 #include <stdexcept>
 #include <string>
 
+#include "files/failure.hpp"
+
 namespace seesaw::tools {
 
 // Documented in docs/cli.md; scripts depend on these numbers.
@@ -24,30 +26,11 @@ class Failure : public std::runtime_error {
   ExitCode code_;
 };
 
-// The four parts of a refusal: "where: arrived, allowed. advice"
-struct Complaint {
-  std::string where;
-  std::string arrived;
-  std::string allowed;
-  std::string advice;
-};
+using files::Complaint;
+using files::printable;
 
 inline Failure bad_input(const Complaint& complaint) {
-  return {ExitCode::kBadInput, complaint.where + ": " + complaint.arrived + ", " +
-                                   complaint.allowed + ". " + complaint.advice};
-}
-
-// Text from a file, made safe for a terminal: control bytes become '?', long text is cut.
-inline std::string printable(const std::string& text) {
-  constexpr size_t kLongest = 60;
-  std::string safe = text.substr(0, kLongest);
-  for (char& c : safe) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte < 0x20 || byte >= 0x7F) {
-      c = '?';
-    }
-  }
-  return text.size() > kLongest ? safe + "..." : safe;
+  return {ExitCode::kBadInput, files::message_of(complaint)};
 }
 
 }  // namespace seesaw::tools

@@ -13,27 +13,16 @@
 // Both:
 //   [6] out = concat_h(o_h) Wo^T + bo
 // qN_h kN_h^T = qN_h W_UK,h c^T is the same sum in another order: docs/guide/01-mla.md.
+#include "baselines/deepseek_mla.hpp"
+
 #include "baselines/attention.hpp"
-#include "baselines/linear.hpp"
 #include "baselines/models.hpp"
 
 namespace seesaw::baselines {
-namespace {
 
-struct Parameters {
-  Linear q_proj;        // [H (d_nope + R), d_model]; or, with a low-rank query, the next three:
-  Linear q_a_proj;      // [d_q_latent, d_model]
-  View q_a_layernorm;   // [d_q_latent]
-  Linear q_b_proj;      // [H (d_nope + R), d_q_latent]
-  Linear kv_a_proj;     // [L + R, d_model]
-  View kv_a_layernorm;  // [L]
-  View kv_b_proj;       // [H (d_nope + V), L]
-  Linear o_proj;        // [d_model, H V]
-};
-
-Parameters read_parameters(const Call& call) {
+DeepSeekParameters read_parameters(const Call& call) {
   WeightReader weights(call);
-  Parameters parameters;
+  DeepSeekParameters parameters;
   if (call.problem.d_q_latent == 0) {
     parameters.q_proj = weights.linear(Bias::kNone);
   } else {
@@ -48,8 +37,8 @@ Parameters read_parameters(const Call& call) {
   return parameters;
 }
 
-// [1] q [B, 1, N, H (d_nope + R)], not yet rotated.
-Status project_query(Ops& ops, const Call& call, const Parameters& parameters, const View& q) {
+Status project_query(Ops& ops, const Call& call, const DeepSeekParameters& parameters,
+                     const View& q) {
   const Problem& p = call.problem;
   if (p.d_q_latent == 0) {
     return linear(ops, call.x, parameters.q_proj, q);
@@ -62,6 +51,8 @@ Status project_query(Ops& ops, const Call& call, const Parameters& parameters, c
   return linear(ops, latent, parameters.q_b_proj, q);
 }
 
+namespace {
+
 Status rotate(Ops& ops, const Call& call, const View& x, const View& out) {
   return ops.rotary({.x = x,
                      .out = out,
@@ -71,7 +62,8 @@ Status rotate(Ops& ops, const Call& call, const View& x, const View& out) {
 }
 
 // [2][3] The new tokens' rows of the cache.
-Status write_latents(Ops& ops, const Call& call, const Parameters& parameters, const View& fresh) {
+Status write_latents(Ops& ops, const Call& call, const DeepSeekParameters& parameters,
+                     const View& fresh) {
   const Problem& p = call.problem;
   const Arena::Scope scope(ops.arena());
   const int64_t width = p.cache_width();
@@ -176,7 +168,7 @@ using Attend = Status (*)(Ops& ops, const Call& call, const View& kv_b_proj, con
 Status deepseek_mla(Ops& ops, const Call& call, Attend attend_heads) {
   const Problem& p = call.problem;
   const Arena::Scope scope(ops.arena());
-  const Parameters parameters = read_parameters(call);
+  const DeepSeekParameters parameters = read_parameters(call);
   const KeyRows rows = key_rows(ops, call);
   const View o = ops.allocate(p.dtype, {p.batch, 1, p.tokens, p.num_heads * p.d_v});
   {

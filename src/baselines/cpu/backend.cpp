@@ -1,8 +1,6 @@
 // The CPU backend: plans by recording the products of two rehearsals, runs by repeating the model.
 #include "baselines/backend.hpp"
 
-#include <omp.h>
-
 #include <algorithm>
 #include <map>
 #include <utility>
@@ -12,6 +10,7 @@
 #include "base/math.hpp"
 #include "baselines/cpu/ops.hpp"
 #include "baselines/cpu/products.hpp"
+#include "baselines/cpu/thread_count.hpp"
 #include "baselines/models.hpp"
 #include "baselines/refusal.hpp"
 
@@ -22,18 +21,7 @@ using cpu::CpuOps;
 using cpu::Pass;
 using cpu::Product;
 using cpu::ProductLayout;
-
-// This thread's OpenMP, and so oneDNN, uses `count` threads during this object's life.
-class ThreadCount {
- public:
-  explicit ThreadCount(int count) : before_(omp_get_max_threads()) { omp_set_num_threads(count); }
-  ~ThreadCount() { omp_set_num_threads(before_); }
-  ThreadCount(const ThreadCount&) = delete;
-  ThreadCount& operator=(const ThreadCount&) = delete;
-
- private:
-  int before_;
-};
+using cpu::ThreadCount;
 
 // Writes products down, equal ones (those of full chunks, say) once.
 class Recorder final : public cpu::Products {

@@ -5,11 +5,11 @@
 #include <string>
 #include <string_view>
 
-#include "io/safetensors.hpp"
+#include "files/safetensors.hpp"
 
-namespace seesaw::tools {
+namespace seesaw::files {
 
 // Fills tensors (in the order of the text) and metadata; throws Failure.
 void parse_header_json(std::string_view text, const std::string& path, SafetensorsHeader* header);
 
-}  // namespace seesaw::tools
+}  // namespace seesaw::files

@@ -6,7 +6,7 @@
 #include <span>
 #include <string>
 
-namespace seesaw::tools {
+namespace seesaw::files {
 
 class MappedFile {
  public:
@@ -23,4 +23,4 @@ class MappedFile {
   size_t size_ = 0;
 };
 
-}  // namespace seesaw::tools
+}  // namespace seesaw::files

@@ -1,14 +1,14 @@
-#include "io/safetensors.hpp"
+#include "files/safetensors.hpp"
 
 #include <algorithm>
 #include <bit>
 #include <cstring>
 #include <string_view>
 
-#include "error.hpp"
-#include "io/safetensors_json.hpp"
+#include "files/failure.hpp"
+#include "files/safetensors_json.hpp"
 
-namespace seesaw::tools {
+namespace seesaw::files {
 namespace {
 
 static_assert(std::endian::native == std::endian::little, "the format is little endian");
@@ -152,4 +152,4 @@ SafetensorsHeader parse_safetensors(std::span<const std::byte> file, const std::
   return header;
 }
 
-}  // namespace seesaw::tools
+}  // namespace seesaw::files

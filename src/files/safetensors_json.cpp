@@ -1,4 +1,4 @@
-#include "io/safetensors_json.hpp"
+#include "files/safetensors_json.hpp"
 
 #include <array>
 #include <cstdint>
@@ -8,9 +8,9 @@
 #include <unordered_set>
 #include <utility>
 
-#include "error.hpp"
+#include "files/failure.hpp"
 
-namespace seesaw::tools {
+namespace seesaw::files {
 namespace {
 
 using Json = nlohmann::json;
@@ -192,4 +192,4 @@ void parse_header_json(std::string_view text, const std::string& path, Safetenso
   Json::sax_parse(text.begin(), text.end(), &events);
 }
 
-}  // namespace seesaw::tools
+}  // namespace seesaw::files

@@ -1,4 +1,4 @@
-#include "io/mapped_file.hpp"
+#include "files/mapped_file.hpp"
 
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -9,9 +9,9 @@
 #include <cstring>
 #include <utility>
 
-#include "error.hpp"
+#include "files/failure.hpp"
 
-namespace seesaw::tools {
+namespace seesaw::files {
 namespace {
 
 class FileDescriptor {
@@ -72,4 +72,4 @@ MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   return *this;
 }
 
-}  // namespace seesaw::tools
+}  // namespace seesaw::files
