@@ -12,7 +12,7 @@ namespace seesaw::layers {
 // + R + V expanded (1,088 and 320 in DeepSeek's models). A key costs L (d_nope + V) to expand,
 // which is what a query costs to absorb: so only past keys count. Multiplications of both forms
 // take equally long, as far as a busy machine tells
-// (docs/notebook/0087-absorbed-or-expanded-on-a-cpu.md).
+// (docs/notebook/0088-absorbed-or-expanded-on-a-cpu.md).
 inline double gain_of_expanding(const baselines::Problem& p, int64_t fresh, int64_t past) {
   const double keys_of_a_query = static_cast<double>(past) + (static_cast<double>(fresh) + 1) / 2;
   const double pairs = static_cast<double>(fresh) * keys_of_a_query;
