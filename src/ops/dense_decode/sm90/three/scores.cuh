@@ -92,7 +92,6 @@ struct Scores {
     const uint32_t number = state.kv.number();
     gpu::mark_tile<Config>(number, gpu::TileMark::kBegun);
     issue_scores(state);
-    gpu::mark_tile<Config>(number, gpu::TileMark::kHalfLanded);
     if (tile > 0) let_output_go(state.prob.slot() ^ 1);
     shared.prob_empty(state.prob.slot()).wait_warp(state.prob.turn());
     if (first_thread()) describe(state, tile, num_tiles);
