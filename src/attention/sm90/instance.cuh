@@ -5,25 +5,17 @@
 
 #include "attention/sm90/kernel.cuh"
 #include "attention/sm90/kernels.hpp"
-#include "gpu/launch.cuh"
+#include "gpu/sm90/launch.cuh"
 
 namespace seesaw::attention::sm90 {
 
 template <typename Config>
 Status launch_instance(const Params& params, const KernelLaunch& launch) {
-  constexpr size_t kBytes = kSharedBytes<Config>;
-  // The kernel waits for the one before it itself, after its own set-up.
-  return gpu::launch_attention<attention_kernel<Config>>(
-      {.name = "sm90 attention",
-       .dynamic_shared_bytes = static_cast<int>(kBytes),
-       .registers = kLaunchRegisters},
-      launch.device,
-      {.grid = launch.grid,
-       .block = dim3(kThreads),
-       .shared_bytes = kBytes,
-       .stream = launch.stream,
-       .edge = gpu::Edge::kProgrammatic},
-      params);
+  return gpu::sm90::launch_roles<attention_kernel<Config>>({.name = "sm90 attention",
+                                                            .shared_bytes = kSharedBytes<Config>,
+                                                            .threads = kThreads,
+                                                            .registers = kLaunchRegisters},
+                                                           launch, params);
 }
 
 template <typename Element, int kQkColumns, bool kConverts, int kRows>

@@ -1,7 +1,7 @@
 // How a compiled instance of the kernel is launched.
 #pragma once
 
-#include "gpu/launch.cuh"
+#include "gpu/sm90/launch.cuh"
 #include "ops/dense_decode/sm90/kernels.hpp"
 #include "ops/dense_decode/sm90/three/kernel.cuh"
 
@@ -9,19 +9,12 @@ namespace seesaw::dense_decode::sm90::three {
 
 template <typename Config>
 Status launch_instance(const DenseDecodeParams& params, const AttentionLaunch& launch) {
-  constexpr size_t kBytes = sizeof(SharedStorage);
-  // The kernel waits for the one before it itself, after its own set-up.
-  return gpu::launch_attention<dense_decode_three_kernel<Config>>(
+  return gpu::sm90::launch_roles<dense_decode_three_kernel<Config>>(
       {.name = "sm90.dense_decode.three",
-       .dynamic_shared_bytes = static_cast<int>(kBytes),
+       .shared_bytes = sizeof(SharedStorage),
+       .threads = kThreads,
        .registers = kLaunchRegisters},
-      launch.device,
-      {.grid = launch.grid,
-       .block = dim3(kThreads),
-       .shared_bytes = kBytes,
-       .stream = launch.stream,
-       .edge = gpu::Edge::kProgrammatic},
-      params);
+      launch, params);
 }
 
 }  // namespace seesaw::dense_decode::sm90::three
