@@ -9,6 +9,8 @@
 #   python3 bench/gpu/sparse.py --library pack/libseesaw.so.0.1 --flash-mla --steps
 # Needs nvcc and the network, no GPU. Usage: scripts/gpu/pack.sh [ARCHIVE]     default: build/pack.tar.xz
 #   PYTHON_VERSION: the other machine's, default 3.12
+#   LEAVE_OUT: programs of build/gpu, default the ladder's; the archive then has 63 MB, without
+#     seesaw_bench_gpu 51 MB
 #   RIVALS: packages from PyPI without what they depend on, default sgl-flash-mla==1.0.0
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -30,5 +32,7 @@ python3 -m pip download -q --no-deps --only-binary :all: --python-version "$vers
 for wheel in build/python/wheel/*.whl "$wheels"/*.whl; do
   python3 -m zipfile -e "$wheel" "$folder/site"
 done
+for program in ${LEAVE_OUT:-seesaw_ladder seesaw_ladder_tune}; do rm -f "$folder/$program"; done
+rm -f "$folder"/site/seesaw.libs/libdnnl* # which only layers on the CPU need
 tar -C "$folder" -cf - . | xz -T0 -3 > "$archive"
 du -sh "$archive"
