@@ -5,27 +5,10 @@
 
 #include "base/checked.hpp"
 #include "baselines/refusal.hpp"
+#include "boundary/dtype_name.hpp"
 
 namespace seesaw::baselines {
 namespace {
-
-std::string name_of(int32_t dtype) {
-  switch (static_cast<DType>(dtype)) {
-    case DType::kFloat32:
-      return "float32";
-    case DType::kBFloat16:
-      return "bfloat16";
-    case DType::kFloat16:
-      return "float16";
-    case DType::kInt32:
-      return "int32";
-    case DType::kInt64:
-      return "int64";
-    case DType::kUInt8:
-      return "uint8";
-  }
-  return fmt::format("{} (unknown)", dtype);
-}
 
 std::string device_name(seesaw_device device) {
   return device.type == SEESAW_CPU ? "cpu" : fmt::format("cuda:{}", device.index);
@@ -56,8 +39,8 @@ Status check_shape(const Expected& expected, const seesaw_tensor& tensor) {
 
 Status check_kind(const Expected& expected, const seesaw_tensor& tensor) {
   if (tensor.dtype != static_cast<int32_t>(expected.dtype)) {
-    return bad_type(fmt::format("{} has dtype {}", expected.name, name_of(tensor.dtype)),
-                    name_of(static_cast<int32_t>(expected.dtype)),
+    return bad_type(fmt::format("{} has dtype {}", expected.name, dtype_name(tensor.dtype)),
+                    dtype_name(static_cast<int32_t>(expected.dtype)),
                     "Convert the tensor, or plan for its dtype.");
   }
   if (tensor.device.type != expected.device.type || tensor.device.index != expected.device.index) {

@@ -9,14 +9,7 @@
 namespace seesaw::baselines {
 
 // Numbers as in seesaw_dtype and SEESAW_BASELINE_UINT8.
-enum class DType : int32_t {
-  kFloat32 = 1,
-  kBFloat16 = 2,
-  kFloat16 = 3,
-  kInt32 = 4,
-  kInt64 = 5,
-  kUInt8 = 100
-};
+enum class DType : int32_t { kFloat32 = 1, kBFloat16 = 2, kFloat16 = 3, kInt32 = 4, kUInt8 = 100 };
 
 constexpr int64_t size_of(DType dtype) {
   switch (dtype) {
@@ -26,8 +19,6 @@ constexpr int64_t size_of(DType dtype) {
     case DType::kBFloat16:
     case DType::kFloat16:
       return 2;
-    case DType::kInt64:
-      return 8;
     case DType::kUInt8:
       return 1;
   }

@@ -190,6 +190,7 @@ Status run(const seesaw_mla_layer* layer, const seesaw_mla_layer_args* given) {
 }  // namespace seesaw::layers
 
 using seesaw::at_boundary;
+using seesaw::layers::kWhere;
 
 extern "C" {
 
@@ -199,7 +200,7 @@ seesaw_status seesaw_layers_mla_create(const char* config_json, const seesaw_nam
                                        uint64_t num_tensors,
                                        const seesaw_mla_layer_options* options,
                                        seesaw_mla_layer** layer) {
-  return at_boundary("DeepSeekMLA", [&] {
+  return at_boundary(kWhere, [&] {
     return seesaw::layers::create(config_json, tensors, num_tensors, options, layer);
   });
 }
@@ -207,27 +208,26 @@ seesaw_status seesaw_layers_mla_create(const char* config_json, const seesaw_nam
 seesaw_status seesaw_layers_mla_from_checkpoint(const char* folder, int64_t index,
                                                 const seesaw_mla_layer_options* options,
                                                 seesaw_mla_layer** layer) {
-  return at_boundary("DeepSeekMLA", [&] {
-    return seesaw::layers::from_checkpoint(folder, index, options, layer);
-  });
+  return at_boundary(
+      kWhere, [&] { return seesaw::layers::from_checkpoint(folder, index, options, layer); });
 }
 
 void seesaw_layers_mla_destroy(seesaw_mla_layer* layer) { delete layer; }
 
 seesaw_status seesaw_layers_mla_get_info(const seesaw_mla_layer* layer,
                                          seesaw_mla_layer_info* info) {
-  return at_boundary("DeepSeekMLA", [&] { return seesaw::layers::get_info(layer, info); });
+  return at_boundary(kWhere, [&] { return seesaw::layers::get_info(layer, info); });
 }
 
 seesaw_status seesaw_layers_mla_cache_row(const seesaw_mla_layer* layer, int32_t kv_format,
                                           int32_t* dtype, int64_t* columns) {
-  return at_boundary("DeepSeekMLA",
+  return at_boundary(kWhere,
                      [&] { return seesaw::layers::cache_row(layer, kv_format, dtype, columns); });
 }
 
 seesaw_status seesaw_layers_mla_forward(const seesaw_mla_layer* layer,
                                         const seesaw_mla_layer_args* args) {
-  return at_boundary("DeepSeekMLA", [&] { return seesaw::layers::run(layer, args); });
+  return at_boundary(kWhere, [&] { return seesaw::layers::run(layer, args); });
 }
 
 }  // extern "C"

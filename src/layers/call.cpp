@@ -5,6 +5,7 @@
 #include <initializer_list>
 
 #include "base/checked.hpp"
+#include "boundary/dtype_name.hpp"
 #include "layers/form.hpp"
 #include "layers/refusal.hpp"
 
@@ -22,12 +23,6 @@ struct Wanted {
   std::initializer_list<int64_t> sizes;
   int32_t dtype;  // 0: any
 };
-
-const char* name_of(int32_t dtype) {
-  constexpr const char* kNames[] = {"unknown", "float32", "bfloat16", "float16",
-                                    "int32",   "int64",   "uint8"};
-  return dtype >= SEESAW_FLOAT32 && dtype <= SEESAW_UINT8 ? kNames[dtype] : kNames[0];
-}
 
 Status check_tensor(const Wanted& wanted, const seesaw_tensor& tensor) {
   if (tensor.data == nullptr) {
@@ -50,9 +45,8 @@ Status check_tensor(const Wanted& wanted, const seesaw_tensor& tensor) {
                wanted.shape, "Reshape it.");
   }
   if (wanted.dtype != 0 && tensor.dtype != wanted.dtype) {
-    return bad_type(
-        fmt::format("{} has dtype {} ({})", wanted.name, tensor.dtype, name_of(tensor.dtype)),
-        name_of(wanted.dtype), "Convert it.");
+    return bad_type(fmt::format("{} has dtype {}", wanted.name, dtype_name(tensor.dtype)),
+                    dtype_name(wanted.dtype), "Convert it.");
   }
   return {};
 }

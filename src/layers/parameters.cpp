@@ -6,6 +6,7 @@
 #include "base/float16.hpp"
 #include "base/float8.hpp"
 #include "base/math.hpp"
+#include "boundary/dtype_name.hpp"
 #include "layers/refusal.hpp"
 
 namespace seesaw::layers {
@@ -75,11 +76,10 @@ Status check_type(const std::string& name, const seesaw_tensor& tensor, bool sca
   if (is_float(tensor.dtype) || (scaled && tensor.dtype == SEESAW_UINT8)) {
     return {};
   }
-  return bad_type(
-      fmt::format("{} has dtype {}{}", name, tensor.dtype,
-                  tensor.dtype == SEESAW_UINT8 ? " (uint8), without its _scale_inv" : ""),
-      "float32 (1), bfloat16 (2), float16 (3), and uint8 (6) as FP8 with scales",
-      "Convert the tensor.");
+  return bad_type(fmt::format("{} has dtype {}{}", name, dtype_name(tensor.dtype),
+                              tensor.dtype == SEESAW_UINT8 ? ", without its _scale_inv" : ""),
+                  "float32, bfloat16, float16, and uint8 as FP8 with scales",
+                  "Convert the tensor.");
 }
 
 // One parameter's source, checked.

@@ -101,7 +101,7 @@ TEST(DeepSeekMLAErrors, Parameters) {
     expect([](auto& t) { t.tensor.device = {SEESAW_CUDA, 0}; }, invalid, name + " without data");
     expect([](auto& t) { t.tensor.stride[0] += 1; }, invalid, name + " with strides");
     expect([](auto& t) { t.tensor.dtype = SEESAW_INT32; }, SEESAW_INVALID_TYPE,
-           name + " has dtype 4");
+           name + " has dtype int32");
     expect([](auto& t) { t.tensor.dtype = SEESAW_UINT8; }, SEESAW_INVALID_TYPE, "_scale_inv");
   }
   good.push_back({"kv_b_proj.weight_scale_inv", good.front().tensor});
@@ -204,11 +204,12 @@ TEST(DeepSeekMLAErrors, Calls) {
   expect([](auto& a) { a.x.shape[2] = 39; }, invalid, "x has shape [2, 3, 39]");
   expect([](auto& a) { a.x.shape[1] = 0; }, invalid, "x has shape [2, 0, 40]");
   expect([](auto& a) { a.x.stride[2] = 2; }, invalid, "x with strides");
-  expect([](auto& a) { a.x.dtype = SEESAW_BFLOAT16; }, SEESAW_INVALID_TYPE, "x has dtype 2");
+  expect([](auto& a) { a.x.dtype = SEESAW_BFLOAT16; }, SEESAW_INVALID_TYPE, "x has dtype bfloat16");
   expect([](auto& a) { a.x.device = {SEESAW_CUDA, 0}; }, SEESAW_NOT_SUPPORTED, "x on a GPU");
   expect([](auto& a) { a.out.shape[0] = 1; }, invalid, "out has shape [1, 3, 40]");
   expect([](auto& a) { a.out.stride[1] = 1; }, invalid, "out with strides");
-  expect([](auto& a) { a.out.dtype = SEESAW_FLOAT16; }, SEESAW_INVALID_TYPE, "out has dtype 3");
+  expect([](auto& a) { a.out.dtype = SEESAW_FLOAT16; }, SEESAW_INVALID_TYPE,
+         "out has dtype float16");
   expect([](auto& a) { a.kv_cache.rank = 3; }, invalid, "kv_cache has shape [4, 8, 1]");
   expect([](auto& a) { a.kv_cache.shape[2] = 2; }, invalid, "kv_cache has shape [4, 8, 2, 40]");
   expect([](auto& a) { a.kv_cache.shape[0] = INT64_MAX; }, invalid,
@@ -221,7 +222,8 @@ TEST(DeepSeekMLAErrors, Calls) {
   expect([](auto& a) { a.kv_format = 99; }, SEESAW_INVALID_TYPE, "kv_format = 99");
   expect([](auto& a) { a.kv_format = SEESAW_FORMAT_FP8_656; }, invalid, "");
   expect([](auto& a) { a.block_table.shape[0] = 1; }, invalid, "block_table has shape [1, 2]");
-  expect([](auto& a) { a.block_table.dtype = SEESAW_INT64; }, SEESAW_INVALID_TYPE, "(int64)");
+  expect([](auto& a) { a.block_table.dtype = SEESAW_INT64; }, SEESAW_INVALID_TYPE,
+         "block_table has dtype int64");
   expect([](auto& a) { a.block_table.stride[1] = 2; }, invalid, "block_table with strides [2, 2]");
   expect([](auto& a) { a.seq_lens.shape[0] = 3; }, invalid, "seq_lens has shape [3]");
   expect([](auto& a) { a.block_table.shape[1] = 1; }, invalid, "seq_lens[0] = 9 with 1 pages of 8");
@@ -261,7 +263,8 @@ TEST(DeepSeekMLAErrors, Caches) {
   const seesaw_tensor one = make_tensor(x.data(), SEESAW_FLOAT32, {1, 1, 40});
   seesaw_tensor wrong = one;
   wrong.dtype = SEESAW_FLOAT16;
-  expect_refused([&] { layer.forward(cache, wrong, one); }, SEESAW_INVALID_TYPE, "x has dtype 3");
+  expect_refused([&] { layer.forward(cache, wrong, one); }, SEESAW_INVALID_TYPE,
+                 "x has dtype float16");
   EXPECT_EQ(cache.length(), 0);
   layer.forward(cache, one, one);
   EXPECT_EQ(cache.length(), 1);

@@ -3,9 +3,7 @@
 
 #include <algorithm>
 #include <atomic>
-#include <chrono>
 #include <cmath>
-#include <cstdio>
 #include <thread>
 
 #include "base/float8.hpp"
@@ -348,47 +346,6 @@ TEST(DeepSeekMLA, WeightsOfFp8) {
   layer.forward(cache, tensor_of(x), tensor_of(out));
   EXPECT_LT(difference(out, 0, model.reference(sequence_of(x, 0))), kFloat32Roundings);
   EXPECT_EQ(DeepSeekMLA(model.config(), tensors).info().dtype, SEESAW_BFLOAT16);
-}
-
-// What src/layers/form.hpp was measured with (docs/notebook/0087): the least of some runs of each
-// form.
-TEST(DeepSeekMLA, DISABLED_WhichFormIsFaster) {
-  const Model model({.d_model = 256,
-                     .heads = 16,
-                     .d_q_latent = 0,
-                     .d_latent = 512,
-                     .d_nope = 128,
-                     .d_rope = 64,
-                     .d_v = 128},
-                    SEESAW_FLOAT32);
-  const DeepSeekMLA layer = model.layer();
-  constexpr int64_t kLongest = 1024;
-  const Parameter x = hidden_states(1, kLongest, 256, SEESAW_FLOAT32);
-  const Parameter out = empty_like(x);
-  for (const int64_t past : {512, 2048}) {
-    LatentCache cache(layer, {.capacity = past + kLongest});
-    while (cache.length() < past) {
-      const int64_t tokens = std::min(past - cache.length(), kLongest);
-      layer.forward(cache, tokens_of(x, 0, tokens), tokens_of(out, 0, tokens));
-    }
-    for (const int64_t s : {1, 64, 128, 192, 256, 384}) {
-      double seconds[2] = {HUGE_VAL, HUGE_VAL};
-      for (int repeat = 0; repeat < 3; ++repeat) {
-        for (const seesaw_mla_form form : {SEESAW_MLA_ABSORBED, SEESAW_MLA_EXPANDED}) {
-          const auto begin = std::chrono::steady_clock::now();
-          layer.forward(cache, tokens_of(x, 0, s), tokens_of(out, 0, s), form);
-          const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - begin;
-          double& least = seconds[form == SEESAW_MLA_EXPANDED ? 1 : 0];
-          least = std::min(least, taken.count());
-          cache.truncate(past);
-        }
-      }
-      std::printf("past %5lld new %4lld absorbed %7.1f ms expanded %7.1f ms\n",
-                  static_cast<long long>(past), static_cast<long long>(s), 1e3 * seconds[0],
-                  1e3 * seconds[1]);
-      std::fflush(stdout);
-    }
-  }
 }
 
 // tests/layers/make_fixture.py wrote the checkpoint, and what the Python layer makes of it.

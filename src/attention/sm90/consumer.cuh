@@ -32,9 +32,6 @@ struct Consumer : TilesInTurn<Consumer<Config>, Config> {
   static __device__ __forceinline__ void note(const Loop& loop, gpu::Mark what) {
     gpu::mark<Config>(static_cast<int>(loop.piece.number()), what);
   }
-  static __device__ __forceinline__ void mark(uint32_t tile, gpu::TileMark what) {
-    gpu::mark_tile<Config>(tile, what);
-  }
 
   __device__ __forceinline__ void note_maxima(int tile, float max0, float max1) const {
     if (params.max_logits == nullptr || thread.lane % 4 != 0) return;

@@ -8,13 +8,13 @@
 #pragma once
 
 #include "attention/sm90/smem.cuh"
-#include "gpu/marks.hpp"
+#include "gpu/marks.cuh"
 #include "gpu/sm90/tile_steps.cuh"
 
 namespace seesaw::attention::sm90 {
 
 // Asks of a Consumer what TileSteps asks for, and for note_scored(loop): its first tile's scores
-// are done; mark(tile, what): see gpu/marks.hpp.
+// are done.
 template <typename Derived, typename Config>
 struct TilesInTurn : TileSteps<Derived, Config> {
   using Base = TileSteps<Derived, Config>;
@@ -51,13 +51,12 @@ struct TilesInTurn : TileSteps<Derived, Config> {
 
   // S = Q K^T of the warpgroup's next tile.
   __device__ __forceinline__ void score(ConsumerState& state, Loop& loop, Side side) const {
-    using gpu::TileMark;
     const uint32_t number = loop.tile.number();
-    self().mark(number, TileMark::kBegun);
+    gpu::mark_tile<Config>(number, gpu::TileMark::kBegun);
     this->score_first(state, loop, side);
-    self().mark(number, TileMark::kHalfLanded);
+    gpu::mark_tile<Config>(number, gpu::TileMark::kHalfLanded);
     this->score_rest(state, loop, side);
-    self().mark(number, TileMark::kScored);
+    gpu::mark_tile<Config>(number, gpu::TileMark::kScored);
   }
 
   // The same, until all warps of the warpgroup have done it: P may take the place of what they have
@@ -90,11 +89,11 @@ struct TilesInTurn : TileSteps<Derived, Config> {
     this->probabilities(state, move, move.factor0, move.factor1);
     store_p(self().shared.p(buffer), self().thread, state.p);
     ptx::fence_async_proxy();
-    self().mark(loop.tile.number() - 1, gpu::TileMark::kPStored);
+    gpu::mark_tile<Config>(loop.tile.number() - 1, gpu::TileMark::kPStored);
     state_fact(p_stored(buffer));
     issue_local_values<Config>(state, values_of(side, buffer));
     this->finish_products(state);
-    self().mark(loop.tile.number() - 1, gpu::TileMark::kMultiplied);
+    gpu::mark_tile<Config>(loop.tile.number() - 1, gpu::TileMark::kMultiplied);
     self().shared.kv_empty(buffer, static_cast<int>(side)).release(self().thread.lane);
   }
 
@@ -109,7 +108,7 @@ struct TilesInTurn : TileSteps<Derived, Config> {
     const bool early = next && has_landed(loop, side);
     if (early) score(state, loop, side);
     wait_for_fact(p_stored(buffer));
-    self().mark(number, gpu::TileMark::kOtherStored);
+    gpu::mark_tile<Config>(number, gpu::TileMark::kOtherStored);
     const float factor0 = self().storage.scale[buffer][self().thread.row()];
     const float factor1 = self().storage.scale[buffer][self().thread.row() + 8];
     if (tile > 0) {
@@ -120,7 +119,7 @@ struct TilesInTurn : TileSteps<Derived, Config> {
     issue_remote_values<Config>(state, ptx::descriptor_k_major(self().shared.p(buffer)),
                                 values_of(side, buffer));
     this->finish_products(state);
-    self().mark(number, gpu::TileMark::kOtherMultiplied);
+    gpu::mark_tile<Config>(number, gpu::TileMark::kOtherMultiplied);
     self().shared.kv_empty(buffer, static_cast<int>(side)).release(self().thread.lane);
     if (next && !early) score_together(state, loop, side);
   }
