@@ -31,6 +31,13 @@ struct Sm90SwappedCore : Sm90Core {
   static constexpr auto supports = sm90::supports_swapped;
   static constexpr auto plan = sm90::plan_swapped;
 };
+// And with tiles by TMA, through a ring.
+struct Sm90RingCore : Sm90Core {
+  static constexpr auto supports = sm90::supports_ring;
+  static constexpr auto plan = sm90::plan_ring;
+  static constexpr auto run = sm90::run_ring;
+  static constexpr auto trace = sm90::trace_ring;
+};
 
 // Launches on call.stream: nothing is allocated, copied to the host or waited for, except with
 // options.check_data.
@@ -88,5 +95,7 @@ template <typename PlanType, typename Args>
 using Sm90Kernel = GpuKernel<Sm90Core, PlanType, Args>;
 template <typename PlanType, typename Args>
 using Sm90SwappedKernel = GpuKernel<Sm90SwappedCore, PlanType, Args>;
+template <typename PlanType, typename Args>
+using Sm90RingKernel = GpuKernel<Sm90RingCore, PlanType, Args>;
 
 }  // namespace seesaw::attention

@@ -29,6 +29,7 @@ using dense_decode::DenseDecodeProblem;
 using Sm80 = attention::Sm80Kernel<DenseDecodePlan, dense_decode::Args>;
 using Rows = attention::Sm90Kernel<DenseDecodePlan, dense_decode::Args>;
 using Swapped = attention::Sm90SwappedKernel<DenseDecodePlan, dense_decode::Args>;
+using Ring = attention::Sm90RingKernel<DenseDecodePlan, dense_decode::Args>;
 namespace sm90 = dense_decode::sm90;
 
 // A core's functions.
@@ -50,6 +51,8 @@ const Functions& functions_of(Core core) {
                                        sm90::three::run, sm90::three::trace};
   static constexpr Functions kSwapped = {Swapped::supports, Swapped::plan, Swapped::prepare,
                                          Swapped::run, Swapped::trace};
+  static constexpr Functions kRing = {Ring::supports, Ring::plan, Ring::prepare, Ring::run,
+                                      Ring::trace};
   switch (core) {
     case Core::kSm90:
       return kSm90;
@@ -60,9 +63,11 @@ const Functions& functions_of(Core core) {
     case Core::kThree:
       return kThree;
     case Core::kSwapped:
+      return kSwapped;
+    case Core::kRing:
       break;
   }
-  return kSwapped;
+  return kRing;
 }
 
 void must(const Status& status) {
@@ -77,6 +82,7 @@ DenseDecodePlan make_plan(const seesaw_dense_decode_problem& problem, const Shar
   options.device = {SEESAW_CUDA, 0};
   options.check_data = shares.check_data;
   if (shares.core == Core::kSwapped) options.kernel = "sm90.dense_decode.swapped";
+  if (shares.core == Core::kRing) options.kernel = "sm90.dense_decode.ring";
   const Functions& functions = functions_of(shares.core);
   const Support support = functions.supports(completed, options);
   if (!support.supported) throw std::invalid_argument(support.reason);

@@ -22,8 +22,9 @@
 
 namespace seesaw::emulator {
 
-// sm90.dense_decode, sm80.dense_decode, sm90.dense_decode.rows, .three and .swapped.
-enum class Core { kSm90, kSm80, kRows, kThree, kSwapped };
+// sm90.dense_decode, sm80.dense_decode, sm90.dense_decode.rows, .three, .swapped and
+// .ring.
+enum class Core { kSm90, kSm80, kRows, kThree, kSwapped, kRing };
 
 // The core of shares that do not name one; OnAnyCore sets it.
 inline Core default_core = Core::kSm90;
@@ -41,7 +42,7 @@ class OnAnyCore : public ::testing::TestWithParam<std::tuple<Core, Conditions>> 
 // INSTANTIATE_TEST_SUITE_P(Emulated, SomeTest, kAnyCore, kNameOfCore);
 inline std::vector<std::tuple<Core, Conditions>> cores_and_conditions() {
   std::vector<std::tuple<Core, Conditions>> all;
-  for (const Core core : {Core::kSm90, Core::kRows, Core::kThree, Core::kSwapped}) {
+  for (const Core core : {Core::kSm90, Core::kRows, Core::kThree, Core::kSwapped, Core::kRing}) {
     for (const Conditions& any : kAnyConditions) all.emplace_back(core, any);
   }
   for (const Conditions& any : kConditionsOfCopies) all.emplace_back(Core::kSm80, any);
@@ -49,7 +50,7 @@ inline std::vector<std::tuple<Core, Conditions>> cores_and_conditions() {
 }
 inline const auto kAnyCore = ::testing::ValuesIn(cores_and_conditions());
 inline constexpr auto kNameOfCore = [](const auto& test) {
-  constexpr const char* kNames[] = {"Sm90", "Sm80", "Rows", "Three", "Swapped"};
+  constexpr const char* kNames[] = {"Sm90", "Sm80", "Rows", "Three", "Swapped", "Ring"};
   return kNames[static_cast<int>(std::get<0>(test.param))] + name_of(std::get<1>(test.param));
 };
 

@@ -140,6 +140,9 @@ TEST(Accuracy, AdversarialInputsStayWithinTheBoundsOfSm90Three) {
 TEST(Accuracy, AdversarialInputsStayWithinTheBoundsOfSm90Swapped) {
   expect_within_the_bounds(Core::kSwapped);
 }
+TEST(Accuracy, AdversarialInputsStayWithinTheBoundsOfSm90Ring) {
+  expect_within_the_bounds(Core::kRing);
+}
 
 // Strides that TMA does not take, of everything but the cache.
 TEST_P(DenseDecode, OddStrides) {

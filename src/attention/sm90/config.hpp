@@ -1,6 +1,8 @@
 // Numbers of the sm90 attention kernel and the parameters of one launch. README.md has the steps.
 #pragma once
 
+#include <cuda.h>
+
 #include <cstdint>
 
 #include "attention/device/params.hpp"
@@ -60,6 +62,21 @@ struct Config {
   static constexpr int kProducerRegisters = kSwapped ? 80 : 48;
   static_assert(kConsumerRegisters * kConsumerThreads + kProducerRegisters * 32 * kProducerWarps <=
                 kLaunchRegisters * kThreads);
+  static constexpr bool kRing = false;
+  // Where the operands are swapped: of the four parts of the output that a warpgroup hands over at
+  // the end of a piece, so many at a time.
+  static constexpr int kExchangeParts = kHalfBoxes;
+};
+
+// The swapped consumers on tiles that TMA brings, by one warp, into a ring of halves of tiles.
+inline constexpr int kRingHalves = 5;
+inline constexpr int kRingThreads = kConsumerThreads + 32;
+
+template <typename ElementType, int kQkColumnsValue>
+struct RingConfig : Config<ElementType, kQkColumnsValue, false, kSwappedRows> {
+  static constexpr bool kRing = true;
+  static constexpr int kThreads = kRingThreads;
+  static constexpr int kExchangeParts = kHalfBoxes / 2;  // the ring leaves no room for more
 };
 
 enum class ScaleKind : int32_t {
@@ -91,6 +108,12 @@ struct RowNumbers {
 struct Params : device::Params {
   RowNumbers rows[kMostStreams];
   RecordBoxes boxes[kMostStreams];
+};
+
+// One launch with a ring, whose cache is the first stream: as [page][kv_head][box][token of the
+// page][64 columns], 64 tokens of two boxes of the values, and of the rotary one.
+struct RingParams : Params {
+  CUtensorMap kv_map, kv_rotary_map;
 };
 
 }  // namespace seesaw::attention::sm90

@@ -22,6 +22,8 @@ struct KernelLaunch {
 // Launches an instance. Asynchronous; checked.
 using AttentionKernel = Status (*)(const Params& params, const KernelLaunch& launch);
 
+using RingKernel = Status (*)(const RingParams& params, const KernelLaunch& launch);
+
 struct InstanceKey {
   DType type;     // of the queries
   int64_t d_qk;   // 576 or 512
@@ -35,13 +37,20 @@ struct Instance {
   AttentionKernel launch;
 };
 
-// The instances: the seesaw's, and those with swapped operands.
+struct RingInstance {
+  InstanceKey key;
+  RingKernel launch;
+};
+
+// The instances: the seesaw's, and those with swapped operands, and of these those with a ring.
 std::span<const Instance> seesaw_instances();
 std::span<const Instance> swapped_instances();
+std::span<const RingInstance> ring_instances();
 
-// Some of both with a clock, of queries of bf16. They write to `blocks`, one entry a thread block,
+// Some of them with a clock, of queries of bf16. They write to `blocks`, one entry a thread block,
 // x fastest.
 std::span<const Instance> traced_instances();
+std::span<const RingInstance> traced_ring_instances();
 cudaError_t set_trace_blocks(gpu::TraceBlock* blocks, cudaStream_t stream);
 
 }  // namespace seesaw::attention::sm90

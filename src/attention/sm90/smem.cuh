@@ -30,9 +30,12 @@ struct TileCursor {
   int32_t stream;   // kNoStream: behind the last tile
 };
 
-// What tiles come through, from the producers to the consumers.
+// What tiles come through, from the producers to the consumers: two buffers, each of a tile.
 template <typename Config>
 struct TileStorage {
+  static constexpr int kSlots = kBuffers, kSlotBoxes = Config::kQkBoxes, kSlotHalves = kHalves;
+  static constexpr int kFullArrivals = kBufferWarps;
+
   // Two KV tiles, one box a 64-column slice. Writers: the producer warps, and scrub_values.
   // Readers: the consumers. In the seesaw the rotary box becomes the tile's P once its scores are
   // done.
@@ -45,6 +48,24 @@ struct TileStorage {
   // [buffer][half: 0: boxes 0-3, 1: boxes 4-7]; arrivals: warps of the consumer that reads it last.
   // The rotary box goes with the half that is released after the tile's P has been read.
   uint64_t kv_empty[2][2];
+};
+
+// The same where TMA brings them: a ring of halves of tiles, four boxes each.
+template <typename Config>
+struct RingStorage {
+  static constexpr int kSlots = kRingHalves, kSlotBoxes = kHalfBoxes, kSlotHalves = 1;
+  static constexpr int kFullArrivals = 1;
+  static constexpr int kValueSlotBoxes = kSlots * kSlotBoxes;
+  static constexpr int kRotaryBoxes = Config::kHasRotaryBox ? 2 : 0;
+
+  // Writers: the loader (TMA), and scrub_boxes. Readers: the warpgroup whose tile it is. Behind the
+  // halves the rotary boxes, of two tiles in turn: one is filled together with the last half of its
+  // tile, for which the loader has waited until the first half of the tile before the last was let
+  // go, whose scores are then done. So it needs no barriers of its own.
+  Box kv[kValueSlotBoxes + kRotaryBoxes];
+  BlockWork work;
+  uint64_t kv_full[kSlots][kHalfCopies];  // [slot][copy]; arrivals: the loader
+  uint64_t kv_empty[kSlots][1];           // arrivals: warps of the warpgroup whose tile it is
 };
 
 // A consumer's pieces, of whichever kind it is.
@@ -81,14 +102,15 @@ struct SwappedStorage {
   static constexpr int kPartFloats = kBoxColumns * kRows;  // of the output: 64 columns
 
   RowBox<kRows> q[Config::kQkBoxes];  // as the seesaw's
-  TileStorage<Config> tiles;
+  std::conditional_t<Config::kRing, RingStorage<Config>, TileStorage<Config>> tiles;
   RowBox<kRows> p[2];         // probabilities: [row][token of the tile]. Its own warpgroup's alone
   float maxima[2][4][kRows];  // [warp] largest score of a tile; at the end magnitude of the output
   float frame[2][kRows];      // at the end of a piece
   float sum[2][4][kRows];     // [warp] at the end of a piece
   float top[2][kRows];        // as the seesaw's
-  // Accumulators for the other warpgroup: a half of the output, 16 bytes a thread at a time.
-  float4 exchange[2][kHalfBoxes * kPartFloats / 4];
+  // Accumulators for the other warpgroup: parts of its half of the output, 16 bytes a thread at a
+  // time.
+  float4 exchange[2][Config::kExchangeParts * kPartFloats / 4];
   PieceStorage pieces;
 };
 
@@ -111,15 +133,17 @@ __device__ __forceinline__ int rotary_half(int buffer) { return 1 - buffer; }
 template <typename Config>
 struct SharedAddresses {
   using Storage = SharedStorage<Config>;
-  using Tiles = TileStorage<Config>;
+  using Tiles = decltype(Storage::tiles);
   uint32_t base;
 
   __device__ explicit SharedAddresses(const Storage& storage)
       : base(ptx::shared_address(&storage)) {}
 
   __device__ uint32_t q() const { return base + offsetof(Storage, q); }
-  __device__ uint32_t kv(int buffer) const {
-    return tiles() + offsetof(Tiles, kv) + buffer * sizeof(Tiles::kv[0]);
+  // A buffer, or a slot of the ring.
+  __device__ uint32_t kv(int slot) const {
+    return tiles() + static_cast<uint32_t>(offsetof(Tiles, kv) +
+                                           slot * Tiles::kSlotBoxes * sizeof(Box));
   }
   // P of a tile, or of a warpgroup whose tiles go to its own buffer.
   __device__ uint32_t p(int tile) const {
@@ -131,12 +155,14 @@ struct SharedAddresses {
       return base + sizeof(Storage) + tile * sizeof(Box);
     }
   }
-  __device__ gpu::FullBarrier kv_full(int buffer, int copy) const {
-    return {barrier(offsetof(Tiles, kv_full), buffer * Config::kKvCopies + copy)};
+  __device__ gpu::FullBarrier kv_full(int slot, int copy) const {
+    return {barrier(offsetof(Tiles, kv_full), slot * kSlotCopies + copy)};
   }
-  __device__ gpu::EmptyBarrier kv_empty(int buffer, int half) const {
-    return {barrier(offsetof(Tiles, kv_empty), buffer * 2 + half)};
+  __device__ gpu::EmptyBarrier kv_empty(int slot, int half) const {
+    return {barrier(offsetof(Tiles, kv_empty), slot * Tiles::kSlotHalves + half)};
   }
+
+  static constexpr int kSlotCopies = Tiles::kSlotHalves * kHalfCopies;
 
  private:
   __device__ uint32_t tiles() const { return base + offsetof(Storage, tiles); }
@@ -148,12 +174,13 @@ struct SharedAddresses {
 // By one thread, before any other uses them.
 template <typename Config>
 __device__ __forceinline__ void init_barriers(const SharedAddresses<Config>& shared) {
-  for (int buffer = 0; buffer < 2; ++buffer) {
-    for (int copy = 0; copy < Config::kKvCopies; ++copy) {
-      shared.kv_full(buffer, copy).init(kBufferWarps);
+  using Tiles = typename SharedAddresses<Config>::Tiles;
+  for (int slot = 0; slot < Tiles::kSlots; ++slot) {
+    for (int copy = 0; copy < SharedAddresses<Config>::kSlotCopies; ++copy) {
+      shared.kv_full(slot, copy).init(Tiles::kFullArrivals);
     }
-    for (int half = 0; half < 2; ++half) {
-      shared.kv_empty(buffer, half).init(kWarpgroupThreads / 32);
+    for (int half = 0; half < Tiles::kSlotHalves; ++half) {
+      shared.kv_empty(slot, half).init(kWarpgroupThreads / 32);
     }
   }
   ptx::fence_mbarrier_init();

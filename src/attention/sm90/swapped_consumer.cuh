@@ -5,6 +5,7 @@
 
 #include "attention/sm90/queries.cuh"
 #include "attention/sm90/swapped_epilogue.cuh"
+#include "attention/sm90/swapped_tile.cuh"
 #include "gpu/marks.cuh"
 
 namespace seesaw::attention::sm90 {
@@ -14,6 +15,7 @@ struct SwappedConsumer {
   static constexpr int kRows = Config::kTileRows;
   using State = SwappedState<kRows>;
   using Epilogue = SwappedEpilogue<Config>;
+  using Tile = SwappedTile<Config>;
 
   const Params& params;
   const SharedAddresses<Config>& shared;
@@ -28,29 +30,31 @@ struct SwappedConsumer {
   // Where the warpgroup is in the worker's pieces and tiles.
   struct Loop {
     gpu::Turn piece;
-    gpu::Turn tile;  // of its own buffer
+    gpu::Turn tile;  // of its own buffer; with a ring, of the block's tiles
   };
 
   // [1] S^T = K Q^T, the copies of the tile as they land: those of the half that is let go first
   // come first, and the rotary box last.
-  __device__ __forceinline__ void score(State& state, Loop& loop, int own) const {
+  __device__ __forceinline__ void score(State& state, const Tile& tile) const {
     constexpr uint32_t kQueryStep = sizeof(RowBox<kRows>) >> 4;
-    const uint32_t kv = ptx::opaque(ptx::descriptor_k_major(shared.kv(own)));
     const uint32_t q = ptx::opaque(ptx::descriptor_k_major(shared.q()));
 #pragma unroll 1
     for (int i = 0; i < Config::kKvCopies; ++i) {
-      const int copy = (i + own * kHalfCopies) % Config::kKvCopies;
-      shared.kv_full(own, copy).wait_warp(loop.tile);
-      issue_swapped_scores<Config, kCopyBoxes>(state, kv + copy * kCopyBoxes * kBoxStep,
-                                               q + copy * kCopyBoxes * kQueryStep, i == 0);
+      const int half = i / kHalfCopies;
+      const int copy = i % kHalfCopies;
+      const int column_copy = (i + tile.own * kHalfCopies) % Config::kKvCopies;
+      tile.wait_until_full(half, copy);
+      issue_swapped_scores<Config, kCopyBoxes>(
+          state, ptx::opaque(ptx::descriptor_k_major(tile.half(half) + copy * Tile::kCopyBytes)),
+          q + column_copy * kCopyBoxes * kQueryStep, i == 0);
     }
     if constexpr (Config::kHasRotaryBox) {
-      issue_swapped_scores<Config, 1>(state, kv + kValueBoxes * kBoxStep,
+      issue_swapped_scores<Config, 1>(state,
+                                      ptx::opaque(ptx::descriptor_k_major(tile.rotary())),
                                       q + kValueBoxes * kQueryStep, false);
     }
     ptx::wgmma_wait<0>();
     ptx::pin(state.s);
-    loop.tile.advance();
   }
 
   // ---- [2] masks
@@ -60,11 +64,15 @@ struct SwappedConsumer {
   }
 
   __device__ __forceinline__ void mask_tile(State& state, const Loop& loop, int32_t tile,
-                                            Side side) const {
-    // The warp's tokens are the share of one of the buffer's producer warps.
-    const uint32_t valid = storage.tiles.valid[static_cast<int>(side)][thread.warp];
-    if (valid != (1u << kShareTokens) - 1) mask_missing(state, valid);
-    if (params.causal || params.window > 0) mask_rows(state, loop, tile, side);
+                                            const Tile& at) const {
+    if constexpr (Config::kRing) {
+      mask_rows(state, loop, tile, at);
+    } else {
+      // The warp's tokens are the share of one of the buffer's producer warps.
+      const uint32_t valid = storage.tiles.valid[at.own][thread.warp];
+      if (valid != (1u << kShareTokens) - 1) mask_missing(state, valid);
+      if (params.causal || params.window > 0) mask_rows(state, loop, tile, at);
+    }
   }
 
   __device__ __forceinline__ void mask_missing(State& state, uint32_t valid) const {
@@ -79,8 +87,10 @@ struct SwappedConsumer {
     }
   }
 
+  // What a row does not see of a tile that not every row sees whole, tokens behind the sequence's
+  // end among it.
   __device__ __forceinline__ void mask_rows(State& state, const Loop& loop, int32_t tile,
-                                            Side side) const {
+                                            const Tile& at) const {
     const PieceWork& piece = storage.pieces.piece[loop.piece.slot()];
     const int32_t begin = piece.item.origin + (piece.tile_begin + tile) * kTileTokens;
     if (begin >= piece.sight_begin && begin + kTileTokens <= piece.sight_end) return;
@@ -95,10 +105,22 @@ struct SwappedConsumer {
         score = token >= sight.begin && token < sight.end ? score : -INFINITY;
       }
     }
-    const int own = static_cast<int>(side);
-    if (scrub_values<Config>(shared.kv(own), 0, kTileTokens, scrub(own))) {
-      storage.pieces.not_finite[loop.piece.slot()][own] = loop.piece.number() + 1;
+    const int32_t first = begin < piece.sight_begin ? 0 : max(piece.sight_end - begin, 0);
+    if (scrub_tile(at, first, piece.item.length[0] - begin)) {
+      storage.pieces.not_finite[loop.piece.slot()][at.own] = loop.piece.number() + 1;
     }
+  }
+
+  // scrub_values of a tile in two halves.
+  __device__ __forceinline__ bool scrub_tile(const Tile& tile, int first, int end) const {
+    ptx::barrier_sync(scrub(tile.own), kWarpgroupThreads);  // every warp's scores are done
+    bool changed = false;
+#pragma unroll 1
+    for (int i = 0; i < kHalves; ++i) {
+      changed |= scrub_boxes<Config, kHalfBoxes>(tile.half(i), first, end);
+    }
+    ptx::barrier_sync(scrub(tile.own), kWarpgroupThreads);  // every thread has written
+    return changed;
   }
 
   // ---- [3] softmax
@@ -172,12 +194,13 @@ struct SwappedConsumer {
   __device__ __forceinline__ void attend_tile(State& state, Loop& loop, int32_t tile,
                                               Side side) const {
     const int own = static_cast<int>(side);
-    const uint32_t number = loop.tile.number();
+    const Tile at = {shared, own, loop.tile};
+    const uint32_t number = loop.tile.number() / kTileStep;
     gpu::mark_tile<Config>(number, gpu::TileMark::kBegun);
-    score(state, loop, own);
+    score(state, at);
     gpu::mark_tile<Config>(number, gpu::TileMark::kScored);
     if (tile == own) note(loop, gpu::Mark::kScored);
-    mask_tile(state, loop, tile, side);
+    mask_tile(state, loop, tile, at);
     softmax(state, side);
     // [4] P to shared memory
     store_swapped_p<Config>(state, shared.p(own), thread);
@@ -186,18 +209,24 @@ struct SwappedConsumer {
     gpu::mark_tile<Config>(number, gpu::TileMark::kPStored);
     // [5] O^T += V^T P^T, half by half
     const uint32_t p = ptx::opaque(ptx::descriptor_k_major(shared.p(own)));
-    const uint32_t values = ptx::opaque(ptx::descriptor_mn_major(shared.kv(own), sizeof(Box)));
-    constexpr uint32_t kHalfStep = kHalfBoxes * kBoxStep;
-    issue_swapped_values<Config, 0>(state, values + own * kHalfStep, p);
-    issue_swapped_values<Config, kHalfBoxes>(state, values + (1 - own) * kHalfStep, p);
+    issue_swapped_values<Config, 0>(state, values_of(at, 0), p);
+    issue_swapped_values<Config, kHalfBoxes>(state, values_of(at, 1), p);
     ptx::wgmma_wait<1>();
-    shared.kv_empty(own, own).release(thread.lane);
+    at.release(0, thread.lane);
     ptx::wgmma_wait<0>();
 #pragma unroll
     for (auto& part : state.o) ptx::pin(part);
-    shared.kv_empty(own, 1 - own).release(thread.lane);
+    at.release(1, thread.lane);
+    loop.tile = gpu::Turn(loop.tile.number() + kTileStep);
     gpu::mark_tile<Config>(number, gpu::TileMark::kMultiplied);
     if (tile == own) note(loop, gpu::Mark::kFirstPair);
+  }
+
+  // From a tile of the warpgroup to its next one, in the numbers of Loop::tile.
+  static constexpr uint32_t kTileStep = Config::kRing ? 2 : 1;
+
+  static __device__ __forceinline__ uint32_t values_of(const Tile& tile, int half) {
+    return ptx::opaque(ptx::descriptor_mn_major(tile.half(half), sizeof(Box)));
   }
 
   static __device__ __forceinline__ void note(const Loop& loop, gpu::Mark what) {
@@ -211,6 +240,7 @@ struct SwappedConsumer {
     const Queries<Config> queries = {params, shared, storage};
     State state;
     Loop loop;
+    uint32_t tiles_before = 0;  // of the block, before the piece
     queries.begin(0);
 #pragma unroll 1
     for (; loop.piece.number() < num_pieces; loop.piece.advance()) {
@@ -218,6 +248,10 @@ struct SwappedConsumer {
       note(loop, gpu::Mark::kOpened);
       const PieceWork& piece = storage.pieces.piece[loop.piece.slot()];
       const int32_t num_tiles = piece.tile_end - piece.tile_begin;
+      if constexpr (Config::kRing) {
+        loop.tile = gpu::Turn(tiles_before + static_cast<uint32_t>(side));
+        tiles_before += static_cast<uint32_t>(num_tiles);
+      }
       clear_maxima(side);
       state.clear();
 #pragma unroll 1

@@ -19,6 +19,7 @@ struct SwappedEpilogue {
   using State = SwappedState<kRows>;
   using Storage = SwappedStorage<Config>;
   static constexpr int kOwnRows = State::kOwnRows;
+  static constexpr int kExchangeParts = Config::kExchangeParts;
 
   const Params& params;
   Storage& storage;
@@ -58,7 +59,7 @@ struct SwappedEpilogue {
       if (thread.lane < 4) storage.sum[own][thread.warp][row(i)] = sum;
       if (speaks()) storage.frame[own][row(i)] = state.frame[i];
     }
-    hand_over(state);
+    hand_over<0>(state);
     wait_for_fact(kSumsReady);
   }
 
@@ -67,11 +68,12 @@ struct SwappedEpilogue {
            32 * thread.warp + thread.lane;
   }
 
-  // The other warpgroup's half of the output.
+  // Of the other warpgroup's half of the output kExchangeParts parts, from kFirstPart on.
+  template <int kFirstPart>
   __device__ __forceinline__ void hand_over(const State& state) const {
 #pragma unroll
-    for (int part = 0; part < kHalfBoxes; ++part) {
-      const float(&o)[kRows / 2] = state.o[kHalfBoxes + part];
+    for (int part = 0; part < kExchangeParts; ++part) {
+      const float(&o)[kRows / 2] = state.o[kHalfBoxes + kFirstPart + part];
 #pragma unroll
       for (int n = 0; n < State::kGroups; ++n) {
         *exchanged(other, part, n) = float4{o[4 * n], o[4 * n + 1], o[4 * n + 2], o[4 * n + 3]};
@@ -107,9 +109,22 @@ struct SwappedEpilogue {
   // The warpgroup's half of the output becomes that of both, in the common frame.
   __device__ __forceinline__ void merge(State& state, const float (&own_factor)[kOwnRows],
                                         const float (&other_factor)[kOwnRows]) const {
+    merge_parts<0>(state, own_factor, other_factor);
+    if constexpr (kExchangeParts < kHalfBoxes) {
+      static_assert(2 * kExchangeParts == kHalfBoxes);
+      wait_for_fact(kSumsReady);  // both have read the first parts
+      hand_over<kExchangeParts>(state);
+      wait_for_fact(kSumsReady);
+      merge_parts<kExchangeParts>(state, own_factor, other_factor);
+    }
+  }
+
+  template <int kFirstPart>
+  __device__ __forceinline__ void merge_parts(State& state, const float (&own_factor)[kOwnRows],
+                                              const float (&other_factor)[kOwnRows]) const {
 #pragma unroll
-    for (int part = 0; part < kHalfBoxes; ++part) {
-      float(&o)[kRows / 2] = state.o[part];
+    for (int part = 0; part < kExchangeParts; ++part) {
+      float(&o)[kRows / 2] = state.o[kFirstPart + part];
 #pragma unroll
       for (int n = 0; n < State::kGroups; ++n) {
         const float4 add = *exchanged(own, part, n);

@@ -1,4 +1,4 @@
-// The traced variants: queries of bf16, both widths, rows copied and records converted.
+// The traced variants: queries of bf16, both widths, rows copied and records converted, and with a ring.
 #include "attention/sm90/instance.cuh"
 #include "gpu/clock_marks.cuh"
 
@@ -12,6 +12,11 @@ constexpr Instance kWithClock = {
     launch_instance<
         gpu::Traced<Config<__nv_bfloat16, kQkColumns, kConverts, kRows>, kWarpgroupThreads>>};
 
+template <int kQkColumns>
+constexpr RingInstance kRingWithClock = {
+    kKey<__nv_bfloat16, kQkColumns, false, kSwappedRows>,
+    launch_ring_instance<gpu::Traced<RingConfig<__nv_bfloat16, kQkColumns>, kWarpgroupThreads>>};
+
 }  // namespace
 
 std::span<const Instance> traced_instances() {
@@ -21,6 +26,11 @@ std::span<const Instance> traced_instances() {
       kWithClock<576, false, kTileRows>, kWithClock<576, false, kSwappedRows>,
       kWithClock<512, false, kTileRows>, kWithClock<512, false, kSwappedRows>,
   };
+  return kInstances;
+}
+
+std::span<const RingInstance> traced_ring_instances() {
+  static constexpr RingInstance kInstances[] = {kRingWithClock<576>, kRingWithClock<512>};
   return kInstances;
 }
 
