@@ -43,6 +43,7 @@ std::vector<const char*> steps_of_tiles(Core core) {
     return {"score", "softmax", "wait for the other's softmax", "wait for its turn",
             "multiply the other's"};
   }
+  if (core == Core::kRing) return {"score", "softmax", "multiply"};
   if (core != Core::kRows && core != Core::kSwapped) return {};
   return {"score",
           "softmax",
