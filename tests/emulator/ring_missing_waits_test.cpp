@@ -42,8 +42,8 @@ static_assert(std::size(kBarrierNames) == sm90::kNamedBarrierCount);
 
 class MissingBarrierOfRing : public ::testing::TestWithParam<int> {};
 TEST_P(MissingBarrierOfRing, Shows) {
-  EXPECT_TRUE(shows({.what = Ignored::What::kNamedBarrier,
-                     .which = static_cast<uint32_t>(GetParam())}));
+  EXPECT_TRUE(
+      shows({.what = Ignored::What::kNamedBarrier, .which = static_cast<uint32_t>(GetParam())}));
 }
 // Not those of a scrub: rows of which it has changed a value are computed anew.
 INSTANTIATE_TEST_SUITE_P(Emulated, MissingBarrierOfRing,

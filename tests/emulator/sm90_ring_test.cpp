@@ -1,5 +1,6 @@
-// sm90.dense_decode.ring with the device planner and the combine, against the double reference: what
-// sm90.dense_decode has not, and what its ring might get wrong. The rest: dense_decode_test.cpp.
+// sm90.dense_decode.ring with the device planner and the combine, against the double reference:
+// what sm90.dense_decode has not, and what its ring might get wrong. The rest:
+// dense_decode_test.cpp.
 #include <gtest/gtest.h>
 
 #include "any_conditions.hpp"
@@ -47,9 +48,11 @@ TEST_P(Sm90Ring, PagesOfSeveralTiles) {
 
 TEST_P(Sm90Ring, Windows) {
   for (const int64_t window : {1, 30, 64, 200}) {
-    expect_contract({.seq_lens = {700, 0, 40, 129}, .s_q = 3, .h_q = 5, .causal = 1, .window = window},
-                    {.num_workers = 3});
-    expect_contract({.seq_lens = {300, 65}, .s_q = 2, .h_q = 8, .page_size = 128, .window = window});
+    expect_contract(
+        {.seq_lens = {700, 0, 40, 129}, .s_q = 3, .h_q = 5, .causal = 1, .window = window},
+        {.num_workers = 3});
+    expect_contract(
+        {.seq_lens = {300, 65}, .s_q = 2, .h_q = 8, .page_size = 128, .window = window});
   }
 }
 
@@ -68,10 +71,9 @@ TEST_P(Sm90Ring, RaggedQueries) {
 }
 
 TEST_P(Sm90Ring, RowsAndPagesApart) {
-  expect_contract({.seq_lens = {70, 333},
-                   .h_q = 6,
-                   .gaps = {.q = 1, .kv_token = 8, .kv_page = 24, .out = 1}},
-                  {.num_workers = 2});
+  expect_contract(
+      {.seq_lens = {70, 333}, .h_q = 6, .gaps = {.q = 1, .kv_token = 8, .kv_page = 24, .out = 1}},
+      {.num_workers = 2});
 }
 
 // ---- where it runs

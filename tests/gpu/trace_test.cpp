@@ -12,8 +12,7 @@ namespace {
 
 constexpr const char* kTracedKernels[] = {"sm90.dense_decode.bf16", "sm90.dense_decode.three",
                                           "sm90.dense_decode.rows", "sm90.dense_decode.swapped",
-                                          "sm90.dense_decode.ring",
-                                          "sm80.dense_decode"};
+                                          "sm90.dense_decode.ring", "sm80.dense_decode"};
 
 void expect_same_bits_and_ordered_spans(const DenseCase& c, const char* kernel) {
   SCOPED_TRACE(c.name() + " by " + kernel);

@@ -24,8 +24,7 @@ inline constexpr std::array kLimits = {
 inline constexpr std::array kRingLimits = {
     Limit{.field = "q_dtype", .values = {SEESAW_BFLOAT16, SEESAW_FLOAT16}},
     Limit{.field = "kv_format", .values = {SEESAW_BFLOAT16, SEESAW_FLOAT16}},
-    Limit{.field = "d_qk", .values = {576, 512}},
-    Limit{.field = "d_v", .values = {512}},
+    Limit{.field = "d_qk", .values = {576, 512}}, Limit{.field = "d_v", .values = {512}},
     Limit{.field = "page_size", .multiple_of = gpu::sm90::kTileTokens}};
 
 // Whether the device of `options` runs the problem, or why not. Never an error.

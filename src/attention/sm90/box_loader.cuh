@@ -1,5 +1,5 @@
-// The loader of a ring: one thread streams the halves of tiles through TMA, from a cache whose pages
-// are whole tiles.
+// The loader of a ring: one thread streams the halves of tiles through TMA, from a cache whose
+// pages are whole tiles.
 #pragma once
 
 #include "attention/device/record.cuh"
@@ -59,8 +59,7 @@ struct BoxLoader {
       tile.wait_for_room(i);
 #pragma unroll
       for (int c = 0; c < kHalfCopies; ++c) {
-        const bool with_rotary =
-            Config::kHasRotaryBox && i == kHalves - 1 && c == kHalfCopies - 1;
+        const bool with_rotary = Config::kHasRotaryBox && i == kHalves - 1 && c == kHalfCopies - 1;
         const uint32_t full = tile.full(i, c).address;
         const int box = (i ^ tile.own) * kHalfBoxes + c * kCopyBoxes;
         gpu::FullBarrier{full}.expect((kCopyBoxes + (with_rotary ? 1 : 0)) *

@@ -67,16 +67,15 @@ int64_t stride_or(int64_t size, int64_t bytes, int64_t otherwise) {
 }
 
 Status set_maps(const Problem& problem, const Stream& cache, RingParams* params) {
-  gpu::BoxMap map{
-      .data = cache.cache,
-      .shape = {kBoxColumns, extent(problem.streams[0].page_size),
-                static_cast<uint64_t>(problem.d_qk / kBoxColumns), extent(problem.h_kv),
-                extent(cache.pages)},
-      .stride = {cache.row_stride_bytes / size_of(DType::kBFloat16), kBoxColumns,
-                 stride_or(problem.h_kv, cache.head_stride_bytes, problem.d_qk),
-                 stride_or(cache.pages, cache.page_stride_bytes, problem.d_qk)},
-      .box = {kBoxColumns, kTileTokens, kCopyBoxes, 1, 1},
-      .dtype = problem.q_type};
+  gpu::BoxMap map{.data = cache.cache,
+                  .shape = {kBoxColumns, extent(problem.streams[0].page_size),
+                            static_cast<uint64_t>(problem.d_qk / kBoxColumns), extent(problem.h_kv),
+                            extent(cache.pages)},
+                  .stride = {cache.row_stride_bytes / size_of(DType::kBFloat16), kBoxColumns,
+                             stride_or(problem.h_kv, cache.head_stride_bytes, problem.d_qk),
+                             stride_or(cache.pages, cache.page_stride_bytes, problem.d_qk)},
+                  .box = {kBoxColumns, kTileTokens, kCopyBoxes, 1, 1},
+                  .dtype = problem.q_type};
   SEESAW_RETURN_IF_ERROR(gpu::make_tensor_map(map, "the cache", &params->kv_map));
   map.box[2] = 1;
   return gpu::make_tensor_map(map, "the cache", &params->kv_rotary_map);
@@ -142,11 +141,10 @@ Status run_ring(const Plan& plan, const Call& call, void* stream) {
 
 Status trace_ring(const Plan& plan, const Call& call, void* stream, Trace* trace) {
   if (find_traced_ring_kernel(plan) == nullptr) {
-    return not_supported(four_part_message("attention (sm90)",
-                                           std::string("a trace of ") +
-                                               name_of(plan.attention.q_type),
-                                           "bfloat16, which the traced variant is compiled for",
-                                           "Trace such a problem, or use Nsight Compute."));
+    return not_supported(four_part_message(
+        "attention (sm90)", std::string("a trace of ") + name_of(plan.attention.q_type),
+        "bfloat16, which the traced variant is compiled for",
+        "Trace such a problem, or use Nsight Compute."));
   }
   SEESAW_RETURN_IF_ERROR(check_address(call));
   return device::trace(

@@ -142,8 +142,8 @@ struct SharedAddresses {
   __device__ uint32_t q() const { return base + offsetof(Storage, q); }
   // A buffer, or a slot of the ring.
   __device__ uint32_t kv(int slot) const {
-    return tiles() + static_cast<uint32_t>(offsetof(Tiles, kv) +
-                                           slot * Tiles::kSlotBoxes * sizeof(Box));
+    return tiles() +
+           static_cast<uint32_t>(offsetof(Tiles, kv) + slot * Tiles::kSlotBoxes * sizeof(Box));
   }
   // P of a tile, or of a warpgroup whose tiles go to its own buffer.
   __device__ uint32_t p(int tile) const {

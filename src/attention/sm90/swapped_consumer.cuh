@@ -49,8 +49,7 @@ struct SwappedConsumer {
           q + column_copy * kCopyBoxes * kQueryStep, i == 0);
     }
     if constexpr (Config::kHasRotaryBox) {
-      issue_swapped_scores<Config, 1>(state,
-                                      ptx::opaque(ptx::descriptor_k_major(tile.rotary())),
+      issue_swapped_scores<Config, 1>(state, ptx::opaque(ptx::descriptor_k_major(tile.rotary())),
                                       q + kValueBoxes * kQueryStep, false);
     }
     ptx::wgmma_wait<0>();

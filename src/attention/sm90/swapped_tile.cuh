@@ -10,7 +10,7 @@ namespace seesaw::attention::sm90 {
 template <typename Config>
 struct SwappedTile {
   const SharedAddresses<Config>& shared;
-  int own;           // the warpgroup whose tile it is
+  int own;            // the warpgroup whose tile it is
   gpu::Turn filling;  // of the warpgroup's buffer; with a ring, number of the block's tile
 
   static constexpr uint32_t kHalfBytes = kHalfBoxes * sizeof(Box);
@@ -39,9 +39,7 @@ struct SwappedTile {
   }
 
   // By one thread.
-  __device__ __forceinline__ void wait_for_room(int i) const {
-    empty(i).wait(place(i).turn);
-  }
+  __device__ __forceinline__ void wait_for_room(int i) const { empty(i).wait(place(i).turn); }
   __device__ __forceinline__ void release(int i, int lane) const { empty(i).release(lane); }
 
  private:

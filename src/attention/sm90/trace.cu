@@ -1,4 +1,5 @@
-// The traced variants: queries of bf16, both widths, rows copied and records converted, and with a ring.
+// The traced variants: queries of bf16, both widths, rows copied and records converted, and with a
+// ring.
 #include "attention/sm90/instance.cuh"
 #include "gpu/clock_marks.cuh"
 

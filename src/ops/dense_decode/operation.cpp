@@ -294,9 +294,9 @@ constexpr Field kScalars[] = {
 
 constexpr std::array kKernels = {
 #ifdef SEESAW_WITH_CUDA
-    erase<attention::Sm90RingKernel<DenseDecodePlan, Args>>(
-        {"sm90.dense_decode.ring", SEESAW_CUDA, "Hopper GPUs", split::kSplitKnobs,
-         attention::sm90::kRingLimits}),
+    erase<attention::Sm90RingKernel<DenseDecodePlan, Args>>({"sm90.dense_decode.ring", SEESAW_CUDA,
+                                                             "Hopper GPUs", split::kSplitKnobs,
+                                                             attention::sm90::kRingLimits}),
     erase<sm90::Variant>({"sm90.dense_decode.bf16", SEESAW_CUDA, "Hopper GPUs", split::kSplitKnobs,
                           sm90::kLimits<SEESAW_BFLOAT16>}),
     erase<sm90::Variant>({"sm90.dense_decode.fp16", SEESAW_CUDA, "Hopper GPUs", split::kSplitKnobs,
