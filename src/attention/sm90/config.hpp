@@ -66,9 +66,6 @@ struct Config {
   // Where the operands are swapped: of the four parts of the output that a warpgroup hands over at
   // the end of a piece, so many at a time.
   static constexpr int kExchangeParts = kHalfBoxes;
-  // And accumulators that the scores' steps go to in turn: products this small may have to wait for
-  // the one before in the same registers.
-  static constexpr int kScoreChains = 1;
 };
 
 // The swapped consumers on tiles that TMA brings, by one warp, into a ring of halves of tiles.
@@ -80,7 +77,6 @@ struct RingConfig : Config<ElementType, kQkColumnsValue, false, kSwappedRows> {
   static constexpr bool kRing = true;
   static constexpr int kThreads = kRingThreads;
   static constexpr int kExchangeParts = kHalfBoxes / 2;  // the ring leaves no room for more
-  static constexpr int kScoreChains = 2;
 };
 
 enum class ScaleKind : int32_t {

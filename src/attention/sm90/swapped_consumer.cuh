@@ -38,7 +38,6 @@ struct SwappedConsumer {
   __device__ __forceinline__ void score(State& state, const Tile& tile) const {
     constexpr uint32_t kQueryStep = sizeof(RowBox<kRows>) >> 4;
     const uint32_t q = ptx::opaque(ptx::descriptor_k_major(shared.q()));
-    SwappedScores<Config> scores;
 #pragma unroll 1
     for (int i = 0; i < Config::kKvCopies; ++i) {
       const int half = i / kHalfCopies;
@@ -46,21 +45,15 @@ struct SwappedConsumer {
       const int column_copy = (i + tile.own * kHalfCopies) % Config::kKvCopies;
       tile.wait_until_full(half, copy);
       issue_swapped_scores<Config, kCopyBoxes>(
-          scores, ptx::opaque(ptx::descriptor_k_major(tile.half(half) + copy * Tile::kCopyBytes)),
+          state, ptx::opaque(ptx::descriptor_k_major(tile.half(half) + copy * Tile::kCopyBytes)),
           q + column_copy * kCopyBoxes * kQueryStep, i == 0);
     }
     if constexpr (Config::kHasRotaryBox) {
-      issue_swapped_scores<Config, 1>(scores, ptx::opaque(ptx::descriptor_k_major(tile.rotary())),
+      issue_swapped_scores<Config, 1>(state, ptx::opaque(ptx::descriptor_k_major(tile.rotary())),
                                       q + kValueBoxes * kQueryStep, false);
     }
     ptx::wgmma_wait<0>();
-#pragma unroll
-    for (auto& chain : scores.chain) ptx::pin(chain);
-#pragma unroll
-    for (int k = 0; k < kRows / 2; ++k) {
-      state.s[k] = scores.chain[0][k];
-      if constexpr (Config::kScoreChains == 2) state.s[k] += scores.chain[1][k];
-    }
+    ptx::pin(state.s);
   }
 
   // ---- [2] masks

@@ -69,17 +69,11 @@ __device__ __forceinline__ float sum_of_tokens(float value) {
   return value;
 }
 
-// Scores of a thread while they are summed, by the steps that go to each.
-template <typename Config>
-struct SwappedScores {
-  float chain[Config::kScoreChains][Config::kTileRows / 2];
-};
-
 // Issues S^T (+)= K Q^T over `kBoxes` boxes, the first overwriting S^T if `first`. `kv`, `q`:
 // descriptors of their first boxes. One commit group.
 template <typename Config, int kBoxes>
-__device__ __forceinline__ void issue_swapped_scores(SwappedScores<Config>& scores, uint32_t kv,
-                                                     uint32_t q, bool first) {
+__device__ __forceinline__ void issue_swapped_scores(SwappedState<Config::kTileRows>& state,
+                                                     uint32_t kv, uint32_t q, bool first) {
   using Mma = ptx::Wgmma<typename Config::Element, Config::kTileRows>;
   constexpr uint32_t kQueryStep = sizeof(RowBox<Config::kTileRows>) >> 4;
   ptx::wgmma_fence();
@@ -87,10 +81,9 @@ __device__ __forceinline__ void issue_swapped_scores(SwappedScores<Config>& scor
   for (int box = 0; box < kBoxes; ++box) {
 #pragma unroll
     for (int step = 0; step < 4; ++step) {
-      Mma::template ss<ptx::Major::kK>(scores.chain[step % Config::kScoreChains],
-                                       kv + box * kBoxStep + step * ptx::kStepKMajor,
+      Mma::template ss<ptx::Major::kK>(state.s, kv + box * kBoxStep + step * ptx::kStepKMajor,
                                        q + box * kQueryStep + step * ptx::kStepKMajor,
-                                       !(first && box == 0 && step < Config::kScoreChains));
+                                       !(first && box == 0 && step == 0));
     }
   }
   ptx::wgmma_commit();
