@@ -78,9 +78,10 @@ TEST_P(Sm90Ring, RowsAndPagesApart) {
 
 // ---- where it runs
 
-TEST(Sm90RingChoice, PagesOfWholeTilesOfTheQueriesTypeByName) {
-  const auto reason = [](int32_t format, int64_t page_size, const char* kernel) {
-    lab::DecodeSpec spec = {.seq_lens = {70}, .h_q = 16, .page_size = page_size};
+TEST(Sm90RingChoice, PagesOfWholeTilesOfTheQueriesTypeAndManyTiles) {
+  const auto reason = [](int32_t format, int64_t page_size, const char* kernel, int32_t length = 70,
+                         int32_t heads = 16) {
+    lab::DecodeSpec spec = {.seq_lens = {length}, .h_q = heads, .page_size = page_size};
     spec.kv_format = format;
     dense_decode::DenseDecodeProblem problem;
     static_cast<seesaw_dense_decode_problem&>(problem) = lab::DecodeCase(spec).problem();
@@ -93,7 +94,10 @@ TEST(Sm90RingChoice, PagesOfWholeTilesOfTheQueriesTypeByName) {
   constexpr const char* kName = "sm90.dense_decode.ring";
   EXPECT_EQ(reason(SEESAW_BFLOAT16, 64, kName), "");
   EXPECT_EQ(reason(SEESAW_BFLOAT16, 192, kName), "");
-  EXPECT_NE(reason(SEESAW_BFLOAT16, 64, ""), "");
+  EXPECT_NE(reason(SEESAW_BFLOAT16, 64, "").find("2 tiles"), std::string::npos);
+  EXPECT_EQ(reason(SEESAW_BFLOAT16, 64, "", 64 * 400), "");
+  EXPECT_NE(reason(SEESAW_BFLOAT16, 64, "", 64 * 390), "");
+  EXPECT_NE(reason(SEESAW_BFLOAT16, 64, "", 64 * 400, 32).find("32 query rows"), std::string::npos);
   EXPECT_NE(reason(SEESAW_BFLOAT16, 96, kName).find("page_size = 96"), std::string::npos);
   EXPECT_NE(reason(SEESAW_FORMAT_FP8_656, 64, kName).find("fp8_656"), std::string::npos);
 }

@@ -10,6 +10,7 @@
 #include "attention/sm90/attention.hpp"
 #include "attention/sm90/kernels.hpp"
 #include "attention/sm90/records.hpp"
+#include "base/math.hpp"
 #include "base/message.hpp"
 #include "gpu/device.hpp"
 #include "gpu/tensor_map.hpp"
@@ -17,8 +18,10 @@
 namespace seesaw::attention::sm90 {
 namespace {
 
-// Whether plans choose the kernel where it is not named, for up to kSwappedRows query rows.
-constexpr bool kChosen = false;
+// Where it is not named, the kernel is chosen for up to kSwappedRows query rows and from this many
+// tiles of a call on, about three for each SM of an H200: the seesaw is faster with fewer (notebook
+// 0090).
+constexpr int64_t kFewestTiles = 400;
 
 // TMA: global addresses and strides are multiples of 16 bytes, strides below 2^40.
 constexpr int64_t kTmaAlignment = 16;
@@ -26,6 +29,11 @@ constexpr int64_t kTmaMostStride = int64_t{1} << 40;
 
 bool is_stride_of_tma(int64_t bytes) {
   return bytes > 0 && bytes % kTmaAlignment == 0 && bytes < kTmaMostStride;
+}
+
+// Of the longest sequences that the problem allows: plans do not know the lengths.
+int64_t most_tiles(const Problem& problem) {
+  return problem.items * problem.h_kv * ceil_div<int64_t>(planned_tokens(problem, 0), kTileTokens);
 }
 
 Support supports_cache(const Problem& problem, const StreamShape& stream) {
@@ -107,10 +115,13 @@ Status check_address(const Call& call) {
 }  // namespace
 
 Support supports_ring(const Problem& problem, const Options& options) {
-  if (options.kernel.empty() && !(kChosen && problem.rows() <= kSwappedRows)) {
-    return Support::no(std::to_string(problem.rows()) +
-                       " query rows, fastest with: not known yet. A plan's kernel may ask for it "
-                       "by name");
+  if (options.kernel.empty() &&
+      (problem.rows() > kSwappedRows || most_tiles(problem) < kFewestTiles)) {
+    return Support::no(std::to_string(problem.rows()) + " query rows and " +
+                       std::to_string(most_tiles(problem)) +
+                       " tiles of 64 tokens at most, fastest with: up to " +
+                       std::to_string(kSwappedRows) + " and from " + std::to_string(kFewestTiles) +
+                       " on. A plan's kernel may ask for it by name");
   }
   const Support cache = supports_cache(problem, problem.streams[0]);
   if (!cache.supported) {
