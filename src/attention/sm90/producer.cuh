@@ -3,7 +3,8 @@
 //
 // A tile's way: its rows have been found (tile_walk.cuh); a half of its columns is asked for by
 // cp.async when that half of the buffer is free, lands, is converted where it lies, and announced,
-// two boxes at a time. Nothing that is under way is kept in registers.
+// two boxes at a time. Nothing that is under way is kept in registers. While the tile is used, the
+// next one's rows are found.
 #pragma once
 
 #include "attention/sm90/tile_walk.cuh"
@@ -32,12 +33,24 @@ struct Producer {
     while (share.stream != kNoStream) {
       const int32_t stream = share.stream;
       bring_half(share, turn, first_half());
-      bring_half(share, turn, last_half());
-      ptx::copy_async_wait<1>();  // but for the last half
-      finish_half(stream, turn, first_half());
+      begin_half(share, turn, last_half());
+      if constexpr (Config::kConverts) {
+        bring_boxes<kHalfBoxes>(share, last_half() * kHalfBoxes);
+        bring_rotary(share, turn);
+        ptx::copy_async_wait<1>();  // but for the last half
+        finish_half(stream, turn, first_half());
+      } else {
+        // The first half is announced before the rest is asked for, which takes as long as to land.
+        bring_boxes<kCopyBoxes>(share, last_half() * kHalfBoxes);
+        ptx::copy_async_commit();
+        ptx::copy_async_wait<1>();
+        finish_half(stream, turn, first_half());
+        bring_boxes<kCopyBoxes>(share, last_half() * kHalfBoxes + kCopyBoxes);
+        bring_rotary(share, turn);
+      }
       ptx::copy_async_wait_all();
       finish_half(stream, turn, last_half());
-      share = walk.find(gpu::Turn(turn.number() + 1), id);  // there is time: the tile is used now
+      share = walk.find(gpu::Turn(turn.number() + 1), id);
       mark(turn, gpu::TileMark::kFound);
       turn.advance();
     }
@@ -62,27 +75,44 @@ struct Producer {
 
   // ---- copies
 
-  // Asks for a half of the warp's tokens when there is room. One group.
-  __device__ __forceinline__ void bring_half(const TileShare& share, gpu::Turn turn,
+  // Until there is room for a half of the warp's tokens.
+  __device__ __forceinline__ void begin_half(const TileShare& share, gpu::Turn turn,
                                              int half) const {
     shared.kv_empty(buffer, half).wait_warp(turn);
     mark(turn, half == first_half() ? gpu::TileMark::kRoom : gpu::TileMark::kLastRoom);
     if (half == first_half() && lane == 0) {
       storage.valid[buffer][warp] = static_cast<uint16_t>(share.valid);
     }
-    const int box = half * kHalfBoxes;
+  }
+
+  // Asks for a half of them. One group.
+  __device__ __forceinline__ void bring_half(const TileShare& share, gpu::Turn turn,
+                                             int half) const {
+    begin_half(share, turn, half);
+    bring_boxes<kHalfBoxes>(share, half * kHalfBoxes);
+    ptx::copy_async_commit();
+    mark(turn, gpu::TileMark::kAsked);
+  }
+
+  // Boxes of values, as the cache has them.
+  template <int kBoxes>
+  __device__ __forceinline__ void bring_boxes(const TileShare& share, int box) const {
     if constexpr (Config::kConverts) {
       const RecordBoxes& boxes = params.boxes[share.stream];
-      copy<true, kHalfBoxes>(share, box, box * kBoxColumns, boxes.narrow);
-      if (boxes.narrow < box + kHalfBoxes && boxes.narrow < kValueBoxes) {
+      copy<true, kBoxes>(share, box, box * kBoxColumns, boxes.narrow);
+      if (boxes.narrow < box + kBoxes && boxes.narrow < kValueBoxes) {
         copy<false, 1>(share, boxes.narrow, boxes.wide_offset, kMostBoxes);
       }
     } else {
-      copy<false, kHalfBoxes>(share, box, box * kBoxColumns * 2, kMostBoxes);
+      copy<false, kBoxes>(share, box, box * kBoxColumns * 2, kMostBoxes);
     }
-    if (Config::kHasRotaryBox && half == last_half()) copy_rotary(share);
+  }
+
+  // Ends the last half's group.
+  __device__ __forceinline__ void bring_rotary(const TileShare& share, gpu::Turn turn) const {
+    if constexpr (Config::kHasRotaryBox) copy_rotary(share);
     ptx::copy_async_commit();
-    mark(turn, half == first_half() ? gpu::TileMark::kAsked : gpu::TileMark::kLastAsked);
+    mark(turn, gpu::TileMark::kLastAsked);
   }
 
   __device__ __forceinline__ void copy_rotary(const TileShare& share) const {
