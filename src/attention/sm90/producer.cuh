@@ -3,7 +3,8 @@
 //
 // A tile's way: its rows have been found (tile_walk.cuh); a half of its columns is asked for by
 // cp.async when that half of the buffer is free, lands, is converted where it lies, and announced,
-// two boxes at a time. Nothing that is under way is kept in registers.
+// two boxes at a time. Nothing that is under way is kept in registers. While the tile is used, the
+// next one's rows are found.
 #pragma once
 
 #include "attention/sm90/tile_walk.cuh"
@@ -32,14 +33,25 @@ struct Producer {
     while (share.stream != kNoStream) {
       const int32_t stream = share.stream;
       bring_half(share, turn, first_half());
-      bring_half(share, turn, last_half());
-      ptx::copy_async_wait<1>();  // but for the last half
-      finish_half(stream, turn, first_half());
+      begin_half(share, turn, last_half());
+      if constexpr (Config::kConverts) {
+        bring_boxes<kHalfBoxes>(share, last_half() * kHalfBoxes);
+        bring_rotary(share, turn);
+        ptx::copy_async_wait<1>();  // but for the last half
+        finish_half(stream, turn, first_half());
+      } else {
+        // The first half is announced before the rest is asked for, which takes as long as to land.
+        bring_boxes<kCopyBoxes>(share, last_half() * kHalfBoxes);
+        ptx::copy_async_commit();
+        ptx::copy_async_wait<1>();
+        finish_half(stream, turn, first_half());
+        bring_boxes<kCopyBoxes>(share, last_half() * kHalfBoxes + kCopyBoxes);
+        bring_rotary(share, turn);
+      }
+      ptx::copy_async_wait_all();
+      finish_half(stream, turn, last_half());
       share = walk.find(gpu::Turn(turn.number() + 1), id);
       mark(turn, gpu::TileMark::kFound);
-      ptx::copy_async_commit();
-      ptx::copy_async_wait<1>();  // but for the next tile's scales
-      finish_half(stream, turn, last_half());
       turn.advance();
     }
   }
@@ -63,27 +75,44 @@ struct Producer {
 
   // ---- copies
 
-  // Asks for a half of the warp's tokens when there is room. One group.
-  __device__ __forceinline__ void bring_half(const TileShare& share, gpu::Turn turn,
+  // Until there is room for a half of the warp's tokens.
+  __device__ __forceinline__ void begin_half(const TileShare& share, gpu::Turn turn,
                                              int half) const {
     shared.kv_empty(buffer, half).wait_warp(turn);
     mark(turn, half == first_half() ? gpu::TileMark::kRoom : gpu::TileMark::kLastRoom);
     if (half == first_half() && lane == 0) {
       storage.valid[buffer][warp] = static_cast<uint16_t>(share.valid);
     }
-    const int box = half * kHalfBoxes;
+  }
+
+  // Asks for a half of them. One group.
+  __device__ __forceinline__ void bring_half(const TileShare& share, gpu::Turn turn,
+                                             int half) const {
+    begin_half(share, turn, half);
+    bring_boxes<kHalfBoxes>(share, half * kHalfBoxes);
+    ptx::copy_async_commit();
+    mark(turn, gpu::TileMark::kAsked);
+  }
+
+  // Boxes of values, as the cache has them.
+  template <int kBoxes>
+  __device__ __forceinline__ void bring_boxes(const TileShare& share, int box) const {
     if constexpr (Config::kConverts) {
       const RecordBoxes& boxes = params.boxes[share.stream];
-      copy<true, kHalfBoxes>(share, box, box * kBoxColumns, boxes.narrow);
-      if (boxes.narrow < box + kHalfBoxes && boxes.narrow < kValueBoxes) {
+      copy<true, kBoxes>(share, box, box * kBoxColumns, boxes.narrow);
+      if (boxes.narrow < box + kBoxes && boxes.narrow < kValueBoxes) {
         copy<false, 1>(share, boxes.narrow, boxes.wide_offset, kMostBoxes);
       }
     } else {
-      copy<false, kHalfBoxes>(share, box, box * kBoxColumns * 2, kMostBoxes);
+      copy<false, kBoxes>(share, box, box * kBoxColumns * 2, kMostBoxes);
     }
-    if (Config::kHasRotaryBox && half == last_half()) copy_rotary(share);
+  }
+
+  // Ends the last half's group.
+  __device__ __forceinline__ void bring_rotary(const TileShare& share, gpu::Turn turn) const {
+    if constexpr (Config::kHasRotaryBox) copy_rotary(share);
     ptx::copy_async_commit();
-    mark(turn, half == first_half() ? gpu::TileMark::kAsked : gpu::TileMark::kLastAsked);
+    mark(turn, gpu::TileMark::kLastAsked);
   }
 
   __device__ __forceinline__ void copy_rotary(const TileShare& share) const {
@@ -145,13 +174,14 @@ struct Producer {
   __device__ __forceinline__ void finish_half(int32_t stream, gpu::Turn turn, int half) const {
     __syncwarp();  // what the other lanes have copied is there
     mark(turn, half == first_half() ? gpu::TileMark::kLanded : gpu::TileMark::kLastLanded);
+    const Conversion conversion = conversion_of(stream, turn);
 #pragma unroll 1
     for (int copy = half * kHalfCopies; copy < (half + 1) * kHalfCopies; ++copy) {
       if constexpr (Config::kConverts) {
-        convert_copy(stream, turn, copy * kCopyBoxes);
+        convert_copy(conversion, copy * kCopyBoxes);
         const bool last = half == last_half() && copy % kHalfCopies == kHalfCopies - 1;
-        if (Config::kHasRotaryBox && last && params.boxes[stream].narrow > kValueBoxes) {
-          convert<1>(stream, turn, kValueBoxes);
+        if (Config::kHasRotaryBox && last && conversion.narrow > kValueBoxes) {
+          convert<1>(conversion, kValueBoxes);
         }
       }
       ptx::fence_async_proxy();
@@ -161,38 +191,39 @@ struct Producer {
     mark(turn, half == first_half() ? gpu::TileMark::kAnnounced : gpu::TileMark::kLastAnnounced);
   }
 
-  __device__ __forceinline__ void convert_copy(int32_t stream, gpu::Turn turn, int box) const {
-    const int narrow = params.boxes[stream].narrow;
-    if (box + kCopyBoxes <= narrow) {
-      convert<kCopyBoxes>(stream, turn, box);
-    } else if (box < narrow) {
-      convert<1>(stream, turn, box);
+  // ---- conversion
+
+  // What it asks of the stream and the filling, read once a half.
+  struct Conversion {
+    int narrow;
+    ScaleKind kind;
+    int group_shift;
+    float whole;
+    uint32_t scales;  // address of the warp's first token's
+  };
+  __device__ __forceinline__ Conversion conversion_of(int32_t stream, gpu::Turn turn) const {
+    if constexpr (!Config::kConverts) return {};
+    const RecordBoxes& boxes = params.boxes[stream];
+    return {
+        boxes.narrow, boxes.scales, boxes.group_shift, stream_scale(params.streams[stream]),
+        ptx::shared_address(storage.scales[buffer][turn.slot()][warp * kShareTokens])};
+  }
+
+  __device__ __forceinline__ void convert_copy(const Conversion& conversion, int box) const {
+    if (box + kCopyBoxes <= conversion.narrow) {
+      convert<kCopyBoxes>(conversion, box);
+    } else if (box < conversion.narrow) {
+      convert<1>(conversion, box);
     }
   }
 
-  // The scale of 16 columns from `column` on, of a token of the share. No branches: they would put
-  // a lane's loads behind one another.
-  __device__ __forceinline__ float scale_of(const RecordBoxes& boxes, gpu::Turn turn, int token,
-                                            int column) const {
-    const uint32_t(&words)[kScaleWords] =
-        storage.scales[buffer][turn.slot()][warp * kShareTokens + token];
-    const int group = column >> boxes.group_shift;
-    const bool bytes = boxes.scales == ScaleKind::kE8M0;
-    const uint32_t word = words[bytes ? group / 4 : group];
-    const float of_byte = from_e8m0(static_cast<uint8_t>(word >> (group % 4 * 8)));
-    const float scale = bytes ? of_byte : __uint_as_float(word);
-    return boxes.scales == ScaleKind::kNone ? 1.0F : scale;
-  }
-
-  // kBoxes boxes from `first_box` on: a lane's 16 numbers of a token at a time, of eight tokens a
-  // warp.
+  // kBoxes boxes from `first_box` on, which begin a word of scales: a lane's 16 numbers of a token
+  // at a time, of eight tokens a warp.
   template <int kBoxes>
-  __device__ __forceinline__ void convert(int32_t stream, gpu::Turn turn, int first_box) const {
+  __device__ __forceinline__ void convert(const Conversion& conversion, int first_box) const {
     constexpr int kOfOne = 32 / kNarrowChunks;
     constexpr int kSteps = kShareTokens / kOfOne;
     static_assert(kOfOne % 8 == 0);  // a lane's tokens are swizzled alike
-    const RecordBoxes& boxes = params.boxes[stream];
-    const float whole = stream_scale(params.streams[stream]);
     const int here = ptx::opaque(lane);
     const int chunk = here % kNarrowChunks;
     const int token = here / kNarrowChunks;
@@ -200,16 +231,25 @@ struct Producer {
     const uint32_t to = share_of(first_box) + wide_place(token, 2 * chunk);
     constexpr auto kStepBytes = static_cast<uint32_t>(kOfOne * kBoxColumns * 2);
     constexpr auto kBoxBytes = static_cast<uint32_t>(sizeof(Box));
+    const int column = first_box * kBoxColumns;
+    const int word = column >> (conversion.group_shift + (bytes(conversion) ? 2 : 0));
     uint4 raw[kBoxes][kSteps];
+    uint32_t words[kSteps];
+#pragma unroll
+    for (int i = 0; i < kSteps; ++i) {
+      words[i] = ptx::load_shared_4(conversion.scales +
+                                    ((token + i * kOfOne) * kScaleWords + word) * 4);
+#pragma unroll
+      for (int box = 0; box < kBoxes; ++box) {
+        raw[box][i] = ptx::load_shared_16(from + box * kBoxBytes + i * kStepBytes);
+      }
+    }
     float scale[kBoxes][kSteps];
 #pragma unroll
     for (int box = 0; box < kBoxes; ++box) {
+      const int group = (column + box * kBoxColumns + chunk * kChunkBytes) >> conversion.group_shift;
 #pragma unroll
-      for (int i = 0; i < kSteps; ++i) {
-        raw[box][i] = ptx::load_shared_16(from + box * kBoxBytes + i * kStepBytes);
-        const int column = (first_box + box) * kBoxColumns + chunk * kChunkBytes;
-        scale[box][i] = scale_of(boxes, turn, token + i * kOfOne, column) * whole;
-      }
+      for (int i = 0; i < kSteps; ++i) scale[box][i] = scale_of(conversion, words[i], group);
     }
     __syncwarp();  // a token's four lanes have read it
 #pragma unroll
@@ -219,6 +259,17 @@ struct Producer {
         store_converted(to + box * kBoxBytes + i * kStepBytes, raw[box][i], scale[box][i]);
       }
     }
+  }
+
+  static __device__ __forceinline__ bool bytes(const Conversion& conversion) {
+    return conversion.kind == ScaleKind::kE8M0;
+  }
+  // A group's scale, given the word that has it.
+  static __device__ __forceinline__ float scale_of(const Conversion& conversion, uint32_t word,
+                                                   int group) {
+    float scale = conversion.kind == ScaleKind::kNone ? 1.0F : __uint_as_float(word);
+    if (bytes(conversion)) scale = from_e8m0(static_cast<uint8_t>(word >> (group % 4 * 8)));
+    return scale * conversion.whole;
   }
 
   // Two neighbouring chunks, the first at `place`.
