@@ -77,7 +77,7 @@ def speed_ups() -> Dict[Shape, Tuple[float, Dict[str, float]]]:
     newer: Dict[Shape, float] = {}
     for item in json.loads(newest("h200/*-rivals.json").read_text())["results"]:
         case, us = item["case"], item["us"]
-        if case["s_q"] == 1 and not case["varied"] and not case["causal"]:
+        if case["s_q"] == 1 and not case["varlen"] and not case["causal"]:
             ratio = us["flash_mla"]["burst"] / us["seesaw"]["burst"]
             newer[case["b"], case["h_q"], case["s_k"]] = ratio
     found = {}

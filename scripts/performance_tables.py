@@ -42,7 +42,7 @@ def dense(record: Record) -> Rows:
     for item in record["results"]:
         case, us = item["case"], item["us"]
         ours, theirs = us["seesaw"], us["flash_mla"]
-        lengths = ", varied" * case["varied"] + ", causal" * case["causal"]
+        lengths = ", varied" * case["varlen"] + ", causal" * case["causal"]
         rows.append(
             [
                 f"{case['b']} × {tokens_text(case['s_k'])}{lengths}",
