@@ -33,7 +33,7 @@ __global__ void __launch_bounds__(kThreads, 1)
 
   if (warpgroup == 0) {
     ptx::raise_registers<kScoreRegisters>();
-    Scores<Config>{params, shared, storage}.run();
+    Scores<Config>(params, shared).run();
   } else {
     ptx::lower_registers<kOutputRegisters>();
     const Output<Config> output{params, shared, storage, static_cast<Side>(warpgroup - 1)};

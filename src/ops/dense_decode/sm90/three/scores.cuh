@@ -11,10 +11,17 @@ namespace seesaw::dense_decode::sm90::three {
 // A thread's registers, kept from tile to tile.
 struct ScoreState {
   QueryFragments q;
-  float s[32];                     // scores of its two rows of the tile
-  float frame[2], sum[2];          // of its rows; sums are this thread's part
+  float s[32];             // scores of its two rows of the tile
+  float frame[2], sum[2];  // of its rows; sums are this thread's part
+  // The thread's number. While tiles are scored it is kept: to read it between scores and softmax
+  // costs tens of cycles each time.
+  unsigned thread;
   gpu::RingTurn<kStages> kv;       // the tile
   gpu::RingTurn<kProbSlots> prob;  // where its probabilities go
+
+  __device__ __forceinline__ ConsumerThread here() const {
+    return {static_cast<int>(thread / 32), static_cast<int>(thread % 32)};
+  }
 
   // A slot of P for every tile, and one for the end of every piece.
   __device__ __forceinline__ int32_t piece() const {
@@ -28,10 +35,17 @@ struct Scores {
   using Mma = ptx::Wgmma<Element, kTileTokens>;
 
   const DenseDecodeParams& params;
-  const SharedAddresses& shared;
+  const SharedAddresses shared;  // from a register: ptxas (13.0.88) would compute it anew
   SharedStorage& storage;
 
-  // The calling thread's place, computed where it is used: registers are few.
+  __device__ __forceinline__ Scores(const DenseDecodeParams& params_of_launch,
+                                    const SharedAddresses& addresses)
+      : params(params_of_launch),
+        shared(ptx::opaque(addresses.base)),
+        storage(ptx::shared_object<SharedStorage>(shared.base)) {}
+
+  // The calling thread's place, computed where it is used: while queries are loaded, registers are
+  // few.
   static __device__ __forceinline__ ConsumerThread here() {
     const auto thread = static_cast<unsigned>(ptx::thread_index());
     return {static_cast<int>(thread / 32), static_cast<int>(thread % 32)};
@@ -46,9 +60,10 @@ struct Scores {
       const int32_t piece = state.piece();
       gpu::mark<Config>(piece, gpu::Mark::kOpened);
       const int32_t num_tiles = storage.piece.num_tiles;
+      const int32_t masked_tile = storage.piece.masked_tile;
 #pragma unroll 1
       for (int32_t tile = 0; tile < num_tiles; ++tile) {
-        score_tile(state, tile, num_tiles);
+        score_tile(state, tile, num_tiles, masked_tile);
         if (tile == 0) gpu::mark<Config>(piece, gpu::Mark::kScored);
         if (tile == 1) gpu::mark<Config>(piece, gpu::Mark::kFirstPair);
       }
@@ -78,6 +93,8 @@ struct Scores {
       state.frame[r] = gpu::kEmptyFrame;
       state.sum[r] = 0.0F;
     }
+    // By a shuffle, as ptxas (13.0.88) reads threadIdx.x anew whenever it can.
+    state.thread = __shfl_sync(~0u, threadIdx.x, static_cast<int>(threadIdx.x % 32));
   }
 
   // The rotary box of a piece's first or second tile, while the output warpgroups may be at the end
@@ -87,27 +104,27 @@ struct Scores {
     load_rotary(params, shared, storage, kv);
   }
 
-  __device__ __forceinline__ void score_tile(ScoreState& state, int32_t tile,
-                                             int32_t num_tiles) const {
+  __device__ __forceinline__ void score_tile(ScoreState& state, int32_t tile, int32_t num_tiles,
+                                             int32_t masked_tile) const {
     const uint32_t number = state.kv.number();
     gpu::mark_tile<Config>(number, gpu::TileMark::kBegun);
     issue_scores(state);
-    if (tile > 0) let_output_go(state.prob.slot() ^ 1);
+    if (tile > 0) let_output_go(state, state.prob.slot() ^ 1);
     shared.prob_empty(state.prob.slot()).wait_warp(state.prob.turn());
-    if (first_thread()) describe(state, tile, num_tiles);
-    const uint32_t p = fragment_address(shared.p(state.prob.slot()), here(), 0);
+    if (state.thread == 0) describe(state, tile, num_tiles, masked_tile);
+    const uint32_t p = ptx::opaque(fragment_address(shared.p(state.prob.slot()), state.here(), 0));
     ptx::wgmma_wait<0>();
     ptx::pin(state.s);
     gpu::mark_tile<Config>(number, gpu::TileMark::kScored);
     if constexpr (Config::kHasRotaryBox) release_rotary(state, tile);
-    if (tile >= storage.piece.masked_tile) mask(state, tile);
+    if (tile >= masked_tile) mask(state, tile);
     move_frames(state);
     store_probabilities(state, p);
     gpu::mark_tile<Config>(number, gpu::TileMark::kPStored);
     state_handed_over(state.prob.slot());
     state.kv.advance();
     state.prob.advance();
-    if (tile + 1 == num_tiles) let_output_go(state.prob.slot() ^ 1);
+    if (tile + 1 == num_tiles) let_output_go(state, state.prob.slot() ^ 1);
   }
 
   // [2] S = Q K^T, the boxes as they land.
@@ -146,28 +163,28 @@ struct Scores {
 
   // [3] The output warpgroups may multiply the tile in `slot`: the next tile's scores, which would
   // come off badly beside their products, are issued, or there are none.
-  static __device__ __forceinline__ void let_output_go(int slot) {
+  static __device__ __forceinline__ void let_output_go(const ScoreState& state, int slot) {
     constexpr int kThreadsThere = kWarpgroupThreads + 32;
-    if (ptx::thread_index() / 32 != 0) return;
+    if (state.thread >= 32) return;
     for (int half = 0; half < kHalves; ++half) {
       ptx::barrier_arrive(kScoresAhead + 2 * slot + half, kThreadsThere);
     }
   }
 
   __device__ __forceinline__ void release_rotary(const ScoreState& state, int32_t tile) const {
-    shared.rotary_empty().release(here().lane);
-    if (tile == 0 && storage.piece.num_tiles > 1 && first_thread()) {
+    shared.rotary_empty().release(state.here().lane);
+    if (tile == 0 && storage.piece.num_tiles > 1 && state.thread == 0) {
       bring_rotary(gpu::RingTurn<kStages>(state.kv.number() + 1));
     }
   }
 
   // What the output warpgroups need to know of a tile.
-  __device__ __forceinline__ void describe(const ScoreState& state, int32_t tile,
-                                           int32_t num_tiles) const {
+  __device__ __forceinline__ void describe(const ScoreState& state, int32_t tile, int32_t num_tiles,
+                                           int32_t masked_tile) const {
     Handover& handover = storage.handover[state.prob.slot()];
     handover.tiles_left = num_tiles - 1 - tile;
     handover.scrub_begin = kTileTokens;
-    if (tile < storage.piece.masked_tile) return;
+    if (tile < masked_tile) return;
     const int32_t token_begin = storage.piece.token_begin + tile * kTileTokens;
     const PieceMask rows = piece_mask(params, storage.piece.row_tile, 0, storage.piece.seq_len);
     handover.scrub_begin = max(rows.least - token_begin, 0);
@@ -176,7 +193,7 @@ struct Scores {
 
   // [4] Scores that a row does not see become -inf.
   __device__ __forceinline__ void mask(ScoreState& state, int32_t tile) const {
-    const ConsumerThread thread = here();
+    const ConsumerThread thread = state.here();
     const int32_t token_begin = storage.piece.token_begin + tile * kTileTokens;
     const PieceMask rows =
         piece_mask(params, storage.piece.row_tile, thread.row(), storage.piece.seq_len);
@@ -195,7 +212,7 @@ struct Scores {
     const bool moved =
         __any_sync(~0u, frame[0] != state.frame[0] || frame[1] != state.frame[1]) != 0;
     const int slot = state.prob.slot();
-    const ConsumerThread thread = here();
+    const ConsumerThread thread = state.here();
     if (thread.lane == 0) storage.handover[slot].moved[thread.warp] = moved;
     if (!moved) return;
 #pragma unroll

@@ -86,6 +86,7 @@ struct SharedAddresses {
 
   __device__ explicit SharedAddresses(const SharedStorage& storage)
       : base(ptx::shared_address(&storage)) {}
+  __device__ explicit SharedAddresses(uint32_t address) : base(address) {}
 
   __device__ uint32_t kv() const { return base + offsetof(SharedStorage, kv); }
   __device__ uint32_t kv(int stage, int half) const {
