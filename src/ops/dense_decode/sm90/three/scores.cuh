@@ -16,7 +16,8 @@ struct ScoreState {
   // The thread's number. While tiles are scored it is kept: to read it between scores and softmax
   // costs tens of cycles each time.
   unsigned thread;
-  gpu::RingTurn<kStages> kv;       // the tile
+  gpu::RingTurn<kStages> kv;       // the tile, or a piece's queries
+  gpu::Turn tile;                  // of all pieces
   gpu::RingTurn<kProbSlots> prob;  // where its probabilities go
 
   __device__ __forceinline__ ConsumerThread here() const {
@@ -25,7 +26,7 @@ struct ScoreState {
 
   // A slot of P for every tile, and one for the end of every piece.
   __device__ __forceinline__ int32_t piece() const {
-    return static_cast<int32_t>(prob.number() - kv.number());
+    return static_cast<int32_t>(prob.number() - tile.number());
   }
 };
 
@@ -76,17 +77,11 @@ struct Scores {
   // [1] What the piece is, and its queries.
   __device__ __forceinline__ void open_piece(ScoreState& state) const {
     ptx::barrier_sync(kQueriesThere, kWarpgroupThreads);  // nobody uses the last piece's
-    const int32_t index = storage.work.piece_at(state.piece());
     if (first_thread()) {
-      storage.piece = read_piece(params, storage.work, index);
-      const bool asked = state.kv.number() == 0;  // by the loader, at the start
-      if (Config::kHasRotaryBox && storage.piece.num_tiles > 0 && !asked) bring_rotary(state.kv);
+      storage.piece = read_piece(params, storage.work, storage.work.piece_at(state.piece()));
     }
-    const split::Piece& piece = params.pieces[index];
-    const QueryLoader<Config> loader(params, shared, storage.work.kv_head, here(), piece.sequence,
-                                     row_tile_of(params, storage.work, piece.row_group));
-    loader.load(state.q);
-    ptx::fence_async_proxy();
+    ptx::barrier_sync(kPieceKnown, kWarpgroupThreads);
+    if (storage.piece.num_tiles > 0) load_piece_queries(state);
     ptx::barrier_sync(kQueriesThere, kWarpgroupThreads);
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
@@ -97,16 +92,44 @@ struct Scores {
     state.thread = __shfl_sync(~0u, threadIdx.x, static_cast<int>(threadIdx.x % 32));
   }
 
+  __device__ __forceinline__ void load_piece_queries(ScoreState& state) const {
+    if (params.q_by_tma) {
+      const int stage = state.kv.slot();
+      for (int half = 0; half < kHalves; ++half) {
+        shared.kv_full(stage, half).wait_warp(state.kv.turn());
+      }
+      load_queries(state.q, shared.kv(stage, 0), here());
+    } else {
+      QueryLoader<Config>(params, shared, storage.work.kv_head, here(), storage.piece.sequence,
+                          storage.piece.row_tile)
+          .load(state.q);
+    }
+    store_last(shared, state.q, here());
+    ptx::fence_async_proxy();
+    if (params.q_by_tma) {
+      const int stage = state.kv.slot();
+      for (int half = 0; half < kHalves; ++half) {
+        shared.kv_empty(stage, half).release(here().lane);
+      }
+      state.kv.advance();
+    }
+    const bool asked = state.tile.number() == 0;  // by the loader, at the start
+    if (Config::kHasRotaryBox && first_thread() && !asked) {
+      bring_rotary(state.kv, state.tile, state.piece());
+    }
+  }
+
   // The rotary box of a piece's first or second tile, while the output warpgroups may be at the end
   // of the piece before.
-  __device__ __forceinline__ void bring_rotary(gpu::RingTurn<kStages> kv) const {
+  __device__ __forceinline__ void bring_rotary(gpu::RingTurn<kStages> kv, gpu::Turn tile,
+                                               int32_t piece_of_queries = -1) const {
     shared.kv_full(kv.slot(), 0).wait(kv.turn());  // so its place is known
-    load_rotary(params, shared, storage, kv);
+    load_rotary(params, shared, storage, kv, tile, piece_of_queries);
   }
 
   __device__ __forceinline__ void score_tile(ScoreState& state, int32_t tile, int32_t num_tiles,
                                              int32_t masked_tile) const {
-    const uint32_t number = state.kv.number();
+    const uint32_t number = state.tile.number();
     gpu::mark_tile<Config>(number, gpu::TileMark::kBegun);
     issue_scores(state);
     if (tile > 0) let_output_go(state, state.prob.slot() ^ 1);
@@ -123,6 +146,7 @@ struct Scores {
     gpu::mark_tile<Config>(number, gpu::TileMark::kPStored);
     state_handed_over(state.prob.slot());
     state.kv.advance();
+    state.tile.advance();
     state.prob.advance();
     if (tile + 1 == num_tiles) let_output_go(state, state.prob.slot() ^ 1);
   }
@@ -153,7 +177,7 @@ struct Scores {
   __device__ __forceinline__ void issue_rotary_scores(ScoreState& state) const {
     const uint32_t q = ptx::opaque(ptx::descriptor_k_major(shared.q_rotary()));
     const uint32_t k = ptx::opaque(ptx::descriptor_k_major(shared.kv_rotary()));
-    shared.rotary_full().wait_warp(gpu::Turn(state.kv.number()));
+    shared.rotary_full().wait_warp(state.tile);
     ptx::wgmma_fence();
 #pragma unroll
     for (int step = 0; step < kStepsOfBox; ++step) {
@@ -174,7 +198,8 @@ struct Scores {
   __device__ __forceinline__ void release_rotary(const ScoreState& state, int32_t tile) const {
     shared.rotary_empty().release(state.here().lane);
     if (tile == 0 && storage.piece.num_tiles > 1 && state.thread == 0) {
-      bring_rotary(gpu::RingTurn<kStages>(state.kv.number() + 1));
+      bring_rotary(gpu::RingTurn<kStages>(state.kv.number() + 1),
+                   gpu::Turn(state.tile.number() + 1));
     }
   }
 
@@ -183,6 +208,9 @@ struct Scores {
                                            int32_t masked_tile) const {
     Handover& handover = storage.handover[state.prob.slot()];
     handover.tiles_left = num_tiles - 1 - tile;
+    handover.filling = state.kv.number();
+    handover.tile = state.tile.number();
+    handover.behind_queries = tile == 0 && params.q_by_tma;
     handover.scrub_begin = kTileTokens;
     if (tile < masked_tile) return;
     const int32_t token_begin = storage.piece.token_begin + tile * kTileTokens;
