@@ -53,7 +53,19 @@ struct HalfLoader {
   SharedStorage& storage;
   int half;
 
-  // Finds what comes next; false if nothing does.
+  // The rotary boxes have one buffer each, so their copies are asked for when there is hardly time
+  // for the way to memory. By the right half's thread: the left one's has the copies.
+  __device__ __forceinline__ void prefetch_rotary(const LoadCursor& cursor) const {
+    const KvPlace& place = cursor.tile.place;
+    ptx::prefetch_box<ptx::kEvictFirst>(
+        &params.kv_rotary_map, {0, place.token, kValueBoxes, storage.work.kv_head, place.page});
+    if (!cursor.queries) return;
+    const QueryPlace at = find_queries(params, storage.work, cursor.tile.index);
+    ptx::prefetch_box<ptx::kEvictNormal>(&params.q_rotary_map,
+                                         {0, at.head, at.token, 0, at.sequence});
+  }
+
+  // Finds what comes next, and brings a tile's rotary box to L2; false if nothing does.
   __device__ __forceinline__ bool find_next() const {
     LoadCursor& cursor = storage.cursor[half];
     if (cursor.queries) {
@@ -64,6 +76,7 @@ struct HalfLoader {
     const bool found = next_tile(params, storage.work, 0, 1, tile);
     cursor.queries = found && params.q_by_tma && tile.index != cursor.tile.index;
     cursor.tile = tile;
+    if (Config::kHasRotaryBox && half == 1 && found) prefetch_rotary(cursor);
     return found;
   }
 
