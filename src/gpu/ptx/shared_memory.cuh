@@ -17,6 +17,12 @@ __device__ __forceinline__ uint32_t shared_address(const void* pointer) {
   return static_cast<uint32_t>(__cvta_generic_to_shared(pointer));
 }
 
+// What lies at an address.
+template <typename T>
+__device__ __forceinline__ T& shared_object(uint32_t address) {
+  return *static_cast<T*>(__cvta_shared_to_generic(address));
+}
+
 // 16 bytes, 4, and 2.
 __device__ __forceinline__ uint4 load_shared_16(uint32_t address) {
   uint4 v;

@@ -1,5 +1,5 @@
-// Copies by the Tensor Memory Accelerator. PTX ISA 9.0, sections "cp.async.bulk.tensor", "prefetch,
-// prefetchu", "createpolicy".
+// Copies by the Tensor Memory Accelerator. PTX ISA 9.0, sections "cp.async.bulk.tensor",
+// "cp.async.bulk.prefetch.tensor", "prefetch, prefetchu", "createpolicy".
 #pragma once
 
 #include <cuda.h>
@@ -30,6 +30,15 @@ __device__ __forceinline__ void copy_box(uint32_t destination, const CUtensorMap
       ".L2::cache_hint [%0], [%1, {%2, %3, %4, %5, %6}], [%7], %8;" ::"r"(destination),
       "l"(map), "r"(at.c0), "r"(at.c1), "r"(at.c2), "r"(at.c3), "r"(at.c4), "r"(barrier),
       "l"(kCachePolicy)
+      : "memory");
+}
+// Brings a box into L2, ahead of its copy.
+template <uint64_t kCachePolicy>
+__device__ __forceinline__ void prefetch_box(const CUtensorMap* map, const BoxAt& at) {
+  asm volatile(
+      "cp.async.bulk.prefetch.tensor.5d.L2.global.tile.L2::cache_hint"
+      " [%0, {%1, %2, %3, %4, %5}], %6;" ::"l"(map),
+      "r"(at.c0), "r"(at.c1), "r"(at.c2), "r"(at.c3), "r"(at.c4), "l"(kCachePolicy)
       : "memory");
 }
 

@@ -11,6 +11,11 @@ inline uint8_t* dynamic_shared() { return emulator::shared_memory(); }
 inline uint32_t shared_address(const void* pointer) { return emulator::shared_address(pointer); }
 
 template <typename T>
+T& shared_object(uint32_t address) {
+  return *reinterpret_cast<T*>(emulator::shared_at(address, sizeof(T)));
+}
+
+template <typename T>
 T emulated_load(uint32_t address) {
   if (address % sizeof(T) != 0) emulator::fault("a load at no multiple of its size");
   T v;

@@ -61,5 +61,7 @@ void copy_box(uint32_t destination, const CUtensorMap* map, uint32_t barrier, co
   emulator::copy_asynchronously(barrier, elements * 2,
                                 [=, map = *map] { emulated_box(destination, map, at); });
 }
+template <uint64_t kCachePolicy>
+void prefetch_box(const CUtensorMap*, const BoxAt&) {}
 
 }  // namespace seesaw::ptx

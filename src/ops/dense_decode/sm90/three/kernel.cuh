@@ -22,6 +22,10 @@ __global__ void __launch_bounds__(kThreads, 1)
     storage.not_finite[0] = storage.not_finite[1] = 0;
     ptx::prefetch_tensor_map(&params.kv_map);
     ptx::prefetch_tensor_map(&params.kv_rotary_map);
+    if (params.q_by_tma) {
+      ptx::prefetch_tensor_map(&params.q_half_map);
+      if constexpr (Config::kHasRotaryBox) ptx::prefetch_tensor_map(&params.q_rotary_map);
+    }
   }
   ptx::wait_for_previous_grid();
   const BlockWork work = block_work(params);
@@ -33,7 +37,7 @@ __global__ void __launch_bounds__(kThreads, 1)
 
   if (warpgroup == 0) {
     ptx::raise_registers<kScoreRegisters>();
-    Scores<Config>{params, shared, storage}.run();
+    Scores<Config>(params, shared).run();
   } else {
     ptx::lower_registers<kOutputRegisters>();
     const Output<Config> output{params, shared, storage, static_cast<Side>(warpgroup - 1)};

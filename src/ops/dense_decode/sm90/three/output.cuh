@@ -31,25 +31,22 @@ struct Output {
   __device__ __forceinline__ void run() const {
     ConsumerState state;
     clear(state);
-    gpu::RingTurn<kStages> kv;
     gpu::RingTurn<kProbSlots> prob;
 #pragma unroll 1
     // A slot of P for every tile, and one for the end of every piece.
-    while (static_cast<int32_t>(prob.number() - kv.number()) < storage.work.num_pieces) {
-      ptx::barrier_sync(kHandedOver + 2 * prob.slot() + half(), kConsumerThreads);
-      if (storage.handover[prob.slot()].tiles_left != kPieceEnd) {
-        gpu::mark_tile<Config>(kv.number(), gpu::TileMark::kOtherStored);
-        add_tile(state, kv, prob);
-        gpu::mark_tile<Config>(kv.number(), gpu::TileMark::kOtherMultiplied);
-        kv.advance();
+    for (int32_t piece = 0; piece < storage.work.num_pieces; prob.advance()) {
+      const int slot = prob.slot();
+      ptx::barrier_sync(kHandedOver + 2 * slot + half(), kConsumerThreads);
+      if (storage.handover[slot].tiles_left != kPieceEnd) {
+        gpu::mark_tile<Config>(storage.handover[slot].tile, gpu::TileMark::kOtherStored);
+        add_tile(state, slot, piece);
       } else {
-        const auto piece = static_cast<int>(prob.number() - kv.number());
         gpu::mark<Config>(piece, gpu::Mark::kTilesDone);
-        end_piece(state, kv, prob);
+        end_piece(state, slot, piece);
         clear(state);
         gpu::mark<Config>(piece, gpu::Mark::kFinished);
+        ++piece;
       }
-      prob.advance();
     }
   }
 
@@ -58,20 +55,24 @@ struct Output {
     for (int i = 0; i < 128; ++i) state.o[i] = 0.0F;
   }
 
-  __device__ __forceinline__ void add_tile(ConsumerState& state, gpu::RingTurn<kStages> kv,
-                                           gpu::RingTurn<kProbSlots> prob) const {
-    const int slot = prob.slot();
+  __device__ __forceinline__ void add_tile(ConsumerState& state, int slot, int32_t piece) const {
+    const gpu::RingTurn<kStages> kv(storage.handover[slot].filling);
+    const gpu::Turn tile(storage.handover[slot].tile);
     follow_frames(state, slot);
-    if (storage.handover[slot].scrub_begin < kTileTokens) scrub(kv, prob);
+    if (storage.handover[slot].scrub_begin < kTileTokens) scrub(kv, slot, piece);
     ptx::barrier_sync(kScoresAhead + 2 * slot + half(), kWarpgroupThreads + 32);
-    gpu::mark_tile<Config>(kv.number(), gpu::TileMark::kTurn);
+    gpu::mark_tile<Config>(tile.number(), gpu::TileMark::kTurn);
     // [8] O += P V
     issue_remote_values<Config>(
         state, ptx::descriptor_k_major(shared.p(slot)),
         ptx::descriptor_mn_major(shared.kv(kv.slot(), half()), sizeof(Box)));
     bool more = false;
     if (is_loader()) {
-      if (Config::kHasRotaryBox && side == Side::kLeft) load_next_rotary(kv, slot);
+      // The stage of the queries is free, as the scores have released it.
+      if (storage.handover[slot].behind_queries && loader().find_next()) {
+        loader().load(gpu::RingTurn<kStages>(kv.number() - 1 + kStages));
+      }
+      if (Config::kHasRotaryBox && side == Side::kLeft) load_next_rotary(kv, tile, slot);
       more = loader().find_next();
     }
     ptx::wgmma_wait<0>();
@@ -80,6 +81,7 @@ struct Output {
     shared.prob_empty(slot).release(lane);
     shared.kv_empty(kv.slot(), half()).release(lane);
     if (more) loader().load(gpu::RingTurn<kStages>(kv.number() + kStages));
+    gpu::mark_tile<Config>(tile.number(), gpu::TileMark::kOtherMultiplied);
   }
 
   // [7] O into the frames of the tile.
@@ -92,19 +94,20 @@ struct Output {
 
   // Tokens that not every row sees lose what a probability of 0 would not take away. Every thread
   // has done so when the warpgroup is past kScoresAhead.
-  __device__ __forceinline__ void scrub(gpu::RingTurn<kStages> kv,
-                                        gpu::RingTurn<kProbSlots> prob) const {
-    const Handover& handover = storage.handover[prob.slot()];
+  __device__ __forceinline__ void scrub(gpu::RingTurn<kStages> kv, int slot, int32_t piece) const {
+    const Handover& handover = storage.handover[slot];
     const bool changed = scrub_boxes<Config, kHalfBoxes>(shared.kv(kv.slot(), half()),
                                                          handover.scrub_begin, handover.scrub_end);
-    if (changed) storage.not_finite[half()] = prob.number() - kv.number() + 1;
+    if (changed) storage.not_finite[half()] = piece + 1;
   }
 
   // The rotary box of the tile after next, if that is in the same piece: those of a piece's first
   // two tiles are the score warpgroup's to bring.
-  __device__ __forceinline__ void load_next_rotary(gpu::RingTurn<kStages> kv, int slot) const {
+  __device__ __forceinline__ void load_next_rotary(gpu::RingTurn<kStages> kv, gpu::Turn tile,
+                                                   int slot) const {
     if (storage.handover[slot].tiles_left < 2) return;
-    load_rotary(params, shared, storage, gpu::RingTurn<kStages>(kv.number() + 2));
+    load_rotary(params, shared, storage, gpu::RingTurn<kStages>(kv.number() + 2),
+                gpu::Turn(tile.number() + 2));
   }
 
   // Read anew each time: an output warpgroup has no registers to spare.
@@ -124,15 +127,14 @@ struct Output {
   };
 
   // [10]
-  __device__ __forceinline__ void end_piece(const ConsumerState& state, gpu::RingTurn<kStages> kv,
-                                            gpu::RingTurn<kProbSlots> prob) const {
-    const int slot = prob.slot();
+  __device__ __forceinline__ void end_piece(const ConsumerState& state, int slot,
+                                            int32_t piece) const {
     const uint32_t end = shared.p(slot);
     const Stats stats = {end + static_cast<uint32_t>(offsetof(PieceEnd, sum)),
                          end + static_cast<uint32_t>(offsetof(PieceEnd, frame))};
     PieceResults<Config, Stats>{params, storage.prob[slot].end.piece, stats, storage.work, here(),
                                 side}
-        .write(state, storage.not_finite[half()] == prob.number() - kv.number() + 1);
+        .write(state, storage.not_finite[half()] == static_cast<uint32_t>(piece + 1));
     shared.prob_empty(slot).release(here().lane);
   }
 };

@@ -1,8 +1,8 @@
-// The queries of a piece: from memory straight to the score warpgroup's registers, and what of them
-// has no room there to shared memory.
+// The queries of a piece: to the score warpgroup's registers, and what of them has no room there to
+// shared memory. TMA brings them through the ring of KV tiles; rows that are no boxes of heads and
+// tokens, or take a factor, come from memory element by element.
 #pragma once
 
-#include "gpu/quad.cuh"
 #include "gpu/sm90/products.cuh"
 #include "ops/dense_decode/sm90/three/smem.cuh"
 
@@ -16,7 +16,8 @@ struct QueryFragments {
   uint32_t word[kQuerySteps * kStepWords];
 };
 
-// Loads what one thread has of a piece's queries: rows lane / 4 and lane / 4 + 8 of its warp's 16.
+// Loads any rows: what one thread has of a piece's queries, rows lane / 4 and lane / 4 + 8 of its
+// warp's 16.
 template <typename Config>
 struct QueryLoader {
   using Element = typename Config::Element;
@@ -50,63 +51,6 @@ struct QueryLoader {
            token * part.stride_token + head * part.stride_head;
   }
 
-  __device__ __forceinline__ void load(QueryFragments& q) const {
-    if (params.q_aligned && params.q_factor == 1.0F) {
-      load_aligned(q);
-    } else {
-      load_any(q);
-    }
-    store_last(q);
-  }
-
-  // ---- rows that start on 16 bytes, as they are
-
-  static __device__ __forceinline__ uint4 chunk(const uint16_t* row, int column) {
-    return row == nullptr ? make_uint4(0, 0, 0, 0) : *reinterpret_cast<const uint4*>(row + column);
-  }
-
-  // 32 columns at a time: lane q of the four that share a row loads eight of them, 16 bytes, and
-  // the four exchange pairs.
-  __device__ __forceinline__ void load_aligned(QueryFragments& q) const {
-    const int column = thread.lane % 4 * 8;
-#pragma unroll
-    for (int r = 0; r < 2; ++r) {
-#pragma unroll
-      for (int two = 0; two < kQuerySteps / 2; ++two) {
-        const uint4 v = chunk(values[r], two * 2 * kStepColumns + column);
-        uint32_t* words = q.word + two * 2 * kStepWords + r;
-        words[0] = v.x;
-        words[2] = v.y;
-        words[4] = v.z;
-        words[6] = v.w;
-      }
-    }
-    if constexpr (Config::kHasRotaryBox) {
-#pragma unroll
-      for (int r = 0; r < 2; ++r) {
-#pragma unroll
-        for (int c = thread.lane % 4; c < kBoxColumns / 8; c += 4) {
-          ptx::store_shared_16(rotary_chunk(r, c), chunk(rotary[r], c * 8));
-        }
-      }
-    }
-#pragma unroll
-    for (int r = 0; r < 2; ++r) {
-#pragma unroll
-      for (int two = 0; two < kQuerySteps / 2; ++two) {
-        uint32_t* words = q.word + two * 2 * kStepWords + r;
-        uint32_t v[4] = {words[0], words[2], words[4], words[6]};
-        gpu::transpose_quad(v, thread.lane);
-        words[0] = v[0];
-        words[2] = v[1];
-        words[4] = v[2];
-        words[6] = v[3];
-      }
-    }
-  }
-
-  // ---- any rows, times q_factor
-
   __device__ __forceinline__ uint32_t pair(const uint16_t* row, int column) const {
     if (row == nullptr) return 0;
     const uint32_t both = row[column] | static_cast<uint32_t>(row[column + 1]) << 16;
@@ -114,9 +58,9 @@ struct QueryLoader {
     return ptx::pack<Element>(numbers.x * params.q_factor, numbers.y * params.q_factor);
   }
 
-  // A box at a time, into the last words; the others move up. So registers are never indexed by a
-  // variable, and the code is that of one box.
-  __device__ __forceinline__ void load_any(QueryFragments& q) const {
+  // Any rows, times q_factor. A box at a time, into the last words; the others move up. So
+  // registers are never indexed by a variable, and the code is that of one box.
+  __device__ __forceinline__ void load(QueryFragments& q) const {
     constexpr int kBoxWords = kStepsOfBox * kStepWords;
     constexpr int kOthers = kQuerySteps * kStepWords - kBoxWords;
     const int first = thread.lane % 4 * 2;
@@ -142,22 +86,32 @@ struct QueryLoader {
     }
   }
 
-  // ---- shared memory
-
   // Eight columns of row r of the thread in the rotary box.
   __device__ __forceinline__ uint32_t rotary_chunk(int r, int chunk_of_row) const {
     const int place = thread.row() + 8 * r;
     return shared.q_rotary() + place * (kBoxColumns * 2) + ((chunk_of_row ^ (place & 7)) << 4);
   }
-
-  __device__ __forceinline__ void store_last(const QueryFragments& q) const {
-    const uint32_t first = shared.q_last() + thread.warp * 512 + thread.lane * 4;
-#pragma unroll
-    for (int i = 0; i < kStepWords; ++i) {
-      ptx::store_shared_4(first + i % 2 * 256 + i / 2 * 128,
-                          q.word[kRegisterSteps * kStepWords + i]);
-    }
-  }
 };
+
+// Queries that TMA has brought to a stage of the ring.
+__device__ __forceinline__ void load_queries(QueryFragments& q, uint32_t boxes,
+                                             const ConsumerThread& thread) {
+#pragma unroll
+  for (int step = 0; step < kQuerySteps; ++step) {
+    ptx::load_matrix(q.word + step * kStepWords,
+                     fragment_address(boxes, thread, step % kStepsOfBox) +
+                         step / kStepsOfBox * static_cast<uint32_t>(sizeof(Box)));
+  }
+}
+
+// The k step that has no room in registers, to shared memory.
+__device__ __forceinline__ void store_last(const SharedAddresses& shared, const QueryFragments& q,
+                                           const ConsumerThread& thread) {
+  const uint32_t first = shared.q_last() + thread.warp * 512 + thread.lane * 4;
+#pragma unroll
+  for (int i = 0; i < kStepWords; ++i) {
+    ptx::store_shared_4(first + i % 2 * 256 + i / 2 * 128, q.word[kRegisterSteps * kStepWords + i]);
+  }
+}
 
 }  // namespace seesaw::dense_decode::sm90::three

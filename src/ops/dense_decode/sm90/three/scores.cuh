@@ -11,14 +11,22 @@ namespace seesaw::dense_decode::sm90::three {
 // A thread's registers, kept from tile to tile.
 struct ScoreState {
   QueryFragments q;
-  float s[32];                     // scores of its two rows of the tile
-  float frame[2], sum[2];          // of its rows; sums are this thread's part
-  gpu::RingTurn<kStages> kv;       // the tile
+  float s[32];             // scores of its two rows of the tile
+  float frame[2], sum[2];  // of its rows; sums are this thread's part
+  // The thread's number. While tiles are scored it is kept: to read it between scores and softmax
+  // costs tens of cycles each time.
+  unsigned thread;
+  gpu::RingTurn<kStages> kv;       // the tile, or a piece's queries
+  gpu::Turn tile;                  // of all pieces
   gpu::RingTurn<kProbSlots> prob;  // where its probabilities go
+
+  __device__ __forceinline__ ConsumerThread here() const {
+    return {static_cast<int>(thread / 32), static_cast<int>(thread % 32)};
+  }
 
   // A slot of P for every tile, and one for the end of every piece.
   __device__ __forceinline__ int32_t piece() const {
-    return static_cast<int32_t>(prob.number() - kv.number());
+    return static_cast<int32_t>(prob.number() - tile.number());
   }
 };
 
@@ -28,10 +36,17 @@ struct Scores {
   using Mma = ptx::Wgmma<Element, kTileTokens>;
 
   const DenseDecodeParams& params;
-  const SharedAddresses& shared;
+  const SharedAddresses shared;  // from a register: ptxas (13.0.88) would compute it anew
   SharedStorage& storage;
 
-  // The calling thread's place, computed where it is used: registers are few.
+  __device__ __forceinline__ Scores(const DenseDecodeParams& params_of_launch,
+                                    const SharedAddresses& addresses)
+      : params(params_of_launch),
+        shared(ptx::opaque(addresses.base)),
+        storage(ptx::shared_object<SharedStorage>(shared.base)) {}
+
+  // The calling thread's place, computed where it is used: while queries are loaded, registers are
+  // few.
   static __device__ __forceinline__ ConsumerThread here() {
     const auto thread = static_cast<unsigned>(ptx::thread_index());
     return {static_cast<int>(thread / 32), static_cast<int>(thread % 32)};
@@ -46,9 +61,10 @@ struct Scores {
       const int32_t piece = state.piece();
       gpu::mark<Config>(piece, gpu::Mark::kOpened);
       const int32_t num_tiles = storage.piece.num_tiles;
+      const int32_t masked_tile = storage.piece.masked_tile;
 #pragma unroll 1
       for (int32_t tile = 0; tile < num_tiles; ++tile) {
-        score_tile(state, tile, num_tiles);
+        score_tile(state, tile, num_tiles, masked_tile);
         if (tile == 0) gpu::mark<Config>(piece, gpu::Mark::kScored);
         if (tile == 1) gpu::mark<Config>(piece, gpu::Mark::kFirstPair);
       }
@@ -61,53 +77,78 @@ struct Scores {
   // [1] What the piece is, and its queries.
   __device__ __forceinline__ void open_piece(ScoreState& state) const {
     ptx::barrier_sync(kQueriesThere, kWarpgroupThreads);  // nobody uses the last piece's
-    const int32_t index = storage.work.piece_at(state.piece());
     if (first_thread()) {
-      storage.piece = read_piece(params, storage.work, index);
-      const bool asked = state.kv.number() == 0;  // by the loader, at the start
-      if (Config::kHasRotaryBox && storage.piece.num_tiles > 0 && !asked) bring_rotary(state.kv);
+      storage.piece = read_piece(params, storage.work, storage.work.piece_at(state.piece()));
     }
-    const split::Piece& piece = params.pieces[index];
-    const QueryLoader<Config> loader(params, shared, storage.work.kv_head, here(), piece.sequence,
-                                     row_tile_of(params, storage.work, piece.row_group));
-    loader.load(state.q);
-    ptx::fence_async_proxy();
+    ptx::barrier_sync(kPieceKnown, kWarpgroupThreads);
+    if (storage.piece.num_tiles > 0) load_piece_queries(state);
     ptx::barrier_sync(kQueriesThere, kWarpgroupThreads);
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
       state.frame[r] = gpu::kEmptyFrame;
       state.sum[r] = 0.0F;
     }
+    // By a shuffle, as ptxas (13.0.88) reads threadIdx.x anew whenever it can.
+    state.thread = __shfl_sync(~0u, threadIdx.x, static_cast<int>(threadIdx.x % 32));
+  }
+
+  __device__ __forceinline__ void load_piece_queries(ScoreState& state) const {
+    if (params.q_by_tma) {
+      const int stage = state.kv.slot();
+      for (int half = 0; half < kHalves; ++half) {
+        shared.kv_full(stage, half).wait_warp(state.kv.turn());
+      }
+      load_queries(state.q, shared.kv(stage, 0), here());
+    } else {
+      QueryLoader<Config>(params, shared, storage.work.kv_head, here(), storage.piece.sequence,
+                          storage.piece.row_tile)
+          .load(state.q);
+    }
+    store_last(shared, state.q, here());
+    ptx::fence_async_proxy();
+    if (params.q_by_tma) {
+      const int stage = state.kv.slot();
+      for (int half = 0; half < kHalves; ++half) {
+        shared.kv_empty(stage, half).release(here().lane);
+      }
+      state.kv.advance();
+    }
+    const bool asked = state.tile.number() == 0;  // by the loader, at the start
+    if (Config::kHasRotaryBox && first_thread() && !asked) {
+      bring_rotary(state.kv, state.tile, state.piece());
+    }
   }
 
   // The rotary box of a piece's first or second tile, while the output warpgroups may be at the end
   // of the piece before.
-  __device__ __forceinline__ void bring_rotary(gpu::RingTurn<kStages> kv) const {
+  __device__ __forceinline__ void bring_rotary(gpu::RingTurn<kStages> kv, gpu::Turn tile,
+                                               int32_t piece_of_queries = -1) const {
     shared.kv_full(kv.slot(), 0).wait(kv.turn());  // so its place is known
-    load_rotary(params, shared, storage, kv);
+    load_rotary(params, shared, storage, kv, tile, piece_of_queries);
   }
 
-  __device__ __forceinline__ void score_tile(ScoreState& state, int32_t tile,
-                                             int32_t num_tiles) const {
-    const uint32_t number = state.kv.number();
+  __device__ __forceinline__ void score_tile(ScoreState& state, int32_t tile, int32_t num_tiles,
+                                             int32_t masked_tile) const {
+    const uint32_t number = state.tile.number();
     gpu::mark_tile<Config>(number, gpu::TileMark::kBegun);
     issue_scores(state);
-    if (tile > 0) let_output_go(state.prob.slot() ^ 1);
+    if (tile > 0) let_output_go(state, state.prob.slot() ^ 1);
     shared.prob_empty(state.prob.slot()).wait_warp(state.prob.turn());
-    if (first_thread()) describe(state, tile, num_tiles);
-    const uint32_t p = fragment_address(shared.p(state.prob.slot()), here(), 0);
+    if (state.thread == 0) describe(state, tile, num_tiles, masked_tile);
+    const uint32_t p = ptx::opaque(fragment_address(shared.p(state.prob.slot()), state.here(), 0));
     ptx::wgmma_wait<0>();
     ptx::pin(state.s);
     gpu::mark_tile<Config>(number, gpu::TileMark::kScored);
     if constexpr (Config::kHasRotaryBox) release_rotary(state, tile);
-    if (tile >= storage.piece.masked_tile) mask(state, tile);
+    if (tile >= masked_tile) mask(state, tile);
     move_frames(state);
     store_probabilities(state, p);
     gpu::mark_tile<Config>(number, gpu::TileMark::kPStored);
     state_handed_over(state.prob.slot());
     state.kv.advance();
+    state.tile.advance();
     state.prob.advance();
-    if (tile + 1 == num_tiles) let_output_go(state.prob.slot() ^ 1);
+    if (tile + 1 == num_tiles) let_output_go(state, state.prob.slot() ^ 1);
   }
 
   // [2] S = Q K^T, the boxes as they land.
@@ -136,7 +177,7 @@ struct Scores {
   __device__ __forceinline__ void issue_rotary_scores(ScoreState& state) const {
     const uint32_t q = ptx::opaque(ptx::descriptor_k_major(shared.q_rotary()));
     const uint32_t k = ptx::opaque(ptx::descriptor_k_major(shared.kv_rotary()));
-    shared.rotary_full().wait_warp(gpu::Turn(state.kv.number()));
+    shared.rotary_full().wait_warp(state.tile);
     ptx::wgmma_fence();
 #pragma unroll
     for (int step = 0; step < kStepsOfBox; ++step) {
@@ -146,28 +187,32 @@ struct Scores {
 
   // [3] The output warpgroups may multiply the tile in `slot`: the next tile's scores, which would
   // come off badly beside their products, are issued, or there are none.
-  static __device__ __forceinline__ void let_output_go(int slot) {
+  static __device__ __forceinline__ void let_output_go(const ScoreState& state, int slot) {
     constexpr int kThreadsThere = kWarpgroupThreads + 32;
-    if (ptx::thread_index() / 32 != 0) return;
+    if (state.thread >= 32) return;
     for (int half = 0; half < kHalves; ++half) {
       ptx::barrier_arrive(kScoresAhead + 2 * slot + half, kThreadsThere);
     }
   }
 
   __device__ __forceinline__ void release_rotary(const ScoreState& state, int32_t tile) const {
-    shared.rotary_empty().release(here().lane);
-    if (tile == 0 && storage.piece.num_tiles > 1 && first_thread()) {
-      bring_rotary(gpu::RingTurn<kStages>(state.kv.number() + 1));
+    shared.rotary_empty().release(state.here().lane);
+    if (tile == 0 && storage.piece.num_tiles > 1 && state.thread == 0) {
+      bring_rotary(gpu::RingTurn<kStages>(state.kv.number() + 1),
+                   gpu::Turn(state.tile.number() + 1));
     }
   }
 
   // What the output warpgroups need to know of a tile.
-  __device__ __forceinline__ void describe(const ScoreState& state, int32_t tile,
-                                           int32_t num_tiles) const {
+  __device__ __forceinline__ void describe(const ScoreState& state, int32_t tile, int32_t num_tiles,
+                                           int32_t masked_tile) const {
     Handover& handover = storage.handover[state.prob.slot()];
     handover.tiles_left = num_tiles - 1 - tile;
+    handover.filling = state.kv.number();
+    handover.tile = state.tile.number();
+    handover.behind_queries = tile == 0 && params.q_by_tma;
     handover.scrub_begin = kTileTokens;
-    if (tile < storage.piece.masked_tile) return;
+    if (tile < masked_tile) return;
     const int32_t token_begin = storage.piece.token_begin + tile * kTileTokens;
     const PieceMask rows = piece_mask(params, storage.piece.row_tile, 0, storage.piece.seq_len);
     handover.scrub_begin = max(rows.least - token_begin, 0);
@@ -176,7 +221,7 @@ struct Scores {
 
   // [4] Scores that a row does not see become -inf.
   __device__ __forceinline__ void mask(ScoreState& state, int32_t tile) const {
-    const ConsumerThread thread = here();
+    const ConsumerThread thread = state.here();
     const int32_t token_begin = storage.piece.token_begin + tile * kTileTokens;
     const PieceMask rows =
         piece_mask(params, storage.piece.row_tile, thread.row(), storage.piece.seq_len);
@@ -195,7 +240,7 @@ struct Scores {
     const bool moved =
         __any_sync(~0u, frame[0] != state.frame[0] || frame[1] != state.frame[1]) != 0;
     const int slot = state.prob.slot();
-    const ConsumerThread thread = here();
+    const ConsumerThread thread = state.here();
     if (thread.lane == 0) storage.handover[slot].moved[thread.warp] = moved;
     if (!moved) return;
 #pragma unroll

@@ -28,7 +28,8 @@ enum Fact : int {
   kHalfWritten = kScoresAhead + 4,   // + half: the warpgroup's results of a piece are written
   kQueriesThere = kHalfWritten + 2,  // score warpgroup only: nobody uses the last piece's, and
                                      // then: the next piece's are there
-  kBarriersReady = kQueriesThere + 1,  // the mbarriers are initialised
+  kPieceKnown = kQueriesThere + 1,   // score warpgroup only: `piece` is the next piece
+  kBarriersReady = kPieceKnown + 1,  // the mbarriers are initialised
   kFactCount
 };
 static_assert(kFactCount <= 16, "PTX ISA, bar: 16 named barriers a thread block");
@@ -38,9 +39,18 @@ struct Handover {
   int32_t tiles_left;   // of the piece behind this one; kPieceEnd: the slot holds a PieceEnd
   int32_t scrub_begin;  // tokens of the tile below this one are seen by every row
   int32_t scrub_end;    // tokens from this one on are seen by none
+  uint32_t filling;     // of the ring, that the tile is
+  uint32_t tile;        // how many tiles came before
+  bool behind_queries;  // the filling before it was the piece's queries
   uint8_t moved[4];     // [warp of rows] a frame has moved
 };
 inline constexpr int32_t kPieceEnd = -1;
+
+// What a loader asks for next.
+struct LoadCursor {
+  KvCursor tile;
+  bool queries;  // of the tile's piece come before it
+};
 
 // In place of P behind the last tile of a piece.
 struct PieceEnd {
@@ -55,8 +65,10 @@ struct alignas(256) PlainStep {
 };
 
 struct SharedStorage {
-  Box kv[kStages][kValueBoxes];  // the latent columns of KV tiles. Writers: TMA, scrubbing
-  Box kv_rotary;                 // the rotary columns of one tile. Writer: TMA; reader: scores
+  // The latent columns of KV tiles, and before a piece's first of its queries (if q_by_tma).
+  // Writers: TMA, scrubbing
+  Box kv[kStages][kValueBoxes];
+  Box kv_rotary;  // the rotary columns of one tile. Writer: TMA; reader: scores
   union Probabilities {
     Box p;         // of a tile. Writer: scores; readers: both halves of the output
     PieceEnd end;  // the same
@@ -65,14 +77,14 @@ struct SharedStorage {
   PlainStep q_last;                    // the same
   float scale[kProbSlots][kTileRows];  // 2^(old frame - new frame), where a frame has moved
   Handover handover[kProbSlots];
-  PieceInfo piece;           // of the score warpgroup
-  BlockWork work;            // read only
-  KvCursor cursor[kHalves];  // of the half's loader
+  PieceInfo piece;             // of the score warpgroup
+  BlockWork work;              // read only
+  LoadCursor cursor[kHalves];  // of the half's loader
   KvPlace place[kStages];  // of the tiles asked for. Writer: the left half's loader, before kv_full
   // [half] number + 1 of the last piece in which scrubbing met values that are not finite
   uint32_t not_finite[kHalves];
   uint64_t kv_full[kStages][kHalves];   // arrivals: TMA's announcing thread
-  uint64_t kv_empty[kStages][kHalves];  // arrivals: warps of the half
+  uint64_t kv_empty[kStages][kHalves];  // arrivals: warps of the half; of queries: of the scores
   uint64_t rotary_full;                 // arrivals: TMA's announcing thread
   uint64_t rotary_empty;                // arrivals: warps of the scores
   uint64_t prob_empty[kProbSlots];      // arrivals: warps of both halves
@@ -86,6 +98,7 @@ struct SharedAddresses {
 
   __device__ explicit SharedAddresses(const SharedStorage& storage)
       : base(ptx::shared_address(&storage)) {}
+  __device__ explicit SharedAddresses(uint32_t address) : base(address) {}
 
   __device__ uint32_t kv() const { return base + offsetof(SharedStorage, kv); }
   __device__ uint32_t kv(int stage, int half) const {
