@@ -64,7 +64,7 @@ std::vector<Wait> all_waits(size_t tiles) {
       waits.push_back({name + std::to_string(i), tiles + first + i * sizeof(uint64_t), begin, end});
     }
   };
-  add("KvFull", offsetof(Tiles, kv_full), sm90::kRingHalves * sm90::kHalfCopies, 0, kLoader);
+  add("KvFull", offsetof(Tiles, kv_full), Tiles::kFullSlots * sm90::kHalfCopies, 0, kLoader);
   add("KvEmpty", offsetof(Tiles, kv_empty), sm90::kRingHalves, kLoader, Config::kThreads);
   return waits;
 }

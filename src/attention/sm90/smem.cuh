@@ -34,6 +34,7 @@ struct TileCursor {
 template <typename Config>
 struct TileStorage {
   static constexpr int kSlots = kBuffers, kSlotBoxes = Config::kQkBoxes, kSlotHalves = kHalves;
+  static constexpr int kFullSlots = kSlots;
   static constexpr int kFullArrivals = kBufferWarps;
 
   // Two KV tiles, one box a 64-column slice. Writers: the producer warps, and scrub_values.
@@ -54,6 +55,7 @@ struct TileStorage {
 template <typename Config>
 struct RingStorage {
   static constexpr int kSlots = kRingHalves, kSlotBoxes = kHalfBoxes, kSlotHalves = 1;
+  static constexpr int kFullSlots = 2 * kSlots;
   static constexpr int kFullArrivals = 1;
   static constexpr int kValueSlotBoxes = kSlots * kSlotBoxes;
   static constexpr int kRotaryBoxes = Config::kHasRotaryBox ? 2 : 0;
@@ -64,8 +66,11 @@ struct RingStorage {
   // go, whose scores are then done. So it needs no barriers of its own.
   Box kv[kValueSlotBoxes + kRotaryBoxes];
   BlockWork work;
-  uint64_t kv_full[kSlots][kHalfCopies];  // [slot][copy]; arrivals: the loader
-  uint64_t kv_empty[kSlots][1];           // arrivals: warps of the warpgroup whose tile it is
+  // [slot, of even and then of odd fillings][copy]; arrivals: the loader. Two for a slot: an
+  // mbarrier tells its phases by parity alone, so nobody may wait for one before the one before it
+  // is over, and a slot's filling before may be the other warpgroup's, late (notebook 0090).
+  uint64_t kv_full[kFullSlots][kHalfCopies];
+  uint64_t kv_empty[kSlots][1];  // arrivals: warps of the warpgroup whose tile it is
 };
 
 // A consumer's pieces, of whichever kind it is.
@@ -175,10 +180,12 @@ struct SharedAddresses {
 template <typename Config>
 __device__ __forceinline__ void init_barriers(const SharedAddresses<Config>& shared) {
   using Tiles = typename SharedAddresses<Config>::Tiles;
-  for (int slot = 0; slot < Tiles::kSlots; ++slot) {
+  for (int slot = 0; slot < Tiles::kFullSlots; ++slot) {
     for (int copy = 0; copy < SharedAddresses<Config>::kSlotCopies; ++copy) {
       shared.kv_full(slot, copy).init(Tiles::kFullArrivals);
     }
+  }
+  for (int slot = 0; slot < Tiles::kSlots; ++slot) {
     for (int half = 0; half < Tiles::kSlotHalves; ++half) {
       shared.kv_empty(slot, half).init(kWarpgroupThreads / 32);
     }

@@ -31,10 +31,10 @@ struct SwappedTile {
 
   // Copy c of half i; the rotary box comes with the tile's last one.
   __device__ __forceinline__ void wait_until_full(int i, int c) const {
-    full(i, c).wait_warp(place(i).turn);
+    full(i, c).wait_warp(arrival(i).turn);
   }
   __device__ __forceinline__ gpu::FullBarrier full(int i, int c) const {
-    const Place at = place(i);
+    const Place at = arrival(i);
     return shared.kv_full(at.slot, at.half * kHalfCopies + c);
   }
 
@@ -50,11 +50,23 @@ struct SwappedTile {
   };
   __device__ __forceinline__ Place place(int i) const {
     if constexpr (Config::kRing) {
-      const gpu::RingTurn<kRingHalves> of_ring(2 * filling.number() + static_cast<uint32_t>(i));
-      return {of_ring.slot(), 0, of_ring.turn()};
+      return of_ring<kRingHalves>(i);
     } else {
       return {own, i ^ own, filling};
     }
+  }
+  // The barriers by which half i comes.
+  __device__ __forceinline__ Place arrival(int i) const {
+    if constexpr (Config::kRing) {
+      return of_ring<2 * kRingHalves>(i);
+    } else {
+      return place(i);
+    }
+  }
+  template <uint32_t kSlots>
+  __device__ __forceinline__ Place of_ring(int i) const {
+    const gpu::RingTurn<kSlots> at(2 * filling.number() + static_cast<uint32_t>(i));
+    return {at.slot(), 0, at.turn()};
   }
   __device__ __forceinline__ gpu::EmptyBarrier empty(int i) const {
     const Place at = place(i);
