@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <deque>
 #include <functional>
+#include <iterator>
 #include <utility>
 
 #include "block.hpp"
@@ -36,9 +37,15 @@ void complete(const Copy& copy) {
 }  // namespace
 
 void detail::run_copy() {
-  auto chosen = std::find_if(block->copies.begin(), block->copies.end(), [](const Copy& copy) {
+  const auto is_waited_for = [](const Copy& copy) {
     return mbarrier(copy.mbarrier).waiters.any();
-  });
+  };
+  auto chosen = std::find_if(block->copies.begin(), block->copies.end(), is_waited_for);
+  if (conditions.order == Order::kBackward) {
+    // The last of them: copies need not come in the order in which they were asked for.
+    const auto last = std::find_if(block->copies.rbegin(), block->copies.rend(), is_waited_for);
+    if (last != block->copies.rend()) chosen = std::prev(last.base());
+  }
   if (chosen == block->copies.end()) chosen = block->copies.begin();
   const Copy copy = std::move(*chosen);
   block->copies.erase(chosen);
