@@ -37,9 +37,7 @@ void complete(const Copy& copy) {
 }  // namespace
 
 void detail::run_copy() {
-  const auto is_waited_for = [](const Copy& copy) {
-    return mbarrier(copy.mbarrier).waiters.any();
-  };
+  const auto is_waited_for = [](const Copy& copy) { return mbarrier(copy.mbarrier).waiters.any(); };
   auto chosen = std::find_if(block->copies.begin(), block->copies.end(), is_waited_for);
   if (conditions.order == Order::kBackward) {
     // The last of them: copies need not come in the order in which they were asked for.

@@ -34,8 +34,8 @@ Support supports(const Problem& problem, const Options& options);
 // only what it is the fastest for: up to kSwappedRows query rows on caches of e4m3.
 Support supports_swapped(const Problem& problem, const Options& options);
 
-// And for that with a ring: on one cache of the queries' type whose pages TMA can bring. Where it is
-// not named, up to kSwappedRows query rows and many tiles.
+// And for that with a ring: on one cache of the queries' type whose pages TMA can bring. Where it
+// is not named, up to kSwappedRows query rows and many tiles.
 Support supports_ring(const Problem& problem, const Options& options);
 
 // Workers, tiles and workspace for a problem that is supported. Fills in all of `plan`, but for

@@ -204,9 +204,8 @@ struct Producer {
   __device__ __forceinline__ Conversion conversion_of(int32_t stream, gpu::Turn turn) const {
     if constexpr (!Config::kConverts) return {};
     const RecordBoxes& boxes = params.boxes[stream];
-    return {
-        boxes.narrow, boxes.scales, boxes.group_shift, stream_scale(params.streams[stream]),
-        ptx::shared_address(storage.scales[buffer][turn.slot()][warp * kShareTokens])};
+    return {boxes.narrow, boxes.scales, boxes.group_shift, stream_scale(params.streams[stream]),
+            ptx::shared_address(storage.scales[buffer][turn.slot()][warp * kShareTokens])};
   }
 
   __device__ __forceinline__ void convert_copy(const Conversion& conversion, int box) const {
@@ -237,8 +236,8 @@ struct Producer {
     uint32_t words[kSteps];
 #pragma unroll
     for (int i = 0; i < kSteps; ++i) {
-      words[i] = ptx::load_shared_4(conversion.scales +
-                                    ((token + i * kOfOne) * kScaleWords + word) * 4);
+      words[i] =
+          ptx::load_shared_4(conversion.scales + ((token + i * kOfOne) * kScaleWords + word) * 4);
 #pragma unroll
       for (int box = 0; box < kBoxes; ++box) {
         raw[box][i] = ptx::load_shared_16(from + box * kBoxBytes + i * kStepBytes);
@@ -247,7 +246,8 @@ struct Producer {
     float scale[kBoxes][kSteps];
 #pragma unroll
     for (int box = 0; box < kBoxes; ++box) {
-      const int group = (column + box * kBoxColumns + chunk * kChunkBytes) >> conversion.group_shift;
+      const int group =
+          (column + box * kBoxColumns + chunk * kChunkBytes) >> conversion.group_shift;
 #pragma unroll
       for (int i = 0; i < kSteps; ++i) scale[box][i] = scale_of(conversion, words[i], group);
     }
