@@ -1,7 +1,9 @@
 // A pipeline between asynchronous roles: a buffer is filled by one side and emptied by the other,
 // in turn. Two barriers stand between them: `full` opens when a filling has arrived, `empty` when
 // all its readers have let it go. An mbarrier is waited for by the parity of its phase; here both
-// sides count fillings (Turn), and nobody else sees a parity.
+// sides count fillings (Turn), and nobody else sees a parity. So a role waits for every phase of a
+// barrier, or knows by other means that the phase before the one it waits for is over: a parity is
+// that of the phase before the last, too.
 #pragma once
 
 #include <cstdint>

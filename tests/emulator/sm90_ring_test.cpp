@@ -80,7 +80,7 @@ TEST_P(Sm90Ring, RowsAndPagesApart) {
 
 TEST(Sm90RingChoice, PagesOfWholeTilesOfTheQueriesTypeAndManyTiles) {
   const auto reason = [](int32_t format, int64_t page_size, const char* kernel, int32_t length = 70,
-                         int32_t heads = 16) {
+                         int32_t heads = 16, bool batch_invariant = false) {
     lab::DecodeSpec spec = {.seq_lens = {length}, .h_q = heads, .page_size = page_size};
     spec.kv_format = format;
     dense_decode::DenseDecodeProblem problem;
@@ -89,6 +89,7 @@ TEST(Sm90RingChoice, PagesOfWholeTilesOfTheQueriesTypeAndManyTiles) {
     Options options;
     options.device = {SEESAW_CUDA, 0};
     options.kernel = kernel;
+    options.batch_invariant = batch_invariant;
     return attention::sm90::supports_ring(dense_decode::attention_of(problem), options).reason;
   };
   constexpr const char* kName = "sm90.dense_decode.ring";
@@ -98,6 +99,10 @@ TEST(Sm90RingChoice, PagesOfWholeTilesOfTheQueriesTypeAndManyTiles) {
   EXPECT_EQ(reason(SEESAW_BFLOAT16, 64, "", 64 * 400), "");
   EXPECT_NE(reason(SEESAW_BFLOAT16, 64, "", 64 * 398), "");
   EXPECT_NE(reason(SEESAW_BFLOAT16, 64, "", 64 * 400, 32).find("32 query rows"), std::string::npos);
+  // The batch must not choose the kernel, whose bits are its own.
+  EXPECT_NE(reason(SEESAW_BFLOAT16, 64, "", 64 * 400, 16, true).find("batch_invariant"),
+            std::string::npos);
+  EXPECT_EQ(reason(SEESAW_BFLOAT16, 64, kName, 64 * 400, 16, true), "");
   EXPECT_NE(reason(SEESAW_BFLOAT16, 96, kName).find("page_size = 96"), std::string::npos);
   EXPECT_NE(reason(SEESAW_FORMAT_FP8_656, 64, kName).find("fp8_656"), std::string::npos);
 }

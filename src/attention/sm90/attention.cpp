@@ -1,16 +1,11 @@
 #include "attention/sm90/attention.hpp"
 
-#include <algorithm>
-#include <cstdint>
-#include <span>
 #include <string>
 
 #include "attention/device/plan.hpp"
 #include "attention/device/run.hpp"
 #include "attention/device/trace.hpp"
-#include "attention/sm90/kernels.hpp"
-#include "attention/sm90/records.hpp"
-#include "base/message.hpp"
+#include "attention/sm90/host.hpp"
 #include "gpu/device.hpp"
 
 namespace seesaw::attention::sm90 {
@@ -36,18 +31,6 @@ Support supports_stream(const Problem& problem, const StreamShape& stream, bool 
   return Support::yes();
 }
 
-bool converts(const Problem& problem) { return !copies(problem.streams[0].format, problem.q_type); }
-
-// The plan's instance, or null.
-AttentionKernel find(std::span<const Instance> instances, const Plan& plan) {
-  const Problem& problem = plan.attention;
-  const InstanceKey key = {.type = problem.q_type,
-                           .d_qk = problem.d_qk,
-                           .converts = converts(problem),
-                           .rows = plan.tile_rows};
-  const auto found = std::ranges::find(instances, key, &Instance::key);
-  return found == instances.end() ? nullptr : found->launch;
-}
 AttentionKernel find_attention_kernel(const Plan& plan) {
   return find(plan.tile_rows == kTileRows ? seesaw_instances() : swapped_instances(), plan);
 }
@@ -56,16 +39,11 @@ AttentionKernel find_traced_kernel(const Plan& plan) { return find(traced_instan
 // 16 bytes are copied at a time, and rows are numbered by 32 bits.
 Status check_cache(const Problem& problem, const Call& call, size_t number) {
   const Stream& stream = call.streams[number];
-  const auto address = reinterpret_cast<uintptr_t>(stream.cache);
-  const std::string name =
-      std::string("attention (sm90): ") + (number == 0 ? "the cache" : "the extra cache");
-  if (address % kChunkBytes != 0) {
-    return invalid_argument(name + " at an address of " + std::to_string(address % kChunkBytes) +
-                            " modulo 16, allowed: multiples of 16 bytes. Start the cache on an "
-                            "aligned address, or ask for the kernel of sm80.");
-  }
+  const char* name = number == 0 ? "the cache" : "the extra cache";
+  SEESAW_RETURN_IF_ERROR(check_address(stream, name));
   if (!row_numbers_of(stream, problem.h_kv).has_value()) {
-    return invalid_argument(name + " of " + std::to_string(stream.pages) + " pages of " +
+    return invalid_argument(std::string("attention (sm90): ") + name + " of " +
+                            std::to_string(stream.pages) + " pages of " +
                             std::to_string(stream.page_stride_bytes) +
                             " bytes, allowed: up to 2^32 times the strides' greatest common "
                             "divisor. Ask for the kernel of sm80.");
@@ -173,10 +151,7 @@ Status run(const Plan& plan, const Call& call, void* stream) {
 Status trace(const Plan& plan, const Call& call, void* stream, Trace* trace) {
   const Problem& problem = plan.attention;
   if (find_traced_kernel(plan) == nullptr) {
-    return not_supported(four_part_message("attention (sm90)",
-                                           std::string("a trace of ") + name_of(problem.q_type),
-                                           "bfloat16, which the traced variant is compiled for",
-                                           "Trace such a problem, or use Nsight Compute."));
+    return no_trace_of(problem.q_type);
   }
   SEESAW_RETURN_IF_ERROR(check_caches(problem, call));
   return device::trace(

@@ -35,7 +35,8 @@ Support supports(const Problem& problem, const Options& options);
 Support supports_swapped(const Problem& problem, const Options& options);
 
 // And for that with a ring: on one cache of the queries' type whose pages TMA can bring. Where it
-// is not named, up to kSwappedRows query rows and many tiles.
+// is not named, up to kSwappedRows query rows and many tiles, and not where results must not depend
+// on the batch, as the number of tiles does.
 Support supports_ring(const Problem& problem, const Options& options);
 
 // Workers, tiles and workspace for a problem that is supported. Fills in all of `plan`, but for

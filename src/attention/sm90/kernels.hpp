@@ -19,11 +19,6 @@ struct KernelLaunch {
   cudaStream_t stream = nullptr;
 };
 
-// Launches an instance. Asynchronous; checked.
-using AttentionKernel = Status (*)(const Params& params, const KernelLaunch& launch);
-
-using RingKernel = Status (*)(const RingParams& params, const KernelLaunch& launch);
-
 struct InstanceKey {
   DType type;     // of the queries
   int64_t d_qk;   // 576 or 512
@@ -32,15 +27,19 @@ struct InstanceKey {
 
   bool operator==(const InstanceKey&) const = default;
 };
-struct Instance {
-  InstanceKey key;
-  AttentionKernel launch;
-};
+// By the parameters of a launch.
+template <typename LaunchParams>
+struct InstanceOf {
+  // Launches it. Asynchronous; checked.
+  using Launch = Status (*)(const LaunchParams& params, const KernelLaunch& launch);
 
-struct RingInstance {
   InstanceKey key;
-  RingKernel launch;
+  Launch launch;
 };
+using Instance = InstanceOf<Params>;
+using RingInstance = InstanceOf<RingParams>;
+using AttentionKernel = Instance::Launch;
+using RingKernel = RingInstance::Launch;
 
 // The instances: the seesaw's, and those with swapped operands, and of these those with a ring.
 std::span<const Instance> seesaw_instances();

@@ -1,17 +1,14 @@
 // The host side of the kernel with a ring: what TMA wants of a cache, and its tensor maps.
 #include <algorithm>
 #include <cstdint>
-#include <span>
 #include <string>
 
 #include "attention/device/plan.hpp"
 #include "attention/device/run.hpp"
 #include "attention/device/trace.hpp"
 #include "attention/sm90/attention.hpp"
-#include "attention/sm90/kernels.hpp"
-#include "attention/sm90/records.hpp"
+#include "attention/sm90/host.hpp"
 #include "base/math.hpp"
-#include "base/message.hpp"
 #include "gpu/device.hpp"
 #include "gpu/tensor_map.hpp"
 
@@ -57,13 +54,6 @@ Support supports_cache(const Problem& problem, const StreamShape& stream) {
   return Support::yes();
 }
 
-RingKernel find(std::span<const RingInstance> instances, const Plan& plan) {
-  const Problem& problem = plan.attention;
-  const InstanceKey key = {
-      .type = problem.q_type, .d_qk = problem.d_qk, .converts = false, .rows = plan.tile_rows};
-  const auto found = std::ranges::find(instances, key, &RingInstance::key);
-  return found == instances.end() ? nullptr : found->launch;
-}
 RingKernel find_ring_kernel(const Plan& plan) { return find(ring_instances(), plan); }
 RingKernel find_traced_ring_kernel(const Plan& plan) { return find(traced_ring_instances(), plan); }
 
@@ -85,7 +75,10 @@ Status set_maps(const Problem& problem, const Stream& cache, RingParams* params)
                   .box = {kBoxColumns, kTileTokens, kCopyBoxes, 1, 1},
                   .dtype = problem.q_type};
   SEESAW_RETURN_IF_ERROR(gpu::make_tensor_map(map, "the cache", &params->kv_map));
-  map.box[2] = 1;
+  if (problem.d_qk == kValueColumns) {
+    return {};
+  }
+  map.box[2] = 1;  // the rotary box
   return gpu::make_tensor_map(map, "the cache", &params->kv_rotary_map);
 }
 
@@ -101,20 +94,14 @@ Status launch_ring(const Plan& plan, const Geometry& geometry, const Call& call,
                               .stream = stream});
 }
 
-Status check_address(const Call& call) {
-  const auto address = reinterpret_cast<uintptr_t>(call.streams[0].cache);
-  if (address % kTmaAlignment == 0) {
-    return {};
-  }
-  return invalid_argument("attention (sm90): the cache at an address of " +
-                          std::to_string(address % kTmaAlignment) +
-                          " modulo 16, allowed: multiples of 16 bytes. Start the cache on an "
-                          "aligned address, or ask for the kernel of sm80.");
-}
-
 }  // namespace
 
 Support supports_ring(const Problem& problem, const Options& options) {
+  if (options.kernel.empty() && options.batch_invariant) {
+    return Support::no(
+        "batch_invariant asked for, and how many tiles a call has, by which it is "
+        "chosen, depends on the batch. A plan's kernel may ask for it by name");
+  }
   if (options.kernel.empty() &&
       (problem.rows() > kSwappedRows || most_tiles(problem) < kFewestTiles)) {
     return Support::no(std::to_string(problem.rows()) + " query rows and " +
@@ -146,18 +133,15 @@ Status plan_ring(const Problem& problem, const Options& options, KnobValues knob
 }
 
 Status run_ring(const Plan& plan, const Call& call, void* stream) {
-  SEESAW_RETURN_IF_ERROR(check_address(call));
+  SEESAW_RETURN_IF_ERROR(check_address(call.streams[0], "the cache"));
   return device::run(plan, call, stream, launch_ring<find_ring_kernel>);
 }
 
 Status trace_ring(const Plan& plan, const Call& call, void* stream, Trace* trace) {
   if (find_traced_ring_kernel(plan) == nullptr) {
-    return not_supported(four_part_message(
-        "attention (sm90)", std::string("a trace of ") + name_of(plan.attention.q_type),
-        "bfloat16, which the traced variant is compiled for",
-        "Trace such a problem, or use Nsight Compute."));
+    return no_trace_of(plan.attention.q_type);
   }
-  SEESAW_RETURN_IF_ERROR(check_address(call));
+  SEESAW_RETURN_IF_ERROR(check_address(call.streams[0], "the cache"));
   return device::trace(
       plan, call, stream,
       {.lanes = 2, .set_blocks = set_trace_blocks, .launch = launch_ring<find_traced_ring_kernel>},
