@@ -8,6 +8,7 @@ SHELL := /bin/bash
 NVCC := $(firstword $(shell command -v nvcc) $(wildcard /usr/local/cuda/bin/nvcc))
 PRESET ?= $(if $(NVCC),cuda,cpu)
 FUZZ_SECONDS ?= 60
+FUZZ_SEED ?= 1
 JOBS ?= $(shell nproc)
 
 help: ## this list
@@ -44,10 +45,10 @@ asan: bootstrap-test ## the tests under AddressSanitizer and UndefinedBehaviorSa
 	cmake --build --preset asan
 	ctest --preset asan --parallel $(JOBS)
 
-fuzz: bootstrap-test ## libFuzzer for FUZZ_SECONDS (60) on every fuzz target
+fuzz: bootstrap-test ## libFuzzer for FUZZ_SECONDS (60) on every fuzz target; FUZZ_SEED=0: other inputs each time
 	cmake --preset asan --log-level=WARNING
 	cmake --build --preset asan --target tests/fuzz/all
-	scripts/fuzz.sh build/asan $(FUZZ_SECONDS)
+	scripts/fuzz.sh build/asan $(FUZZ_SECONDS) $(FUZZ_SEED)
 
 lint: bootstrap-test ## layout, include arrows, links, tables, records, and the checks' own tests
 	scripts/check_format.sh

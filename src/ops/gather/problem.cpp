@@ -69,7 +69,8 @@ Status complete_out(Problem* problem) {
 // Whether there is a block table. One without elements may have any address, NULL too.
 bool has_table(const Args& args) {
   const Tensor& table = args.block_table;
-  return table.data != nullptr || (table.rank == 2 && table.shape[0] * table.shape[1] == 0);
+  return table.data != nullptr ||
+         (table.rank == 2 && (table.shape[0] == 0 || table.shape[1] == 0));
 }
 
 Status check_paged_call(const Args& args) {
@@ -79,11 +80,12 @@ Status check_paged_call(const Args& args) {
                "block_table with cu_seq_lens, or slots alone",
                "Pass the pages of each sequence, and where in out its rows begin.");
   }
-  const int64_t batch = args.block_table.shape[0];
-  return batch >= 0 && args.cu_seq_lens.shape[0] == batch + 1
+  const int64_t batch = args.block_table.shape[0];  // any number, of a table without elements
+  const int64_t bounds = args.cu_seq_lens.shape[0];
+  return batch >= 0 && bounds - 1 == batch
              ? Status()
-             : bad(fmt::format("cu_seq_lens has shape [{}]", args.cu_seq_lens.shape[0]),
-                   fmt::format("[{}]: b + 1, as block_table has {} rows", batch + 1, batch),
+             : bad(fmt::format("cu_seq_lens has shape [{}] and block_table {} rows", bounds, batch),
+                   "b + 1 numbers for b rows",
                    "Pass the first row of each sequence, and the end of the last.");
 }
 

@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 #include <sys/mman.h>
 
+#include <limits>
+
 #include "support/gather_case.hpp"
 #include "unit/engine/expect_error.hpp"
 
@@ -175,6 +177,14 @@ TEST_P(GatherErrors, OneOfTwoWaysToSayWhichTokens) {
 TEST_P(GatherErrors, ShapesMustFit) {
   expect_refused({}, "cu_seq_lens has shape [5]",
                  [](auto&, auto& args) { args.cu_seq_lens.shape[0] = 5; });
+  // Without memory the block table is not given, whatever its shape says.
+  constexpr int64_t kLarge = std::numeric_limits<int64_t>::max();
+  expect_refused({}, "no block_table", [&](auto&, auto& args) {
+    args.block_table = make_tensor(nullptr, SEESAW_INT32, {-kLarge, kLarge});
+  });
+  expect_refused({}, "cu_seq_lens has shape", [&](auto&, auto& args) {
+    args.block_table = make_tensor(nullptr, SEESAW_INT32, {kLarge, 0});
+  });
   expect_refused({}, "starts has shape [6]", [](auto& c, auto& args) {
     args.starts = make_tensor(c.starts.data(), SEESAW_INT32, {6});
   });
