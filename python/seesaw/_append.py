@@ -46,7 +46,8 @@ def append(
     Args:
         c_kv: [t, d_latent] float32, bfloat16 or float16: the latents.
         k_rope: [t, d_rope] as c_kv: the rotary keys. None: the record has no such part.
-        slot_mapping: [t] int64.
+        slot_mapping: [t] int64: page * page_size + place of each token; negative: the token is
+            skipped. The others must differ.
         kv_cache: [num_pages, page_size, columns] float32, bfloat16 or float16; or of bytes (uint8,
             or int8 or float8_e4m3fn, taken as bytes), [num_pages, page_size, token bytes], with
             kv_format. It may have a dimension of 1 for its head, [num_pages, page_size, 1, ...].

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <initializer_list>
+#include <set>
 #include <vector>
 
 #include "input.hpp"
@@ -76,6 +77,7 @@ struct DenseDecodeCase {
     return {{&args.out, TensorMemory::Fill::kPoison}, {&args.lse, TensorMemory::Fill::kPoison}};
   }
   bool writes_all() const { return true; }
+  bool is_right() const { return true; }
   void damage_lists(Input&) {}
   void place_lists(Input&) {}
 
@@ -135,6 +137,7 @@ struct MergeStatesCase {
     return {{&args.out, TensorMemory::Fill::kPoison}, {&args.lse, TensorMemory::Fill::kPoison}};
   }
   bool writes_all() const { return true; }
+  bool is_right() const { return true; }
   void damage_lists(Input& input) {
     std::vector<seesaw_tensor>& list = input.one_in(2) ? lses_ : outs_;
     input.damage(&list[input.below(3)]);
@@ -223,6 +226,18 @@ struct AppendCase {
   }
   std::vector<Place> results() { return {{&args.kv_cache, TensorMemory::Fill::kPoison}}; }
   bool writes_all() const { return false; }
+  // Whether an accepted call keeps what no check can see: that its slots differ.
+  bool is_right() const {
+    const auto* slots = static_cast<const int64_t*>(args.slot_mapping.data);
+    std::set<int64_t> seen;
+    for (int64_t i = 0; i < args.slot_mapping.shape[0]; ++i) {
+      const int64_t slot = slots[i * args.slot_mapping.stride[0]];
+      if (slot >= 0 && !seen.insert(slot).second) {
+        return false;
+      }
+    }
+    return true;
+  }
   void damage_lists(Input&) {}
   void place_lists(Input&) {}
 };
@@ -277,6 +292,7 @@ struct GatherCase {
   }
   std::vector<Place> results() { return {{&args.out, TensorMemory::Fill::kPoison}}; }
   bool writes_all() const { return false; }  // by pages; and a cache's bytes may be all ones
+  bool is_right() const { return true; }
   void damage_lists(Input&) {}
   void place_lists(Input&) {}
 };

@@ -250,7 +250,7 @@ class Session {
       accepted(seesaw_plan_prepare(plan, args.get(), call.get()));
     }
     list_pieces(plan);
-    if (run_once(plan, args.get(), call.get())) {
+    if (run_once(plan, args.get(), call.get()) && case_.is_right()) {
       run_again(plan, args.get(), call.get());
     }
   }

@@ -69,8 +69,7 @@ Status complete_out(Problem* problem) {
 // Whether there is a block table. One without elements may have any address, NULL too.
 bool has_table(const Args& args) {
   const Tensor& table = args.block_table;
-  return table.data != nullptr ||
-         (table.rank == 2 && (table.shape[0] == 0 || table.shape[1] == 0));
+  return table.data != nullptr || (table.rank == 2 && (table.shape[0] == 0 || table.shape[1] == 0));
 }
 
 Status check_paged_call(const Args& args) {
