@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Draws the figure of README.md from the recorded results: docs/figures/rivals-h200.png.
+"""Draws docs/figures from the recorded results: rivals-h200.png of README.md and, once there is a
+record of bench/gpu/grid.py, its heat maps, grid-*-h200.png.
 
 Usage: doc_figures.py [FOLDER]. Needs matplotlib.
 """
@@ -7,12 +8,14 @@ Usage: doc_figures.py [FOLDER]. Needs matplotlib.
 from __future__ import annotations
 
 import dataclasses
+import json
 import sys
 from pathlib import Path
 from typing import List
 
-import doc_tables  # finds bench/python, too
+import doc_tables  # finds bench and bench/python, too
 import figures
+import grid_figures
 import records
 
 VERSIONS = {
@@ -43,6 +46,9 @@ def main(arguments: List[str]) -> int:
     found = rivals()
     figure = figures.speed_ups(found, "seesaw", figures.describe(found[0]))
     figure.savefig(folder / "rivals-h200.png")
+    for path in (doc_tables.ROOT / "bench" / "results").glob("h200/*-grid.json"):
+        for name, figure in grid_figures.draw(json.loads(path.read_text())):
+            figure.savefig(folder / f"grid-{name}-h200.png")
     return 0
 
 

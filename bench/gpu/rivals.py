@@ -19,12 +19,13 @@ from __future__ import annotations
 
 import argparse
 import functools
+import itertools
 import json
 import statistics
 import sys
 import time
 from pathlib import Path
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence
+from typing import Any, Callable, Dict, List, Optional
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "bench" / "python"), str(ROOT / "bench" / "gpu")]
@@ -32,6 +33,7 @@ sys.path[:0] = [str(ROOT / "bench" / "python"), str(ROOT / "bench" / "gpu")]
 import c_abi
 import torch
 from backends import FlashInferFa2
+from cells import Case, roof_us
 from inputs import Shape
 from pools import FORMATS, Format, cache_view, drawn_values, make_pool
 from vllm_backends import VllmTriton
@@ -39,25 +41,6 @@ from vllm_backends import VllmTriton
 D_QK, D_V = 576, 512
 SCALE = D_QK**-0.5
 DEVICE = (c_abi.CUDA, 0)
-
-
-class Case(NamedTuple):
-    b: int
-    s_q: int
-    h_q: int
-    s_k: int
-    varlen: bool = False
-    causal: bool = False
-
-    def __str__(self) -> str:
-        flags = (".var" if self.varlen else "") + (".causal" if self.causal else "")
-        return f"b{self.b}.sq{self.s_q}.h{self.h_q}.s{self.s_k}{flags}"
-
-    def lengths(self) -> List[int]:
-        if not self.varlen:
-            return [self.s_k] * self.b
-        drawn = torch.randn(self.b, generator=torch.Generator().manual_seed(0))
-        return (drawn * (self.s_k / 2) + self.s_k).clamp(self.s_q, 2 * self.s_k).int().tolist()
 
 
 def table() -> List[Case]:
@@ -71,24 +54,33 @@ def table() -> List[Case]:
     return cases
 
 
-class Inputs:
-    """Normal values, of a standard deviation of 1/10 within 1; pages of one pool in random order."""
+@functools.lru_cache(maxsize=1)
+def shuffled_pages(pages: int) -> torch.Tensor:
+    return torch.randperm(pages, generator=torch.Generator().manual_seed(1)).int()
 
-    def __init__(self, case: Case, kind: Format, pool: torch.Tensor, deviation: float) -> None:
+
+class Inputs:
+    """Normal values, of a standard deviation of 1/10 within 1; pages of one pool in random order.
+    Calls take one block table after another, of `turns` that share no page."""
+
+    def __init__(
+        self, case: Case, kind: Format, pool: torch.Tensor, deviation: float, turns: int = 1
+    ) -> None:
         page = pool.shape[1]
         self.kind = kind
         self.case, self.kv_cache, self.device = case, pool, pool.device
         self.shape = Shape(**case._asdict(), page_size=page)
         self.lengths = case.lengths()
         width = -(-max(self.lengths) // page)
-        pages = [-(-n // page) for n in self.lengths]
-        order = torch.randperm(pool.shape[0], generator=torch.Generator().manual_seed(1)).int()
-        rows = torch.zeros(case.b, width, dtype=torch.int32)
+        order = shuffled_pages(pool.shape[0])
+        tables = torch.zeros(turns, case.b, width, dtype=torch.int32)
         begin = 0
-        for i, n in enumerate(pages):
-            rows[i, :n] = order[begin : begin + n]
-            begin += n
-        self.block_table = rows.cuda()
+        for row, length in zip(tables.view(-1, width), itertools.cycle(self.lengths)):
+            pages = -(-length // page)
+            row[:pages] = order[begin : begin + pages]
+            begin += pages
+        self.block_tables = list(tables.cuda())
+        self.block_table = self.block_tables[0]
         self.seq_lens = torch.tensor(self.lengths, dtype=torch.int32).cuda()
         self.q = drawn_values((case.b, case.s_q, case.h_q, kind.d_qk), deviation).to(kind.q_type)
         self.scale = SCALE
@@ -108,7 +100,8 @@ def view(tensor: torch.Tensor, dtype: int) -> c_abi.View:
 
 
 def seesaw_call(library: Any, kernel: str, inputs: Inputs) -> Callable[[], Any]:
-    """A run on the current stream by the C ABI of the library, whichever that is; returns out."""
+    """A run on the current stream by the C ABI of the library, whichever that is; returns out. Its
+    `kernel` is the plan's."""
     case, kind = inputs.case, inputs.kind
     plan = library.plan(
         DEVICE,
@@ -132,29 +125,35 @@ def seesaw_call(library: Any, kernel: str, inputs: Inputs) -> Callable[[], Any]:
     tensors = dict(
         q=view(inputs.q, kind.q_dtype),
         kv_cache=cache_view(inputs.kv_cache, kind),
-        block_table=view(inputs.block_table, c_abi.INT32),
         seq_lens=view(inputs.seq_lens, c_abi.INT32),
         out=view(out, kind.q_dtype),
         lse=view(lse, c_abi.FLOAT32),
     )
     plan.prepare({"seq_lens": tensors["seq_lens"]}, schedule.data_ptr())
     torch.cuda.synchronize()
-    bound = plan.bind(tensors, inputs.scale, schedule.data_ptr(), workspace.data_ptr())
+    turns = []
+    for block_table in inputs.block_tables:
+        tensors["block_table"] = view(block_table, c_abi.INT32)
+        turns.append(plan.bind(tensors, inputs.scale, schedule.data_ptr(), workspace.data_ptr()))
+    next_turn = itertools.cycle(turns)
 
-    def call(_keep: Any = (schedule, workspace, lse)) -> torch.Tensor:
+    def call(_keep: Any = (inputs, schedule, workspace, lse)) -> torch.Tensor:
+        bound = next(next_turn)
         bound.set_stream(torch.cuda.current_stream().cuda_stream)
         library.check(bound.run())
         return out
 
+    call.kernel = plan.kernel  # type: ignore[attr-defined]
     return call
 
 
 def flash_mla_call(inputs: Inputs) -> Callable[[], Any]:
     """Its schedule is made by a first call, and given to the later ones."""
     run = torch.ops.flash_mla_legacy.dense_decode_fwd
-    arguments = (inputs.q, inputs.kv_cache, D_V, inputs.seq_lens, inputs.block_table, inputs.scale)
-    schedule = run(*arguments, inputs.case.causal, None, None)[2:]
-    return lambda: run(*arguments, inputs.case.causal, *schedule)[0]
+    before, causal = (inputs.q, inputs.kv_cache, D_V, inputs.seq_lens), inputs.case.causal
+    schedule = run(*before, inputs.block_table, inputs.scale, causal, None, None)[2:]
+    turns = itertools.cycle(inputs.block_tables)
+    return lambda: run(*before, next(turns), inputs.scale, causal, *schedule)[0]
 
 
 def backend_call(backend: Any, inputs: Inputs) -> Optional[Callable[[], Any]]:
@@ -167,13 +166,13 @@ def backend_call(backend: Any, inputs: Inputs) -> Optional[Callable[[], Any]]:
 
 
 class Contestant:
-    """A graph of so many calls that a replay lasts about two milliseconds."""
+    """A graph of so many calls, the fewest at least, that a replay lasts about two milliseconds."""
 
-    def __init__(self, call: Callable[[], torch.Tensor]) -> None:
+    def __init__(self, call: Callable[[], torch.Tensor], fewest: int = 10) -> None:
         self.out = call().clone()
-        self.calls = 10
+        self.calls = fewest
         self.capture(call)
-        self.calls = max(10, min(400, round(2000.0 / self.replay_us())))
+        self.calls = max(fewest, min(400, round(2000.0 / self.replay_us())))
         self.capture(call)
 
     def capture(self, call: Callable[[], torch.Tensor]) -> None:
@@ -192,9 +191,9 @@ class Contestant:
         end.synchronize()
         return begin.elapsed_time(end) * 1e3 / self.calls
 
-    def burst_us(self) -> float:
+    def burst_us(self, pause_s: float = 0.1) -> float:
         torch.cuda.synchronize()
-        time.sleep(0.1)
+        time.sleep(pause_s)
         self.graph.replay()
         return self.replay_us()
 
@@ -237,15 +236,15 @@ def measure(inputs: Inputs, calls: Dict[str, Callable[[], Any]], rounds: int) ->
     return results
 
 
-def line(inputs: Inputs, results: Dict[str, Any], roof_us: Optional[float]) -> str:
+def line(inputs: Inputs, results: Dict[str, Any], roof: Optional[float]) -> str:
     text = f"{str(inputs.case):30}"
     rival = results.get("flash_mla")
     for name, r in results.items():
         text += f" | {name}"
         for regime in ("burst", "short"):
             text += f" {r[regime]:8.1f}"
-            if roof_us:
-                text += f" ({roof_us / r[regime]:.3f})"
+            if roof:
+                text += f" ({roof / r[regime]:.3f})"
         if rival is not None and r is not rival:
             text += " of FM " + " ".join(f"{rival[k] / r[k]:.3f}" for k in ("burst", "short"))
         text += f" d {r['difference']:.0e}"
@@ -294,12 +293,9 @@ def main() -> int:
         inputs = Inputs(case, kind, pool, arguments.deviation)
         calls = {name: call for name, make in makers.items() if (call := make(inputs)) is not None}
         results = measure(inputs, calls, arguments.rounds)
-        roof_us = None
-        if roofs:
-            compute = inputs.flops / (roofs["cublas_bf16_tflops"] * 1e6)
-            roof_us = max(compute, inputs.bytes / (roofs["hbm_read_gbps"] * 1e3))
-        print(line(inputs, results, roof_us), flush=True)
-        records.append({"case": case._asdict(), "roof_us": roof_us, "us": results})
+        roof = roof_us(inputs.flops, inputs.bytes, roofs) if roofs else None
+        print(line(inputs, results, roof), flush=True)
+        records.append({"case": case._asdict(), "roof_us": roof, "us": results})
         if arguments.json:
             device = torch.cuda.get_device_name()
             record = {"device": device, "roofs": roofs, "deviation": arguments.deviation,
