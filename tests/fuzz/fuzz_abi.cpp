@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "abi_case.hpp"
+#include "sparse_case.hpp"
 
 namespace seesaw::fuzz {
 namespace {
@@ -78,13 +79,23 @@ const char* operation_name(Input& input, const char* right, std::string* storage
   }
 }
 
+// One of the `older` choices or, from byte 224 on, of `sparse` ones behind them. Smaller bytes mean
+// what they did before there were sparse operations, and so do the seeds of then.
+uint32_t choose(Input& input, uint32_t older, uint32_t sparse) {
+  const uint8_t choice = input.byte();
+  return choice < 224 ? choice % older : older + choice % sparse;
+}
+
 // Pointers of the options, after damage: NULL, a name that exists, or any text. A tuning is text
 // itself: no file is opened.
 void place_texts(Input& input, std::string* kernel, std::string* tuning, seesaw_options* options) {
-  constexpr const char* kKernels[] = {
-      "cpu.dense_decode", "reference.dense_decode", "cpu.merge_states", "reference.merge_states",
-      "cpu.append",       "reference.append",       "cpu.gather",       "reference.gather"};
-  *kernel = input.one_in(4) ? input.text(32) : kKernels[input.below(8)];
+  constexpr const char* kKernels[] = {"cpu.dense_decode",   "reference.dense_decode",
+                                      "cpu.merge_states",   "reference.merge_states",
+                                      "cpu.append",         "reference.append",
+                                      "cpu.gather",         "reference.gather",
+                                      "cpu.sparse_decode",  "reference.sparse_decode",
+                                      "cpu.sparse_prefill", "reference.sparse_prefill"};
+  *kernel = input.one_in(4) ? input.text(32) : kKernels[choose(input, 8, 4)];
   *tuning = input.one_in(4) ? "{" + input.text(250) : "none";
   options->kernel = input.one_in(3) ? kernel->c_str() : nullptr;
   options->tuning = input.one_in(3) ? tuning->c_str() : nullptr;
@@ -353,7 +364,7 @@ extern "C" int LLVMFuzzerInitialize(int*, char***) {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace seesaw::fuzz;
   Input input(data, size);
-  switch (input.below(8)) {
+  switch (choose(input, 8, 2)) {
     case 7:
       ask_library(input);
       break;
@@ -366,6 +377,12 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     case 5:
     case 6:
       Session<MergeStatesCase>(input).run();
+      break;
+    case 8:
+      Session<SparseDecodeCase>(input).run();
+      break;
+    case 9:
+      Session<SparsePrefillCase>(input).run();
       break;
     default:
       Session<DenseDecodeCase>(input).run();

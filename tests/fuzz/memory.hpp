@@ -90,8 +90,9 @@ inline std::optional<uint64_t> view_bytes(const seesaw_tensor& tensor) {
 // A tensor's memory; places itself into the tensor.
 class TensorMemory {
  public:
-  // kSlots: page ids and places in one, of 32 or 64 bits. kGrowing: sums of small numbers.
-  enum class Fill : uint8_t { kNumbers, kIds, kLengths, kSlots, kGrowing, kPoison };
+  // kSlots: page ids and places in one, of 32 or 64 bits, each once. kLists: the same in any order.
+  // kGrowing: sums of small numbers.
+  enum class Fill : uint8_t { kNumbers, kIds, kLengths, kSlots, kLists, kGrowing, kPoison };
 
   TensorMemory(Input& input, Fill fill, seesaw_tensor* tensor) {
     const std::optional<uint64_t> bytes = view_bytes(*tensor);
@@ -116,6 +117,9 @@ class TensorMemory {
         break;
       case Fill::kSlots:
         fill_slots(input, tensor->dtype);
+        break;
+      case Fill::kLists:
+        fill_integers(input, 0, 16);
         break;
       case Fill::kGrowing:
         fill_growing(input);

@@ -237,25 +237,20 @@ attention::Call call_of(const SparseDecodeProblem& problem, const Args& args, co
 Status check_call(const SparseDecodeProblem& problem, const Args& args) {
   SEESAW_RETURN_IF_ERROR(check_one_scale("kv_scale", args.kv_scale));
   SEESAW_RETURN_IF_ERROR(check_one_scale("extra_kv_scale", args.extra_kv_scale));
+  if (problem.has_extra()) {
+    return {};
+  }
   const struct {
     const char* name;
     const Tensor& tensor;
-    bool needed;
-  } extras[] = {{"extra_kv_cache", args.extra_kv_cache, true},
-                {"extra_indices", args.extra_indices, true},
-                {"extra_topk_length", args.extra_topk_length, false},
-                {"extra_kv_scale", args.extra_kv_scale, false}};
+  } extras[] = {{"extra_kv_cache", args.extra_kv_cache},
+                {"extra_indices", args.extra_indices},
+                {"extra_topk_length", args.extra_topk_length},
+                {"extra_kv_scale", args.extra_kv_scale}};
   for (const auto& extra : extras) {
-    const bool given = extra.tensor.data != nullptr;
-    if (given && !problem.has_extra()) {
+    if (extra.tensor.data != nullptr) {
       return bad(fmt::format("{} with extra_topk = 0", extra.name), "no extra cache, as planned",
                  "Leave it out, or plan with extra_topk.");
-    }
-    // A tensor without elements may have any address, NULL too.
-    if (!given && extra.needed && problem.has_extra() && extra.tensor.rank == 0) {
-      return bad(fmt::format("{} not given with extra_topk = {}", extra.name, problem.extra_topk),
-                 "the extra cache and its indices, as planned",
-                 "Pass both, or plan with extra_topk = 0.");
     }
   }
   return {};

@@ -175,6 +175,10 @@ TEST_P(SparseDecodeCalls, TheExtraCacheIsTherePlannedOrNotAtAll) {
                  [](auto&, auto& args) { args.extra_kv_cache = {}; });
   expect_refused(with, "extra_indices not given with extra_topk = 8",
                  [](auto&, auto& args) { args.extra_indices = {}; });
+  expect_refused(with, "extra_kv_cache has data = NULL",
+                 [](auto&, auto& args) { args.extra_kv_cache.data = nullptr; });
+  expect_refused(with, "extra_indices has data = NULL",
+                 [](auto&, auto& args) { args.extra_indices.data = nullptr; });
   expect_refused(with, "extra_indices has shape",
                  [](auto&, auto& args) { args.extra_indices.shape[2] = 7; });
   int32_t lengths[2] = {};
