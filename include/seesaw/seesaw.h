@@ -16,11 +16,12 @@
  *                 the host.
  *
  * Conventions. Sizes and strides are 64-bit and strides count elements. Every tensor's innermost
- * dimension has stride 1 (of vectors: any). Structs start with `struct_size`: set it to sizeof of
- * the struct, zero the rest, then fill in; later versions only append fields. Lists are written
- * with the row size that the caller names, so rows grow the same way. A field of a problem or of
- * options that is 0 has its default, which seesaw_describe() lists. Functions are thread-safe for
- * different schedule and workspace buffers. Nothing here prints, exits or throws.
+ * dimension has stride 1 (of vectors any, but 1 of sinks and cu_seqlens_q). Structs start with
+ * `struct_size`: set it to sizeof of the struct, zero the rest, then fill in; later versions only
+ * append fields. Lists are written with the row size that the caller names, so rows grow the same
+ * way. A field of a problem or of options that is 0 has its default, which seesaw_describe() lists.
+ * Functions are thread-safe for different schedule and workspace buffers. Nothing here prints,
+ * exits or throws.
  */
 #ifndef SEESAW_SEESAW_H_
 #define SEESAW_SEESAW_H_

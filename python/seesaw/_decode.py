@@ -102,12 +102,12 @@ def dense_decode(
         tree_mask: [b, s_q, at least s_q / 8 rounded up] uint8: of the sequence's last s_q tokens,
             the queries' own, query token i sees number k only where bit k % 8 of byte k // 8 of its
             row is set, as far as causal and window let it. None: no tree.
-        sinks: [h_q] float32: out is multiplied by exp(lse) / (exp(lse) + exp(sink)); lse and
-            max_logits do not know of it. None: none.
+        sinks: [h_q] float32, contiguous: out is multiplied by exp(lse) / (exp(lse) + exp(sink));
+            lse and max_logits do not know of it. None: none.
         soft_cap: Scaled scores become soft_cap * tanh(score / soft_cap). None: they do not.
         max_logits: [b, h_q, s_q] float32: gets the largest score of each row, scaled and capped,
             -inf where there is none. None: allocated if `return_max_logits`, else not computed.
-        cu_seqlens_q: [b + 1] int32, for ragged queries: sequence i has the query tokens
+        cu_seqlens_q: [b + 1] int32, contiguous, for ragged queries: sequence i has the query tokens
             cu_seqlens_q[i] to cu_seqlens_q[i + 1], 0 to s_q of them. Then q is [total_q, h_q,
             d_qk], out [total_q, h_q, d_v], lse and max_logits [h_q, total_q], tree_mask [total_q,
             bytes]; causal counts from each sequence's own last token. None: s_q of each.

@@ -68,8 +68,8 @@ def sparse_decode(
         scale: Of the scores; the model's (`seesaw.softmax_scale`).
         topk_length: [b] int32: how many slots of each list count; those behind may hold anything.
             Below 0 is 0, above topk is topk. None: topk.
-        sinks: [h_q] float32: out is multiplied by exp(lse) / (exp(lse) + exp(sink)); lse and
-            max_logits do not know of it. None: none.
+        sinks: [h_q] float32, contiguous: out is multiplied by exp(lse) / (exp(lse) + exp(sink));
+            lse and max_logits do not know of it. None: none.
         extra_kv_cache, extra_indices, extra_topk_length, extra_kv_scale: As kv_cache, indices
             [b, s_q, extra_topk], topk_length and kv_scale, of a second cache with a page size and a
             format of its own (extra_kv_format; None: kv_format). None: there is none.

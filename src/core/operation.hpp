@@ -38,6 +38,7 @@ struct Arg {
   bool optional = false;  // data NULL: not given
   bool prepares = false;  // read by seesaw_plan_prepare, too
   bool strided = false;   // the innermost stride may be any, too
+  bool packed = false;    // a vector's has to be 1, too
   const char* list = "";  // the field with the number of tensors; "": it is one tensor
   const char* help = "";
   OtherShape other = {};

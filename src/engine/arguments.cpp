@@ -46,8 +46,8 @@ Status check_dtype(const char* where, const Arg& arg, const Tensor& tensor, DTyp
                                         "Convert the tensor, or plan for its dtype."));
 }
 
-// Strides that address memory inside 63 bits, the innermost 1 (of vectors: any). Only dimensions
-// larger than 1 count.
+// Strides that address memory inside 63 bits, the innermost 1 (of vectors: mostly any). Only
+// dimensions larger than 1 count.
 Status check_strides(const char* where, const Arg& arg, const Tensor& tensor) {
   int64_t last_byte = element_bytes(tensor);
   for (int32_t i = 0; i < tensor.rank; ++i) {
@@ -56,7 +56,8 @@ Status check_strides(const char* where, const Arg& arg, const Tensor& tensor) {
     if (extent <= 1) {
       continue;
     }
-    const bool must_be_packed = !arg.strided && i + 1 == tensor.rank && tensor.rank > 1;
+    const bool must_be_packed =
+        !arg.strided && i + 1 == tensor.rank && (tensor.rank > 1 || arg.packed);
     if (must_be_packed ? stride != 1 : stride < 0) {
       return bad(where, fmt::format("{} has stride {} in dimension {}", arg.name, stride, i),
                  must_be_packed ? "1 in the innermost dimension" : "0 or more",

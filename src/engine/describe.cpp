@@ -73,6 +73,7 @@ Json json_of(const Arg& arg) {
           {"optional", arg.optional},
           {"prepares", arg.prepares},
           {"strided", arg.strided},
+          {"packed", arg.packed},
           {"list", arg.list},
           {"other", {{"field", arg.other.field}, {"shape", arg.other.shape}}},
           {"lacks", arg.lacks},

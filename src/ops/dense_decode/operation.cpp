@@ -262,6 +262,7 @@ constexpr Arg kArgs[] = {
      .shape = "[h_q]",
      .dtype = "float32",
      .optional = true,
+     .packed = true,
      .help = "logarithm of what an attention sink adds to a head's sum"},
     {.name = "max_logits",
      .offset = AT(max_logits),
@@ -277,6 +278,7 @@ constexpr Arg kArgs[] = {
      .shape = "[b_and_1]",
      .dtype = "int32",
      .optional = true,
+     .packed = true,
      .help = "where each sequence's query tokens begin, and the last one's end",
      .needed_by = "ragged"},
 };

@@ -237,6 +237,7 @@ constexpr Arg kArgs[] = {
      .shape = "[h_q]",
      .dtype = "float32",
      .optional = true,
+     .packed = true,
      .help = "logarithm of what an attention sink adds to a head's sum"},
     {.name = "extra_kv_cache",
      .offset = AT(extra_kv_cache),

@@ -166,6 +166,7 @@ constexpr Arg kArgs[] = {
      .shape = "[h_q]",
      .dtype = "float32",
      .optional = true,
+     .packed = true,
      .help = "logarithm of what an attention sink adds to a head's sum"},
     {.name = "kv_scale",
      .offset = AT(kv_scale),

@@ -359,6 +359,7 @@ TEST_F(FullCall, MistakesAreRefused) {
       {"lse has shape [5, 4]", [](Args& a) { a.lse.shape[0] = 5; }},
       {"cu_seqlens_q not given", [](Args& a) { a.cu_seqlens_q = {}; }},
       {"cu_seqlens_q has shape [3]", [](Args& a) { a.cu_seqlens_q.shape[0] = 3; }},
+      {"cu_seqlens_q has stride 2", [](Args& a) { a.cu_seqlens_q.stride[0] = 2; }},
       {"cu_seqlens_q[2] = 2", [&](Args& a) { a.cu_seqlens_q = begins(backwards); }},
       {"cu_seqlens_q[3] = 4", [&](Args& a) { a.cu_seqlens_q = begins(too_many); }},
       {"cu_seqlens_q[3] = 5", [&](Args& a) { a.cu_seqlens_q = begins(beyond); }},

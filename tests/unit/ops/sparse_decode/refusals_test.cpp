@@ -156,6 +156,10 @@ TEST_P(SparseDecodeCalls, ShapesAndDtypesMustFit) {
   float sinks[3] = {};
   expect_refused(spec, "sinks has shape [3]",
                  [&](auto&, auto& args) { args.sinks = make_tensor(sinks, SEESAW_FLOAT32, {3}); });
+  expect_refused(spec, "sinks has stride 0", [&](auto&, auto& args) {
+    args.sinks = make_tensor(sinks, SEESAW_FLOAT32, {4});
+    args.sinks.stride[0] = 0;
+  });
   int32_t lengths[2] = {};
   expect_refused(spec, "topk_length has shape [2]", [&](auto&, auto& args) {
     args.topk_length = make_tensor(lengths, SEESAW_INT32, {2});
