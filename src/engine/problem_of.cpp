@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/checked.hpp"
 #include "engine/tensor_args.hpp"
 
 namespace seesaw::engine {
@@ -116,8 +117,12 @@ int64_t told_by(const Source& source, const Tensor& tensor, const Operation& ope
   if (source.what == Source::What::kStride) {
     return tensor.stride[source.dimension];
   }
-  return tensor.shape[source.dimension] +
-         (source.lacks == nullptr ? 0 : get_number(*source.lacks, problem));
+  const int64_t extent = tensor.shape[source.dimension];
+  int64_t whole = extent;
+  if (source.lacks != nullptr && !checked_add(extent, get_number(*source.lacks, problem), &whole)) {
+    return extent;  // as far from what a plan takes
+  }
+  return whole;
 }
 
 const Tensor* first_tensor(const Arg& arg, const void* args) {
