@@ -32,13 +32,12 @@ class Case(NamedTuple):
         return f"b{self.b}.sq{self.s_q}.h{self.h_q}.s{self.s_k}{flags}"
 
     def lengths(self) -> List[int]:
-        """All s_k; or normal around s_k with a deviation of s_k / 2."""
+        """Those of bench/python/inputs.py, which needs PyTorch to draw varied ones."""
         if not self.varlen:
             return [self.s_k] * self.b
-        import torch
+        from inputs import Shape
 
-        drawn = torch.randn(self.b, generator=torch.Generator().manual_seed(0))
-        return (drawn * (self.s_k / 2) + self.s_k).clamp(self.s_q, 2 * self.s_k).int().tolist()
+        return Shape(**self._asdict()).lengths()
 
 
 def roof_us(flops: float, bytes_moved: float, roofs: Dict[str, float]) -> float:

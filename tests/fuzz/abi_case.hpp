@@ -17,7 +17,7 @@
 
 namespace seesaw::fuzz {
 
-struct DenseDecodeCase {
+struct DenseDecodeCase : CaseDefaults {
   using Problem = seesaw_dense_decode_problem;
   using Args = seesaw_dense_decode_args;
   static constexpr const char* kOperation = "dense_decode";
@@ -51,10 +51,6 @@ struct DenseDecodeCase {
   std::vector<Place> results() {
     return {{&args.out, TensorMemory::Fill::kPoison}, {&args.lse, TensorMemory::Fill::kPoison}};
   }
-  bool writes_all() const { return true; }
-  bool is_right() const { return true; }
-  void damage_lists(Input&) {}
-  void place_lists(Input&) {}
 
  private:
   void make_args(int64_t gap) {
@@ -73,7 +69,7 @@ struct DenseDecodeCase {
   }
 };
 
-struct MergeStatesCase {
+struct MergeStatesCase : CaseDefaults {
   using Problem = seesaw_merge_states_problem;
   using Args = seesaw_merge_states_args;
   static constexpr const char* kOperation = "merge_states";
@@ -111,8 +107,6 @@ struct MergeStatesCase {
   std::vector<Place> results() {
     return {{&args.out, TensorMemory::Fill::kPoison}, {&args.lse, TensorMemory::Fill::kPoison}};
   }
-  bool writes_all() const { return true; }
-  bool is_right() const { return true; }
   void damage_lists(Input& input) {
     std::vector<seesaw_tensor>& list = input.one_in(2) ? lses_ : outs_;
     input.damage(&list[input.below(3)]);
@@ -128,7 +122,7 @@ struct MergeStatesCase {
   std::vector<seesaw_tensor> lses_;
 };
 
-struct AppendCase {
+struct AppendCase : CaseDefaults {
   using Problem = seesaw_append_problem;
   using Args = seesaw_append_args;
   static constexpr const char* kOperation = "append";
@@ -175,7 +169,7 @@ struct AppendCase {
   }
   std::vector<Place> results() { return {{&args.kv_cache, TensorMemory::Fill::kPoison}}; }
   bool writes_all() const { return false; }
-  // Whether an accepted call keeps what no check can see: that its slots differ.
+  // Its slots have to differ.
   bool is_right() const {
     const auto* slots = static_cast<const int64_t*>(args.slot_mapping.data);
     std::set<int64_t> seen;
@@ -187,11 +181,9 @@ struct AppendCase {
     }
     return true;
   }
-  void damage_lists(Input&) {}
-  void place_lists(Input&) {}
 };
 
-struct GatherCase {
+struct GatherCase : CaseDefaults {
   using Problem = seesaw_gather_problem;
   using Args = seesaw_gather_args;
   static constexpr const char* kOperation = "gather";
@@ -241,9 +233,6 @@ struct GatherCase {
   }
   std::vector<Place> results() { return {{&args.out, TensorMemory::Fill::kPoison}}; }
   bool writes_all() const { return false; }  // by pages; and a cache's bytes may be all ones
-  bool is_right() const { return true; }
-  void damage_lists(Input&) {}
-  void place_lists(Input&) {}
 };
 
 }  // namespace seesaw::fuzz

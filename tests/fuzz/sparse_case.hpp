@@ -61,7 +61,7 @@ inline std::vector<Place> given(std::initializer_list<Place> places) {
   return result;
 }
 
-struct SparseDecodeCase {
+struct SparseDecodeCase : CaseDefaults {
   using Problem = seesaw_sparse_decode_problem;
   using Args = seesaw_sparse_decode_args;
   static constexpr const char* kOperation = "sparse_decode";
@@ -118,10 +118,6 @@ struct SparseDecodeCase {
                   {&args.lse, TensorMemory::Fill::kPoison},
                   {&args.max_logits, TensorMemory::Fill::kPoison}});
   }
-  bool writes_all() const { return true; }
-  bool is_right() const { return true; }
-  void damage_lists(Input&) {}
-  void place_lists(Input&) {}
 
  private:
   void add_extra_cache(Input& input, const SmallCache& cache, int64_t gap) {
@@ -144,7 +140,7 @@ struct SparseDecodeCase {
   }
 };
 
-struct SparsePrefillCase {
+struct SparsePrefillCase : CaseDefaults {
   using Problem = seesaw_sparse_prefill_problem;
   using Args = seesaw_sparse_prefill_args;
   static constexpr const char* kOperation = "sparse_prefill";
@@ -192,10 +188,6 @@ struct SparsePrefillCase {
                   {&args.lse, TensorMemory::Fill::kPoison},
                   {&args.max_logits, TensorMemory::Fill::kPoison}});
   }
-  bool writes_all() const { return true; }
-  bool is_right() const { return true; }
-  void damage_lists(Input&) {}
-  void place_lists(Input&) {}
 };
 
 }  // namespace seesaw::fuzz

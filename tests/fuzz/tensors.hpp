@@ -16,6 +16,17 @@ struct Place {
   TensorMemory::Fill fill;
 };
 
+// What cases answer unless they know better.
+struct CaseDefaults {
+  // Whether a run that is accepted writes every element of its results.
+  bool writes_all() const { return true; }
+  // Whether an accepted call keeps what no check can see.
+  bool is_right() const { return true; }
+  // Lists of tensors, which lie beside the arguments.
+  void damage_lists(Input&) {}
+  void place_lists(Input&) {}
+};
+
 inline seesaw_tensor make_tensor(int32_t dtype, std::initializer_list<int64_t> shape,
                                  int64_t gap = 0) {
   seesaw_tensor tensor{};

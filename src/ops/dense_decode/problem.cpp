@@ -42,13 +42,6 @@ Status complete_cache(DenseDecodeProblem* problem) {
   return {};
 }
 
-Status require_packed(const char* name, const Tensor& vector) {
-  return vector.data == nullptr || vector.shape[0] <= 1 || vector.stride[0] == 1
-             ? Status()
-             : bad(fmt::format("{} has stride {}", name, vector.stride[0]), "1",
-                   "Make a contiguous copy of the tensor.");
-}
-
 Status check_tree_mask(const DenseDecodeProblem& problem, const Tensor& mask) {
   if (mask.data == nullptr) {
     return {};
@@ -150,8 +143,6 @@ Status check_call(const DenseDecodeProblem& problem, const Args& args) {
     return bad(fmt::format("soft_cap = {}", args.soft_cap), "0 (none) or more",
                "Set the model's, or leave it out.");
   }
-  SEESAW_RETURN_IF_ERROR(require_packed("sinks", args.sinks));
-  SEESAW_RETURN_IF_ERROR(require_packed("cu_seqlens_q", args.cu_seqlens_q));
   SEESAW_RETURN_IF_ERROR(check_tree_mask(problem, args.tree_mask));
   return check_ragged(problem, args);
 }

@@ -2,6 +2,7 @@
 // what is refused of them.
 #include <algorithm>
 #include <cstdint>
+#include <limits>
 #include <vector>
 
 #include "unit/engine/expect_error.hpp"
@@ -126,6 +127,15 @@ TEST_F(PartsRefused, ButTensorsTellTheProblem) {
   EXPECT_EQ(found.d_rope, 64);
   EXPECT_EQ(found.d_qk, 576);
   EXPECT_EQ(DenseDecode::problem_of(test_case_.inputs()).d_rope, 0);
+}
+
+TEST_F(PartsRefused, WidthsWhoseSumIsTooLarge) {
+  seesaw_dense_decode_args args = call_.args;
+  args.q.shape[3] = std::numeric_limits<int64_t>::max();
+  const seesaw_dense_decode_problem found = DenseDecode::problem_of(args);
+  seesaw_plan* plan = nullptr;
+  expect_refusal(SEESAW_INVALID_ARGUMENT, "d_qk = 9223372036854775807",
+                 seesaw_dense_decode_plan_create(&found, nullptr, &plan));
 }
 
 }  // namespace
